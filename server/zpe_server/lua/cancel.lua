@@ -1,0 +1,16 @@
+-- Cancels a queued or running job; its workers hear of it with their next heartbeat.
+-- a: job, retire_ms, by    Returns {error = 'not_found' | 'over', status} or {status}.
+
+local status = job_field(a.job, 'status')
+if not status then return cjson.encode({error = 'not_found'}) end
+if status == 'cancelled' then return cjson.encode({status = status}) end
+if status ~= 'queued' and status ~= 'started' then return cjson.encode({error = 'over', status = status}) end
+return_all_leases(a.job, 'cancelled')
+leave_line(a.job)
+redis.call('ZREM', P .. 'assemble', a.job)
+redis.call('DEL', key('job', a.job, 'open'), key('job', a.job, 'reports'), key('job', a.job, 'attempts'))
+redis.call('HSET', key('job', a.job), 'finished', now)
+redis.call('ZADD', P .. 'retire', now + a.retire_ms, a.job)
+remember(a.job, {what = 'cancelled', by = a.by})
+set_status(a.job, 'cancelled', 'cancelled by ' .. a.by)
+return cjson.encode({status = 'cancelled'})

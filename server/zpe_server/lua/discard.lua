@@ -1,0 +1,11 @@
+-- Takes a job out of the DLQ for good; it stays failed and is forgotten after its retention.
+-- a: job, by, retire_ms    Returns {error = 'not_found' | 'not_in_dlq'} or {}.
+
+if not job_field(a.job, 'status') then return cjson.encode({error = 'not_found'}) end
+if redis.call('ZREM', P .. 'dlq', a.job) == 0 then return cjson.encode({error = 'not_in_dlq'}) end
+remember(a.job, {what = 'discarded', by = a.by})
+redis.call('DEL', key('job', a.job, 'open'), key('job', a.job, 'reports'), key('job', a.job, 'attempts'))
+redis.call('ZADD', P .. 'retire', now + a.retire_ms, a.job)
+touch(a.job)
+announce_job(a.job)
+return '{}'

@@ -1,0 +1,18 @@
+-- Renews the named leases and says what became of each.
+-- a: worker, instance, leases, ttl_ms    Returns {lease = 'held' | 'lost' | 'cancelled'}.
+
+seen(a.worker)
+renew_all(a.worker, a.instance, a.ttl_ms)
+local out = {}
+for _, lease in ipairs(a.leases) do
+  local record = redis.call('HMGET', key('lease', lease), 'worker', 'state')
+  if record[1] == a.worker and record[2] == 'held' then
+    renew(lease, a.ttl_ms)
+    out[lease] = 'held'
+  elseif record[1] == a.worker and record[2] == 'cancelled' then
+    out[lease] = 'cancelled'
+  else
+    out[lease] = 'lost'
+  end
+end
+return cjson.encode(out)

@@ -1,0 +1,204 @@
+-- Put in front of every transition: key names, Redis's clock, and the moves that several transitions share.
+--
+--   job:<id>           hash  status, detail, created, updated, owner, payload, plan, tasks, fingerprint, error ...
+--   job:<id>:open      zset  tasks nobody holds; score = the task's index, or the time (ms) from which it may run
+--   job:<id>:held      hash  task -> lease that holds it
+--   job:<id>:reports   hash  task -> report (forces); a task in here is done
+--   job:<id>:attempts  hash  "<task>:<class>" -> failures in a row
+--   job:<id>:avoid     hash  worker -> digest of the capabilities with which it could not run this job
+--   job:<id>:history   list  attempts and decisions, newest first
+--   ready / delayed    zset  jobs with a task to run now (score: rank) / later (score: time in ms)
+--   leases             zset  lease -> deadline (ms); the one place where deadlines live
+--   lease:<id>         hash  job, worker, instance, state, ...;  lease:<id>:tasks  set of its unfinished tasks
+--   assemble           zset  jobs whose tasks are all done and whose result is not stored yet
+--   dlq, retire        zset  job -> when it failed for good / when it is to be forgotten
+--   state:<status>     zset  jobs by status (score: created);  jobs, jobs:<owner>  zset  likewise, all
+--
+-- Times are in ms by Redis's own clock: workers' and servers' clocks decide nothing.
+-- ARGV[1] is a JSON object with the small arguments; large texts follow as they are.
+
+local P = KEYS[1]
+local a = cjson.decode(ARGV[1])
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local TOMBSTONE_MS = 30 * 86400 * 1000  -- an ended lease is remembered so that late reports find their way
+local HISTORY_MAX = 200
+
+local function key(...)
+  return P .. table.concat({...}, ':')
+end
+
+local function job_field(job, field)
+  return redis.call('HGET', key('job', job), field)
+end
+
+-- Wakes whoever long-polls: for work (n leases may now succeed) or for a change of one job.
+local function announce_work(n)
+  redis.call('PUBLISH', P .. 'events', 'work ' .. n)
+end
+
+local function announce_job(job)
+  redis.call('PUBLISH', P .. 'events', 'job ' .. job)
+end
+
+local function touch(job, ...)
+  redis.call('HSET', key('job', job), 'updated', now, ...)
+end
+
+local function set_status(job, status, detail)
+  local old = job_field(job, 'status')
+  if old ~= status then
+    if old then redis.call('ZREM', key('state', old), job) end
+    redis.call('ZADD', key('state', status), job_field(job, 'created'), job)
+  end
+  touch(job, 'status', status, 'detail', detail or '')
+  announce_job(job)
+end
+
+local function remember(job, event)
+  event.at = now
+  local list = key('job', job, 'history')
+  redis.call('LPUSH', list, cjson.encode(event))
+  redis.call('LTRIM', list, 0, HISTORY_MAX - 1)
+end
+
+-- Where the job stands in line follows from its open tasks alone.
+local function place(job)
+  local first = redis.call('ZRANGE', key('job', job, 'open'), 0, 0, 'WITHSCORES')
+  if #first == 0 then
+    redis.call('ZREM', P .. 'ready', job)
+    redis.call('ZREM', P .. 'delayed', job)
+  elseif tonumber(first[2]) <= now then
+    redis.call('ZADD', P .. 'ready', job_field(job, 'rank'), job)
+    redis.call('ZREM', P .. 'delayed', job)
+    announce_work(redis.call('ZCARD', key('job', job, 'open')))
+  else
+    redis.call('ZREM', P .. 'ready', job)
+    redis.call('ZADD', P .. 'delayed', first[2], job)
+  end
+end
+
+local function leave_line(job)
+  redis.call('ZREM', P .. 'ready', job)
+  redis.call('ZREM', P .. 'delayed', job)
+end
+
+local function open_task(job, task, not_before)
+  redis.call('HDEL', key('job', job, 'held'), task)
+  redis.call('ZADD', key('job', job, 'open'), not_before or task, task)
+end
+
+-- Ends a lease. Its unfinished tasks must have been dealt with by the caller.
+local function end_lease(lease, state)
+  local record = key('lease', lease)
+  redis.call('ZREM', P .. 'leases', lease)
+  redis.call('SREM', key('worker', redis.call('HGET', record, 'worker'), 'leases'), lease)
+  redis.call('DEL', record .. ':tasks')
+  redis.call('HSET', record, 'state', state, 'ended', now)
+  redis.call('PEXPIRE', record, TOMBSTONE_MS)
+end
+
+local function settle_if_empty(lease)
+  if redis.call('SCARD', key('lease', lease, 'tasks')) == 0
+      and redis.call('HGET', key('lease', lease), 'state') == 'held' then
+    end_lease(lease, 'settled')
+  end
+end
+
+-- Gives a lease's unfinished tasks back, to be run by anybody at once.
+local function return_lease(lease, state)
+  local job = redis.call('HGET', key('lease', lease), 'job')
+  for _, task in ipairs(redis.call('SMEMBERS', key('lease', lease, 'tasks'))) do
+    open_task(job, task)
+  end
+  end_lease(lease, state)
+  return job
+end
+
+local function return_all_leases(job, state)
+  for _, lease in ipairs(redis.call('HVALS', key('job', job, 'held'))) do
+    if redis.call('HGET', key('lease', lease), 'state') == 'held' then
+      return_lease(lease, state)
+    end
+  end
+end
+
+-- A job nobody works on is queued again; one with a held task stays started.
+local function settle_status(job, detail)
+  local status = job_field(job, 'status')
+  if status == 'queued' or status == 'started' then
+    local idle = redis.call('HLEN', key('job', job, 'held')) == 0
+    set_status(job, idle and 'queued' or 'started', detail)
+  end
+end
+
+local function fail_job(job, error, detail)
+  return_all_leases(job, 'cancelled')
+  leave_line(job)
+  redis.call('ZREM', P .. 'assemble', job)
+  redis.call('HSET', key('job', job), 'error', cjson.encode(error), 'finished', now)
+  redis.call('ZADD', P .. 'dlq', now, job)
+  set_status(job, 'failed', detail)
+end
+
+-- One failed attempt of a task. Returns the count and whether the task will be tried again.
+-- retry: {max, base_ms, max_ms, jitter}, jitter in [0, 1) takes up to a fifth off the delay.
+local function count_attempt(job, task, class, retry)
+  local n = redis.call('HINCRBY', key('job', job, 'attempts'), task .. ':' .. class, 1)
+  if n > retry.max then
+    return n, false
+  end
+  local delay = math.min(retry.max_ms, retry.base_ms * 2 ^ (n - 1)) * (1 - 0.2 * retry.jitter)
+  open_task(job, task, now + math.floor(delay))
+  return n, true, delay
+end
+
+-- Renews every lease of this worker process. A worker that names no instance renews nothing this way,
+-- so that one which was restarted does not keep its predecessor's leases alive.
+local function renew_all(worker, instance, ttl_ms)
+  if instance == '' then return end
+  for _, lease in ipairs(redis.call('SMEMBERS', key('worker', worker, 'leases'))) do
+    if redis.call('HGET', key('lease', lease), 'instance') == instance then
+      redis.call('ZADD', P .. 'leases', 'XX', now + ttl_ms, lease)
+      redis.call('HINCRBY', key('lease', lease), 'renewals', 1)
+    end
+  end
+end
+
+local function renew(lease, ttl_ms)
+  if redis.call('ZADD', P .. 'leases', 'XX', 'CH', now + ttl_ms, lease) == 1 then
+    redis.call('HINCRBY', key('lease', lease), 'renewals', 1)
+  end
+end
+
+local function seen(worker)
+  redis.call('ZADD', P .. 'workers', now, worker)
+end
+
+-- The lease's record if it was given to this worker for this job, else nil.
+local function own_lease(lease, worker, job)
+  local record = redis.call('HMGET', key('lease', lease), 'worker', 'job', 'state')
+  if record[1] == worker and record[2] == job then
+    return {state = record[3]}
+  end
+  return nil
+end
+
+local function progress(job)
+  local f = redis.call('HMGET', key('job', job), 'status', 'total', 'reused', 'full')
+  local done = redis.call('HLEN', key('job', job, 'reports'))
+  if f[1] == 'finished' then done = tonumber(f[2]) end
+  return {
+    done = done, total = tonumber(f[2]), reused = tonumber(f[3] or 0), full = tonumber(f[4]),
+    running = redis.call('HLEN', key('job', job, 'held')),
+  }
+end
+
+local function finish_or_assemble(job)
+  redis.call('DEL', key('job', job, 'open'))
+  leave_line(job)
+  redis.call('ZREM', P .. 'dlq', job)
+  redis.call('ZADD', P .. 'assemble', now, job)
+end

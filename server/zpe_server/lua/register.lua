@@ -1,0 +1,17 @@
+-- Consumes an enroll token and creates the worker it stood for, with its first worker token.
+-- a: enroll (hash), worker, name, token (hash), token_ttl_ms    ARGV[2]: meta
+-- Returns {error = 'invalid'} or {registered, expires, label}.
+
+local enroll = key('enroll', a.enroll)
+local label, expires = unpack(redis.call('HMGET', enroll, 'label', 'expires'))
+if not expires or tonumber(expires) <= now then return cjson.encode({error = 'invalid'}) end
+redis.call('DEL', enroll)
+redis.call('ZREM', P .. 'enrolls', a.enroll)
+
+redis.call('HSET', key('worker', a.worker), 'name', a.name ~= '' and a.name or (label or a.worker),
+  'label', label or '', 'registered', now, 'meta', ARGV[2])
+seen(a.worker)
+redis.call('HSET', key('token', a.token), 'role', 'worker', 'subject', a.worker, 'created', now,
+  'expires', now + a.token_ttl_ms, 'label', label or '')
+redis.call('SADD', key('worker', a.worker, 'tokens'), a.token)
+return cjson.encode({registered = now, expires = now + a.token_ttl_ms, label = label or ''})

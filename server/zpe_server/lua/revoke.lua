@@ -1,0 +1,19 @@
+-- Shuts a worker out at once: its tokens are gone and its leases are returned, uncounted.
+-- a: worker, by    Returns {error = 'not_found'} or {revoked, jobs}.
+
+if redis.call('EXISTS', key('worker', a.worker)) == 0 then return cjson.encode({error = 'not_found'}) end
+local revoked = 0
+for _, hash in ipairs(redis.call('SMEMBERS', key('worker', a.worker, 'tokens'))) do
+  revoked = revoked + redis.call('DEL', key('token', hash))
+end
+redis.call('DEL', key('worker', a.worker, 'tokens'))
+redis.call('HSET', key('worker', a.worker), 'revoked', now)
+local jobs = {}
+for _, lease in ipairs(redis.call('SMEMBERS', key('worker', a.worker, 'leases'))) do
+  local job = return_lease(lease, 'released')
+  remember(job, {what = 'released', worker = a.worker, message = 'the worker was revoked'})
+  place(job)
+  settle_status(job, 'its worker was revoked; waiting for another one')
+  table.insert(jobs, job)
+end
+return cjson.encode({revoked = revoked, jobs = jobs})

@@ -1,0 +1,46 @@
+-- Takes back what expired and moves on what has waited long enough. Any replica may run it at any time.
+-- a: limit, retry {max, base_ms, max_ms, jitter}, assemble_after_ms
+-- Returns {expired, promoted, assemble [jobs], next_ms (until something falls due, or -1)}.
+
+local expired = redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', now, 'LIMIT', 0, a.limit)
+for _, lease in ipairs(expired) do
+  local record = redis.call('HMGET', key('lease', lease), 'job', 'worker')
+  local job, worker = record[1], record[2]
+  local name = redis.call('HGET', key('worker', worker), 'name') or worker
+  local tasks = redis.call('SMEMBERS', key('lease', lease, 'tasks'))
+  local message = 'worker ' .. name .. ' was not heard of for the length of its lease'
+  local error = {side = 'compute', code = 'worker_lost', message = message, worker = name}
+  remember(job, {what = 'expired', worker = worker, class = 'lost', code = 'worker_lost', message = message,
+    tasks = tasks})
+  local again, count, longest = true, 0, 0
+  for _, task in ipairs(tasks) do
+    open_task(job, task)
+    local n, retried, delay = count_attempt(job, task, 'lost', a.retry)
+    again = again and retried
+    count = math.max(count, n)
+    longest = math.max(longest, delay or 0)
+  end
+  end_lease(lease, 'expired')
+  if again then
+    place(job)
+    settle_status(job, string.format('attempt %d: %s; next try in %.0f s', count, message, longest / 1000))
+  else
+    fail_job(job, error, message .. string.format(', %d times', count))
+  end
+end
+
+local promoted = redis.call('ZRANGEBYSCORE', P .. 'delayed', '-inf', now, 'LIMIT', 0, a.limit)
+for _, job in ipairs(promoted) do
+  place(job)
+end
+
+local next_at = nil
+for _, index in ipairs({'leases', 'delayed'}) do
+  local first = redis.call('ZRANGE', P .. index, 0, 0, 'WITHSCORES')
+  if first[2] then next_at = math.min(next_at or math.huge, tonumber(first[2])) end
+end
+return cjson.encode({
+  expired = #expired, promoted = #promoted,
+  assemble = redis.call('ZRANGEBYSCORE', P .. 'assemble', '-inf', now - a.assemble_after_ms, 'LIMIT', 0, a.limit),
+  next_ms = next_at and math.max(0, next_at - now) or -1,
+})

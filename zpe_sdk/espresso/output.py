@@ -1,0 +1,246 @@
+"""What a finished ``pw.x`` run says: energy and forces, or the failure and whose it is."""
+
+from __future__ import annotations
+
+import re
+import signal
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ase.units import Bohr, Hartree, Rydberg
+from numpy.typing import NDArray
+
+from zpe_sdk.errors import ComputeError, ConfigError, InputError, ZPEError
+
+TAIL_LINES = 40
+
+
+@dataclass(frozen=True)
+class ScfResult:
+    """A converged SCF.
+
+    Attributes
+    ----------
+    energy_ev
+        Total energy in eV (with smearing: the free energy, whose derivatives the forces are).
+    forces_ev_ang
+        Forces in eV/Å, shape (nat, 3), in the order of the input.
+    iterations
+        SCF iterations, or None if pw.x did not say.
+    seconds
+        Wall-clock time of the run in seconds.
+    version
+        Version of the ``pw.x`` that ran, e.g. ``"6.7MaX"``.
+    environ
+        Version of Environ, if it took part.
+    """
+
+    energy_ev: float
+    forces_ev_ang: NDArray[np.float64]
+    iterations: int | None
+    seconds: float
+    version: str
+    environ: str | None = None
+
+
+def read_result(folder: Path, prefix: str, stdout: str, *, seconds: float) -> ScfResult | None:
+    """Read a converged SCF with forces from its run folder; None if there is none.
+
+    Nothing but the SCF and its forces counts: a run that was stopped, or failed, in a later step is
+    as good as any. The XML file has full precision. Where pw.x did not come to write it, its printed
+    forces serve (8 decimals in Ry/bohr, 3e-7 eV/Å).
+
+    Parameters
+    ----------
+    folder
+        The run's ``outdir``, which held no files of an earlier run.
+    prefix
+        pw.x's ``prefix``.
+    stdout
+        What pw.x printed.
+    seconds
+        Wall-clock time of the run.
+    """
+    found = _from_xml(folder, prefix) or _from_stdout(stdout)
+    if found is None:
+        return None
+    energy, forces, iterations = found
+    return ScfResult(energy, forces, iterations, seconds, version_in(stdout) or "unknown", environ_in(stdout))
+
+
+def version_in(stdout: str) -> str | None:
+    """Return the version of pw.x that its first lines tell, e.g. ``"6.7MaX"``."""
+    found = re.search(r"Program PWSCF v\.\s*(\S+)", stdout)
+    return found[1] if found else None
+
+
+def environ_in(stdout: str) -> str | None:
+    """Return the version of Environ that pw.x printed, or None if Environ took no part."""
+    found = re.search(r"Environ(?:\s+(?:Module|version))*\s*[,:]?\s*v?\.?\s*(\d[\w.\-]*)", stdout, re.I)
+    return found[1] if found else None
+
+
+def failure(stdout: str, stderr: str, code: int, *, out_of_memory: bool = False) -> ZPEError:
+    """Name the failure of a run that left no result.
+
+    Parameters
+    ----------
+    stdout, stderr
+        What pw.x and its launcher printed.
+    code
+        Exit status; 128 + N for signal N.
+    out_of_memory
+        The kernel ended a process for want of memory while this one ran.
+
+    Returns
+    -------
+    ZPEError
+        With the last lines of the output as a note (``__notes__``), where tracebacks show them.
+    """
+    error = _name(stdout, stderr, code, out_of_memory)
+    error.add_note("The last lines of pw.x's output:\n" + tail(stdout))
+    if stderr.strip():
+        error.add_note("Its standard error:\n" + tail(stderr))
+    return error
+
+
+def tail(text: str, lines: int = TAIL_LINES) -> str:
+    """Return the last ``lines`` lines that are not blank."""
+    return "\n".join([line.rstrip() for line in text.splitlines() if line.strip()][-lines:])
+
+
+# ------------------------------------------------------------------------------------------ results
+
+_Found = tuple[float, NDArray[np.float64], int | None]
+
+
+def _from_xml(folder: Path, prefix: str) -> _Found | None:
+    for path in (folder / f"{prefix}.xml", folder / f"{prefix}.save" / "data-file-schema.xml"):
+        try:
+            output = ET.parse(path).getroot().find("output")
+        except (FileNotFoundError, ET.ParseError):  # cut off while pw.x was writing it: not there
+            continue
+        if output is None or output.findtext("convergence_info/scf_conv/convergence_achieved") != "true":
+            continue
+        forces, energy = output.find("forces"), output.findtext("total_energy/etot")
+        if forces is None or not forces.text or energy is None:
+            continue
+        steps = output.findtext("convergence_info/scf_conv/n_scf_steps")
+        # dims="3 nat", order="F": pw.x writes one atom per line, so C order here.
+        rows = np.array(forces.text.split(), dtype=float).reshape(-1, 3)
+        return float(energy) * Hartree, rows * (Hartree / Bohr), int(steps) if steps else None
+    return None
+
+
+_FLOAT = r"([-+]?\d+\.\d+(?:[EeDd][-+]?\d+)?)"
+_ENERGY = re.compile(rf"^!\s+total energy\s+=\s*{_FLOAT} Ry", re.M)
+_FORCES = re.compile(r"Forces acting on atoms \(cartesian axes, Ry/au\):\s*\n(.*?)Total force =", re.S)
+_FORCE = re.compile(rf"^\s+atom\s+\d+\s+type\s+\d+\s+force\s+=\s*{_FLOAT}\s*{_FLOAT}\s*{_FLOAT}", re.M)
+_ITERATIONS = re.compile(r"convergence has been achieved in\s+(\d+) iterations")
+_NOT_CONVERGED = re.compile(r"convergence NOT achieved after\s+(\d+) iterations")
+
+
+def _from_stdout(stdout: str) -> _Found | None:
+    energies, forces, steps = _ENERGY.findall(stdout), _FORCES.search(stdout), _ITERATIONS.findall(stdout)
+    if not energies or forces is None or not steps or _NOT_CONVERGED.search(stdout):
+        return None
+    # With high verbosity the total is followed by its parts, in the same format: the total comes first.
+    total = forces[1].split("The non-local contrib", 1)[0]
+    rows = np.array([[float(number) for number in row] for row in _FORCE.findall(total)])
+    if not len(rows):
+        return None
+    return float(energies[-1]) * Rydberg, rows * (Rydberg / Bohr), int(steps[-1])
+
+
+# ----------------------------------------------------------------------------------------- failures
+
+_BOX = re.compile(r"^ *%{20,}\s*\n(.*?)\n *%{20,}", re.M | re.S)
+_ROUTINE = re.compile(r"\s*Error in routine\s+(\S+)\s*\(\s*(-?\d+)\):\s*\n?(.*)", re.S)
+_NO_MEMORY = re.compile(
+    r"cannot allocate memory|out of memory|insufficient (?:virtual )?memory|bad_alloc|oom[-_ ]kill"
+    r"|error allocating|allocat\w+ (?:failed|would exceed)|not enough memory|errno: 12\b",
+    re.I,
+)
+_MPI_SIGNAL = re.compile(r"exited on signal (\d+)|KILLED BY SIGNAL: (\d+)|EXIT CODE: (\d+)\b.*\n.*signal", re.I)
+_READS_INPUT = re.compile(r"read_namelists|read_cards|card_|iosys|read_input")
+# Disk, MPI and linear algebra: what may go well elsewhere or another time.
+_MAY_PASS = re.compile(
+    r"davcio|diropn|open|close|read_rhog|write|mkdir|create_directory|i/o|device|mp_|disk|cholesky", re.I
+)
+# Faults of the program in its own memory, as against signals that somebody sends.
+_FAULTS = {signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGILL, signal.SIGBUS}
+
+
+def _name(stdout: str, stderr: str, code: int, out_of_memory: bool) -> ZPEError:
+    everything = f"{stdout}\n{stderr}"
+    signum = _signal(stderr, code)
+    if out_of_memory or _NO_MEMORY.search(everything):
+        return ComputeError(
+            "pw.x ran out of memory; give it more memory or run fewer SCFs side by side",
+            code="out_of_memory",
+        )
+    if "Maximum CPU time exceeded" in stdout:
+        return ComputeError("pw.x stopped at the end of its wall time before the SCF converged", code="walltime")
+    if found := _NOT_CONVERGED.search(stdout):
+        return _not_converged(stdout, f"after {found[1]} iterations")
+    if box := error_box(everything):
+        return _from_box(*box, started="Self-consistent Calculation" in stdout, stdout=stdout)
+    if signum is not None and signum not in _FAULTS:
+        name = _signal_name(signum)
+        return ComputeError(f"pw.x was ended by {name}, sent from outside", code="pw_killed")
+    how = f"by {_signal_name(signum)}" if signum is not None else f"with exit status {code}"
+    last = tail(stderr, 1) if code and not version_in(stdout) else tail(stdout, 1)
+    return ComputeError(f"pw.x ended {how} without converged forces; its last line: {last!r}", code="pw_crashed")
+
+
+def error_box(text: str) -> tuple[str, str] | None:
+    """Return the routine and the message of the first error box that pw.x printed, if any."""
+    for body in _BOX.findall(text):
+        if found := _ROUTINE.match(body):
+            message = " ".join(line.strip() for line in found[3].splitlines() if line.strip())
+            return found[1], message
+    return None
+
+
+def _from_box(routine: str, message: str, *, started: bool, stdout: str) -> ZPEError:
+    said = f"pw.x, in {routine}: {message}"
+    if routine.startswith(("readpp", "read_pseudo", "read_upf")):
+        # A file that is there but of no use is no better for this machine than one that is not.
+        return ConfigError(said, code="pseudopotential_missing", field="ATOMIC_SPECIES")
+    if "bands are not converged" in message:
+        return _not_converged(stdout, f"({message})")
+    if not _READS_INPUT.match(routine) and (started or _MAY_PASS.search(f"{routine} {message}")):
+        return ComputeError(said, code="pw_crashed")
+    # Up to the first iteration pw.x does nothing but look at the input: it would say so again.
+    return InputError(said, code="bad_input", field=_field(routine, message))
+
+
+def _not_converged(stdout: str, how: str) -> ComputeError:
+    accuracy = re.findall(r"estimated scf accuracy\s+<\s+(\S+) Ry", stdout)
+    wanted = re.search(r"convergence threshold\s+=\s+(\S+)", stdout)
+    reached = f"; it reached {accuracy[-1]} Ry of the {wanted[1]} Ry wanted" if accuracy and wanted else ""
+    return ComputeError(f"the SCF did not converge {how}{reached}", code="scf_not_converged")
+
+
+def _field(routine: str, message: str) -> str | None:
+    """Name the namelist or card an input error is about, where pw.x tells."""
+    if found := re.search(r"namelist &?(\w+)", message):
+        return found[1].upper()
+    if found := re.match(r"card_(\w+)", routine):
+        return found[1].upper()
+    return None
+
+
+def _signal(stderr: str, code: int) -> int | None:
+    if found := _MPI_SIGNAL.search(stderr):
+        return int(next(group for group in found.groups() if group))
+    return code - 128 if 128 < code < 128 + 65 else None
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

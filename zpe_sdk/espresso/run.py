@@ -1,0 +1,197 @@
+"""Run one ``pw.x`` SCF in a folder of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Event
+
+from zpe_sdk.errors import ComputeError, ConfigError
+from zpe_sdk.espresso import keeper, output
+from zpe_sdk.espresso.output import ScfResult
+
+INPUT, STDOUT, STDERR = "pw.in", "pw.out", "pw.err"
+_POLL_SECONDS = 0.05
+
+
+def pw_command(
+    pw_path: str = "pw.x", *, pw_command: str | None = None, mpi_cmd: str = "mpirun", ranks: int = 1
+) -> list[str]:
+    """Return the argument list that starts pw.x, without its own options.
+
+    Parameters
+    ----------
+    pw_path
+        The ``pw.x`` program: a path, or a name on PATH.
+    pw_command
+        A whole command instead, e.g. ``"srun -n 8 /opt/qe/bin/pw.x"``; split as a shell would, but
+        never given to a shell. ``ranks`` and ``mpi_cmd`` then play no part.
+    mpi_cmd
+        The MPI launcher; it gets ``-np ranks`` if ``ranks`` is above 1.
+    ranks
+        Number of MPI ranks.
+
+    Raises
+    ------
+    ConfigError
+        ``pw_not_found``: there is no such program.
+    """
+    if pw_command:
+        command, setting = shlex.split(pw_command), "ZPE_PW_COMMAND"
+    elif ranks > 1:
+        command, setting = [*shlex.split(mpi_cmd), "-np", str(ranks), pw_path], "ZPE_PW_PATH or ZPE_MPI_CMD"
+    else:
+        command, setting = [pw_path], "ZPE_PW_PATH"
+    if not command:
+        raise ConfigError("the command is empty", code="pw_not_found", field=setting)
+    programs = [command[0]] if pw_command else [command[0], pw_path]
+    for program in programs:
+        if shutil.which(program) is None:
+            raise ConfigError(
+                f"there is no program {program!r} on this machine; set {setting} to where it is",
+                code="pw_not_found",
+                field=setting,
+            )
+    if not pw_command:
+        # A path of its own: SCFs run in other folders, where a relative one would lead elsewhere.
+        found = shutil.which(pw_path)
+        command[-1] = str(Path(found).resolve()) if found else pw_path
+    return command
+
+
+def run_scf(
+    command: Sequence[str],
+    text: str,
+    folder: Path,
+    *,
+    prefix: str,
+    cpus: Sequence[int] = (),
+    environ: bool = False,
+    stop: Event | None = None,
+) -> ScfResult:
+    """Run pw.x on an input and return its energy and forces.
+
+    Parameters
+    ----------
+    command
+        Argument list that starts pw.x (see :func:`pw_command`).
+    text
+        The input: an SCF with forces, with ``outdir='./'`` and the given prefix.
+    folder
+        An existing folder for this run, with no output of another in it.
+    prefix
+        pw.x's ``prefix`` in ``text``.
+    cpus
+        Cores to pin the run to; none: anywhere.
+    environ
+        Pass ``-environ``.
+    stop
+        When set, pw.x is ended at once.
+
+    Raises
+    ------
+    ComputeError
+        ``scf_not_converged``, ``out_of_memory``, ``pw_killed``, ``pw_crashed``, ``walltime``;
+        ``stopped`` if ``stop`` was set.
+    ConfigError
+        ``pseudopotential_missing``, ``pw_not_found``.
+    InputError
+        ``bad_input``: pw.x refuses the input.
+    """
+    (folder / INPUT).write_text(text)
+    argv = [*command, "-in", INPUT, *(["-environ"] if environ else [])]
+    oom_kills = _oom_kills()
+    started = time.monotonic()
+    code = _run(argv, folder, cpus, stop or Event())
+    seconds = time.monotonic() - started
+    stdout, stderr = _read(folder / STDOUT), _read(folder / STDERR)
+    if result := output.read_result(folder, prefix, stdout, seconds=seconds):
+        return result
+    if stop is not None and stop.is_set():
+        raise ComputeError("the run was stopped on request", code="stopped")
+    out_of_memory = code == 128 + 9 and _oom_kills() > oom_kills
+    raise output.failure(stdout, stderr, code, out_of_memory=out_of_memory)
+
+
+def pw_version(command: Sequence[str]) -> str:
+    """Ask pw.x for its version, e.g. ``"6.7MaX"``.
+
+    Raises
+    ------
+    ConfigError
+        ``pw_not_found``: the command does not start a pw.x.
+    """
+    with tempfile.TemporaryDirectory(prefix="zpe-") as scratch:
+        folder = Path(scratch)
+        # pw.x names itself before it finds that this is no input.
+        (folder / INPUT).write_text("\n")
+        _run([*command, "-in", INPUT], folder, (), Event(), timeout=60)
+        stdout, stderr = _read(folder / STDOUT), _read(folder / STDERR)
+    if version := output.version_in(stdout):
+        return version
+    raise ConfigError(
+        f"{shlex.join(command)} does not answer as pw.x does: {output.tail(stderr or stdout, 3)!r}",
+        code="pw_not_found",
+        field="ZPE_PW_PATH",
+    )
+
+
+def _run(
+    argv: Sequence[str], folder: Path, cpus: Sequence[int], stop: Event, *, timeout: float | None = None
+) -> int:
+    """Run a command under a keeper until it ends or is to stop; return its exit status."""
+    keep = [sys.executable, "-I", "-S", keeper.__file__, "--cpus", ",".join(map(str, cpus)), "--", *argv]
+    deadline = time.monotonic() + timeout if timeout else float("inf")
+    with (folder / STDOUT).open("wb") as stdout, (folder / STDERR).open("wb") as stderr:
+        process = subprocess.Popen(
+            keep,
+            cwd=folder,
+            stdin=subprocess.PIPE,
+            stdout=stdout,
+            stderr=stderr,
+            env=_environment(),
+            start_new_session=True,  # Ctrl-C in a terminal is for the worker, who decides
+        )
+        try:
+            while process.poll() is None and not stop.wait(_POLL_SECONDS) and time.monotonic() < deadline:
+                pass
+        finally:
+            if process.stdin:
+                with contextlib.suppress(BrokenPipeError):
+                    process.stdin.close()
+            code = process.wait()
+    return code
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of pw.x: ours, without our settings and their secrets."""
+    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("ZPE_")}
+    return {
+        **kept,
+        "OMP_NUM_THREADS": "1",
+        # The keeper pins the launcher to its cores and the ranks inherit that; left to itself, Open MPI
+        # would bind the ranks of every mpirun to the machine's first cores.
+        "OMPI_MCA_hwloc_base_binding_policy": "none",
+        "PRTE_MCA_hwloc_default_binding_policy": "none",
+    }
+
+
+def _read(path: Path) -> str:
+    return path.read_text(errors="replace") if path.exists() else ""
+
+
+def _oom_kills() -> int:
+    """Count the processes that the kernel has ended for want of memory (Linux, else 0)."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/vmstat").read_text().splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return 0

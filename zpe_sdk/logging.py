@@ -1,0 +1,95 @@
+"""Logs of both planes: one JSON object per line on standard error, or readable lines in a terminal.
+
+``request_id`` and ``job_id`` come from :mod:`structlog.contextvars`; bind them where work begins::
+
+    with structlog.contextvars.bound_contextvars(request_id=request_id, job_id=job_id):
+        log.info("task done", task=3)
+
+Nothing that looks like a secret gets out, wherever in a record it stands.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+from structlog.types import EventDict, Processor, WrappedLogger
+
+REDACTED = "[redacted]"
+
+_SECRET_NAME = re.compile(r"(^|_)(token|secret|password|authorization|cookie|api_?key)$", re.I)
+_SECRET_VALUE = re.compile(
+    r"(?P<token>\bzpe_?[a-z]*_[A-Za-z0-9_\-]{16,})"  # our tokens: zpe<kind>_<random>
+    r"|(?P<bearer>(?<=bearer )[^\s\"',]+)"
+    r"|(?P<userinfo>(?<=://)[^/\s@]+(?=@))",  # redis://user:password@host
+    re.I,
+)
+
+
+def configure_logging(level: str = "INFO", json: bool | None = None) -> None:
+    """Send all logs of this process, the standard library's included, to standard error.
+
+    Parameters
+    ----------
+    level
+        Lowest level shown: ``"DEBUG"``, ``"INFO"``, ``"WARNING"`` or ``"ERROR"``.
+    json
+        JSON lines or lines for people; default: JSON unless standard error is a terminal.
+    """
+    if json is None:
+        json = not sys.stderr.isatty()
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,
+        redact,
+    ]
+    renderer: Processor = (
+        structlog.processors.JSONRenderer(default=str) if json else structlog.dev.ConsoleRenderer()
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for chatty in ("httpx", "httpcore"):  # a line per request, heartbeats included
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Structlog processor: blank whatever has a secret's name or looks like a secret."""
+    return {name: value if name.startswith("_") else _redacted(name, value) for name, value in event.items()}
+
+
+def _redacted(name: str, value: Any) -> Any:
+    if value is not None and _SECRET_NAME.search(name):
+        return REDACTED
+    if isinstance(value, str):
+        return _SECRET_VALUE.sub(REDACTED, value)
+    if isinstance(value, Mapping):
+        return {key: _redacted(str(key), item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_redacted(name, item) for item in value]
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return _SECRET_VALUE.sub(REDACTED, str(value))

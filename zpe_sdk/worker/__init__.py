@@ -1,0 +1,1 @@
+"""The worker: runs on a compute node, fetches SCFs over HTTPS and reports their forces."""

@@ -1,0 +1,86 @@
+"""Settings of a worker: command-line options win over environment variables (prefix ``ZPE_``)."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class WorkerSettings(BaseSettings):
+    """All that a worker can be told.
+
+    Attributes
+    ----------
+    control_api_url
+        Base URL of the control plane, e.g. ``https://zpe.example.org``.
+    worker_token
+        A worker token to use as it is; without it, the worker enrolls once and keeps its own.
+    enroll_token, enroll_file
+        A one-time enroll token, or a file that holds one.
+    worker_name
+        Name shown to researchers and administrators; default: the host's name.
+    worker_mode
+        ``qe`` runs pw.x; ``mock`` computes forces of springs, for teaching and tests.
+    slots
+        SCFs side by side; ``auto``: as many as there are cores.
+    insecure
+        Send the token over plain HTTP to another machine.
+    ca_bundle
+        PEM file of the certificate authorities to trust, for a private one.
+    pseudo_dir
+        Folder of the pseudopotential files; ``ESPRESSO_PSEUDO`` serves too.
+    allow_input_pseudo_dir
+        Let an input's own ``pseudo_dir`` decide where pseudopotentials are read from.
+    pw_path, pw_command
+        The pw.x program, or a whole command that starts it.
+    use_mpi, mpi_cmd, np_core
+        Whether one SCF runs on several MPI ranks (default: if its cell is large), the launcher, and
+        the number of ranks.
+    environ_path
+        ``environ.in`` or the folder that holds it, for jobs with ``use_environ``.
+    work_dir
+        Folder of this worker alone: identity, results to be delivered, scratch files.
+    max_seconds
+        Wall time in seconds that this worker may take, in a batch queue.
+    drain
+        End when there is no work left.
+    mock_scf_seconds, mock_log
+        Mock only: seconds that one SCF takes; file that gets a line for each.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="ZPE_", env_ignore_empty=True, hide_input_in_errors=True)
+
+    control_api_url: str = ""
+    worker_token: SecretStr | None = None
+    enroll_token: SecretStr | None = None
+    enroll_file: Path | None = None
+    worker_name: str = Field(default_factory=socket.gethostname)
+    worker_mode: Literal["qe", "mock"] = "qe"
+    slots: Literal["auto"] | Annotated[int, Field(ge=1, le=4096)] = "auto"
+    insecure: bool = False
+    ca_bundle: Path | None = None
+
+    pseudo_dir: Path | None = Field(
+        default=None,
+        validation_alias=AliasChoices("pseudo_dir", "ZPE_PSEUDO_DIR", "ESPRESSO_PSEUDO"),
+    )
+    allow_input_pseudo_dir: bool = False
+    pw_path: str = "pw.x"
+    pw_command: str | None = None
+    use_mpi: bool | None = None
+    mpi_cmd: str = "mpirun"
+    np_core: Annotated[int, Field(ge=1)] | None = None
+    environ_path: Path | None = None
+    work_dir: Path = Field(default_factory=lambda: Path.home() / ".zpe" / "worker")
+
+    max_seconds: Annotated[float, Field(gt=0)] | None = None
+    drain: bool = False
+    mock_scf_seconds: Annotated[float, Field(ge=0)] = 0.0
+    mock_log: Path | None = None
+
+    log_level: str = "INFO"
+    log_json: bool | None = None
