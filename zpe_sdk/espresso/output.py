@@ -163,7 +163,9 @@ _NO_MEMORY = re.compile(
     r"|error allocating|allocat\w+ (?:failed|would exceed)|not enough memory|errno: 12\b",
     re.I,
 )
-_MPI_SIGNAL = re.compile(r"exited on signal (\d+)|KILLED BY SIGNAL: (\d+)|EXIT CODE: (\d+)\b.*\n.*signal", re.I)
+_MPI_SIGNAL = re.compile(
+    r"exited on signal (\d+)|KILLED BY SIGNAL: (\d+)|EXIT CODE: (\d+)\b.*\n.*signal", re.I
+)
 _READS_INPUT = re.compile(r"read_namelists|read_cards|card_|iosys|read_input")
 # Disk, MPI and linear algebra: what may go well elsewhere or another time.
 _MAY_PASS = re.compile(
@@ -182,7 +184,9 @@ def _name(stdout: str, stderr: str, code: int, out_of_memory: bool) -> ZPEError:
             code="out_of_memory",
         )
     if "Maximum CPU time exceeded" in stdout:
-        return ComputeError("pw.x stopped at the end of its wall time before the SCF converged", code="walltime")
+        return ComputeError(
+            "pw.x stopped at the end of its wall time before the SCF converged", code="walltime"
+        )
     if found := _NOT_CONVERGED.search(stdout):
         return _not_converged(stdout, f"after {found[1]} iterations")
     if box := error_box(everything):
@@ -192,7 +196,9 @@ def _name(stdout: str, stderr: str, code: int, out_of_memory: bool) -> ZPEError:
         return ComputeError(f"pw.x was ended by {name}, sent from outside", code="pw_killed")
     how = f"by {_signal_name(signum)}" if signum is not None else f"with exit status {code}"
     last = tail(stderr, 1) if code and not version_in(stdout) else tail(stdout, 1)
-    return ComputeError(f"pw.x ended {how} without converged forces; its last line: {last!r}", code="pw_crashed")
+    return ComputeError(
+        f"pw.x ended {how} without converged forces; its last line: {last!r}", code="pw_crashed"
+    )
 
 
 def error_box(text: str) -> tuple[str, str] | None:

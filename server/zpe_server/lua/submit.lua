@@ -1,5 +1,5 @@
 -- Accepts a planned job, once per idempotency key.
--- a: job, owner, rank_base, priority, total, full, idempotency_key, digest, idempotency_ms, fields
+-- a: job, owner, priority, total, full, idempotency_key, digest, idempotency_ms, fields
 -- ARGV[2]: payload   ARGV[3]: plan   ARGV[4]: tasks
 -- Returns {job, created} or {conflict = true}.
 
