@@ -39,7 +39,7 @@ def h2(
 @pytest.mark.qe
 def test_forces_pull_a_stretched_h2_together_and_cancel(tmp_path: Path) -> None:
     result = run_scf(pw_command(), h2(), tmp_path, prefix="zpe")
-    forces = np.asarray(result.forces)
+    forces = np.asarray(result.forces_ev_ang)
     assert forces.shape == (2, 3)
     assert forces[0, 2] > 0.5  # eV/Å, towards the other atom
     np.testing.assert_allclose(forces[0], -forces[1], atol=1e-6)
