@@ -1,0 +1,1 @@
+"""From displacements and forces to frequencies and thermochemistry; knows nothing of HTTP or Redis."""

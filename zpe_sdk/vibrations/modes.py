@@ -1,0 +1,114 @@
+"""Normal modes of a Hessian, and the zero-point energy and entropy of harmonic modes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from ase import units
+from numpy.typing import NDArray
+
+from zpe_sdk.errors import InputError
+
+Array = NDArray[np.float64]
+
+# ħ·sqrt(1 eV/Å²/u) in eV, and 1 cm⁻¹ in eV (CODATA 2014, as ASE's units have them).
+_QUANTUM_EV = float(units._hbar * 1e10 / np.sqrt(units._e * units._amu))
+_CM_EV = float(units.invcm)
+_GAS_CONSTANT = float(units._k * units._Nav)  # J/(mol K)
+
+
+@dataclass(frozen=True)
+class Modes:
+    """Normal modes, in ascending order of frequency.
+
+    Attributes
+    ----------
+    frequencies_cm
+        Wavenumbers in cm⁻¹, shape (3M,); imaginary ones are negative, never zero.
+    eigenvectors
+        Orthonormal mass-weighted vectors, shape (3M, M, 3).
+    displacements
+        Cartesian displacements of the atoms, each mode normalised to 1, shape (3M, M, 3).
+    """
+
+    frequencies_cm: Array
+    eigenvectors: Array
+    displacements: Array
+
+
+def normal_modes(hessian: Array, masses: Array) -> Modes:
+    """Diagonalise a mass-weighted Hessian.
+
+    Parameters
+    ----------
+    hessian
+        Second derivatives of the energy in eV/Å², shape (3M, 3M); its symmetric part is used.
+    masses
+        Masses of the atoms in u, shape (M,).
+
+    Raises
+    ------
+    InputError
+        ``bad_masses``: a mass is not positive, or their number is not that of the Hessian's atoms.
+
+    Notes
+    -----
+    Wilson, Decius and Cross, *Molecular Vibrations* (1955), chapter 2.
+    """
+    masses = np.asarray(masses, dtype=np.float64)
+    if hessian.shape != (3 * masses.size, 3 * masses.size) or not np.all(masses > 0):
+        raise InputError(
+            f"{masses.size} positive masses are needed for a Hessian of shape {hessian.shape}",
+            code="bad_masses",
+            field="masses",
+        )
+    weights = np.repeat(masses**-0.5, 3)
+    weighted = weights[:, None] * (hessian + hessian.T) / 2 * weights[None, :]
+    squares, vectors = np.linalg.eigh(weighted)
+    frequencies = np.sign(squares) * np.sqrt(np.abs(squares)) * _QUANTUM_EV / _CM_EV
+    cartesian = weights[:, None] * vectors
+    cartesian /= np.linalg.norm(cartesian, axis=0)
+    shape = (squares.size, masses.size, 3)
+    return Modes(frequencies, vectors.T.reshape(shape), cartesian.T.reshape(shape))
+
+
+def zero_point_energy(frequencies_cm: Array) -> float:
+    """Return the zero-point energy in eV of real modes given in cm⁻¹: the sum of hν/2."""
+    return float(np.sum(_real(frequencies_cm)) * _CM_EV / 2)
+
+
+def vibrational_entropy(frequencies_cm: Array, temperature: float) -> float:
+    """Return the entropy of harmonic oscillators.
+
+    Parameters
+    ----------
+    frequencies_cm
+        Wavenumbers of the counted modes in cm⁻¹; all above zero.
+    temperature
+        In K.
+
+    Returns
+    -------
+    float
+        S in J/(mol K).
+
+    Notes
+    -----
+    S/R = Σ x/(exp(x) − 1) − ln(1 − exp(−x)), x = hν/kT: McQuarrie, *Statistical Mechanics* (2000), eq. 5-30.
+    """
+    x = _real(frequencies_cm) * _CM_EV / (float(units.kB) * temperature)
+    # expm1 and log1p keep the digits of low modes; exp(-x) cannot overflow for high ones.
+    decay = np.exp(-x)
+    return float(_GAS_CONSTANT * np.sum(x * decay / -np.expm1(-x) - np.log(-np.expm1(-x))))
+
+
+def _real(frequencies_cm: Array) -> Array:
+    frequencies = np.asarray(frequencies_cm, dtype=np.float64)
+    if not np.all(frequencies > 0):
+        raise InputError(
+            "imaginary and zero modes have no zero-point energy or entropy; leave them out",
+            code="mode_not_real",
+            field="frequencies_cm",
+        )
+    return frequencies
