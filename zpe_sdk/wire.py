@@ -7,14 +7,30 @@ so that an older or newer peer goes on working.
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from zpe_sdk.errors import Side
 
 JobState = Literal["queued", "started", "finished", "failed", "cancelled"]
 Vector = tuple[float, float, float]
+
+
+def _plain(value: dict[str, Any]) -> dict[str, Any]:
+    # Any JSON object is welcome, but what JSON or UTF-8 cannot hold could not be answered with later.
+    try:
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except ValueError:
+        raise ValueError("holds a number or a character that JSON cannot") from None
+    return value
+
+
+JsonObject = Annotated[dict[str, Any], AfterValidator(_plain)]
+# Ids become parts of key names in the store: nothing else may get there.
+Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+TaskIndex = Annotated[int, Field(ge=0, le=10_000_000)]
 
 
 class Message(BaseModel):
@@ -145,7 +161,11 @@ class Progress(Message):
 
 
 class JobStatus(Message):
-    """Where a job stands. ``detail`` says in a sentence why it waits or why it failed."""
+    """Where a job stands. ``detail`` says in a sentence why it waits or why it failed.
+
+    ``version`` grows with every change; ``GET …/jobs/{id}?wait_seconds=30&after=VERSION`` answers when it
+    has.
+    """
 
     job_id: str
     status: JobState
@@ -161,6 +181,7 @@ class JobStatus(Message):
     error: ErrorInfo | None = None
     workers: list[str] = []
     in_dlq: bool = False
+    version: int = 0
 
 
 class JobList(Message):
@@ -168,6 +189,42 @@ class JobList(Message):
 
     jobs: list[JobStatus]
     total: int
+
+
+class TaskStatus(Message):
+    """One SCF of a job: ``open`` tasks wait, ``held`` ones are with a worker, ``done`` ones have forces."""
+
+    index: int
+    atom: int | None = None
+    displacement: Vector | None = None
+    state: Literal["open", "held", "done"]
+    worker: str | None = None
+    scf_seconds: float | None = None
+    attempts: int = 0
+
+
+class HistoryEvent(Message):
+    """Something that happened to a job: a failed attempt, an expiry, a requeue, a cancellation."""
+
+    at: str
+    what: str
+    worker: str | None = None
+    by: str | None = None
+    code: str | None = None
+    message: str | None = None
+    traceback: str | None = None
+    tasks: list[int] = []
+
+
+class JobDetail(Message):
+    """A job from inside: its input, its SCFs, its history (newest first), its pinned physics."""
+
+    job: JobStatus
+    content: str
+    mobile_indices: list[int]
+    tasks: list[TaskStatus]
+    history: list[HistoryEvent]
+    fingerprint: Fingerprint | None = None
 
 
 class ResultReply(Message):
@@ -203,8 +260,17 @@ class Fingerprint(Message):
 class ZPEResultDocument(Message):
     """The result of a job. Imaginary modes are negative numbers in ``freqs_cm``, never zero.
 
+    Atoms and modes are counted from 0. ``freqs_cm`` ascend. ZPE, U, F, S and Cv sum the modes above
+    ``low_cut_cm``; U and F include the ZPE. ``kpts`` is (1, 1, 1) for the gamma point and (0, 0, 0) for a
+    list of k-points, which is in ``qe_input``. ``fixed_indices`` are the atoms with ``0 0 0`` flags,
+    ``cache_checked`` counts the SCFs taken over from earlier jobs, ``ecutwfc`` and ``ecutrho`` are in Ry.
+
     ``modes[k]`` is the Cartesian displacement of each mobile atom in mode k (not mass-weighted,
-    normalised to 1); ``hessian`` is (3M, 3M) in eV/Å² over the mobile atoms, ``masses`` in amu.
+    normalised to 1), ``mode_kinds[k]`` is ``translation`` or ``rotation`` where the mode moves the whole,
+    else ``vibration``; ``imaginary_modes`` are indices. ``hessian`` is (3M, 3M) in eV/Å² over the mobile atoms,
+    ``masses`` are theirs in amu; ``symbols`` and ``positions`` are of all atoms, ``cell`` has a vector per
+    row. ``max_force_ev_ang`` is the largest force on a mobile atom at the equilibrium. ``symmetry`` and
+    ``checks``: see docs/formulas.md.
     """
 
     freqs_cm: list[float]
@@ -227,6 +293,9 @@ class ZPEResultDocument(Message):
     ecutwfc: float | None = None
     ecutrho: float | None = None
     # Ours.
+    u_vib_ev: float
+    f_vib_ev: float
+    cv_jmol_k: float
     symbols: list[str]
     positions: list[Vector]
     cell: list[Vector]
@@ -268,7 +337,7 @@ class RegisterRequest(Message):
 
     token: str
     name: Annotated[str, Field(max_length=200)] | None = None
-    meta: dict[str, Any] = {}
+    meta: JsonObject = {}
 
 
 class RegisterReply(Message):
@@ -304,12 +373,14 @@ class Capabilities(Message):
 class LeaseRequest(Message):
     """A request for work. An empty body asks for one whole job (``max_tasks`` null).
 
-    ``wait_seconds`` holds the request open until there is work (at most 30 s).
+    ``wait_seconds`` holds the request open until there is work (at most 30 s). ``lease_key`` names the
+    request: sent again after a lost reply, it brings the same lease and not another one.
     """
 
     max_tasks: Annotated[int, Field(ge=1, le=10_000)] | None = None
     wait_seconds: Annotated[float, Field(ge=0, le=30)] = 0
     capabilities: Capabilities | None = None
+    lease_key: Annotated[str, Field(min_length=16, max_length=100)] | None = None
 
 
 class Task(Message):
@@ -348,7 +419,7 @@ class LeaseReply(Message):
 class TaskReport(Message):
     """The outcome of one SCF: ``forces_ev_ang`` has one row per atom of the input, (nat, 3)."""
 
-    task: int
+    task: TaskIndex
     energy_ev: float
     forces_ev_ang: list[Vector]
     fingerprint: Fingerprint
@@ -360,7 +431,7 @@ class TaskReport(Message):
 class TaskReportRequest(Message):
     """Finished tasks of a lease."""
 
-    lease_id: str
+    lease_id: Id
     reports: Annotated[list[TaskReport], Field(min_length=1)]
 
 
@@ -382,7 +453,7 @@ class TaskReportReply(Message):
 class HeartbeatRequest(Message):
     """The leases a worker still works on."""
 
-    lease_ids: list[str] = []
+    lease_ids: Annotated[list[Id], Field(max_length=10_000)] = []
 
 
 class HeartbeatReply(Message):
@@ -390,16 +461,17 @@ class HeartbeatReply(Message):
 
     leases: dict[str, Literal["held", "lost", "cancelled"]]
     lease_ttl_seconds: float
+    draining: bool = False
 
 
 class WholeResultRequest(Message):
     """The result of a whole job from a worker that settles it in one go."""
 
-    lease_id: str
-    result: dict[str, Any]
+    lease_id: Id
+    result: JsonObject
     summary_text: str
     freqs_csv: str
-    meta: dict[str, Any] = {}
+    meta: JsonObject = {}
 
 
 class WholeResultReply(Message):
@@ -412,11 +484,11 @@ class WholeResultReply(Message):
 class FailedRequest(Message):
     """A failure of some ``tasks`` of a lease, or of all its unfinished ones (``tasks`` null)."""
 
-    lease_id: str
+    lease_id: Id
     error_code: Annotated[str, Field(max_length=100)]
     error_message: str
     traceback: str | None = None
-    tasks: list[int] | None = None
+    tasks: list[TaskIndex] | None = None
     side: Side = "compute"
 
 
@@ -431,10 +503,173 @@ class FailedReply(Message):
 class ReleaseRequest(Message):
     """Hand a lease back unfinished (a clean shutdown); counts as no attempt."""
 
-    lease_id: str
+    lease_id: Id
 
 
 class Ok(Message):
     """Done."""
 
     ok: bool = True
+
+
+class WorkerTokenReply(Message):
+    """A new worker token; the old one goes on for a grace period."""
+
+    worker_token: str
+    token_expires_at: str
+    token_ttl_seconds: int
+
+
+# ------------------------------------------------------------------------------------------- admin
+
+
+class EnrollToken(Message):
+    """An enroll token that nobody has used yet, without the token itself."""
+
+    token_id: str
+    label: str | None = None
+    created_at: str
+    expires_at: str
+
+
+class EnrollTokenList(Message):
+    """Enroll tokens that may still be used."""
+
+    enroll_tokens: list[EnrollToken]
+
+
+class ApiTokenRequest(Message):
+    """A researcher's token to mint. ``owner`` is the name their jobs carry."""
+
+    owner: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[\w.@+-]+$")]
+    ttl_seconds: Annotated[int, Field(gt=0, le=3650 * 86400)] | None = None
+    label: Annotated[str, Field(max_length=200)] | None = None
+
+
+class ApiTokenReply(Message):
+    """A researcher's token; this is the only time it is shown."""
+
+    token: str
+    token_id: str
+    owner: str
+    label: str | None = None
+    expires_at: str | None = None
+
+
+class ApiToken(Message):
+    """A researcher's token, without the token itself."""
+
+    token_id: str
+    owner: str
+    label: str | None = None
+    created_at: str
+    expires_at: str | None = None
+
+
+class ApiTokenList(Message):
+    """Researchers' tokens that are in force."""
+
+    tokens: list[ApiToken]
+
+
+class WorkerStatus(Message):
+    """A compute node as the admin sees it. ``alive``: heard of within two lease lengths."""
+
+    server_id: str
+    name: str
+    registered_at: str
+    last_seen_at: str | None = None
+    alive: bool
+    draining: bool = False
+    revoked: bool = False
+    meta: dict[str, Any] = {}
+    capabilities: Capabilities | None = None
+    leases: list[str] = []
+    scf_done: int = 0
+    scf_failed: int = 0
+    scf_seconds: float = 0.0
+
+
+class WorkerList(Message):
+    """All compute nodes, the last heard of first."""
+
+    workers: list[WorkerStatus]
+
+
+class DrainRequest(Message):
+    """Give a worker no new work (true), or work again (false)."""
+
+    drain: bool = True
+
+
+class LeaseStatus(Message):
+    """A lease in force."""
+
+    lease_id: str
+    job_id: str
+    server_id: str
+    worker: str
+    tasks: list[int]
+    issued_at: str
+    expires_at: str
+    expires_in_seconds: float
+    renewals: int
+
+
+class LeaseList(Message):
+    """Leases in force, the first to expire first."""
+
+    leases: list[LeaseStatus]
+
+
+class DeadJob(Message):
+    """A job of the dead-letter queue: why it failed, and every attempt that came before."""
+
+    job: JobStatus
+    failed_at: str
+    error: ErrorInfo
+    attempts: list[HistoryEvent]
+
+
+class DeadJobList(Message):
+    """One page of the dead-letter queue, newest first."""
+
+    jobs: list[DeadJob]
+    total: int
+
+
+class DeadJobsRequest(Message):
+    """Which jobs of the dead-letter queue to act on: some by id, or all that failed with ``code``."""
+
+    job_ids: Annotated[list[Id], Field(max_length=10_000)] | None = None
+    code: str | None = None
+
+
+class DeadJobsReply(Message):
+    """The jobs acted on, and those that were not in the dead-letter queue (any more)."""
+
+    done: list[str]
+    skipped: list[str] = []
+
+
+class Flags(Message):
+    """Operational switches. A null field of a request leaves its switch as it is."""
+
+    submission_enabled: bool | None = None
+    dequeue_enabled: bool | None = None
+
+
+class AuditEntry(Message):
+    """An act of an admin, or a registration: who did what, when, from where."""
+
+    at: str
+    who: str
+    what: str
+    subject: str | None = None
+    address: str | None = None
+
+
+class AuditTrail(Message):
+    """The newest entries of the audit trail first."""
+
+    entries: list[AuditEntry]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -21,6 +24,16 @@ def key(*parts: str) -> str:
     return PREFIX + ":".join(parts)
 
 
+def iso(milliseconds: float | str) -> str:
+    """Return a time of Redis's clock (ms) as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(float(milliseconds) / 1000, UTC).isoformat(timespec="milliseconds")
+
+
+def items(value: Any) -> list[Any]:
+    """Return a list from a transition's reply, where Lua cannot tell an empty list from an empty object."""
+    return list(value) if value else []
+
+
 @cache
 def script(name: str) -> str:
     """Return the source of a transition, with what all transitions share in front of it."""
@@ -28,8 +41,21 @@ def script(name: str) -> str:
     return "\n".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("lib", name))
 
 
+@contextmanager
+def _as_store_errors() -> Iterator[None]:
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise StoreError(
+            f"Redis does not answer as it should ({type(error).__name__}); try again later",
+            code="store_unavailable",
+        ) from error
+
+
 class Store:
     """Redis, as the control plane uses it.
+
+    All methods raise :class:`StoreError` ``store_unavailable`` if Redis is unreachable, full or refusing.
 
     Parameters
     ----------
@@ -56,23 +82,80 @@ class Store:
             Large texts, handed over as they are.
         **arguments
             Small arguments, handed over as one JSON object.
-
-        Raises
-        ------
-        StoreError
-            ``store_unavailable``: Redis is unreachable, full or refusing.
         """
         if name not in self._scripts:
             self._scripts[name] = self.redis.register_script(script(name))
-        try:
+        with _as_store_errors():
             reply = await self._scripts[name](keys=[PREFIX], args=[json.dumps(arguments), *texts])
-        except RedisError as error:
-            raise StoreError(
-                f"Redis does not answer as it should ({type(error).__name__}); try again later",
-                code="store_unavailable",
-            ) from error
         decoded: dict[str, Any] = json.loads(reply)
         return decoded
+
+    async def fields(self, name: str) -> dict[str, str]:
+        """Return all fields of a hash; none if there is no such key."""
+        with _as_store_errors():
+            found: Any = await self.redis.hgetall(name)
+        return dict(found)
+
+    async def set_fields(self, name: str, values: dict[str, str]) -> None:
+        """Set fields of a hash."""
+        with _as_store_errors():
+            await self.redis.hset(name, mapping=dict[Any, Any](values))
+
+    async def page(self, name: str, offset: int, limit: int) -> tuple[list[str], int]:
+        """Return members of a sorted set, highest score first, and how many there are in all."""
+        with _as_store_errors():
+            async with self.redis.pipeline(transaction=False) as pipeline:
+                pipeline.zrevrange(name, offset, offset + limit - 1)
+                pipeline.zcard(name)
+                members, total = await pipeline.execute()
+        return members, total
+
+    async def many_fields(self, names: list[str]) -> list[dict[str, str]]:
+        """Return all fields of several hashes, in one round trip."""
+        with _as_store_errors():
+            async with self.redis.pipeline(transaction=False) as pipeline:
+                for name in names:
+                    pipeline.hgetall(name)
+                found: list[dict[str, str]] = await pipeline.execute()
+        return found
+
+    async def delete(self, *names: str) -> int:
+        """Delete keys; return how many there were."""
+        with _as_store_errors():
+            return int(await self.redis.delete(*names))
+
+    async def count(self, name: str, *, seconds: int) -> int:
+        """Count one more; return the count since the first within the last ``seconds``."""
+        with _as_store_errors():
+            async with self.redis.pipeline(transaction=True) as pipeline:
+                pipeline.incr(name)
+                pipeline.expire(name, seconds, nx=True)
+                count, _ = await pipeline.execute()
+        return int(count)
+
+    async def push(self, name: str, text: str, *, keep: int) -> None:
+        """Put a text in front of a list that is kept at most ``keep`` long."""
+        with _as_store_errors():
+            async with self.redis.pipeline(transaction=True) as pipeline:
+                pipeline.lpush(name, text)
+                pipeline.ltrim(name, 0, keep - 1)
+                await pipeline.execute()
+
+    async def texts(self, name: str, limit: int) -> list[str]:
+        """Return the first ``limit`` texts of a list."""
+        with _as_store_errors():
+            found: Any = await self.redis.lrange(name, 0, limit - 1)
+        return list(found)
+
+    async def publish(self, message: str) -> None:
+        """Tell all replicas."""
+        with _as_store_errors():
+            await self.redis.publish(key("events"), message)
+
+    async def ping(self) -> None:
+        """Raise unless Redis answers."""
+        with _as_store_errors():
+            await self.redis.ping()
 
     async def close(self) -> None:
         """Close all connections."""

@@ -13,8 +13,8 @@ from zpe_sdk.errors import InputError
 Array = NDArray[np.float64]
 
 # ħ·sqrt(1 eV/Å²/u) in eV, and 1 cm⁻¹ in eV (CODATA 2014, as ASE's units have them).
-_QUANTUM_EV = float(units._hbar * 1e10 / np.sqrt(units._e * units._amu))
-_CM_EV = float(units.invcm)
+QUANTUM_EV = float(units._hbar * 1e10 / np.sqrt(units._e * units._amu))
+CM_EV = float(units.invcm)
 _GAS_CONSTANT = float(units._k * units._Nav)  # J/(mol K)
 
 
@@ -66,7 +66,7 @@ def normal_modes(hessian: Array, masses: Array) -> Modes:
     weights = np.repeat(masses**-0.5, 3)
     weighted = weights[:, None] * (hessian + hessian.T) / 2 * weights[None, :]
     squares, vectors = np.linalg.eigh(weighted)
-    frequencies = np.sign(squares) * np.sqrt(np.abs(squares)) * _QUANTUM_EV / _CM_EV
+    frequencies = np.sign(squares) * np.sqrt(np.abs(squares)) * QUANTUM_EV / CM_EV
     cartesian = weights[:, None] * vectors
     cartesian /= np.linalg.norm(cartesian, axis=0)
     shape = (squares.size, masses.size, 3)
@@ -75,7 +75,30 @@ def normal_modes(hessian: Array, masses: Array) -> Modes:
 
 def zero_point_energy(frequencies_cm: Array) -> float:
     """Return the zero-point energy in eV of real modes given in cm⁻¹: the sum of hν/2."""
-    return float(np.sum(_real(frequencies_cm)) * _CM_EV / 2)
+    return float(np.sum(_real(frequencies_cm)) * CM_EV / 2)
+
+
+def internal_energy(frequencies_cm: Array, temperature: float) -> float:
+    """Return the energy in eV of harmonic oscillators at a temperature in K, zero-point energy included.
+
+    Notes
+    -----
+    U = Σ hν (1/2 + 1/(exp(x) − 1)), x = hν/kT: McQuarrie, *Statistical Mechanics* (2000), chapter 6.
+    """
+    x = _reduced(frequencies_cm, temperature)
+    thermal = float(units.kB) * temperature * float(np.sum(x * np.exp(-x) / -np.expm1(-x)))
+    return zero_point_energy(frequencies_cm) + thermal
+
+
+def heat_capacity(frequencies_cm: Array, temperature: float) -> float:
+    """Return the heat capacity in J/(mol K) of harmonic oscillators at a temperature in K.
+
+    Notes
+    -----
+    C/R = Σ x² exp(x)/(exp(x) − 1)², x = hν/kT: McQuarrie, *Statistical Mechanics* (2000), chapter 6.
+    """
+    x = _reduced(frequencies_cm, temperature)
+    return float(_GAS_CONSTANT * np.sum(x**2 * np.exp(-x) / np.expm1(-x) ** 2))
 
 
 def vibrational_entropy(frequencies_cm: Array, temperature: float) -> float:
@@ -95,12 +118,16 @@ def vibrational_entropy(frequencies_cm: Array, temperature: float) -> float:
 
     Notes
     -----
-    S/R = Σ x/(exp(x) − 1) − ln(1 − exp(−x)), x = hν/kT: McQuarrie, *Statistical Mechanics* (2000), eq. 5-30.
+    S/R = Σ x/(exp(x) − 1) − ln(1 − exp(−x)), x = hν/kT: McQuarrie, *Statistical Mechanics* (2000), chapter 6.
     """
-    x = _real(frequencies_cm) * _CM_EV / (float(units.kB) * temperature)
-    # expm1 and log1p keep the digits of low modes; exp(-x) cannot overflow for high ones.
+    x = _reduced(frequencies_cm, temperature)
+    # expm1 keeps the digits of low modes; exp(-x) cannot overflow for high ones.
     decay = np.exp(-x)
     return float(_GAS_CONSTANT * np.sum(x * decay / -np.expm1(-x) - np.log(-np.expm1(-x))))
+
+
+def _reduced(frequencies_cm: Array, temperature: float) -> Array:
+    return _real(frequencies_cm) * CM_EV / (float(units.kB) * temperature)
 
 
 def _real(frequencies_cm: Array) -> Array:

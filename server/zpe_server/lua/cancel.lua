@@ -8,7 +8,8 @@ if status ~= 'queued' and status ~= 'started' then return cjson.encode({error = 
 return_all_leases(a.job, 'cancelled')
 leave_line(a.job)
 redis.call('ZREM', P .. 'assemble', a.job)
-redis.call('DEL', key('job', a.job, 'open'), key('job', a.job, 'reports'), key('job', a.job, 'attempts'))
+redis.call('DEL', key('job', a.job, 'open'), key('job', a.job, 'reports'), key('job', a.job, 'attempts'),
+  key('job', a.job, 'settled'))
 redis.call('HSET', key('job', a.job), 'finished', now)
 redis.call('ZADD', P .. 'retire', now + a.retire_ms, a.job)
 remember(a.job, {what = 'cancelled', by = a.by})

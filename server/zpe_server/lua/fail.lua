@@ -1,5 +1,5 @@
 -- A worker reports that tasks of its lease failed.
--- a: job, worker, instance, lease, ttl_ms, tasks [indices] or null (all it still holds), digest,
+-- a: job, worker, instance, lease, ttl_ms, tasks [indices] or null (all it still holds),
 --    class ('compute': counted and retried; 'capability': this worker cannot, others may; 'input': nobody can),
 --    error {side, code, message, traceback, worker}, retry {max, base_ms, max_ms, jitter}
 -- Returns {error} or {requeued, retry_count, status}.
@@ -28,7 +28,7 @@ local longest = 0
 if #tasks > 0 then
   redis.call('HINCRBY', key('worker', a.worker), 'scf_failed', #tasks)
   remember(a.job, {what = 'failed', worker = a.worker, class = a.class, code = a.error.code,
-    message = a.error.message, tasks = tasks})
+    message = a.error.message, traceback = a.error.traceback, tasks = tasks})
 end
 for _, task in ipairs(tasks) do
   redis.call('SREM', mine, task)
@@ -46,7 +46,7 @@ settle_if_empty(a.lease)
 
 if #tasks > 0 then
   if a.class == 'capability' then
-    redis.call('HSET', key('job', a.job, 'avoid'), a.worker, a.digest)
+    avoid(a.job, a.worker)
     place(a.job)
     settle_status(a.job, 'waiting for a worker that can run it: ' .. a.error.message)
   elseif again then

@@ -7,5 +7,6 @@ redis.call('HDEL', key('job', a.job), 'error')
 redis.call('ZADD', P .. 'retire', now + a.retire_ms, a.job)
 set_status(a.job, 'finished')
 -- The result holds all that is worth keeping of these.
-redis.call('DEL', key('job', a.job, 'reports'), key('job', a.job, 'attempts'), key('job', a.job, 'avoid'))
+redis.call('DEL', key('job', a.job, 'reports'), key('job', a.job, 'attempts'), key('job', a.job, 'avoid'),
+  key('job', a.job, 'settled'))
 return cjson.encode({finished = true})

@@ -1,5 +1,5 @@
 -- Renews the named leases and says what became of each.
--- a: worker, instance, leases, ttl_ms    Returns {lease = 'held' | 'lost' | 'cancelled'}.
+-- a: worker, instance, leases, ttl_ms    Returns {leases {lease = 'held' | 'lost' | 'cancelled'}, draining}.
 
 seen(a.worker)
 renew_all(a.worker, a.instance, a.ttl_ms)
@@ -15,4 +15,4 @@ for _, lease in ipairs(a.leases) do
     out[lease] = 'lost'
   end
 end
-return cjson.encode(out)
+return cjson.encode({leases = out, draining = redis.call('HGET', key('worker', a.worker), 'draining') == '1'})

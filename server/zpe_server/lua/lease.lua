@@ -1,11 +1,16 @@
 -- Gives a worker a share of the first job in line that it can run.
 -- a: worker, instance, lease, ttl_ms, max_tasks (0: the whole job, which nobody else may be working on),
---    scan, engine, environ, pseudopotentials (object used as a set, or null: unknown), digest
--- Returns {job, lease, tasks, payload, task_table, request_id} or {} when there is nothing to do.
+--    scan, engine ('': unknown), environ, pseudopotentials (object used as a set, or null: unknown), digest
+-- ARGV[2]: the capabilities in full, to be shown
+-- Returns {job, lease, tasks, payload, task_table, request_id}, or {} when there is nothing to do, or
+-- {blocked = true} when there is, but not for this worker.
 
 local function can_run(job)
   if redis.call('HGET', key('job', job, 'avoid'), a.worker) == a.digest then return false end
-  if a.max_tasks == 0 and redis.call('HLEN', key('job', job, 'held')) > 0 then return false end
+  -- A worker that does whole jobs would do again what others did or do.
+  if a.max_tasks == 0 and redis.call('ZCARD', key('job', job, 'open')) < tonumber(job_field(job, 'total')) then
+    return false
+  end
   local fields = redis.call('HMGET', key('job', job), 'needs', 'engine')
   -- Once a job has a result, only the same kind of engine can add to it.
   if fields[2] and a.engine ~= '' and fields[2] ~= a.engine then return false end
@@ -46,6 +51,9 @@ end
 
 seen(a.worker)
 renew_all(a.worker, a.instance, a.ttl_ms)
+if redis.call('HGET', key('worker', a.worker), 'digest') ~= a.digest then
+  redis.call('HSET', key('worker', a.worker), 'digest', a.digest, 'capabilities', ARGV[2])
+end
 
 local known = redis.call('HMGET', key('lease', a.lease), 'state', 'job')
 if known[1] == 'held' then
@@ -57,7 +65,9 @@ end
 if redis.call('HGET', P .. 'flags', 'dequeue_enabled') == '0' then return '{}' end
 if redis.call('HGET', key('worker', a.worker), 'draining') == '1' then return '{}' end
 
+local blocked = nil
 for _, job in ipairs(redis.call('ZRANGE', P .. 'ready', 0, a.scan - 1)) do
+  blocked = true
   local tasks = can_run(job) and take(job)
   if tasks then
     redis.call('HSET', key('lease', a.lease), 'job', job, 'worker', a.worker, 'instance', a.instance,
@@ -73,4 +83,4 @@ for _, job in ipairs(redis.call('ZRANGE', P .. 'ready', 0, a.scan - 1)) do
     return reply(job, tasks)
   end
 end
-return '{}'
+return cjson.encode({blocked = blocked})

@@ -4,6 +4,8 @@
 --   job:<id>:open      zset  tasks nobody holds; score = the task's index, or the time (ms) from which it may run
 --   job:<id>:held      hash  task -> lease that holds it
 --   job:<id>:reports   hash  task -> report (forces); a task in here is done
+--   job:<id>:runs      hash  task -> who ran it and how long it took
+--   job:<id>:settled   hash  result, summary and freqs of a job that a worker settled in one go
 --   job:<id>:attempts  hash  "<task>:<class>" -> failures in a row
 --   job:<id>:avoid     hash  worker -> digest of the capabilities with which it could not run this job
 --   job:<id>:history   list  attempts and decisions, newest first
@@ -12,7 +14,10 @@
 --   lease:<id>         hash  job, worker, instance, state, ...;  lease:<id>:tasks  set of its unfinished tasks
 --   assemble           zset  jobs whose tasks are all done and whose result is not stored yet
 --   dlq, retire        zset  job -> when it failed for good / when it is to be forgotten
---   state:<status>     zset  jobs by status (score: created);  jobs, jobs:<owner>  zset  likewise, all
+--   index:<owner>:<status>  zset  jobs by creation; either part may be *: all
+--   worker:<id>        hash  name, capabilities, digest, counts;  workers  zset  worker -> when last heard of
+--   token:<hash>       hash  role, subject, expires;  enroll:<hash>  hash  label, expires
+--   tokens, enrolls    zset  researchers' tokens / enroll tokens by creation
 --
 -- Times are in ms by Redis's own clock: workers' and servers' clocks decide nothing.
 -- ARGV[1] is a JSON object with the small arguments; large texts follow as they are.
@@ -45,14 +50,26 @@ end
 
 local function touch(job, ...)
   redis.call('HSET', key('job', job), 'updated', now, ...)
+  redis.call('HINCRBY', key('job', job), 'version', 1)
+end
+
+-- Moves a job between the indexes of old and new status; either may be nil.
+local function index(job, old, new)
+  local f = redis.call('HMGET', key('job', job), 'owner', 'created')
+  for _, owner in ipairs({f[1], '*'}) do
+    if old then redis.call('ZREM', key('index', owner, old), job) end
+    if new then
+      redis.call('ZADD', key('index', owner, new), f[2], job)
+      redis.call('ZADD', key('index', owner, '*'), f[2], job)
+    else
+      redis.call('ZREM', key('index', owner, '*'), job)
+    end
+  end
 end
 
 local function set_status(job, status, detail)
   local old = job_field(job, 'status')
-  if old ~= status then
-    if old then redis.call('ZREM', key('state', old), job) end
-    redis.call('ZADD', key('state', status), job_field(job, 'created'), job)
-  end
+  if old ~= status then index(job, old, status) end
   touch(job, 'status', status, 'detail', detail or '')
   announce_job(job)
 end
@@ -64,12 +81,17 @@ local function remember(job, event)
   redis.call('LTRIM', list, 0, HISTORY_MAX - 1)
 end
 
--- Where the job stands in line follows from its open tasks alone.
+local function leave_line(job)
+  redis.call('ZREM', P .. 'ready', job)
+  redis.call('ZREM', P .. 'delayed', job)
+end
+
+-- Where a living job stands in line follows from its open tasks alone.
 local function place(job)
+  local status = job_field(job, 'status')
   local first = redis.call('ZRANGE', key('job', job, 'open'), 0, 0, 'WITHSCORES')
-  if #first == 0 then
-    redis.call('ZREM', P .. 'ready', job)
-    redis.call('ZREM', P .. 'delayed', job)
+  if #first == 0 or (status ~= 'queued' and status ~= 'started') then
+    leave_line(job)
   elseif tonumber(first[2]) <= now then
     redis.call('ZADD', P .. 'ready', job_field(job, 'rank'), job)
     redis.call('ZREM', P .. 'delayed', job)
@@ -78,11 +100,6 @@ local function place(job)
     redis.call('ZREM', P .. 'ready', job)
     redis.call('ZADD', P .. 'delayed', first[2], job)
   end
-end
-
-local function leave_line(job)
-  redis.call('ZREM', P .. 'ready', job)
-  redis.call('ZREM', P .. 'delayed', job)
 end
 
 local function open_task(job, task, not_before)
@@ -177,6 +194,15 @@ local function seen(worker)
   redis.call('ZADD', P .. 'workers', now, worker)
 end
 
+local function worker_name(worker)
+  return redis.call('HGET', key('worker', worker), 'name') or worker
+end
+
+-- The worker is not to be offered this job again before its capabilities change.
+local function avoid(job, worker)
+  redis.call('HSET', key('job', job, 'avoid'), worker, redis.call('HGET', key('worker', worker), 'digest') or '')
+end
+
 -- The lease's record if it was given to this worker for this job, else nil.
 local function own_lease(lease, worker, job)
   local record = redis.call('HMGET', key('lease', lease), 'worker', 'job', 'state')
@@ -196,7 +222,8 @@ local function progress(job)
   }
 end
 
-local function finish_or_assemble(job)
+-- All that the result needs is there; it remains to be made and stored.
+local function to_assembly(job)
   redis.call('DEL', key('job', job, 'open'))
   leave_line(job)
   redis.call('ZREM', P .. 'dlq', job)

@@ -1,6 +1,6 @@
 -- Consumes an enroll token and creates the worker it stood for, with its first worker token.
 -- a: enroll (hash), worker, name, token (hash), token_ttl_ms    ARGV[2]: meta
--- Returns {error = 'invalid'} or {registered, expires, label}.
+-- Returns {error = 'invalid'} or {registered, expires, name}.
 
 local enroll = key('enroll', a.enroll)
 local label, expires = unpack(redis.call('HMGET', enroll, 'label', 'expires'))
@@ -14,4 +14,4 @@ seen(a.worker)
 redis.call('HSET', key('token', a.token), 'role', 'worker', 'subject', a.worker, 'created', now,
   'expires', now + a.token_ttl_ms, 'label', label or '')
 redis.call('SADD', key('worker', a.worker, 'tokens'), a.token)
-return cjson.encode({registered = now, expires = now + a.token_ttl_ms, label = label or ''})
+return cjson.encode({registered = now, expires = now + a.token_ttl_ms, name = worker_name(a.worker)})

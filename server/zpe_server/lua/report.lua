@@ -1,6 +1,6 @@
 -- Stores finished tasks. Each is stored once; the first one pins the job's physics.
--- a: job, worker, instance, lease, ttl_ms, tasks [indices], fingerprints [canonical texts], engine
--- ARGV[2 + i]: the report of a.tasks[i]; ARGV[2]: the digest of the worker's capabilities
+-- a: job, worker, instance, lease, ttl_ms, tasks [indices], fingerprints [canonical texts], engine, seconds [..]
+-- ARGV[2 i], ARGV[2 i + 1]: the report of a.tasks[i], and the short record of who ran it
 -- Returns {error = 'not_found' | 'lease_not_yours'} or
 --   {accepted, idempotent, refused, reason, pinned, status, progress, complete, lease_held}
 
@@ -33,7 +33,8 @@ for i, task in ipairs(a.tasks) do
   if verdict == 'accepted' then
     redis.call('HSETNX', key('job', a.job), 'fingerprint', a.fingerprints[i])
     redis.call('HSETNX', key('job', a.job), 'engine', a.engine)
-    redis.call('HSET', reports, task, ARGV[2 + i])
+    redis.call('HSET', reports, task, ARGV[2 * i])
+    redis.call('HSET', key('job', a.job, 'runs'), task, ARGV[2 * i + 1])
     redis.call('HDEL', held, task)
     redis.call('ZREM', key('job', a.job, 'open'), task)
     redis.call('HDEL', key('job', a.job, 'attempts'), task .. ':lost', task .. ':compute')
@@ -42,6 +43,7 @@ for i, task in ipairs(a.tasks) do
       redis.call('HDEL', key('job', a.job, 'attempts'), other .. ':lost')
     end
     redis.call('HINCRBY', key('worker', a.worker), 'scf_done', 1)
+    redis.call('HINCRBYFLOAT', key('worker', a.worker), 'scf_seconds', a.seconds[i])
   else
     out.reason = out.reason or reason
   end
@@ -53,14 +55,14 @@ end
 
 if out.reason == 'wrong_physics' then
   out.pinned = job_field(a.job, 'fingerprint')
-  redis.call('HSET', key('job', a.job, 'avoid'), a.worker, ARGV[2])
+  avoid(a.job, a.worker)
   if lease.state == 'held' then
     return_lease(a.lease, 'lost')
     lease.state = 'lost'
   end
   remember(a.job, {what = 'refused', worker = a.worker, code = 'wrong_physics', tasks = out.refused})
   place(a.job)
-  settle_status(a.job, 'results of worker ' .. (redis.call('HGET', key('worker', a.worker), 'name') or a.worker)
+  settle_status(a.job, 'results of worker ' .. worker_name(a.worker)
     .. ' were refused: their physics differ from those of the first result')
 end
 
@@ -69,12 +71,13 @@ if #out.accepted > 0 then
   touch(a.job)
   if redis.call('HLEN', reports) == total then
     if status == 'failed' then redis.call('HDEL', key('job', a.job), 'error', 'finished') end
-    finish_or_assemble(a.job)
+    to_assembly(a.job)
     set_status(a.job, 'started', 'all SCFs are done; computing the frequencies')
     out.complete = true
   else
+    -- What a lost lease gave back was open; now it is done.
+    if lease.state ~= 'held' then place(a.job) end
     if status == 'started' or status == 'queued' then settle_status(a.job) end
-    announce_job(a.job)
   end
 end
 out.status = job_field(a.job, 'status')

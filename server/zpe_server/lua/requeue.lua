@@ -11,8 +11,9 @@ for _, task in ipairs(redis.call('ZRANGE', key('job', a.job, 'open'), 0, -1)) do
   open_task(a.job, task)
 end
 local complete = redis.call('HLEN', key('job', a.job, 'reports')) == tonumber(job_field(a.job, 'total'))
+  or redis.call('EXISTS', key('job', a.job, 'settled')) == 1
 if complete then
-  finish_or_assemble(a.job)
+  to_assembly(a.job)
   set_status(a.job, 'started', 'requeued; all SCFs are done, computing the frequencies')
 else
   set_status(a.job, 'queued', 'requeued')

@@ -1,5 +1,5 @@
 -- Shuts a worker out at once: its tokens are gone and its leases are returned, uncounted.
--- a: worker, by    Returns {error = 'not_found'} or {revoked, jobs}.
+-- a: worker    Returns {error = 'not_found'} or {revoked, jobs}.
 
 if redis.call('EXISTS', key('worker', a.worker)) == 0 then return cjson.encode({error = 'not_found'}) end
 local revoked = 0

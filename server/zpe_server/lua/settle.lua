@@ -1,5 +1,5 @@
 -- A worker settles a whole job in one go. Allowed for a lease over all that was left of the job.
--- a: job, worker, lease, instance, ttl_ms
+-- a: job, worker, lease    ARGV[2], ARGV[3], ARGV[4]: result, summary, freqs
 -- Returns {error = 'not_found' | 'lease_not_yours' | 'partial' | 'cancelled'}, {idempotent = true} or {settled = true}.
 
 seen(a.worker)
@@ -24,7 +24,9 @@ if f[2] == 'held' then
   redis.call('DEL', key('job', a.job, 'held'))
   end_lease(a.lease, 'settled')
 end
+redis.call('HSET', key('job', a.job, 'settled'), 'result', ARGV[2], 'summary', ARGV[3], 'freqs', ARGV[4])
 redis.call('HSET', key('job', a.job), 'settled_by', a.lease)
-finish_or_assemble(a.job)
-touch(a.job)
+redis.call('HDEL', key('job', a.job), 'error')
+to_assembly(a.job)
+set_status(a.job, 'started', 'storing the result')
 return cjson.encode({settled = true})

@@ -6,7 +6,7 @@ local expired = redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', now, 'LIMIT',
 for _, lease in ipairs(expired) do
   local record = redis.call('HMGET', key('lease', lease), 'job', 'worker')
   local job, worker = record[1], record[2]
-  local name = redis.call('HGET', key('worker', worker), 'name') or worker
+  local name = worker_name(worker)
   local tasks = redis.call('SMEMBERS', key('lease', lease, 'tasks'))
   local message = 'worker ' .. name .. ' was not heard of for the length of its lease'
   local error = {side = 'compute', code = 'worker_lost', message = message, worker = name}
@@ -39,8 +39,12 @@ for _, index in ipairs({'leases', 'delayed'}) do
   local first = redis.call('ZRANGE', P .. index, 0, 0, 'WITHSCORES')
   if first[2] then next_at = math.min(next_at or math.huge, tonumber(first[2])) end
 end
+-- Whoever was to assemble these has died or could not store the result: it is the caller's turn now.
+local assemble = redis.call('ZRANGEBYSCORE', P .. 'assemble', '-inf', now - a.assemble_after_ms, 'LIMIT', 0, a.limit)
+for _, job in ipairs(assemble) do
+  redis.call('ZADD', P .. 'assemble', now, job)
+end
 return cjson.encode({
-  expired = #expired, promoted = #promoted,
-  assemble = redis.call('ZRANGEBYSCORE', P .. 'assemble', '-inf', now - a.assemble_after_ms, 'LIMIT', 0, a.limit),
+  expired = #expired, promoted = #promoted, assemble = assemble,
   next_ms = next_at and math.max(0, next_at - now) or -1,
 })

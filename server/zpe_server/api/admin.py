@@ -1,0 +1,182 @@
+"""What administrators call: tokens, workers, leases, the dead-letter queue, switches, the audit trail."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from zpe_sdk.wire import (
+    ApiTokenList,
+    ApiTokenReply,
+    ApiTokenRequest,
+    AuditTrail,
+    DeadJobList,
+    DeadJobsReply,
+    DeadJobsRequest,
+    DrainRequest,
+    EnrollTokenList,
+    EnrollTokenReply,
+    EnrollTokenRequest,
+    Flags,
+    LeaseList,
+    Ok,
+    RevokeReply,
+    WorkerList,
+)
+from zpe_server import audit
+from zpe_server.api.doors import Address, Admin, InPlane
+from zpe_server.api.paths import LeaseId, TokenId, WorkerId
+
+router = APIRouter(prefix="/calc/zpe", tags=["admin"])
+
+Limit = Annotated[int, Query(ge=1, le=1000)]
+
+
+@router.post("/compute/enroll-tokens")
+async def mint_enroll_token(
+    who: Admin, plane: InPlane, address: Address, body: EnrollTokenRequest | None = None
+) -> EnrollTokenReply:
+    """Make a one-time token with which a compute node enrols; it is shown only here."""
+    reply = await plane.tokens.mint_enroll_token(body or EnrollTokenRequest())
+    await audit.record(
+        plane.store, who=who.name, what="enroll token minted", subject=reply.label, address=address
+    )
+    return reply
+
+
+@router.get("/compute/enroll-tokens")
+async def enroll_tokens(who: Admin, plane: InPlane) -> EnrollTokenList:
+    """List the enroll tokens that may still be used."""
+    return EnrollTokenList(enroll_tokens=await plane.tokens.enroll_tokens())
+
+
+@router.delete("/compute/enroll-tokens/{token_id}")
+async def revoke_enroll_token(token_id: TokenId, who: Admin, plane: InPlane, address: Address) -> RevokeReply:
+    """Revoke an enroll token."""
+    count = await plane.tokens.revoke("enroll", token_id)
+    await audit.record(
+        plane.store, who=who.name, what="enroll token revoked", subject=token_id, address=address
+    )
+    return RevokeReply(revoked_count=count)
+
+
+@router.get("/compute/servers")
+async def workers(who: Admin, plane: InPlane) -> WorkerList:
+    """List the compute nodes."""
+    return WorkerList(workers=await plane.workers.all())
+
+
+@router.delete("/compute/servers/{server_id}")
+async def revoke_worker(server_id: WorkerId, who: Admin, plane: InPlane, address: Address) -> RevokeReply:
+    """Shut a compute node out at once; its leases are returned."""
+    count = await plane.workers.revoke(server_id)
+    await audit.record(plane.store, who=who.name, what="worker revoked", subject=server_id, address=address)
+    return RevokeReply(revoked_count=count)
+
+
+@router.post("/compute/servers/{server_id}/drain")
+async def drain(server_id: WorkerId, body: DrainRequest, who: Admin, plane: InPlane, address: Address) -> Ok:
+    """Give a compute node no more work, or work again."""
+    await plane.workers.drain(server_id, body.drain)
+    what = "worker drained" if body.drain else "worker resumed"
+    await audit.record(plane.store, who=who.name, what=what, subject=server_id, address=address)
+    return Ok()
+
+
+@router.get("/compute/leases")
+async def leases(who: Admin, plane: InPlane) -> LeaseList:
+    """List the leases in force."""
+    return LeaseList(leases=await plane.leases.all())
+
+
+@router.delete("/compute/leases/{lease_id}")
+async def take_back(lease_id: LeaseId, who: Admin, plane: InPlane, address: Address) -> Ok:
+    """Take a lease back; its unfinished tasks go to others."""
+    await plane.leases.take_back(lease_id)
+    await audit.record(plane.store, who=who.name, what="lease taken back", subject=lease_id, address=address)
+    return Ok()
+
+
+@router.get("/admin/dlq")
+async def dead_jobs(
+    who: Admin,
+    plane: InPlane,
+    code: Annotated[str | None, Query(max_length=100)] = None,
+    limit: Limit = 50,
+    offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
+) -> DeadJobList:
+    """List the dead-letter queue: why jobs failed, and every attempt."""
+    jobs, total = await plane.jobs.dead(code=code, limit=limit, offset=offset)
+    return DeadJobList(jobs=jobs, total=total)
+
+
+@router.post("/admin/dlq/requeue")
+async def requeue_dead(body: DeadJobsRequest, who: Admin, plane: InPlane, address: Address) -> DeadJobsReply:
+    """Give jobs another chance; their ids, histories and finished SCFs are kept."""
+    reply, complete = await plane.jobs.requeue_dead(who, body.job_ids, body.code)
+    for job_id in complete:
+        await plane.completion.complete(job_id)
+    await _record_dead(plane, who, "requeued", reply, address)
+    return reply
+
+
+@router.post("/admin/dlq/discard")
+async def discard_dead(body: DeadJobsRequest, who: Admin, plane: InPlane, address: Address) -> DeadJobsReply:
+    """Take jobs out of the dead-letter queue for good."""
+    reply = await plane.jobs.discard_dead(who, body.job_ids, body.code)
+    await _record_dead(plane, who, "discarded", reply, address)
+    return reply
+
+
+async def _record_dead(plane: InPlane, who: Admin, what: str, reply: DeadJobsReply, address: str) -> None:
+    if reply.done:
+        subject = reply.done[0] if len(reply.done) == 1 else f"{len(reply.done)} jobs"
+        await audit.record(plane.store, who=who.name, what=what, subject=subject, address=address)
+
+
+@router.get("/admin/flags")
+async def flags(who: Admin, plane: InPlane) -> Flags:
+    """Return the operational switches."""
+    return await plane.flags.get()
+
+
+@router.patch("/admin/flags")
+async def set_flags(body: Flags, who: Admin, plane: InPlane, address: Address) -> Flags:
+    """Stop or resume the submission of jobs, or the giving out of work; running work goes on."""
+    await plane.flags.set(body)
+    for name, value in body.model_dump(exclude_none=True).items():
+        await audit.record(plane.store, who=who.name, what=f"{name} = {str(value).lower()}", address=address)
+    return await plane.flags.get()
+
+
+@router.post("/admin/tokens")
+async def mint_token(body: ApiTokenRequest, who: Admin, plane: InPlane, address: Address) -> ApiTokenReply:
+    """Make a researcher's token; it is shown only here."""
+    reply = await plane.tokens.mint_researcher_token(body)
+    await audit.record(
+        plane.store, who=who.name, what="researcher token minted", subject=reply.owner, address=address
+    )
+    return reply
+
+
+@router.get("/admin/tokens")
+async def tokens(who: Admin, plane: InPlane) -> ApiTokenList:
+    """List the researchers' tokens that are in force."""
+    return ApiTokenList(tokens=await plane.tokens.researcher_tokens())
+
+
+@router.delete("/admin/tokens/{token_id}")
+async def revoke_token(token_id: TokenId, who: Admin, plane: InPlane, address: Address) -> RevokeReply:
+    """Revoke a researcher's token."""
+    count = await plane.tokens.revoke("token", token_id)
+    await audit.record(
+        plane.store, who=who.name, what="researcher token revoked", subject=token_id, address=address
+    )
+    return RevokeReply(revoked_count=count)
+
+
+@router.get("/admin/audit")
+async def audit_trail(who: Admin, plane: InPlane, limit: Limit = 100) -> AuditTrail:
+    """Return the newest entries of the audit trail."""
+    return AuditTrail(entries=await audit.trail(plane.store, limit))

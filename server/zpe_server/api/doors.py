@@ -1,0 +1,98 @@
+"""Who may come in: bearer tokens, roles, and what refused requests hear."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import structlog
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from zpe_sdk.errors import AuthError
+from zpe_server.plane import Plane
+from zpe_server.tokens import ANONYMOUS, Principal, Role
+
+log = structlog.get_logger(__name__)
+
+_bearer = HTTPBearer(auto_error=False, description="A worker's, a researcher's or the administrator's token")
+
+
+def plane_of(request: Request) -> Plane:
+    """Return this process's control plane."""
+    plane: Plane = request.app.state.plane
+    return plane
+
+
+def address_of(request: Request) -> str:
+    """Return where a request came from."""
+    return request.client.host if request.client else "unknown"
+
+
+InPlane = Annotated[Plane, Depends(plane_of)]
+Address = Annotated[str, Depends(address_of)]
+Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+
+
+async def _principal(plane: Plane, bearer: HTTPAuthorizationCredentials | None, address: str) -> Principal:
+    if bearer is None or not bearer.credentials:
+        raise AuthError("this call needs a token: Authorization: Bearer <token>", code="no_token")
+    try:
+        return await plane.tokens.authenticate(bearer.credentials)
+    except AuthError:
+        await refuse(plane, address)
+        raise
+
+
+async def refuse(plane: Plane, address: str) -> None:
+    """Count a failed authentication.
+
+    A valid token is never held up: with 256 random bits there is nothing to guess, what is limited is noise.
+
+    Raises
+    ------
+    AuthError
+        ``too_many_failures``: there were too many from this address within a minute.
+    """
+    count = await plane.tokens.count_failure(address)
+    if count > plane.settings.failed_logins_per_minute:
+        raise AuthError("too many failed logins from this address; wait a minute", code="too_many_failures")
+    log.warning("failed authentication", address=address, within_a_minute=count)
+
+
+def _refused(who: Principal, wanted: Role) -> AuthError:
+    return AuthError(f"this call is for the role {wanted}; this token is of {who.role}", code="forbidden")
+
+
+async def worker(plane: InPlane, bearer: Bearer, address: Address) -> Principal:
+    """Let workers in."""
+    who = await _principal(plane, bearer, address)
+    if who.role != "worker":
+        raise _refused(who, "worker")
+    return who
+
+
+async def researcher(plane: InPlane, bearer: Bearer, address: Address) -> Principal:
+    """Let researchers and the administrator in, and anybody where researchers need no token."""
+    if not plane.settings.researcher_auth and bearer is None:
+        return ANONYMOUS
+    who = await _principal(plane, bearer, address)
+    if who.role == "worker":
+        raise _refused(who, "researcher")
+    return who
+
+
+async def admin(plane: InPlane, bearer: Bearer, address: Address) -> Principal:
+    """Let the administrator in."""
+    if not plane.tokens.has_admin:
+        raise AuthError(
+            "there is no administrator: start the control plane with ZPE_ADMIN_TOKEN set", code="no_admin"
+        )
+    who = await _principal(plane, bearer, address)
+    if who.role != "admin":
+        raise _refused(who, "admin")
+    return who
+
+
+Worker = Annotated[Principal, Depends(worker)]
+Researcher = Annotated[Principal, Depends(researcher)]
+Admin = Annotated[Principal, Depends(admin)]

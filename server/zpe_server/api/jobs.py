@@ -1,0 +1,123 @@
+"""What researchers, and the existing web interface, call."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import anyio.to_thread
+from fastapi import APIRouter, Header, Query, Request
+from fastapi.responses import Response
+
+from zpe_sdk.espresso.input import PwInput
+from zpe_sdk.wire import (
+    JobDetail,
+    JobList,
+    JobReply,
+    JobRequest,
+    JobState,
+    JobStatus,
+    ParseReply,
+    ParseRequest,
+    ResultReply,
+)
+from zpe_server.api.doors import InPlane, Researcher
+from zpe_server.api.paths import JobId
+from zpe_server.parsing import parse_reply
+
+router = APIRouter(prefix="/calc/zpe", tags=["jobs"])
+
+_FILES = {"summary": ("text/plain", "summary.txt"), "freqs": ("text/csv", "freqs.csv")}
+
+
+@router.post("/parse")
+async def parse(request: ParseRequest, who: Researcher) -> ParseReply:
+    """Look into a QE input: structure, fixed atoms, species, k-points."""
+    return await anyio.to_thread.run_sync(lambda: parse_reply(PwInput.parse(request.content)))
+
+
+@router.post("/jobs")
+async def submit(
+    body: JobRequest,
+    who: Researcher,
+    plane: InPlane,
+    request: Request,
+    idempotency_key: Annotated[str, Header(max_length=200)] = "",
+) -> JobReply:
+    """Submit a job. The same ``Idempotency-Key`` with the same body gives the same job."""
+    job_id = await plane.jobs.submit(
+        who, body, idempotency_key=idempotency_key, request_id=request.state.request_id
+    )
+    return JobReply(job_id=job_id)
+
+
+@router.get("/jobs")
+async def jobs(
+    who: Researcher,
+    plane: InPlane,
+    status: JobState | None = None,
+    owner: Annotated[str | None, Query(max_length=100, pattern=r"^[\w.@+-]+$")] = None,
+    search: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+    offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
+) -> JobList:
+    """List jobs, newest first."""
+    found, total = await plane.jobs.find(
+        who, status=status, owner=owner, search=search, limit=limit, offset=offset
+    )
+    return JobList(jobs=found, total=total)
+
+
+@router.get("/jobs/{job_id}")
+async def status(
+    job_id: JobId,
+    who: Researcher,
+    plane: InPlane,
+    wait_seconds: Annotated[float, Query(ge=0, le=30)] = 0,
+    after: Annotated[int, Query(ge=0, le=2**53)] = 0,
+) -> JobStatus:
+    """Say where a job stands; with ``wait_seconds``, as soon as its version is past ``after``."""
+    return await plane.jobs.wait(who, job_id, after=after, seconds=wait_seconds)
+
+
+@router.get("/jobs/{job_id}/detail")
+async def detail(job_id: JobId, who: Researcher, plane: InPlane) -> JobDetail:
+    """Show a job from inside: input, SCFs, history, physics."""
+    return await plane.jobs.detail(who, job_id)
+
+
+@router.get("/jobs/{job_id}/result", response_model=ResultReply)
+async def result(job_id: JobId, who: Researcher, plane: InPlane) -> Response:
+    """Return the result document."""
+    found = await plane.jobs.result(who, job_id)
+    # It was checked when it came in, and it may be large: it goes out as it is.
+    return Response(f'{{"result": {found.document}}}', media_type="application/json")
+
+
+@router.get("/jobs/{job_id}/files", response_class=Response)
+async def files(
+    job_id: JobId, who: Researcher, plane: InPlane, kind: Literal["summary", "freqs"]
+) -> Response:
+    """Download summary.txt or freqs.csv."""
+    found = await plane.jobs.result(who, job_id)
+    media_type, name = _FILES[kind]
+    return Response(
+        found.summary if kind == "summary" else found.freqs,
+        media_type=media_type,
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
+
+
+@router.post("/jobs/{job_id}/cancel")
+async def cancel(job_id: JobId, who: Researcher, plane: InPlane) -> JobStatus:
+    """Cancel a queued or running job."""
+    return await plane.jobs.cancel(who, job_id)
+
+
+@router.post("/jobs/{job_id}/requeue")
+async def requeue(job_id: JobId, who: Researcher, plane: InPlane) -> JobStatus:
+    """Give a job of the dead-letter queue another chance; its finished SCFs are kept."""
+    found, complete = await plane.jobs.requeue(who, job_id)
+    if complete:
+        await plane.completion.complete(job_id)
+        found = await plane.jobs.status(who, job_id)
+    return found

@@ -1,0 +1,110 @@
+"""Around every request: its id, a line in the log, a limit on its body, security headers."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from zpe_sdk.http import REQUEST_ID
+from zpe_server.api.errors import reply
+
+log = structlog.get_logger("zpe_server.access")
+
+_GOOD_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
+_JOB_PATH = re.compile(r"/jobs/(?!lease$)([A-Za-z0-9_-]+)")
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+_QUIET = {"/healthz", "/readyz", "/metrics"}
+
+
+class Requests:
+    """ASGI middleware that knows every request by its id.
+
+    Parameters
+    ----------
+    app
+        What to wrap.
+    max_body_bytes
+        The largest body that is read.
+    """
+
+    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+        self._app = app
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        given = headers.get(REQUEST_ID, "")
+        request_id = given if _GOOD_ID.fullmatch(given) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        bound = {"request_id": request_id}
+        if job := _JOB_PATH.search(scope["path"]):
+            bound["job_id"] = job[1]
+        started, status = time.monotonic(), 500
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                out = MutableHeaders(scope=message)
+                out[REQUEST_ID] = request_id
+                for name, value in _HEADERS.items():
+                    out.setdefault(name, value)
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(**bound):
+            try:
+                limited = _Limited(receive, self._max_body_bytes)
+                length = headers.get("content-length", "0")
+                if not length.isdigit() or int(length) > self._max_body_bytes:
+                    await _too_large(self._max_body_bytes, request_id)(scope, receive, send_with_headers)
+                else:
+                    await self._app(scope, limited, send_with_headers)
+            finally:
+                if scope["path"] not in _QUIET:
+                    log.info(
+                        "request",
+                        method=scope["method"],
+                        path=scope["path"],
+                        status=status,
+                        ms=round((time.monotonic() - started) * 1000, 1),
+                    )
+
+
+class _Limited:
+    """Counts the bytes of a body that told no length, or a wrong one."""
+
+    def __init__(self, receive: Receive, limit: int) -> None:
+        self._receive = receive
+        self._limit = limit
+        self._count = 0
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        self._count += len(message.get("body", b""))
+        if self._count > self._limit:
+            raise HTTPException(413, _too_large_message(self._limit))
+        return message
+
+
+def _too_large_message(limit: int) -> str:
+    return f"the request is larger than the {limit} bytes that are accepted"
+
+
+def _too_large(limit: int, request_id: str) -> ASGIApp:
+    return reply(413, "input", "body_too_large", _too_large_message(limit), request_id=request_id)

@@ -1,0 +1,28 @@
+"""Ids in paths. One that cannot exist is answered like one that does not."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from zpe_sdk.errors import InputError
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def _check(kind: str, code: str) -> AfterValidator:
+    def known(value: str) -> str:
+        # An id becomes part of a key's name: nothing else may get there.
+        if not _ID.fullmatch(value):
+            raise InputError(f"there is no such {kind}", code=code)
+        return value
+
+    return AfterValidator(known)
+
+
+JobId = Annotated[str, _check("job", "job_not_found")]
+WorkerId = Annotated[str, _check("worker", "worker_not_found")]
+LeaseId = Annotated[str, _check("lease", "lease_not_found")]
+TokenId = Annotated[str, _check("token", "token_not_found")]

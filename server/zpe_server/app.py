@@ -1,0 +1,93 @@
+"""The control plane as an ASGI application."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from types import FrameType
+
+import structlog
+from fastapi import FastAPI
+
+from zpe_sdk import __version__
+from zpe_server.api import admin, compute, errors, health, jobs
+from zpe_server.api.middleware import Requests
+from zpe_server.events import Events
+from zpe_server.plane import Plane
+from zpe_server.settings import Settings
+from zpe_server.sweeper import sweep_for_ever
+
+log = structlog.get_logger(__name__)
+
+
+def create_app(settings: Settings, redis_url: str) -> FastAPI:
+    """Return the application.
+
+    Parameters
+    ----------
+    settings
+        Settings of the control plane.
+    redis_url
+        The Redis to use: ``settings.redis_url``, or that of the embedded server.
+    """
+    plane = Plane.build(settings, redis_url)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if not plane.tokens.has_admin:
+            log.warning("no ZPE_ADMIN_TOKEN: all admin calls answer 403")
+        if not settings.researcher_auth:
+            log.warning("ZPE_RESEARCHER_AUTH is off: anybody who reaches this port may submit and read jobs")
+        background = [
+            asyncio.create_task(plane.events.listen()),
+            asyncio.create_task(sweep_for_ever(plane.store, plane.completion, plane.results, settings)),
+        ]
+        try:
+            with _closing_on_signals(plane.events):
+                yield
+        finally:
+            plane.events.close()
+            for task in background:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+            await plane.store.close()
+
+    # No documentation pages: they would load their scripts from other hosts.
+    app = FastAPI(
+        title="ZPE control plane", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None
+    )
+    app.state.plane = plane
+    for part in (health, jobs, compute, admin):
+        app.include_router(part.router)
+    errors.install(app)
+    app.add_middleware(Requests, max_body_bytes=settings.max_body_bytes)
+    return app
+
+
+@contextmanager
+def _closing_on_signals(events: Events) -> Iterator[None]:
+    """Send long-polls home as soon as the process is told to end, so that it need not wait for them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(events.close)
+        handler = before[signal.Signals(number)]
+        if callable(handler):
+            handler(number, frame)
+
+    for number in before:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,115 @@
+"""``zpe serve``: the control plane on uvicorn."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+import uvicorn
+from fastapi import FastAPI
+from pydantic import SecretStr, ValidationError
+
+from zpe_sdk.errors import ConfigError
+from zpe_sdk.logging import configure_logging
+from zpe_server.app import create_app
+from zpe_server.embedded import embedded_redis
+from zpe_server.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+# How the processes of one `zpe serve` learn of the Redis that the first one has started.
+_REDIS_URL = "ZPE_REDIS_URL"
+_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder of the embedded Redis [ZPE_DATA_DIR; default: zpe-data].")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Number of server processes.")] = 1,
+    tls_cert: Annotated[Path | None, typer.Option(help="PEM file of the server's certificate.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM file of its private key.")] = None,
+    dev: Annotated[
+        bool, typer.Option("--dev", help="Make an admin token in the data folder; loopback only.")
+    ] = False,
+) -> None:
+    """Run the control plane: accepts jobs, gives work to workers, keeps results.
+
+    Needs no Quantum ESPRESSO. Uses the Redis of ZPE_REDIS_URL, or runs one of its own with its data in
+    --data-dir. All other settings are environment variables: ZPE_ADMIN_TOKEN, ZPE_LEASE_TTL_SECONDS, …
+
+    Example:  ZPE_ADMIN_TOKEN=$(openssl rand -hex 32) zpe serve --port 8000
+    """
+    settings = _settings() if data_dir is None else _settings().model_copy(update={"data_dir": data_dir})
+    if dev:
+        settings = _with_dev_token(settings, host)
+    if (tls_cert is None) != (tls_key is None):
+        raise ConfigError("give --tls-cert and --tls-key together", code="bad_tls", field="--tls-key")
+    configure_logging(settings.log_level, settings.log_json)
+    # uvicorn ends by the signal it was sent, once it has shut down; we have a Redis to close after it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with contextlib.ExitStack() as stack:
+        if settings.redis_url is None:
+            url = stack.enter_context(embedded_redis(settings.data_dir / "redis"))
+            log.info("embedded Redis", data=str((settings.data_dir / "redis").resolve()))
+        else:
+            url = settings.redis_url.get_secret_value()
+        # The environment is how they reach the factory below, also in processes of its own.
+        os.environ[_REDIS_URL] = url
+        os.environ["ZPE_DATA_DIR"] = str(settings.data_dir)
+        if settings.admin_token:
+            os.environ["ZPE_ADMIN_TOKEN"] = settings.admin_token.get_secret_value()
+        scheme = "https" if tls_cert else "http"
+        log.info("control plane", url=f"{scheme}://{host}:{port}", workers=workers)
+        uvicorn.run(
+            "zpe_server.command:app",
+            factory=True,
+            host=host,
+            port=port,
+            workers=workers,
+            ssl_certfile=tls_cert,
+            ssl_keyfile=tls_key,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=10,
+        )
+
+
+def app() -> FastAPI:
+    """Return the application as the environment describes it; uvicorn's factory."""
+    settings = _settings()
+    configure_logging(settings.log_level, settings.log_json)
+    assert settings.redis_url is not None
+    return create_app(settings, settings.redis_url.get_secret_value())
+
+
+def _settings() -> Settings:
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = "ZPE_" + "_".join(str(part) for part in first["loc"]).upper()
+        raise ConfigError(f"{name}: {first['msg']}", code="bad_setting", field=name) from None
+
+
+def _with_dev_token(settings: Settings, host: str) -> Settings:
+    if host not in _LOOPBACK:
+        raise ConfigError("--dev is for this machine alone: --host 127.0.0.1", code="bad_dev", field="--host")
+    if settings.admin_token is not None:
+        return settings
+    path = settings.data_dir / "admin-token"
+    if not path.exists():
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.touch(mode=0o600)
+        path.write_text(f"zpea_{secrets.token_urlsafe(32)}\n")
+    typer.echo(f"Admin token in {path}:  export ZPE_TOKEN=$(cat {path})", err=True)
+    return settings.model_copy(update={"admin_token": SecretStr(path.read_text().strip())})

@@ -1,0 +1,97 @@
+"""The last step of a job: from the forces of its SCFs to a stored result."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from datetime import UTC, datetime
+
+import anyio.to_thread
+import structlog
+
+from zpe_sdk.errors import StoreError, ZPEError
+from zpe_sdk.espresso.input import PwInput
+from zpe_sdk.vibrations.plan import Plan
+from zpe_sdk.vibrations.result import freqs_csv, make_result, summary_text
+from zpe_sdk.wire import ErrorInfo, JobPayload, TaskReport, TaskRun
+from zpe_server.results import Result, ResultStore
+from zpe_server.settings import Settings
+from zpe_server.store import Store, key
+
+log = structlog.get_logger(__name__)
+
+
+class Completion:
+    """Makes and stores the results of jobs whose SCFs are all done.
+
+    It may run anywhere and more than once: the job is marked finished by whoever stores the result first.
+    """
+
+    def __init__(self, store: Store, results: ResultStore, settings: Settings) -> None:
+        self._store = store
+        self._results = results
+        self._settings = settings
+
+    async def complete(self, job_id: str) -> None:
+        """Store the result of a job and mark it finished, or failed if no result can be made.
+
+        Raises
+        ------
+        StoreError
+            ``store_unavailable``: the job stays where it is, to be completed later.
+        """
+        try:
+            result = await self._result(job_id)
+            if result is None:
+                return
+            await self._results.put(job_id, result)
+        except ZPEError as error:
+            if isinstance(error, StoreError) and error.code == "store_unavailable":
+                raise
+            await self._fail(job_id, error.side, error.code, error.message)
+            return
+        except Exception as error:
+            log.exception("the result could not be made", job_id=job_id)
+            await self._fail(
+                job_id,
+                "compute",
+                "assembly_failed",
+                f"the result could not be made: {type(error).__name__}: {error}",
+                traceback.format_exc(),
+            )
+            return
+        await self._store.transition("finish", job=job_id, retire_ms=self._settings.result_ttl_seconds * 1000)
+        log.info("job finished", job_id=job_id)
+
+    async def _fail(self, job_id: str, side: str, code: str, message: str, trace: str | None = None) -> None:
+        log.warning("job failed", job_id=job_id, side=side, code=code, reason=message)
+        error = ErrorInfo.model_validate({"side": side, "code": code, "message": message, "traceback": trace})
+        await self._store.transition("finish_failed", job=job_id, error=error.model_dump())
+
+    async def _result(self, job_id: str) -> Result | None:
+        job, reports, runs, settled = await self._store.many_fields(
+            [key("job", job_id), *(key("job", job_id, part) for part in ("reports", "runs", "settled"))]
+        )
+        if not job or job["status"] == "finished":
+            return None
+        if settled:
+            return Result(settled["result"], settled["summary"], settled["freqs"])
+        return await anyio.to_thread.run_sync(_assemble, job, reports, runs)
+
+
+def _assemble(job: dict[str, str], reports: dict[str, str], runs: dict[str, str]) -> Result:
+    payload = JobPayload.model_validate_json(job["payload"])
+    document = make_result(
+        payload,
+        PwInput.parse(payload.content),
+        Plan.from_json(json.loads(job["plan"])),
+        {int(task): TaskReport.model_validate_json(text) for task, text in reports.items()},
+        workers={int(task): TaskRun.model_validate_json(text).worker for task, text in runs.items()},
+        started_at=_time(job["started"]),
+        finished_at=_time(job["updated"]),
+    )
+    return Result(document.model_dump_json(), summary_text(document), freqs_csv(document))
+
+
+def _time(milliseconds: str) -> datetime:
+    return datetime.fromtimestamp(float(milliseconds) / 1000, UTC)

@@ -1,0 +1,343 @@
+"""Jobs: submission, status, cancellation, and the dead-letter queue."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import uuid
+from typing import Any
+
+import anyio.to_thread
+
+from zpe_sdk.errors import ConfigError, InputError
+from zpe_sdk.wire import (
+    DeadJob,
+    DeadJobsReply,
+    ErrorInfo,
+    Fingerprint,
+    HistoryEvent,
+    JobDetail,
+    JobRequest,
+    JobState,
+    JobStatus,
+    Progress,
+    Task,
+    TaskRun,
+    TaskStatus,
+)
+from zpe_server.events import Events
+from zpe_server.planning import plan_job
+from zpe_server.results import Result, ResultStore
+from zpe_server.settings import Settings
+from zpe_server.store import Store, iso, items, key
+from zpe_server.tokens import Principal
+
+# A search looks at so many of the newest jobs.
+SEARCHED = 10_000
+
+
+class Jobs:
+    """The jobs of all owners; what a principal may see is decided here."""
+
+    def __init__(self, store: Store, events: Events, results: ResultStore, settings: Settings) -> None:
+        self._store = store
+        self._events = events
+        self._results = results
+        self._settings = settings
+
+    async def submit(
+        self, who: Principal, request: JobRequest, *, idempotency_key: str, request_id: str
+    ) -> str:
+        """Plan a job and queue it; return its id.
+
+        Raises
+        ------
+        InputError
+            The input cannot be carried out; ``idempotency_conflict``: the key came with another request.
+        ConfigError
+            ``submission_disabled``.
+        """
+        # Thousands of displacements and a large structure take a moment: never on the event loop.
+        planned = await anyio.to_thread.run_sync(plan_job, request, self._settings)
+        fields = {
+            "needs": json.dumps(
+                {"environ": request.use_environ, "pseudopotentials": planned.pseudopotentials}
+            ),
+            "formula": planned.formula,
+            "request_id": request_id,
+        }
+        if request.name:
+            fields["name"] = request.name
+        reply = await self._store.transition(
+            "submit",
+            planned.payload.model_dump_json(),
+            json.dumps(planned.plan.to_json()),
+            json.dumps([task.model_dump() for task in planned.tasks]),
+            job=uuid.uuid4().hex,
+            owner=who.subject,
+            priority=request.priority,
+            total=len(planned.tasks),
+            full=planned.plan.full_count,
+            idempotency_key=hashlib.sha256(idempotency_key.encode()).hexdigest() if idempotency_key else "",
+            digest=hashlib.sha256(request.model_dump_json().encode()).hexdigest(),
+            idempotency_ms=self._settings.idempotency_ttl_seconds * 1000,
+            fields=fields,
+        )
+        if reply.get("conflict"):
+            raise InputError(
+                "this Idempotency-Key came with another request before",
+                code="idempotency_conflict",
+                field="Idempotency-Key",
+            )
+        if reply.get("disabled"):
+            raise ConfigError(
+                "an administrator has stopped the submission of jobs for now", code="submission_disabled"
+            )
+        return str(reply["job"])
+
+    async def status(self, who: Principal, job_id: str) -> JobStatus:
+        """Return where a job stands.
+
+        Raises
+        ------
+        InputError
+            ``job_not_found``: there is none, or it is somebody else's.
+        """
+        [found] = await self.statuses([job_id])
+        if found is None or not _may_see(who, found):
+            raise InputError("there is no such job", code="job_not_found", field="job_id")
+        return found
+
+    async def wait(self, who: Principal, job_id: str, *, after: int, seconds: float) -> JobStatus:
+        """Return where a job stands as soon as its version is past ``after``, or after ``seconds``."""
+        deadline = time.monotonic() + seconds
+        with self._events.job(job_id) as waiter:
+            while True:
+                status = await self.status(who, job_id)
+                remaining = deadline - time.monotonic()
+                if status.version > after or remaining <= 0 or self._events.closing:
+                    return status
+                await waiter.wait(remaining)
+
+    async def statuses(self, job_ids: list[str]) -> list[JobStatus | None]:
+        """Return where several jobs stand, in one round trip."""
+        reply = await self._store.transition("statuses", jobs=job_ids)
+        return [_status(record) if record else None for record in items(reply["jobs"])]
+
+    async def find(
+        self,
+        who: Principal,
+        *,
+        status: JobState | None,
+        owner: str | None,
+        search: str | None,
+        limit: int,
+        offset: int,
+    ) -> tuple[list[JobStatus], int]:
+        """Return a page of jobs, newest first, and how many there are in all."""
+        whose = (owner or "*") if who.role == "admin" else who.subject
+        index = key("index", whose, status or "*")
+        if search is None:
+            job_ids, total = await self._store.page(index, offset, limit)
+        else:
+            candidates, _ = await self._store.page(index, 0, SEARCHED)
+            found = await self._matching(candidates, search)
+            job_ids, total = found[offset : offset + limit], len(found)
+        return [job for job in await self.statuses(job_ids) if job is not None], total
+
+    async def _matching(self, job_ids: list[str], search: str) -> list[str]:
+        wanted = search.casefold()
+        found = []
+        for start in range(0, len(job_ids), 1000):
+            for job in await self.statuses(job_ids[start : start + 1000]):
+                if job is not None and any(
+                    wanted in (text or "").casefold()
+                    for text in (job.job_id, job.name, job.formula, job.owner)
+                ):
+                    found.append(job.job_id)
+        return found
+
+    async def detail(self, who: Principal, job_id: str) -> JobDetail:
+        """Return a job from inside: input, tasks, history, pinned physics."""
+        status = await self.status(who, job_id)
+        record, runs, held, attempts = await self._store.many_fields(
+            [key("job", job_id), *(key("job", job_id, part) for part in ("runs", "held", "attempts"))]
+        )
+        history = await self._store.texts(key("job", job_id, "history"), 200)
+        payload = json.loads(record["payload"])
+        pinned = record.get("fingerprint")
+        holders = await self._holders(held)
+        tasks = []
+        for task in (Task(**task) for task in json.loads(record["tasks"])):
+            index = str(task.index)
+            run = TaskRun.model_validate_json(runs[index]) if index in runs else None
+            tasks.append(
+                TaskStatus(
+                    **task.model_dump(),
+                    state="done" if run else "held" if index in held else "open",
+                    worker=run.worker if run else holders.get(index),
+                    scf_seconds=run.scf_seconds if run else None,
+                    attempts=sum(int(n) for name, n in attempts.items() if name.partition(":")[0] == index),
+                )
+            )
+        return JobDetail(
+            job=status,
+            content=payload["content"],
+            mobile_indices=payload["mobile_indices"],
+            tasks=tasks,
+            history=[_event(text) for text in history],
+            fingerprint=Fingerprint.model_validate_json(pinned) if pinned else None,
+        )
+
+    async def _holders(self, held: dict[str, str]) -> dict[str, str]:
+        """Return the name of the worker that holds each held task."""
+        leases = sorted(set(held.values()))
+        records = await self._store.many_fields([key("lease", lease) for lease in leases])
+        workers = await self._store.many_fields([key("worker", r.get("worker", "")) for r in records])
+        names = {lease: w.get("name", "") for lease, w in zip(leases, workers, strict=True)}
+        return {task: names[lease] for task, lease in held.items()}
+
+    async def result(self, who: Principal, job_id: str) -> Result:
+        """Return the result of a finished job.
+
+        Raises
+        ------
+        InputError
+            ``job_not_found``; ``not_finished``.
+        """
+        status = await self.status(who, job_id)
+        result = await self._results.get(job_id) if status.status == "finished" else None
+        if result is None:
+            raise InputError(
+                f"the job is {status.status}, not finished" + (f": {status.detail}" if status.detail else ""),
+                code="not_finished",
+            )
+        return result
+
+    async def cancel(self, who: Principal, job_id: str) -> JobStatus:
+        """Cancel a queued or running job.
+
+        Raises
+        ------
+        InputError
+            ``job_not_found``; ``job_over``: it has finished or failed already.
+        """
+        await self.status(who, job_id)
+        reply = await self._store.transition(
+            "cancel", job=job_id, by=who.subject, retire_ms=self._settings.result_ttl_seconds * 1000
+        )
+        if reply.get("error") == "over":
+            raise InputError(f"the job has {reply['status']} already", code="job_over")
+        return await self.status(who, job_id)
+
+    async def requeue(self, who: Principal, job_id: str) -> tuple[JobStatus, bool]:
+        """Take a job out of the dead-letter queue; say also whether only its result has to be made.
+
+        Raises
+        ------
+        InputError
+            ``job_not_found``; ``not_in_dlq``.
+        """
+        await self.status(who, job_id)
+        reply = await self._store.transition("requeue", job=job_id, by=who.subject)
+        if reply.get("error") == "not_in_dlq":
+            raise InputError("the job is not in the dead-letter queue", code="not_in_dlq")
+        return await self.status(who, job_id), bool(reply.get("complete"))
+
+    # ---------------------------------------------------------------------------- dead-letter queue
+
+    async def dead(self, *, code: str | None, limit: int, offset: int) -> tuple[list[DeadJob], int]:
+        """Return a page of the dead-letter queue, newest first, and how many there are in all."""
+        if code is None:
+            job_ids, total = await self._store.page(key("dlq"), offset, limit)
+        else:
+            job_ids = await self._dead_with(code)
+            total, job_ids = len(job_ids), job_ids[offset : offset + limit]
+        found = []
+        for status in await self.statuses(job_ids):
+            if status is None or status.error is None:
+                continue
+            texts = await self._store.texts(key("job", status.job_id, "history"), 200)
+            events = [_event(text) for text in texts]
+            found.append(
+                DeadJob(
+                    job=status,
+                    failed_at=status.finished_at or status.updated_at,
+                    error=status.error,
+                    attempts=[event for event in events if event.code is not None],
+                )
+            )
+        return found, total
+
+    async def requeue_dead(
+        self, who: Principal, job_ids: list[str] | None, code: str | None
+    ) -> tuple[DeadJobsReply, list[str]]:
+        """Requeue jobs of the dead-letter queue; return also those that only need their result made."""
+        done: list[str] = []
+        skipped: list[str] = []
+        complete: list[str] = []
+        for job_id in await self._chosen(job_ids, code):
+            reply = await self._store.transition("requeue", job=job_id, by=who.subject)
+            (skipped if "error" in reply else done).append(job_id)
+            if reply.get("complete"):
+                complete.append(job_id)
+        return DeadJobsReply(done=done, skipped=skipped), complete
+
+    async def discard_dead(
+        self, who: Principal, job_ids: list[str] | None, code: str | None
+    ) -> DeadJobsReply:
+        """Take jobs out of the dead-letter queue for good; they stay failed until they are forgotten."""
+        done: list[str] = []
+        skipped: list[str] = []
+        for job_id in await self._chosen(job_ids, code):
+            reply = await self._store.transition(
+                "discard", job=job_id, by=who.subject, retire_ms=self._settings.result_ttl_seconds * 1000
+            )
+            (skipped if "error" in reply else done).append(job_id)
+        return DeadJobsReply(done=done, skipped=skipped)
+
+    async def _chosen(self, job_ids: list[str] | None, code: str | None) -> list[str]:
+        if (job_ids is None) == (code is None):
+            raise InputError("name either job_ids or a code", code="bad_selection", field="job_ids")
+        return job_ids if job_ids is not None else await self._dead_with(code or "")
+
+    async def _dead_with(self, code: str) -> list[str]:
+        job_ids, _ = await self._store.page(key("dlq"), 0, SEARCHED)
+        return [
+            job.job_id
+            for job in await self.statuses(job_ids)
+            if job is not None and job.error is not None and job.error.code == code
+        ]
+
+
+def _may_see(who: Principal, job: JobStatus) -> bool:
+    return who.role == "admin" or job.owner == who.subject
+
+
+def _status(record: dict[str, Any]) -> JobStatus:
+    error = record.get("error")
+    return JobStatus(
+        job_id=record["job"],
+        status=record["status"],
+        detail=record.get("detail") or None,
+        created_at=iso(record["created"]),
+        updated_at=iso(record["updated"]),
+        started_at=iso(record["started"]) if record.get("started") else None,
+        finished_at=iso(record["finished"]) if record.get("finished") else None,
+        progress=Progress(**record["progress"]),
+        owner=record["owner"],
+        name=record.get("name"),
+        formula=record.get("formula"),
+        error=ErrorInfo(**json.loads(error)) if error else None,
+        workers=sorted(items(record["workers"])),
+        in_dlq=bool(record.get("dlq")),
+        version=int(record["version"]),
+    )
+
+
+def _event(text: str) -> HistoryEvent:
+    event = json.loads(text)
+    event["at"] = iso(event["at"])
+    event["tasks"] = sorted(int(task) for task in items(event.get("tasks")))
+    return HistoryEvent(**event)

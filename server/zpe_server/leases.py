@@ -1,0 +1,307 @@
+"""Leases: the temporary right of a worker to run some of a job's tasks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from zpe_sdk.errors import InputError
+from zpe_sdk.wire import (
+    Capabilities,
+    FailedReply,
+    FailedRequest,
+    HeartbeatReply,
+    JobPayload,
+    LeaseReply,
+    LeaseRequest,
+    LeaseStatus,
+    Progress,
+    Task,
+    TaskReport,
+    TaskReportReply,
+    TaskReportRequest,
+    TaskRun,
+    WholeResultReply,
+    WholeResultRequest,
+)
+from zpe_server.events import Events
+from zpe_server.settings import Settings
+from zpe_server.store import Store, iso, items
+from zpe_server.tokens import Principal
+
+# How many jobs from the head of the line a lease looks at for one that its worker can run.
+SCAN = 100
+
+_REFUSALS = {
+    "wrong_physics": "these forces come from other physics (pw.x version, pseudopotentials or settings) than "
+    "the job's first result, and forces of different physics are never mixed in one Hessian",
+    "leased_again": "the lease was lost and the task has been given to another worker",
+    "cancelled": "the job was cancelled",
+    "no_such_task": "the job has no such task",
+}
+_CONFLICTS = {
+    "not_found": ("job_not_found", "there is no such job"),
+    "lease_not_yours": ("lease_not_yours", "this worker does not hold this lease on this job"),
+    "partial": ("lease_partial", "the lease covers only some of the job's tasks: report them one by one"),
+    "cancelled": ("job_cancelled", "the job was cancelled"),
+    "lease_not_found": ("lease_not_found", "there is no such lease"),
+}
+
+
+class Leases:
+    """Gives work to workers and takes their results."""
+
+    def __init__(self, store: Store, events: Events, settings: Settings) -> None:
+        self._store = store
+        self._events = events
+        self._settings = settings
+        self._ttl_ms = settings.lease_ttl_seconds * 1000
+
+    async def lease(
+        self,
+        worker: Principal,
+        request: LeaseRequest,
+        *,
+        instance: str,
+        disconnected: Callable[[], Awaitable[bool]],
+    ) -> LeaseReply | None:
+        """Return a share of a job, as soon as there is one within ``wait_seconds``, else None."""
+        # Derived from the worker's key, so that a request repeated after a lost reply finds its lease.
+        name = f"{worker.subject} {request.lease_key or uuid.uuid4().hex}"
+        lease_id = hashlib.sha256(name.encode()).hexdigest()[:32]
+        able = request.capabilities
+        arguments = {
+            "worker": worker.subject,
+            "instance": instance,
+            "lease": lease_id,
+            "ttl_ms": self._ttl_ms,
+            "max_tasks": request.max_tasks or 0,
+            "scan": SCAN,
+            **_abilities(able),
+        }
+        deadline = time.monotonic() + request.wait_seconds
+        with self._events.work() as waiter:
+            while True:
+                reply = await self._store.transition(
+                    "lease", able.model_dump_json() if able else "", **arguments
+                )
+                if "job" in reply:
+                    return self._lease_reply(reply)
+                if reply.get("blocked"):
+                    self._events.pass_on(waiter)
+                remaining = deadline - time.monotonic()
+                if remaining <= 0 or self._events.closing:
+                    return None
+                if not await waiter.wait(remaining) or await disconnected():
+                    return None
+
+    async def report(
+        self, worker: Principal, job_id: str, request: TaskReportRequest, *, instance: str
+    ) -> tuple[TaskReportReply, bool]:
+        """Store the results of single SCFs; say also whether they were the job's last ones.
+
+        Raises
+        ------
+        InputError
+            ``job_not_found``, ``lease_not_yours``.
+        """
+        texts = []
+        for report in request.reports:
+            run = TaskRun(
+                task=report.task,
+                worker=worker.name,
+                scf_seconds=report.scf_seconds,
+                scf_iterations=report.scf_iterations,
+            )
+            texts += [report.model_dump_json(), run.model_dump_json()]
+        reply = await self._store.transition(
+            "report",
+            *texts,
+            job=job_id,
+            worker=worker.subject,
+            instance=instance,
+            lease=request.lease_id,
+            ttl_ms=self._ttl_ms,
+            tasks=[report.task for report in request.reports],
+            fingerprints=[_canonical(report) for report in request.reports],
+            seconds=[report.scf_seconds for report in request.reports],
+            engine=request.reports[0].fingerprint.engine,
+        )
+        _raise(reply)
+        reason = reply.get("reason")
+        return (
+            TaskReportReply(
+                accepted=items(reply["accepted"]),
+                idempotent=items(reply["idempotent"]),
+                refused=items(reply["refused"]),
+                detail=_difference(reply, request)
+                if reason == "wrong_physics"
+                else _REFUSALS.get(reason or "", reason),
+                job_status=reply["status"],
+                progress=Progress(**reply["progress"]),
+                lease_held=reply["lease_held"],
+            ),
+            bool(reply.get("complete")),
+        )
+
+    async def settle(self, worker: Principal, job_id: str, request: WholeResultRequest) -> WholeResultReply:
+        """Take the result of a whole job from a worker that settles it in one go.
+
+        Raises
+        ------
+        InputError
+            ``job_not_found``, ``lease_not_yours``, ``lease_partial``, ``job_cancelled``.
+        """
+        reply = await self._store.transition(
+            "settle",
+            json.dumps(request.result),
+            request.summary_text,
+            request.freqs_csv,
+            job=job_id,
+            worker=worker.subject,
+            lease=request.lease_id,
+        )
+        _raise(reply)
+        return WholeResultReply(idempotent=bool(reply.get("idempotent")))
+
+    async def fail(
+        self, worker: Principal, job_id: str, request: FailedRequest, *, instance: str
+    ) -> FailedReply:
+        """Take a failure of tasks; decide whether they are tried again.
+
+        Raises
+        ------
+        InputError
+            ``job_not_found``, ``lease_not_yours``.
+        """
+        reply = await self._store.transition(
+            "fail",
+            job=job_id,
+            worker=worker.subject,
+            instance=instance,
+            lease=request.lease_id,
+            ttl_ms=self._ttl_ms,
+            tasks=request.tasks,
+            error={
+                "side": request.side,
+                "code": request.error_code,
+                "message": request.error_message,
+                "traceback": request.traceback,
+                "worker": worker.name,
+            },
+            retry=self._settings.retry(random.random()),
+            # A machine that is not set up for a job is no fault of the job's.
+            **{"class": {"input": "input", "config": "capability"}.get(request.side, "compute")},
+        )
+        _raise(reply)
+        return FailedReply(requeued=reply["requeued"], retry_count=reply["retry_count"])
+
+    async def release(self, worker: Principal, job_id: str, lease_id: str) -> None:
+        """Take unfinished tasks back from a worker that stops; no attempt is counted.
+
+        Raises
+        ------
+        InputError
+            ``lease_not_yours``, ``lease_not_found``.
+        """
+        _raise(
+            await self._store.transition(
+                "release",
+                lease=lease_id,
+                worker=worker.subject,
+                job=job_id,
+                reason=f"worker {worker.name} handed its tasks back",
+            )
+        )
+
+    async def take_back(self, lease_id: str) -> None:
+        """Take a lease back on an administrator's wish.
+
+        Raises
+        ------
+        InputError
+            ``lease_not_found``.
+        """
+        _raise(
+            await self._store.transition(
+                "release", lease=lease_id, worker="", job="", reason="an administrator took the lease back"
+            )
+        )
+
+    async def heartbeat(self, worker: Principal, lease_ids: list[str], *, instance: str) -> HeartbeatReply:
+        """Renew leases, and say which are lost or cancelled."""
+        reply = await self._store.transition(
+            "heartbeat", worker=worker.subject, instance=instance, leases=lease_ids, ttl_ms=self._ttl_ms
+        )
+        return HeartbeatReply(
+            leases=dict(reply["leases"]),
+            lease_ttl_seconds=self._settings.lease_ttl_seconds,
+            draining=reply["draining"],
+        )
+
+    async def all(self) -> list[LeaseStatus]:
+        """List the leases in force, the first to expire first."""
+        reply = await self._store.transition("leases")
+        return [
+            LeaseStatus(
+                lease_id=record["lease"],
+                job_id=record["job"],
+                server_id=record["worker"],
+                worker=record["worker_name"],
+                tasks=sorted(int(task) for task in items(record["tasks"])),
+                issued_at=iso(record["issued"]),
+                expires_at=iso(record["deadline"]),
+                expires_in_seconds=(float(record["deadline"]) - reply["now"]) / 1000,
+                renewals=int(record["renewals"]),
+            )
+            for record in items(reply["leases"])
+        ]
+
+    def _lease_reply(self, reply: dict[str, Any]) -> LeaseReply:
+        table = {task["index"]: task for task in json.loads(reply["task_table"])}
+        return LeaseReply(
+            job_id=reply["job"],
+            payload=JobPayload.model_validate_json(reply["payload"]),
+            lease_id=reply["lease"],
+            lease_ttl_seconds=self._settings.lease_ttl_seconds,
+            tasks=[Task(**table[index]) for index in sorted(int(task) for task in reply["tasks"])],
+            request_id=reply.get("request_id"),
+        )
+
+
+def _abilities(able: Capabilities | None) -> dict[str, Any]:
+    """Return what the lease transition asks about a worker; one that tells nothing is offered anything."""
+    if able is None:
+        return {"engine": "", "environ": True, "pseudopotentials": None, "digest": "unknown"}
+    return {
+        "engine": able.engine,
+        "environ": able.environ,
+        "pseudopotentials": None
+        if able.pseudopotentials is None
+        else dict.fromkeys(able.pseudopotentials, True),
+        "digest": hashlib.sha256(able.model_dump_json().encode()).hexdigest()[:32],
+    }
+
+
+def _canonical(report: TaskReport) -> str:
+    return json.dumps(report.fingerprint.model_dump(), sort_keys=True)
+
+
+def _difference(reply: dict[str, Any], request: TaskReportRequest) -> str:
+    """Say in which respects refused forces differ from those of the job's first result."""
+    pinned = json.loads(reply["pinned"])
+    refused = next(r for r in request.reports if r.task in items(reply["refused"])).fingerprint.model_dump()
+    names = [name for name in pinned if pinned[name] != refused[name]]
+    parts = [f"{name}: {refused[name]!r}, the job's: {pinned[name]!r}" for name in names]
+    return f"{_REFUSALS['wrong_physics']} ({'; '.join(parts)})"
+
+
+def _raise(reply: dict[str, Any]) -> None:
+    if error := reply.get("error"):
+        code, message = _CONFLICTS[error]
+        raise InputError(message, code=code)

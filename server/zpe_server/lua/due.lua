@@ -1,0 +1,3 @@
+-- Lists jobs whose retention is over.  a: limit    Returns {jobs}.
+
+return cjson.encode({jobs = redis.call('ZRANGEBYSCORE', P .. 'retire', '-inf', now, 'LIMIT', 0, a.limit)})

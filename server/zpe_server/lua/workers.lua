@@ -1,0 +1,12 @@
+-- Lists the workers with their leases, the last heard of first.    Returns {workers [{worker, seen, ...}]}.
+
+local out = {}
+local seen_at = redis.call('ZREVRANGE', P .. 'workers', 0, -1, 'WITHSCORES')
+for i = 1, #seen_at, 2 do
+  local worker = seen_at[i]
+  local record = redis.call('HGETALL', key('worker', worker))
+  local entry = {worker = worker, seen = seen_at[i + 1], leases = redis.call('SMEMBERS', key('worker', worker, 'leases'))}
+  for n = 1, #record, 2 do entry[record[n]] = record[n + 1] end
+  table.insert(out, entry)
+end
+return cjson.encode({workers = out})

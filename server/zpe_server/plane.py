@@ -1,0 +1,51 @@
+"""The parts of a control plane, put together once per process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from zpe_server.completion import Completion
+from zpe_server.events import Events
+from zpe_server.flags import Switches
+from zpe_server.jobs import Jobs
+from zpe_server.leases import Leases
+from zpe_server.results import ResultStore, make_result_store
+from zpe_server.settings import Settings
+from zpe_server.store import Store
+from zpe_server.tokens import Tokens
+from zpe_server.workers import Workers
+
+
+@dataclass(frozen=True)
+class Plane:
+    """All that a request may need."""
+
+    settings: Settings
+    store: Store
+    events: Events
+    tokens: Tokens
+    workers: Workers
+    leases: Leases
+    jobs: Jobs
+    flags: Switches
+    results: ResultStore
+    completion: Completion
+
+    @classmethod
+    def build(cls, settings: Settings, redis_url: str) -> Plane:
+        """Put the parts together; nothing connects yet."""
+        store = Store(redis_url)
+        events = Events(store)
+        results = make_result_store(settings, store)
+        return cls(
+            settings=settings,
+            store=store,
+            events=events,
+            tokens=Tokens(store, settings),
+            workers=Workers(store, settings),
+            leases=Leases(store, events, settings),
+            jobs=Jobs(store, events, results, settings),
+            flags=Switches(store),
+            results=results,
+            completion=Completion(store, results, settings),
+        )

@@ -1,0 +1,78 @@
+"""From a request to a planned job: which SCFs it takes, and what a worker needs to run them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from zpe_sdk.espresso.input import PwInput
+from zpe_sdk.espresso.symmetry import symmetry_of
+from zpe_sdk.vibrations.plan import Plan, plan_displacements
+from zpe_sdk.wire import JobPayload, JobRequest, Task
+from zpe_server.settings import Settings
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """A job ready to be queued.
+
+    Attributes
+    ----------
+    payload
+        What workers are told of it.
+    plan
+        Its displacements, and the symmetry that completes the Hessian.
+    tasks
+        Its SCFs.
+    pseudopotentials
+        File names that a worker must have.
+    formula
+        Chemical formula of the whole structure.
+    """
+
+    payload: JobPayload
+    plan: Plan
+    tasks: list[Task]
+    pseudopotentials: list[str]
+    formula: str
+
+
+def plan_job(request: JobRequest, settings: Settings) -> PlannedJob:
+    """Parse the input and plan the SCFs.
+
+    Raises
+    ------
+    InputError
+        The input cannot be carried out; ``field`` names what is at fault.
+    """
+    pw_input = PwInput.parse(request.content)
+    mobile = pw_input.mobile(request.mobile_indices)
+    delta = settings.delta if request.delta is None else request.delta
+    symmetry = symmetry_of(pw_input) if request.symmetry else None
+    labels, breakers = symmetry or (pw_input.labels, None)
+    plan = plan_displacements(
+        pw_input.positions,
+        pw_input.cell,
+        labels,
+        mobile,
+        delta=delta,
+        symmetry=symmetry is not None,
+        breakers=breakers,
+    )
+    payload = JobPayload(
+        content=request.content,
+        mobile_indices=list(mobile),
+        use_environ=request.use_environ,
+        input_dir=request.input_dir,
+        calc_mode=request.calc_mode,
+        structure_id=request.structure_id,
+        delta=delta,
+        low_cut_cm=settings.low_cut_cm if request.low_cut_cm is None else request.low_cut_cm,
+        temperature=settings.temperature if request.temperature is None else request.temperature,
+    )
+    return PlannedJob(
+        payload=payload,
+        plan=plan,
+        tasks=[Task(index=d.index, atom=d.atom, displacement=d.vector) for d in plan.displacements],
+        pseudopotentials=sorted(pw_input.pseudopotentials),
+        formula=pw_input.formula,
+    )

@@ -1,0 +1,90 @@
+"""Settings of the control plane: command-line options win over environment variables (prefix ``ZPE_``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Seconds = Annotated[int, Field(gt=0, le=10 * 365 * 86400)]
+
+
+class Settings(BaseSettings):
+    """All that the control plane can be told.
+
+    Attributes
+    ----------
+    compute_mode
+        Who runs the SCFs; ``remote-http``: workers that lease them over HTTPS.
+    result_store
+        Where results, summaries and frequencies are kept.
+    redis_url
+        Redis to use; unset: an embedded one of our own, with its data in ``data_dir``.
+    data_dir
+        Folder of all that this machine keeps: the embedded Redis, tokens made by ``--dev``.
+    admin_token
+        The administrator's token; unset: all admin calls answer 403.
+    researcher_auth
+        False lets anybody submit jobs and read results, as owner ``anonymous``: for a trusted network.
+    enroll_token_ttl_seconds, worker_token_ttl_seconds
+        Life of an enroll token, and of a worker token unless it is rotated.
+    lease_ttl_seconds
+        A lease ends when its worker has not been heard of for so long.
+    retry_max, retry_base_delay_seconds, retry_max_delay_seconds
+        A task is tried again so often, after min(max, base · 2^(n−1)) seconds.
+    result_ttl_seconds
+        Finished and cancelled jobs, with their results, are forgotten after so long.
+    max_body_bytes, max_result_bytes
+        Largest request; largest result document that is kept in Redis.
+    delta, low_cut_cm, temperature
+        Defaults of a job: displacement (Å), cutoff of modes (cm⁻¹), temperature (K).
+    """
+
+    model_config = SettingsConfigDict(env_prefix="ZPE_", env_ignore_empty=True, hide_input_in_errors=True)
+
+    compute_mode: Literal["remote-http"] = "remote-http"
+    result_store: Literal["redis"] = "redis"
+    redis_url: SecretStr | None = None
+    data_dir: Path = Path("zpe-data")
+
+    admin_token: SecretStr | None = None
+    researcher_auth: bool = True
+    enroll_token_ttl_seconds: Seconds = 3600
+    worker_token_ttl_seconds: Seconds = 7 * 86400
+    worker_token_grace_seconds: Seconds = 86400
+    failed_logins_per_minute: Annotated[int, Field(gt=0)] = 30
+
+    lease_ttl_seconds: Annotated[float, Field(gt=0, le=86400)] = 600
+    retry_max: Annotated[int, Field(ge=0, le=100)] = 3
+    retry_base_delay_seconds: Annotated[float, Field(ge=0)] = 10
+    retry_max_delay_seconds: Annotated[float, Field(ge=0)] = 300
+
+    result_ttl_seconds: Seconds = 7 * 86400
+    idempotency_ttl_seconds: Seconds = 86400
+    max_body_bytes: Annotated[int, Field(gt=0)] = 64 * 2**20
+    max_result_bytes: Annotated[int, Field(gt=0)] = 16 * 2**20
+
+    delta: Annotated[float, Field(gt=0, le=0.5)] = 0.01
+    low_cut_cm: Annotated[float, Field(ge=0)] = 50.0
+    temperature: Annotated[float, Field(gt=0)] = 298.15
+
+    log_level: str = "INFO"
+    log_json: bool | None = None
+
+    @field_validator("admin_token")
+    @classmethod
+    def _long_enough(cls, token: SecretStr | None) -> SecretStr | None:
+        if token is not None and len(token.get_secret_value()) < 20:
+            raise ValueError("ZPE_ADMIN_TOKEN needs at least 20 characters; try: openssl rand -hex 32")
+        return token
+
+    def retry(self, jitter: float) -> dict[str, Any]:
+        """Return the retry rules as the transitions take them; ``jitter`` is in [0, 1)."""
+        return {
+            "max": self.retry_max,
+            "base_ms": self.retry_base_delay_seconds * 1000,
+            "max_ms": self.retry_max_delay_seconds * 1000,
+            "jitter": jitter,
+        }

@@ -1,0 +1,69 @@
+"""What has to happen without anybody asking: expiry, delayed retries, forgotten results, retention.
+
+Every replica sweeps; each sweep is one atomic transition, so they do not get into each other's way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+
+import structlog
+
+from zpe_sdk.errors import StoreError
+from zpe_server.completion import Completion
+from zpe_server.results import ResultStore
+from zpe_server.settings import Settings
+from zpe_server.store import Store
+
+log = structlog.get_logger(__name__)
+
+_BATCH = 100
+_IDLE_SECONDS = 5.0
+_RETIRE_SECONDS = 60.0
+_ASSEMBLE_AFTER_MS = 10_000
+
+
+async def sweep_for_ever(
+    store: Store, completion: Completion, results: ResultStore, settings: Settings
+) -> None:
+    """Sweep whenever something falls due."""
+    away = False
+    next_retire = 0.0
+    longest = min(_IDLE_SECONDS, settings.lease_ttl_seconds / 4)
+    while True:
+        pause = longest
+        try:
+            reply = await store.transition(
+                "sweep",
+                limit=_BATCH,
+                retry=settings.retry(random.random()),
+                assemble_after_ms=_ASSEMBLE_AFTER_MS,
+            )
+            for job_id in reply["assemble"] or []:
+                await completion.complete(job_id)
+            if reply["expired"]:
+                log.warning("leases expired; their unfinished tasks went back", leases=reply["expired"])
+            if 0 <= reply["next_ms"] < longest * 1000:
+                pause = reply["next_ms"] / 1000 + 0.001
+            if time.monotonic() >= next_retire:
+                await _retire(store, results)
+                next_retire = time.monotonic() + _RETIRE_SECONDS
+            if away:
+                log.info("the store is back")
+            away = False
+        except StoreError as error:
+            if not away:
+                log.warning("the store is away; trying again until it is back", reason=str(error))
+            away = True
+            pause = 1.0
+        await asyncio.sleep(pause)
+
+
+async def _retire(store: Store, results: ResultStore) -> None:
+    while jobs := (await store.transition("due", limit=_BATCH))["jobs"]:
+        # The results go first: a job that is still listed has its turn again if we die in between.
+        await results.delete(jobs)
+        await store.transition("retire", jobs=jobs)
+        log.info("jobs forgotten after their retention", jobs=len(jobs))

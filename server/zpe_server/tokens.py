@@ -1,0 +1,154 @@
+"""Tokens: who may do what. Only their SHA-256 is stored; each is shown once, when it is made."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from zpe_sdk.errors import AuthError, InputError
+from zpe_sdk.wire import (
+    ApiToken,
+    ApiTokenReply,
+    ApiTokenRequest,
+    EnrollToken,
+    EnrollTokenReply,
+    EnrollTokenRequest,
+)
+from zpe_server.settings import Settings
+from zpe_server.store import Store, iso, items, key
+
+Role = Literal["admin", "researcher", "worker"]
+Kind = Literal["enroll", "token"]
+
+_ID_LENGTH = 16
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Whoever makes a request: ``subject`` is an owner's name, or a worker's id."""
+
+    role: Role
+    subject: str
+    name: str
+
+
+ADMIN = Principal("admin", "admin", "admin")
+ANONYMOUS = Principal("researcher", "anonymous", "anonymous")
+
+
+def new_token(kind: str) -> str:
+    """Return a new secret with 256 random bits; its beginning says what it is, e.g. ``zpew_`` a worker's."""
+    return f"zpe{kind}_{secrets.token_urlsafe(32)}"
+
+
+def hash_of(token: str) -> str:
+    """Return what is stored of a token."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+class Tokens:
+    """Makes, finds, lists and revokes tokens."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self._store = store
+        self._settings = settings
+        admin = settings.admin_token
+        self._admin_hash = hash_of(admin.get_secret_value()) if admin else None
+
+    @property
+    def has_admin(self) -> bool:
+        """Whether there is an administrator at all."""
+        return self._admin_hash is not None
+
+    async def authenticate(self, token: str) -> Principal:
+        """Return whose token this is.
+
+        Raises
+        ------
+        AuthError
+            ``bad_token``: unknown, expired or revoked.
+        """
+        digest = hash_of(token)
+        if self._admin_hash is not None and hmac.compare_digest(digest, self._admin_hash):
+            return ADMIN
+        found = await self._store.transition("authenticate", token=digest)
+        if not found:
+            raise AuthError("this token is unknown, expired or revoked", code="bad_token")
+        return Principal(found["role"], found["subject"], found["name"])
+
+    async def mint_enroll_token(self, request: EnrollTokenRequest) -> EnrollTokenReply:
+        """Make a one-time token with which a compute node enrolls."""
+        token = new_token("e")
+        ttl = request.ttl_seconds or self._settings.enroll_token_ttl_seconds
+        made = await self._mint("enroll", token, ttl, {"label": request.label or ""})
+        return EnrollTokenReply(
+            token=token, expires_at=iso(made["expires"]), ttl_seconds=ttl, label=request.label
+        )
+
+    async def mint_researcher_token(self, request: ApiTokenRequest) -> ApiTokenReply:
+        """Make a researcher's token.
+
+        Raises
+        ------
+        InputError
+            ``owner_reserved``: the name stands for somebody else.
+        """
+        if request.owner in (ADMIN.subject, ANONYMOUS.subject):
+            raise InputError(f"the owner {request.owner!r} is reserved", code="owner_reserved", field="owner")
+        token = new_token("r")
+        fields = {"role": "researcher", "subject": request.owner, "label": request.label or ""}
+        made = await self._mint("token", token, request.ttl_seconds or 0, fields)
+        return ApiTokenReply(
+            token=token,
+            token_id=hash_of(token)[:_ID_LENGTH],
+            owner=request.owner,
+            label=request.label,
+            expires_at=iso(made["expires"]) if made["expires"] else None,
+        )
+
+    async def enroll_tokens(self) -> list[EnrollToken]:
+        """List the enroll tokens that may still be used, newest first."""
+        return [
+            EnrollToken(
+                token_id=record["token"][:_ID_LENGTH],
+                label=record.get("label") or None,
+                created_at=iso(record["created"]),
+                expires_at=iso(record["expires"]),
+            )
+            for record in await self._list("enroll")
+        ]
+
+    async def researcher_tokens(self) -> list[ApiToken]:
+        """List the researchers' tokens that are in force, newest first."""
+        return [
+            ApiToken(
+                token_id=record["token"][:_ID_LENGTH],
+                owner=record["subject"],
+                label=record.get("label") or None,
+                created_at=iso(record["created"]),
+                expires_at=iso(record["expires"]) if int(record["expires"]) else None,
+            )
+            for record in await self._list("token")
+        ]
+
+    async def revoke(self, kind: Kind, token_id: str) -> int:
+        """Revoke an enroll or a researcher's token; return how many there were with this id."""
+        hashes = [r["token"] for r in await self._list(kind) if r["token"].startswith(token_id)]
+        if len(token_id) != _ID_LENGTH or not hashes:
+            raise InputError("there is no such token", code="token_not_found", field="token_id")
+        return await self._store.delete(*(key(kind, digest) for digest in hashes))
+
+    async def count_failure(self, address: str) -> int:
+        """Count a failed authentication; return how many there were from this address within a minute."""
+        return await self._store.count(key("failures", address), seconds=60)
+
+    async def _mint(self, kind: Kind, token: str, ttl: int, fields: dict[str, str]) -> dict[str, Any]:
+        return await self._store.transition(
+            "mint", kind=kind, token=hash_of(token), ttl_ms=ttl * 1000, fields=fields
+        )
+
+    async def _list(self, kind: Kind) -> list[dict[str, str]]:
+        return items((await self._store.transition("tokens", kind=kind))["tokens"])

@@ -1,0 +1,129 @@
+"""Compute nodes: enrolment, token rotation, draining, revocation."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from typing import Any
+
+from zpe_sdk.errors import AuthError, InputError
+from zpe_sdk.wire import (
+    Capabilities,
+    RegisterReply,
+    RegisterRequest,
+    WorkerStatus,
+    WorkerTokenReply,
+)
+from zpe_server.settings import Settings
+from zpe_server.store import Store, iso
+from zpe_server.tokens import hash_of, new_token
+
+
+class Workers:
+    """The compute nodes that have enrolled."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self._store = store
+        self._settings = settings
+
+    async def register(self, request: RegisterRequest) -> RegisterReply:
+        """Turn a one-time enroll token into a worker with a token of its own.
+
+        Raises
+        ------
+        AuthError
+            ``bad_enroll_token``: unknown, used or expired.
+        """
+        worker, token = uuid.uuid4().hex, new_token("w")
+        ttl = self._settings.worker_token_ttl_seconds
+        reply = await self._store.transition(
+            "register",
+            json.dumps(request.meta),
+            enroll=hash_of(request.token),
+            worker=worker,
+            name=request.name or "",
+            token=hash_of(token),
+            token_ttl_ms=ttl * 1000,
+        )
+        if "error" in reply:
+            raise AuthError(
+                "the enroll token is unknown, used already or expired; ask an administrator for a new one",
+                code="bad_enroll_token",
+                field="token",
+            )
+        return RegisterReply(
+            server_id=worker,
+            registered_at=iso(reply["registered"]),
+            name=reply["name"],
+            worker_token=token,
+            token_expires_at=iso(reply["expires"]),
+            token_ttl_seconds=ttl,
+        )
+
+    async def rotate(self, worker: str) -> WorkerTokenReply:
+        """Give a worker a new token; the old one goes on for a grace period."""
+        token, ttl = new_token("w"), self._settings.worker_token_ttl_seconds
+        reply = await self._store.transition(
+            "rotate",
+            worker=worker,
+            token=hash_of(token),
+            token_ttl_ms=ttl * 1000,
+            grace_ms=self._settings.worker_token_grace_seconds * 1000,
+        )
+        return WorkerTokenReply(
+            worker_token=token, token_expires_at=iso(reply["expires"]), token_ttl_seconds=ttl
+        )
+
+    async def revoke(self, worker: str) -> int:
+        """Shut a worker out at once and return its leases; return how many tokens it had.
+
+        Raises
+        ------
+        InputError
+            ``worker_not_found``.
+        """
+        reply = await self._store.transition("revoke", worker=worker)
+        self._found(reply)
+        return int(reply["revoked"])
+
+    async def drain(self, worker: str, drain: bool) -> None:
+        """Give a worker no more work, or work again.
+
+        Raises
+        ------
+        InputError
+            ``worker_not_found``.
+        """
+        self._found(await self._store.transition("drain", worker=worker, drain=drain))
+
+    async def all(self) -> list[WorkerStatus]:
+        """List the workers, the last heard of first."""
+        records = (await self._store.transition("workers"))["workers"]
+        alive_ms = 2 * self._settings.lease_ttl_seconds * 1000
+        return [_status(record, alive_ms) for record in records or []]
+
+    @staticmethod
+    def _found(reply: dict[str, Any]) -> None:
+        if reply.get("error") == "not_found":
+            raise InputError("there is no such worker", code="worker_not_found", field="server_id")
+
+
+def _status(record: dict[str, Any], alive_ms: float) -> WorkerStatus:
+    seen = float(record["seen"])
+    capabilities = record.get("capabilities")
+    return WorkerStatus(
+        server_id=record["worker"],
+        name=record["name"],
+        registered_at=iso(record["registered"]),
+        last_seen_at=iso(seen),
+        alive="revoked" not in record and time.time() * 1000 - seen < alive_ms,
+        draining=record.get("draining") == "1",
+        revoked="revoked" in record,
+        meta=json.loads(record.get("meta") or "{}"),
+        capabilities=Capabilities.model_validate_json(capabilities) if capabilities else None,
+        leases=list(record["leases"] or []),
+        scf_done=int(record.get("scf_done", 0)),
+        scf_failed=int(record.get("scf_failed", 0)),
+        scf_seconds=float(record.get("scf_seconds", 0)),
+    )

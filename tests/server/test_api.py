@@ -1,0 +1,367 @@
+"""The HTTP API of a real control plane process, as its callers see it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from tests.conftest import ControlPlane, RedisServer, h2, wait_until
+from zpe_sdk.wire import JobPayload, Task
+from zpe_sdk.worker.engines.mock import MockEngine
+from zpe_sdk.worker.settings import WorkerSettings
+
+Json = dict[str, Any]
+
+
+def submit(api: httpx.Client, **more: Any) -> str:
+    reply = api.post("/calc/zpe/jobs", json={"content": h2()} | more)
+    assert reply.status_code == 200, reply.text
+    return str(reply.json()["job_id"])
+
+
+def lease(worker: httpx.Client, **body: Any) -> Json:
+    reply = worker.post("/calc/zpe/compute/jobs/lease", json=body)
+    assert reply.status_code == 200, reply.text
+    return dict(reply.json())
+
+
+def computed(leased: Json, tmp_path: Path) -> list[Json]:
+    """Compute a lease's tasks with the mock engine."""
+    engine = MockEngine(WorkerSettings(work_dir=tmp_path))
+    payload = JobPayload(**leased["payload"])
+    return [
+        engine.run(payload, Task(**task), job_id=leased["job_id"], stop=Event()).model_dump()
+        for task in leased["tasks"]
+    ]
+
+
+def error(reply: httpx.Response, status: int) -> Json:
+    assert reply.status_code == status, reply.text
+    body = reply.json()
+    assert body["detail"] == body["error"]["message"]
+    assert body["error"]["request_id"] == reply.headers["X-Request-ID"]
+    return dict(body["error"])
+
+
+@pytest.fixture
+def api(control_plane: ControlPlane) -> Any:
+    with control_plane.api() as client:
+        yield client
+        # Nothing of one test is left to be leased by the next.
+        for state in ("queued", "started"):
+            for job in client.get("/calc/zpe/jobs", params={"status": state}).json()["jobs"]:
+                client.post(f"/calc/zpe/jobs/{job['job_id']}/cancel")
+
+
+@pytest.fixture
+def worker(control_plane: ControlPlane, api: httpx.Client) -> Any:
+    with control_plane.api(control_plane.register(name="lab")["worker_token"]) as client:
+        yield client
+
+
+def test_tasks_reported_one_by_one_become_a_result_with_files(
+    api: httpx.Client, worker: httpx.Client, tmp_path: Path
+) -> None:
+    job = submit(api)
+    assert error(api.get(f"/calc/zpe/jobs/{job}/result"), 409)["code"] == "not_finished"
+    assert error(api.get(f"/calc/zpe/jobs/{job}/files?kind=summary"), 409)["code"] == "not_finished"
+    leased = lease(worker, max_tasks=100)
+    reports = computed(leased, tmp_path)
+    for n, report in enumerate(reports, start=1):
+        reply = worker.post(
+            f"/calc/zpe/compute/jobs/{job}/tasks", json={"lease_id": leased["lease_id"], "reports": [report]}
+        ).json()
+        assert (reply["accepted"], reply["progress"]["done"]) == ([report["task"]], n)
+    status = api.get(f"/calc/zpe/jobs/{job}").json()
+    assert (status["status"], status["workers"]) == ("finished", ["lab"])
+    result = api.get(f"/calc/zpe/jobs/{job}/result").json()["result"]
+    assert len(result["freqs_cm"]) == 6
+    assert result["zpe_ev"] > 0.2
+    summary = api.get(f"/calc/zpe/jobs/{job}/files", params={"kind": "summary"})
+    assert summary.text.startswith("# ZPE summary")
+    assert summary.headers["content-type"].startswith("text/plain")
+    assert "attachment" in summary.headers["content-disposition"]
+    freqs = api.get(f"/calc/zpe/jobs/{job}/files", params={"kind": "freqs"})
+    assert freqs.headers["content-type"].startswith("text/csv")
+    assert len(list(csv.reader(io.StringIO(freqs.text)))) == 7
+    detail = api.get(f"/calc/zpe/jobs/{job}/detail").json()
+    assert {(task["state"], task["worker"]) for task in detail["tasks"]} == {("done", "lab")}
+
+
+def test_a_worker_that_knows_only_lease_and_result_settles_a_whole_job(
+    api: httpx.Client, worker: httpx.Client
+) -> None:
+    job = submit(api)
+    leased = lease(worker)
+    assert len(leased["tasks"]) == api.get(f"/calc/zpe/jobs/{job}").json()["progress"]["total"]
+    body = {
+        "lease_id": leased["lease_id"],
+        "result": {"freqs_cm": [4400.0], "zpe_ev": 0.27},
+        "summary_text": "# ZPE summary\n",
+        "freqs_csv": "a,b\n",
+        "meta": {},
+    }
+    path = f"/calc/zpe/compute/jobs/{job}/result"
+    assert worker.post(path, json=body).json() == {"ok": True, "idempotent": False}
+    assert worker.post(path, json=body).json() == {"ok": True, "idempotent": True}
+    assert api.get(f"/calc/zpe/jobs/{job}/result").json() == {"result": body["result"]}
+    assert api.get(f"/calc/zpe/jobs/{job}/files?kind=freqs").text == "a,b\n"
+    other = body | {"lease_id": "somebody-elses"}
+    assert error(worker.post(path, json=other), 409)["code"] == "lease_not_yours"
+
+
+def test_a_worker_that_knows_only_failed_has_its_job_retried(api: httpx.Client, worker: httpx.Client) -> None:
+    job = submit(api)
+    leased = lease(worker)
+    reply = worker.post(
+        f"/calc/zpe/compute/jobs/{job}/failed",
+        json={"lease_id": leased["lease_id"], "error_code": "qe_failed", "error_message": "it broke"},
+    )
+    assert reply.json() == {"ok": True, "requeued": True, "retry_count": 1}
+    status = api.get(f"/calc/zpe/jobs/{job}").json()
+    assert status["status"] == "queued"
+    assert "it broke" in status["detail"]
+    assert worker.post("/calc/zpe/compute/jobs/lease", json={}).status_code == 204
+
+
+def test_an_input_failure_ends_in_the_dead_letter_queue_and_can_be_requeued(
+    api: httpx.Client, worker: httpx.Client
+) -> None:
+    job = submit(api)
+    leased = lease(worker, max_tasks=100)
+    failure = {
+        "side": "input",
+        "error_code": "bad_input",
+        "error_message": "no such key",
+        "traceback": "tail",
+    }
+    worker.post(f"/calc/zpe/compute/jobs/{job}/failed", json={"lease_id": leased["lease_id"]} | failure)
+    [dead] = [d for d in api.get("/calc/zpe/admin/dlq").json()["jobs"] if d["job"]["job_id"] == job]
+    assert (dead["error"]["side"], dead["error"]["code"]) == ("input", "bad_input")
+    assert [(a["code"], a["traceback"]) for a in dead["attempts"]] == [("bad_input", "tail")]
+    reply = api.post("/calc/zpe/admin/dlq/requeue", json={"job_ids": [job]})
+    assert reply.json() == {"done": [job], "skipped": []}
+    assert api.get(f"/calc/zpe/jobs/{job}").json()["status"] == "queued"
+    again = api.post("/calc/zpe/admin/dlq/requeue", json={"job_ids": [job]})
+    assert again.json() == {"done": [], "skipped": [job]}
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "content"),
+        ({"content": ""}, "content"),
+        ({"content": "\x00\x01\x02"}, "content"),
+        ({"content": h2().replace("ATOMIC_POSITIONS", "! ATOMIC_POSITIONS")}, "ATOMIC_POSITIONS"),
+        ({"content": h2().replace("H 1.008", "Qq 1.008")}, "ATOMIC_SPECIES"),
+        ({"content": h2(), "mobile_indices": [7]}, "mobile_indices"),
+        ({"content": h2().replace("0.75", "0.75 0 0 0"), "mobile_indices": [1]}, "mobile_indices"),
+        ({"content": h2(), "delta": -1}, "delta"),
+        ({"content": h2(), "calc_mode": "sometimes"}, "calc_mode"),
+    ],
+)
+def test_bad_input_names_the_field_and_leaves_nothing_behind(
+    api: httpx.Client, body: Json, field: str
+) -> None:
+    before = api.get("/calc/zpe/jobs").json()["total"]
+    found = error(api.post("/calc/zpe/jobs", json=body), 422)
+    assert (found["side"], found["field"]) == ("input", field)
+    assert api.get("/calc/zpe/jobs").json()["total"] == before
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", r'"\ud800"', r'{"content": "\ud800"}', '{"content": 1e999}', "\x00"]
+)
+def test_bodies_that_are_no_requests_are_refused(api: httpx.Client, text: str) -> None:
+    headers = {"Content-Type": "application/json"}
+    reply = api.post("/calc/zpe/jobs", content=text.encode("utf-8", "surrogatepass"), headers=headers)
+    assert reply.status_code in (400, 422), reply.text
+
+
+def test_the_same_idempotency_key_gives_the_same_job(api: httpx.Client) -> None:
+    headers = {"Idempotency-Key": "k" * 20}
+    replies = [api.post("/calc/zpe/jobs", json={"content": h2()}, headers=headers) for _ in range(2)]
+    assert replies[0].json() == replies[1].json()
+    other = api.post("/calc/zpe/jobs", json={"content": h2(), "delta": 0.02}, headers=headers)
+    assert error(other, 409)["code"] == "idempotency_conflict"
+
+
+def test_a_repeated_lease_request_gives_the_same_lease(api: httpx.Client, worker: httpx.Client) -> None:
+    submit(api)
+    body = {"max_tasks": 2, "lease_key": "0123456789abcdef"}
+    assert lease(worker, **body) == lease(worker, **body)
+
+
+def test_a_waiting_worker_is_woken_by_a_submission(
+    api: httpx.Client, worker: httpx.Client, control_plane: ControlPlane
+) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(lease, worker, max_tasks=1, wait_seconds=30)
+        job = submit(api)
+        assert waiting.result(timeout=20)["job_id"] == job
+
+
+def test_a_status_request_waits_for_news(api: httpx.Client) -> None:
+    job = submit(api)
+    version = api.get(f"/calc/zpe/jobs/{job}").json()["version"]
+    with ThreadPoolExecutor(1) as pool:
+        params = {"wait_seconds": 30, "after": version}
+        waiting = pool.submit(api.get, f"/calc/zpe/jobs/{job}", params=params)
+        api.post(f"/calc/zpe/jobs/{job}/cancel")
+        assert waiting.result(timeout=20).json()["status"] == "cancelled"
+
+
+def test_one_owner_cannot_see_or_cancel_the_job_of_another(control_plane: ControlPlane) -> None:
+    ann, bob = (control_plane.api(control_plane.researcher_token(name)) for name in ("ann", "bob"))
+    with ann, bob:
+        job = submit(ann)
+        assert ann.get(f"/calc/zpe/jobs/{job}").json()["owner"] == "ann"
+        for reply in (
+            bob.get(f"/calc/zpe/jobs/{job}"),
+            bob.get(f"/calc/zpe/jobs/{job}/detail"),
+            bob.get(f"/calc/zpe/jobs/{job}/result"),
+            bob.post(f"/calc/zpe/jobs/{job}/cancel"),
+            bob.get("/calc/zpe/jobs/none"),
+            bob.get("/calc/zpe/jobs/a:b"),
+        ):
+            assert error(reply, 404)["code"] == "job_not_found"
+        assert bob.get("/calc/zpe/jobs", params={"owner": "ann"}).json()["jobs"] == []
+        assert ann.post(f"/calc/zpe/jobs/{job}/cancel").json()["status"] == "cancelled"
+        assert error(ann.post(f"/calc/zpe/jobs/{job}/requeue"), 409)["code"] == "not_in_dlq"
+
+
+def test_each_door_opens_for_its_role_alone(control_plane: ControlPlane) -> None:
+    tokens = {
+        "worker": control_plane.register()["worker_token"],
+        "researcher": control_plane.researcher_token("carol"),
+    }
+    doors = {
+        "worker": ("POST", "/calc/zpe/compute/heartbeat"),
+        "researcher": ("GET", "/calc/zpe/jobs"),
+        "admin": ("GET", "/calc/zpe/admin/flags"),
+    }
+    for wanted, (method, path) in doors.items():
+        reply = httpx.request(method, control_plane.url + path)
+        assert error(reply, 401)["code"] == "no_token"
+        for role, token in tokens.items():
+            with control_plane.api(token) as client:
+                reply = client.request(method, path, json={} if method == "POST" else None)
+                assert reply.status_code == (200 if role == wanted else 403), (wanted, role)
+    with control_plane.api("zpew_" + "x" * 43) as nobody:
+        assert error(nobody.get("/calc/zpe/jobs"), 401)["code"] == "bad_token"
+
+
+def test_an_enroll_token_works_once_and_a_revoked_worker_is_out_at_once(
+    control_plane: ControlPlane, api: httpx.Client
+) -> None:
+    token = control_plane.enroll_token()
+    path = "/calc/zpe/compute/servers/register"
+    node = httpx.post(control_plane.url + path, json={"token": token}).json()
+    assert (
+        error(httpx.post(control_plane.url + path, json={"token": token}), 401)["code"] == "bad_enroll_token"
+    )
+    with control_plane.api(node["worker_token"]) as worker:
+        job = submit(api)
+        lease(worker, max_tasks=1)
+        renewed = worker.post("/calc/zpe/compute/servers/token").json()["worker_token"]
+        assert worker.post("/calc/zpe/compute/heartbeat", json={}).status_code == 200
+        reply = api.delete(f"/calc/zpe/compute/servers/{node['server_id']}")
+        assert reply.json() == {"revoked_count": 2}
+        assert error(worker.post("/calc/zpe/compute/heartbeat", json={}), 401)["code"] == "bad_token"
+        with control_plane.api(renewed) as same:
+            assert same.post("/calc/zpe/compute/jobs/lease", json={}).status_code == 401
+        assert api.get(f"/calc/zpe/jobs/{job}").json()["status"] == "queued"
+    acts = [entry["what"] for entry in api.get("/calc/zpe/admin/audit").json()["entries"]]
+    assert acts[:3] == ["worker revoked", "registered", "enroll token minted"]
+
+
+def test_submission_and_leasing_can_be_stopped(api: httpx.Client, worker: httpx.Client) -> None:
+    job = submit(api)
+    try:
+        api.patch("/calc/zpe/admin/flags", json={"submission_enabled": False, "dequeue_enabled": False})
+        refused = api.post("/calc/zpe/jobs", json={"content": h2()})
+        assert error(refused, 503)["code"] == "submission_disabled"
+        assert worker.post("/calc/zpe/compute/jobs/lease", json={}).status_code == 204
+    finally:
+        flags = api.patch("/calc/zpe/admin/flags", json={"submission_enabled": True, "dequeue_enabled": True})
+    assert flags.json() == {"submission_enabled": True, "dequeue_enabled": True}
+    assert lease(worker)["job_id"] == job
+
+
+def test_a_body_over_the_limit_is_413_with_and_without_a_length(
+    own_control_plane: Callable[..., ControlPlane],
+) -> None:
+    with own_control_plane(ZPE_MAX_BODY_BYTES=5000).api() as api:
+        large = '{"content": "' + "x" * 6000 + '"}'
+        assert error(api.post("/calc/zpe/parse", content=large), 413)["code"] == "body_too_large"
+        chunks = (large[n : n + 1000].encode() for n in range(0, len(large), 1000))
+        assert error(api.post("/calc/zpe/parse", content=chunks), 413)["code"] == "body_too_large"
+
+
+def test_without_an_admin_token_admin_calls_are_forbidden(
+    own_control_plane: Callable[..., ControlPlane],
+) -> None:
+    plane = own_control_plane(ZPE_ADMIN_TOKEN="")
+    with plane.api("anything-at-all") as api:
+        assert error(api.get("/calc/zpe/admin/flags"), 403)["code"] == "no_admin"
+
+
+def test_jobs_survive_a_kill_of_the_control_plane_and_its_redis(
+    own_control_plane: Callable[..., ControlPlane],
+) -> None:
+    plane = own_control_plane()
+    with plane.api() as api:
+        job = submit(api)
+        plane.kill()
+        plane.start()
+        assert api.get(f"/calc/zpe/jobs/{job}").json()["status"] == "queued"
+
+
+def test_a_store_that_is_away_is_503_and_comes_back_by_itself(
+    own_control_plane: Callable[..., ControlPlane], tmp_path: Path
+) -> None:
+    redis = RedisServer(tmp_path)
+    redis.start()
+    plane = own_control_plane(ZPE_REDIS_URL=redis.url)
+    with plane.api() as api:
+        job = submit(api)
+        redis.kill()
+        for path in ("/readyz", f"/calc/zpe/jobs/{job}"):
+            reply = api.get(path)
+            assert error(reply, 503)["side"] == "store"
+            assert "Retry-After" in reply.headers
+        assert error(api.post("/calc/zpe/jobs", json={"content": h2()}), 503)["code"] == "store_unavailable"
+        assert api.get("/healthz").status_code == 200
+        redis.start()
+        assert api.get(f"/calc/zpe/jobs/{job}").json()["status"] == "queued"
+        assert api.get("/calc/zpe/jobs").json()["total"] == 1
+        redis.kill()
+
+
+def test_an_embedded_redis_that_dies_is_started_again(own_control_plane: Callable[..., ControlPlane]) -> None:
+    plane = own_control_plane()
+    with plane.api() as api:
+        job = submit(api)
+        [redis] = [p for p in psutil.Process(plane.process.pid).children() if "server" in p.name()]
+        redis.kill()
+        wait_until(lambda: api.get("/readyz").status_code == 200)
+        assert api.get(f"/calc/zpe/jobs/{job}").json()["status"] == "queued"
+
+
+def test_no_secret_is_logged(control_plane: ControlPlane) -> None:
+    enroll = control_plane.enroll_token()
+    with control_plane.api(enroll) as wrong:
+        wrong.get("/calc/zpe/jobs")
+    httpx.post(control_plane.url + "/calc/zpe/compute/servers/register", json={"token": enroll, "meta": []})
+    worker = control_plane.register()["worker_token"]
+    for secret in (enroll, worker, control_plane.admin_token):
+        assert secret not in control_plane.log

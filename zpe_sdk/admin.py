@@ -1,0 +1,166 @@
+"""The calls of administrators: tokens, workers, leases, the dead-letter queue, switches, the audit trail."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from zpe_sdk.blocking import blocking
+from zpe_sdk.wire import (
+    ApiTokenList,
+    ApiTokenReply,
+    ApiTokenRequest,
+    AuditTrail,
+    DeadJobList,
+    DeadJobsReply,
+    DeadJobsRequest,
+    DrainRequest,
+    EnrollTokenList,
+    EnrollTokenReply,
+    EnrollTokenRequest,
+    Flags,
+    LeaseList,
+    Ok,
+    RevokeReply,
+    WorkerList,
+)
+
+if TYPE_CHECKING:
+    from zpe_sdk.client import AsyncZPEClient
+
+_COMPUTE = "/calc/zpe/compute"
+_ADMIN = "/calc/zpe/admin"
+
+
+class AsyncAdmin:
+    """What an administrator may do; every call raises AuthError ``forbidden`` for anybody else."""
+
+    def __init__(self, client: AsyncZPEClient) -> None:
+        self._call = client._call
+
+    async def enroll_token(
+        self, *, label: str | None = None, ttl_seconds: int | None = None
+    ) -> EnrollTokenReply:
+        """Mint a token with which one compute node can enroll, once. It is shown only now."""
+        fields = {"label": label, "ttl_seconds": ttl_seconds}
+        return await self._call(
+            "POST", f"{_COMPUTE}/enroll-tokens", EnrollTokenReply, body=EnrollTokenRequest, fields=fields
+        )
+
+    async def enroll_tokens(self) -> EnrollTokenList:
+        """List the enroll tokens that nobody has used yet, without the tokens themselves."""
+        return await self._call("GET", f"{_COMPUTE}/enroll-tokens", EnrollTokenList)
+
+    async def revoke_enroll_token(self, token_id: str) -> RevokeReply:
+        """Make an enroll token useless."""
+        return await self._call("DELETE", f"{_COMPUTE}/enroll-tokens/{quote(token_id, safe='')}", RevokeReply)
+
+    async def workers(self) -> WorkerList:
+        """List the compute nodes, the last heard of first."""
+        return await self._call("GET", f"{_COMPUTE}/servers", WorkerList)
+
+    async def revoke_worker(self, server_id: str) -> RevokeReply:
+        """Shut a compute node out; its leases are returned."""
+        return await self._call("DELETE", f"{_COMPUTE}/servers/{quote(server_id, safe='')}", RevokeReply)
+
+    async def drain(self, server_id: str, drain: bool = True) -> Ok:
+        """Give a compute node no new work, or (False) work again."""
+        fields = {"drain": drain}
+        return await self._call(
+            "POST",
+            f"{_COMPUTE}/servers/{quote(server_id, safe='')}/drain",
+            Ok,
+            body=DrainRequest,
+            fields=fields,
+        )
+
+    async def leases(self) -> LeaseList:
+        """List the leases in force, the first to expire first."""
+        return await self._call("GET", f"{_COMPUTE}/leases", LeaseList)
+
+    async def return_lease(self, lease_id: str) -> Ok:
+        """Take a lease away; its unfinished SCFs go to other workers."""
+        return await self._call("DELETE", f"{_COMPUTE}/leases/{quote(lease_id, safe='')}", Ok)
+
+    async def dead_jobs(
+        self, *, limit: int | None = None, offset: int | None = None, code: str | None = None
+    ) -> DeadJobList:
+        """List the dead-letter queue: jobs that failed for good, the newest first."""
+        params = {"limit": limit, "offset": offset, "code": code}
+        return await self._call("GET", f"{_ADMIN}/dlq", DeadJobList, params=params)
+
+    async def requeue(
+        self, job_ids: Sequence[str] | None = None, *, code: str | None = None
+    ) -> DeadJobsReply:
+        """Put dead jobs back into the queue, by id or all that failed with ``code``; done SCFs are kept."""
+        return await self._dead("requeue", job_ids, code)
+
+    async def discard(
+        self, job_ids: Sequence[str] | None = None, *, code: str | None = None
+    ) -> DeadJobsReply:
+        """Take dead jobs out of the dead-letter queue for good, by id or all that failed with ``code``."""
+        return await self._dead("discard", job_ids, code)
+
+    async def flags(self) -> Flags:
+        """Return the operational switches."""
+        return await self._call("GET", f"{_ADMIN}/flags", Flags)
+
+    async def set_flags(
+        self, *, submission_enabled: bool | None = None, dequeue_enabled: bool | None = None
+    ) -> Flags:
+        """Set operational switches; None leaves one as it is."""
+        fields = {"submission_enabled": submission_enabled, "dequeue_enabled": dequeue_enabled}
+        return await self._call("PATCH", f"{_ADMIN}/flags", Flags, body=Flags, fields=fields)
+
+    async def api_token(
+        self, owner: str, *, ttl_seconds: int | None = None, label: str | None = None
+    ) -> ApiTokenReply:
+        """Mint a researcher's token. It is shown only now."""
+        fields = {"owner": owner, "ttl_seconds": ttl_seconds, "label": label}
+        return await self._call(
+            "POST", f"{_ADMIN}/tokens", ApiTokenReply, body=ApiTokenRequest, fields=fields
+        )
+
+    async def api_tokens(self) -> ApiTokenList:
+        """List the researchers' tokens, without the tokens themselves."""
+        return await self._call("GET", f"{_ADMIN}/tokens", ApiTokenList)
+
+    async def revoke_api_token(self, token_id: str) -> RevokeReply:
+        """Revoke a researcher's token; the jobs stay."""
+        return await self._call("DELETE", f"{_ADMIN}/tokens/{quote(token_id, safe='')}", RevokeReply)
+
+    async def audit(self, *, limit: int | None = None) -> AuditTrail:
+        """Return the newest entries of the audit trail."""
+        return await self._call("GET", f"{_ADMIN}/audit", AuditTrail, params={"limit": limit})
+
+    async def _dead(self, what: str, job_ids: Sequence[str] | None, code: str | None) -> DeadJobsReply:
+        fields = {"job_ids": None if job_ids is None else list(job_ids), "code": code}
+        return await self._call(
+            "POST", f"{_ADMIN}/dlq/{what}", DeadJobsReply, body=DeadJobsRequest, fields=fields
+        )
+
+
+class Admin:
+    """The calls of :class:`AsyncAdmin`, blocking."""
+
+    def __init__(self, admin: AsyncAdmin) -> None:
+        self._async = admin
+
+    enroll_token = blocking(AsyncAdmin.enroll_token)
+    enroll_tokens = blocking(AsyncAdmin.enroll_tokens)
+    revoke_enroll_token = blocking(AsyncAdmin.revoke_enroll_token)
+    workers = blocking(AsyncAdmin.workers)
+    revoke_worker = blocking(AsyncAdmin.revoke_worker)
+    drain = blocking(AsyncAdmin.drain)
+    leases = blocking(AsyncAdmin.leases)
+    return_lease = blocking(AsyncAdmin.return_lease)
+    dead_jobs = blocking(AsyncAdmin.dead_jobs)
+    requeue = blocking(AsyncAdmin.requeue)
+    discard = blocking(AsyncAdmin.discard)
+    flags = blocking(AsyncAdmin.flags)
+    set_flags = blocking(AsyncAdmin.set_flags)
+    api_token = blocking(AsyncAdmin.api_token)
+    api_tokens = blocking(AsyncAdmin.api_tokens)
+    revoke_api_token = blocking(AsyncAdmin.revoke_api_token)
+    audit = blocking(AsyncAdmin.audit)

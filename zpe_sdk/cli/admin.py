@@ -1,0 +1,303 @@
+"""``zpe admin …``: the commands of administrators."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from zpe_sdk.cli.context import Connection
+from zpe_sdk.cli.jobs import Json
+from zpe_sdk.cli.output import as_json, moment, table
+from zpe_sdk.errors import InputError
+from zpe_sdk.wire import DeadJobsReply
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="For administrators: tokens, workers, leases, the dead-letter queue, switches, the audit trail.",
+)
+
+Ttl = Annotated[int | None, typer.Option("--ttl", min=1, help="Seconds that it is good for.")]
+Label = Annotated[str | None, typer.Option(help="A note on what it is for.")]
+Code = Annotated[str | None, typer.Option(help="Those that failed with this code.")]
+Limit = Annotated[int, typer.Option(min=1, help="How many.")]
+ServerId = Annotated[str, typer.Argument(metavar="WORKER", help="The id that `zpe admin workers` shows.")]
+JobIds = Annotated[list[str] | None, typer.Argument(metavar="[JOB]...", help="Ids of dead jobs.")]
+
+
+@app.command("enroll-token")
+def enroll_token(context: typer.Context, label: Label = None, ttl: Ttl = None, json: Json = False) -> None:
+    """Mint a token with which one compute node can enroll, once. It is shown only now.
+
+    Example: `zpe admin enroll-token --label lab-pc-3 --ttl 3600`
+    """
+    connection: Connection = context.obj
+    with connection.client() as client:
+        minted = client.admin.enroll_token(label=label, ttl_seconds=ttl)
+    if json:
+        as_json(minted)
+        return
+    print(minted.token)
+    print(f"good for one worker, until {moment(minted.expires_at)} UTC", file=sys.stderr)
+
+
+@app.command("enroll-tokens")
+def enroll_tokens(context: typer.Context, json: Json = False) -> None:
+    """List the enroll tokens that nobody has used yet.
+
+    Example: `zpe admin enroll-tokens`
+    """
+    connection: Connection = context.obj
+    with connection.client() as client:
+        found = client.admin.enroll_tokens()
+    if json:
+        as_json(found)
+        return
+    rows = ((t.token_id, t.label, moment(t.created_at), moment(t.expires_at)) for t in found.enroll_tokens)
+    table(("TOKEN ID", "LABEL", "MINTED", "EXPIRES"), rows)
+
+
+@app.command()
+def token(
+    context: typer.Context,
+    owner: Annotated[str, typer.Argument(help="The name that the researcher's jobs carry.")],
+    label: Label = None,
+    ttl: Ttl = None,
+    json: Json = False,
+) -> None:
+    """Mint a researcher's token, for `zpe login`. It is shown only now.
+
+    Example: `zpe admin token ada`
+    """
+    connection: Connection = context.obj
+    with connection.client() as client:
+        minted = client.admin.api_token(owner, ttl_seconds=ttl, label=label)
+    if json:
+        as_json(minted)
+    else:
+        print(minted.token)
+
+
+@app.command()
+def tokens(context: typer.Context, json: Json = False) -> None:
+    """List the researchers' tokens that are in force.
+
+    Example: `zpe admin tokens`
+    """
+    connection: Connection = context.obj
+    with connection.client() as client:
+        found = client.admin.api_tokens()
+    if json:
+        as_json(found)
+        return
+    rows = ((t.token_id, t.owner, t.label, moment(t.created_at), moment(t.expires_at)) for t in found.tokens)
+    table(("TOKEN ID", "OWNER", "LABEL", "MINTED", "EXPIRES"), rows)
+
+
+@app.command()
+def revoke(
+    context: typer.Context,
+    worker: Annotated[str | None, typer.Option(help="A compute node, by its id.")] = None,
+    token: Annotated[str | None, typer.Option(help="A researcher's token, by its id.")] = None,
+    enroll_token: Annotated[str | None, typer.Option(help="An enroll token, by its id.")] = None,
+) -> None:
+    """Shut out a compute node, or make a token useless.
+
+    Example: `zpe admin revoke --worker WORKER`
+    """
+    connection: Connection = context.obj
+    with connection.client() as client:
+        calls = [
+            (worker, client.admin.revoke_worker),
+            (token, client.admin.revoke_api_token),
+            (enroll_token, client.admin.revoke_enroll_token),
+        ]
+        chosen = [(subject, call) for subject, call in calls if subject is not None]
+        if len(chosen) != 1:
+            raise typer.BadParameter("give one of --worker, --token and --enroll-token")
+        subject, call = chosen[0]
+        print(f"{call(subject).revoked_count} revoked")
+
+
+@app.command()
+def workers(context: typer.Context, json: Json = False) -> None:
+    """List the compute nodes, the last heard of first.
+
+    Example: `zpe admin workers`
+    """
+    connection: Connection = context.obj
+    with connection.client() as client:
+        found = client.admin.workers()
+    if json:
+        as_json(found)
+        return
+    rows = []
+    for w in found.workers:
+        state = "revoked" if w.revoked else "draining" if w.draining else "alive" if w.alive else "silent"
+        engine = f"{w.capabilities.engine} {w.capabilities.engine_version or ''}" if w.capabilities else ""
+        seen = moment(w.last_seen_at)
+        rows.append((w.server_id, w.name, state, engine, len(w.leases), w.scf_done, w.scf_failed, seen))
+    table(("WORKER", "NAME", "STATE", "ENGINE", "LEASES", "DONE", "FAILED", "LAST SEEN"), rows)
+
+
+@app.command()
+def drain(
+    context: typer.Context,
+    worker: ServerId,
+    off: Annotated[bool, typer.Option("--off", help="Give it work again.")] = False,
+) -> None:
+    """Give a compute node no new work; what it has it finishes.
+
+    Example: `zpe admin drain WORKER`
+    """
+    connection: Connection = context.obj
+    with connection.client() as client:
+        client.admin.drain(worker, not off)
+    print("works again" if off else "draining")
+
+
+@app.command()
+def leases(context: typer.Context, json: Json = False) -> None:
+    """List the leases in force, the first to expire first.
+
+    Example: `zpe admin leases`
+    """
+    connection: Connection = context.obj
+    with connection.client() as client:
+        found = client.admin.leases()
+    if json:
+        as_json(found)
+        return
+    rows = (
+        (s.lease_id, s.job_id, s.worker, len(s.tasks), f"{s.expires_in_seconds:.0f} s") for s in found.leases
+    )
+    table(("LEASE", "JOB", "WORKER", "SCFS", "EXPIRES IN"), rows)
+
+
+@app.command("return-lease")
+def return_lease(
+    context: typer.Context,
+    lease: Annotated[str, typer.Argument(metavar="LEASE", help="The id that `zpe admin leases` shows.")],
+) -> None:
+    """Take a lease away; its unfinished SCFs go to other workers.
+
+    Example: `zpe admin return-lease LEASE`
+    """
+    connection: Connection = context.obj
+    with connection.client() as client:
+        client.admin.return_lease(lease)
+    print("returned")
+
+
+@app.command()
+def dlq(
+    context: typer.Context,
+    code: Code = None,
+    limit: Limit = 20,
+    offset: Annotated[int, typer.Option(min=0, help="How many to leave out first.")] = 0,
+    json: Json = False,
+) -> None:
+    """List the dead-letter queue: jobs that failed for good, the newest first.
+
+    Example: `zpe admin dlq --code scf_not_converged`
+    """
+    connection: Connection = context.obj
+    with connection.client() as client:
+        found = client.admin.dead_jobs(limit=limit, offset=offset, code=code)
+    if json:
+        as_json(found)
+        return
+    rows = (
+        (
+            d.job.job_id,
+            d.job.name,
+            d.error.side,
+            d.error.code,
+            d.error.worker,
+            moment(d.failed_at),
+            d.error.message,
+        )
+        for d in found.jobs
+    )
+    table(("JOB", "NAME", "SIDE", "CODE", "WORKER", "FAILED", "MESSAGE"), rows)
+
+
+@app.command()
+def requeue(context: typer.Context, jobs: JobIds = None, code: Code = None) -> None:
+    """Put dead jobs back into the queue; the SCFs they have are kept.
+
+    Example: `zpe admin requeue --code worker_lost`
+    """
+    connection: Connection = context.obj
+    _check_choice(jobs, code)
+    with connection.client() as client:
+        _tell(client.admin.requeue(jobs or None, code=code), "requeued")
+
+
+@app.command()
+def discard(context: typer.Context, jobs: JobIds = None, code: Code = None) -> None:
+    """Take dead jobs out of the dead-letter queue for good.
+
+    Example: `zpe admin discard JOB`
+    """
+    connection: Connection = context.obj
+    _check_choice(jobs, code)
+    with connection.client() as client:
+        _tell(client.admin.discard(jobs or None, code=code), "discarded")
+
+
+@app.command()
+def flags(
+    context: typer.Context,
+    submission: Annotated[
+        bool | None, typer.Option("--submission/--no-submission", help="Take new jobs.")
+    ] = None,
+    dequeue: Annotated[
+        bool | None, typer.Option("--dequeue/--no-dequeue", help="Give work to workers.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show the operational switches, or set some.
+
+    Example: `zpe admin flags --no-submission`
+    """
+    connection: Connection = context.obj
+    with connection.client() as client:
+        if submission is None and dequeue is None:
+            found = client.admin.flags()
+        else:
+            found = client.admin.set_flags(submission_enabled=submission, dequeue_enabled=dequeue)
+    if json:
+        as_json(found)
+        return
+    switches = {"submission": found.submission_enabled, "dequeue": found.dequeue_enabled}
+    table(("SWITCH", "STATE"), ((name, "on" if state else "off") for name, state in switches.items()))
+
+
+@app.command()
+def audit(context: typer.Context, limit: Limit = 50, json: Json = False) -> None:
+    """Show the newest entries of the audit trail.
+
+    Example: `zpe admin audit --limit 10`
+    """
+    connection: Connection = context.obj
+    with connection.client() as client:
+        found = client.admin.audit(limit=limit)
+    if json:
+        as_json(found)
+        return
+    rows = ((moment(e.at), e.who, e.what, e.subject, e.address) for e in found.entries)
+    table(("AT", "WHO", "WHAT", "SUBJECT", "FROM"), rows)
+
+
+def _check_choice(jobs: list[str] | None, code: str | None) -> None:
+    if bool(jobs) == bool(code):
+        raise InputError("give jobs by id, or --code", code="bad_choice", field="JOB")
+
+
+def _tell(reply: DeadJobsReply, what: str) -> None:
+    print(f"{len(reply.done)} {what}")
+    if reply.skipped:
+        print(f"not in the dead-letter queue: {', '.join(reply.skipped)}", file=sys.stderr)

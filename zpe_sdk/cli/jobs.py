@@ -1,0 +1,193 @@
+"""``zpe submit``, ``status``, ``wait``, ``result`` and ``cancel``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zpe_sdk.cli.context import Connection
+from zpe_sdk.cli.output import as_json, moment, plain, table, write
+from zpe_sdk.errors import InputError
+from zpe_sdk.job import Job
+from zpe_sdk.wire import JobState, JobStatus
+
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="The id that `zpe submit` printed.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to ``zpe``."""
+    for command in (submit, status, wait, result, cancel):
+        app.command()(command)
+
+
+def submit(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A pw.x input; `-` reads standard input.")],
+    mobile: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Atoms that vibrate: 0-based indices (`0,1,4-7`) or symbols (`H`). [default: all not fixed]"
+        ),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="What you call the job.")] = None,
+    delta: Annotated[float | None, typer.Option(help="Displacement in Å.")] = None,
+    low_cut: Annotated[
+        float | None, typer.Option(help="Leave modes below this out of the ZPE, in cm⁻¹.")
+    ] = None,
+    temperature: Annotated[float | None, typer.Option(help="In K, for the entropy.")] = None,
+    symmetry: Annotated[bool, typer.Option(help="Use symmetry to run fewer SCFs.")] = True,
+    environ: Annotated[bool, typer.Option("--environ", help="Run with Environ (implicit solvent).")] = False,
+    new: Annotated[bool, typer.Option("--new", help="Take over no SCFs of earlier jobs.")] = False,
+    priority: Annotated[int, typer.Option(help="From -100 to 100; higher ones first.")] = 0,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for it and print its summary.")] = False,
+) -> None:
+    """Submit a pw.x input and print the job's id.
+
+    Example: `zpe submit h2_zpe.in --wait`
+    """
+    connection: Connection = context.obj
+    with connection.client() as client:
+        job = client.submit(
+            sys.stdin.read() if str(file) == "-" else file,
+            mobile=_mobile(mobile or []),
+            name=name,
+            delta=delta,
+            low_cut_cm=low_cut,
+            temperature=temperature,
+            symmetry=symmetry,
+            use_environ=environ,
+            calc_mode="new" if new else "continue",
+            priority=priority,
+        )
+        if not wait:
+            print(job.id)
+            return
+        print(f"job {job.id}", file=sys.stderr)
+        _wait(job, None)
+        write(job.summary(), None)
+
+
+def status(
+    context: typer.Context,
+    job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="A job's id; without it: all.")] = None,
+    state: Annotated[JobState | None, typer.Option(help="Only jobs in this state.")] = None,
+    search: Annotated[str | None, typer.Option(help="Only jobs with this in name, formula or id.")] = None,
+    owner: Annotated[str | None, typer.Option(help="Only this owner's jobs.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many jobs.")] = 20,
+    offset: Annotated[int, typer.Option(min=0, help="How many to leave out first.")] = 0,
+    json: Json = False,
+) -> None:
+    """Show where a job stands, or list jobs, the newest first.
+
+    Example: `zpe status --state failed`
+    """
+    connection: Connection = context.obj
+    with connection.client() as client:
+        if job is not None:
+            found = client.job(job).status()
+            as_json(found) if json else table(("", ""), _card(found))
+            return
+        jobs = client.jobs(status=state, search=search, owner=owner, limit=limit, offset=offset)
+        listed = [job.last_status for job in jobs if job.last_status is not None]
+    if json:
+        as_json(listed)
+    else:
+        table(("JOB", "STATUS", "SCFS", "FORMULA", "NAME", "OWNER", "SUBMITTED"), map(_row, listed))
+
+
+def wait(
+    context: typer.Context,
+    job: JobId,
+    timeout: Annotated[float | None, typer.Option(help="Seconds to wait at most.")] = None,
+) -> None:
+    """Wait until a job is over; status 1 if it failed or was cancelled.
+
+    Example: `zpe wait JOB && zpe result JOB`
+    """
+    connection: Connection = context.obj
+    with connection.client() as client:
+        _wait(client.job(job), timeout)
+
+
+def result(
+    context: typer.Context,
+    job: JobId,
+    summary: Annotated[bool, typer.Option("--summary", help="For people (this is the default).")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="The frequencies as CSV.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="The whole result as JSON.")] = False,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
+) -> None:
+    """Print the result of a finished job, or write it to a file.
+
+    Example: `zpe result JOB --csv -o freqs.csv`
+    """
+    if summary + csv + json > 1:
+        raise typer.BadParameter("choose one of --summary, --csv and --json")
+    connection: Connection = context.obj
+    with connection.client() as client:
+        found = client.job(job)
+        text = found.result().to_json() if json else found.freqs_csv() if csv else found.summary()
+    write(text, output)
+
+
+def cancel(context: typer.Context, job: JobId) -> None:
+    """Cancel a job; workers stop its SCFs.
+
+    Example: `zpe cancel JOB`
+    """
+    connection: Connection = context.obj
+    with connection.client() as client:
+        print(client.job(job).cancel().status)
+
+
+def _wait(job: Job, timeout: float | None) -> None:
+    try:
+        job.wait(timeout, progress=sys.stderr.isatty())
+    except KeyboardInterrupt:
+        print(f"zpe: job {job.id} goes on; `zpe wait {job.id}` waits for it", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+def _mobile(given: list[str]) -> list[int] | list[str] | None:
+    """Read ``0,1,4-7`` or ``H,O``."""
+    words = [word for item in given for word in item.replace(",", " ").split()]
+    if not words:
+        return None
+    if all(word.isalpha() for word in words):
+        return words
+    try:
+        ranges = [(word.split("-") * 2)[:2] for word in words]
+        return [i for first, last in ranges for i in range(int(first), int(last) + 1)]
+    except ValueError:
+        raise InputError(
+            f"{plain(' '.join(words))!r} is neither indices such as 0,1,4-7 nor symbols such as H",
+            code="bad_mobile_indices",
+            field="--mobile",
+        ) from None
+
+
+def _row(job: JobStatus) -> tuple[str | None, ...]:
+    done = f"{job.progress.done}/{job.progress.total}"
+    return (job.job_id, job.status, done, job.formula, job.name, job.owner, moment(job.created_at))
+
+
+def _card(job: JobStatus) -> list[tuple[str, str | None]]:
+    error = job.error and f"{job.error.message} [{job.error.side}/{job.error.code}]"
+    rows = [
+        ("job", job.job_id),
+        ("name", job.name),
+        ("formula", job.formula),
+        ("status", job.status),
+        ("detail", job.detail),
+        ("error", error),
+        ("SCFs", f"{job.progress.done} of {job.progress.total}, {job.progress.running} running"),
+        ("workers", ", ".join(job.workers)),
+        ("submitted", moment(job.created_at)),
+        ("started", moment(job.started_at)),
+        ("finished", moment(job.finished_at)),
+    ]
+    return [(name, value) for name, value in rows if value]

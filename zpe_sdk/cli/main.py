@@ -1,0 +1,99 @@
+"""The command ``zpe``: its own commands, and those that installed extras bring."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import EntryPoint, entry_points
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import zpe_sdk
+from zpe_sdk.cli import admin, jobs, login
+from zpe_sdk.cli.context import Connection
+from zpe_sdk.cli.output import complain
+from zpe_sdk.errors import ConfigError, ZPEError
+
+GROUP = "zpe.commands"
+# What an extra brings, for those who have not installed it.
+EXTRAS = {"serve": "server", "dashboard": "dashboard"}
+WORKER = EntryPoint("worker", "zpe_sdk.worker.command:worker", GROUP)
+
+
+class Commands(TyperGroup):
+    """Commands of which some are imported only when they are wanted: a function or an app of typer's."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of the commands, for ``--help``."""
+        return [*super().list_commands(ctx), *_installed()]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command; a missing extra is named."""
+        if found := super().get_command(ctx, cmd_name):
+            return found
+        if entry := _installed().get(cmd_name):
+            return _command(entry)
+        if extra := EXTRAS.get(cmd_name):
+            raise ConfigError(
+                f"zpe {cmd_name} is not installed here: pip install 'zpe[{extra}]'", code="extra_missing"
+            )
+        return None
+
+
+app = typer.Typer(
+    name="zpe",
+    cls=Commands,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_show_locals=False,  # they may hold tokens
+    help="Zero-point energies from Quantum ESPRESSO, computed on other people's computers.",
+)
+login.register(app)
+jobs.register(app)
+app.add_typer(admin.app, name="admin")
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    url: Annotated[
+        str | None, typer.Option(help="The control plane; default: ZPE_CONTROL_API_URL, then `zpe login`.")
+    ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Send the token over plain HTTP to another machine.")
+    ] = False,
+    ca_bundle: Annotated[
+        str | None, typer.Option(help="PEM file of the certificate authorities to trust.")
+    ] = None,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    """Options of all commands that talk to a control plane; they come before the command's name."""
+    if version:
+        print(f"zpe {zpe_sdk.__version__}")
+        raise typer.Exit
+    context.obj = Connection(url=url, insecure=insecure, ca_bundle=ca_bundle)
+
+
+def main() -> None:
+    """Run ``zpe``. Exit status: 0, 1 for an error of ours, 2 for a wrong command line, 130 for Ctrl-C."""
+    try:
+        app()
+    except ZPEError as error:
+        complain(error)
+        sys.exit(1)
+    except TimeoutError as error:
+        print(f"zpe: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _installed() -> dict[str, EntryPoint]:
+    return {WORKER.name: WORKER} | {entry.name: entry for entry in entry_points(group=GROUP)}
+
+
+def _command(entry: EntryPoint) -> Any:
+    found = entry.load()
+    if not isinstance(found, typer.Typer):
+        function, found = found, typer.Typer(pretty_exceptions_show_locals=False, rich_markup_mode="markdown")
+        found.command(entry.name)(function)
+    return typer.main.get_command(found)

@@ -1,0 +1,433 @@
+"""The clients of the control plane: asynchronous, and the same calls blocking."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+import httpx
+from pydantic import ValidationError
+from tenacity import AsyncRetrying, RetryCallState
+
+from zpe_sdk import http
+from zpe_sdk.admin import Admin, AsyncAdmin
+from zpe_sdk.blocking import blocking, iterate
+from zpe_sdk.errors import ConfigError, InputError, StoreError, ZPEError
+from zpe_sdk.job import AsyncJob, Job
+from zpe_sdk.settings import ClientSettings
+from zpe_sdk.submission import Mobile, Structure, input_text, mobile_indices
+from zpe_sdk.wire import JobList, JobReply, JobRequest, JobState, Message, ParseReply, ParseRequest
+
+M = TypeVar("M", bound=Message)
+# Not structlog's: unless it is configured it writes to standard output, which is the caller's.
+log = logging.getLogger(__name__)
+
+
+class AsyncZPEClient:
+    """A client for asynchronous code.
+
+    Parameters
+    ----------
+    url, token
+        The control plane and your token; default: ``ZPE_CONTROL_API_URL`` and ``ZPE_TOKEN``, then what
+        ``zpe login`` saved.
+    insecure
+        Send the token over plain HTTP to another machine, on a network you trust.
+    ca_bundle
+        PEM file of the certificate authorities to trust, for a private one.
+    timeout
+        Seconds to wait for a connection or a reply, or an :class:`httpx.Timeout`.
+    retry_seconds
+        How long a call is repeated while the control plane is away; every call may be.
+
+    Attributes
+    ----------
+    admin
+        The calls of administrators, see :class:`zpe_sdk.admin.AsyncAdmin`.
+
+    Raises
+    ------
+    ConfigError
+        ``url_missing``, ``bad_url``, ``insecure_url``, ``bad_ca_bundle``, …
+    AuthError
+        ``token_missing`` or ``bad_token``.
+
+    Examples
+    --------
+    >>> async with AsyncZPEClient() as client:
+    ...     job = await client.submit("h2_zpe.in")
+    ...     result = await (await job.wait()).result()
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        token: str | None = None,
+        *,
+        insecure: bool = False,
+        ca_bundle: Path | str | None = None,
+        timeout: float | httpx.Timeout = 30.0,
+        retry_seconds: float = 60.0,
+    ) -> None:
+        settings = ClientSettings.find(
+            url, token, insecure=insecure, ca_bundle=Path(ca_bundle) if ca_bundle else None
+        )
+        self.url = http.base_url(settings.control_api_url, insecure=settings.insecure)
+        # Whatever is needed to make this client again elsewhere; no token goes into a pickle.
+        self._options = {
+            "url": str(self.url),
+            "insecure": settings.insecure,
+            "ca_bundle": settings.ca_bundle,
+            "timeout": timeout,
+            "retry_seconds": retry_seconds,
+        }
+        self._token = settings.token
+        self._verify = http.tls(settings.ca_bundle)
+        self._timeout = httpx.Timeout(timeout)
+        self._retry_seconds = retry_seconds
+        self._connections: tuple[asyncio.AbstractEventLoop, httpx.AsyncClient] | None = None
+        self.admin = AsyncAdmin(self)
+
+    async def submit(
+        self,
+        structure: Structure,
+        *,
+        mobile: Mobile | None = None,
+        name: str | None = None,
+        delta: float | None = None,
+        low_cut_cm: float | None = None,
+        temperature: float | None = None,
+        symmetry: bool = True,
+        use_environ: bool = False,
+        calc_mode: Literal["continue", "new"] = "continue",
+        priority: int = 0,
+        pseudopotentials: Mapping[str, str] | None = None,
+        ecutwfc: float | None = None,
+        ecutrho: float | None = None,
+        kpts: Any = None,
+        input_data: Mapping[str, Any] | None = None,
+    ) -> AsyncJob:
+        """Submit a vibrational calculation.
+
+        Parameters
+        ----------
+        structure
+            ASE Atoms, a pw.x input file (its path), or the text of one.
+        mobile
+            The atoms that vibrate: 0-based indices, a mask of booleans, chemical symbols, or a function of
+            the Atoms that returns one of these; default: all that are not fixed.
+        name
+            What you call the job.
+        delta
+            Displacement in Å.
+        low_cut_cm
+            Modes below this wavenumber are left out of ZPE and thermochemistry.
+        temperature
+            In K.
+        symmetry
+            Use the symmetry of the structure to run fewer SCFs.
+        use_environ
+            Run with Environ (implicit solvent).
+        calc_mode
+            ``"continue"`` takes over SCFs that were already run for exactly the same physics; ``"new"``
+            ignores them.
+        priority
+            From -100 to 100; higher ones first.
+        pseudopotentials, ecutwfc, ecutrho, kpts, input_data
+            For Atoms only: how the pw.x input is made, see :func:`zpe_sdk.espresso.render.render_input`.
+
+        Raises
+        ------
+        InputError
+            Naming the field, the card or the namelist key at fault.
+        """
+        text = input_text(
+            structure,
+            pseudopotentials=pseudopotentials,
+            ecutwfc=ecutwfc,
+            ecutrho=ecutrho,
+            kpts=kpts,
+            input_data=input_data,
+        )
+        fields = {
+            "content": text,
+            "mobile_indices": mobile_indices(mobile, text),
+            "name": name,
+            "delta": delta,
+            "low_cut_cm": low_cut_cm,
+            "temperature": temperature,
+            "symmetry": symmetry,
+            "use_environ": use_environ,
+            "calc_mode": calc_mode,
+            "priority": priority,
+        }
+        # One key for all attempts of this call: a reply that was lost makes no second job.
+        key = {http.IDEMPOTENCY_KEY: uuid.uuid4().hex}
+        reply = await self._call(
+            "POST", "/calc/zpe/jobs", JobReply, body=JobRequest, fields=fields, headers=key
+        )
+        return AsyncJob(self, reply.job_id)
+
+    async def parse(self, text: str) -> ParseReply:
+        """Let the control plane read a pw.x input: structure, fixed atoms, species, k-points.
+
+        Raises
+        ------
+        InputError
+            Naming the card or the namelist key at fault.
+        """
+        return await self._call(
+            "POST", "/calc/zpe/parse", ParseReply, body=ParseRequest, fields={"content": text}
+        )
+
+    def job(self, job_id: str) -> AsyncJob:
+        """Return the job of an id, without asking the control plane yet."""
+        return AsyncJob(self, job_id)
+
+    async def jobs(
+        self,
+        *,
+        status: JobState | None = None,
+        search: str | None = None,
+        owner: str | None = None,
+        limit: int | None = None,
+        offset: int | None = None,
+    ) -> list[AsyncJob]:
+        """Return your jobs (an administrator: everybody's), the newest first.
+
+        Parameters
+        ----------
+        status
+            Only these: ``"queued"``, ``"started"``, ``"finished"``, ``"failed"`` or ``"cancelled"``.
+        search
+            Only jobs with this in their name, formula or id.
+        owner
+            Only this owner's.
+        limit, offset
+            How many, and how many to leave out first.
+        """
+        params = {"status": status, "search": search, "owner": owner, "limit": limit, "offset": offset}
+        page = await self._call("GET", "/calc/zpe/jobs", JobList, params=params)
+        return [AsyncJob(self, job.job_id, job) for job in page.jobs]
+
+    async def as_completed(
+        self, jobs: Iterable[AsyncJob], timeout: float | None = None
+    ) -> AsyncGenerator[AsyncJob, None]:
+        """Yield each job when it is over, in whatever way; ``job.result()`` then tells which.
+
+        Raises
+        ------
+        TimeoutError
+            Some go on after ``timeout`` seconds.
+        """
+
+        async def over(job: AsyncJob) -> AsyncJob:
+            async with aclosing(job.events(timeout)) as events:
+                async for _ in events:
+                    pass
+            return job
+
+        tasks = [asyncio.ensure_future(over(job)) for job in jobs]
+        try:
+            for done in asyncio.as_completed(tasks):
+                yield await done
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        if self._connections:
+            await self._http().aclose()
+            self._connections = None
+
+    def _http(self) -> httpx.AsyncClient:
+        """Return the connections of the running loop; those of another loop (or process) are of no use."""
+        loop = asyncio.get_running_loop()
+        if self._connections is None or self._connections[0] is not loop:
+            client = httpx.AsyncClient(
+                base_url=self.url,
+                headers={"Authorization": f"Bearer {self._token.get_secret_value()}"},
+                timeout=self._timeout,
+                verify=self._verify,
+            )
+            self._connections = (loop, client)
+        return self._connections[1]
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        reply: type[M],
+        *,
+        body: type[Message] | None = None,
+        fields: Mapping[str, Any] | None = None,
+        **more: Any,
+    ) -> M:
+        """Send ``fields`` as a message of the kind ``body`` and read the reply as a ``reply``."""
+        message = None if body is None else _checked(body, fields or {})
+        response = await self._send(method, path, body=message, **more)
+        try:
+            return reply.model_validate_json(response.content)
+        except ValidationError:
+            raise ConfigError(
+                f"{self.url.host} answered with something else than a ZPE control plane would",
+                code="not_a_control_plane",
+                field="ZPE_CONTROL_API_URL",
+                request_id=response.headers.get(http.REQUEST_ID),
+            ) from None
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Message | None = None,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        extra_seconds: float = 0.0,
+    ) -> httpx.Response:
+        """Send a request until it is answered, and raise the error that the answer carries.
+
+        ``extra_seconds`` is how long the control plane may take longer than usual (a long poll).
+        """
+        timeout = httpx.Timeout(self._timeout)
+        if timeout.read is not None:
+            timeout.read += extra_seconds
+        client = self._http()
+        request = client.build_request(
+            method,
+            path,
+            json=None if body is None else body.model_dump(mode="json", exclude_none=True),
+            params={name: value for name, value in (params or {}).items() if value is not None},
+            headers={http.REQUEST_ID: uuid.uuid4().hex, **(headers or {})},
+            timeout=timeout,
+        )
+        try:
+            async for attempt in AsyncRetrying(**http.retrying(self._retry_seconds, self._tell)):
+                with attempt:
+                    response = await client.send(request)
+                    if not _is_final(response):
+                        response.raise_for_status()
+        except httpx.TransportError as error:
+            raise http.unreachable(self.url, error) from error
+        except httpx.HTTPStatusError as error:
+            response = error.response
+        http.raise_for_error(response)
+        return response
+
+    def _tell(self, state: RetryCallState) -> None:
+        if state.attempt_number == 1:
+            log.warning("%s does not answer; trying for %g s", self.url.host, self._retry_seconds)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_remade, (type(self), self._options))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.url}>"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+
+class ZPEClient:
+    """A client for scripts and notebooks: the calls of :class:`AsyncZPEClient`, blocking.
+
+    It works as well where an event loop is running already, and may be shared by threads. Parameters and
+    errors are those of :class:`AsyncZPEClient`.
+
+    Attributes
+    ----------
+    admin
+        The calls of administrators, see :class:`zpe_sdk.admin.Admin`.
+
+    Examples
+    --------
+    >>> with ZPEClient() as client:
+    ...     result = client.submit("h2_zpe.in").wait().result()
+    >>> result.zpe_ev
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        token: str | None = None,
+        *,
+        insecure: bool = False,
+        ca_bundle: Path | str | None = None,
+        timeout: float | httpx.Timeout = 30.0,
+        retry_seconds: float = 60.0,
+    ) -> None:
+        self._async = AsyncZPEClient(
+            url,
+            token,
+            insecure=insecure,
+            ca_bundle=ca_bundle,
+            timeout=timeout,
+            retry_seconds=retry_seconds,
+        )
+        self.admin = Admin(self._async.admin)
+
+    @property
+    def url(self) -> httpx.URL:
+        """The base URL of the control plane."""
+        return self._async.url
+
+    submit = blocking(AsyncZPEClient.submit, Job)
+    parse = blocking(AsyncZPEClient.parse)
+    jobs = blocking(AsyncZPEClient.jobs, lambda jobs: [Job(job) for job in jobs])
+    close = blocking(AsyncZPEClient.aclose)
+
+    def job(self, job_id: str) -> Job:
+        """Return the job of an id, without asking the control plane yet."""
+        return Job(self._async.job(job_id))
+
+    def as_completed(self, jobs: Iterable[Job], timeout: float | None = None) -> Iterator[Job]:
+        """Yield each job when it is over; see :meth:`AsyncZPEClient.as_completed`."""
+        by_async = {job._async: job for job in jobs}
+        for done in iterate(self._async.as_completed(by_async, timeout)):
+            yield by_async[done]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_remade, (type(self), self._async._options))
+
+    def __repr__(self) -> str:
+        return f"<ZPEClient {self.url}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _remade(kind: type[Any], options: Mapping[str, Any]) -> Any:
+    return kind(**options)
+
+
+def _checked(kind: type[Message], fields: Mapping[str, Any]) -> Message:
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        field = ".".join(str(part) for part in problem["loc"])
+        raise InputError(f"{field}: {problem['msg']}", code="bad_request", field=field) from None
+
+
+def _is_final(response: httpx.Response) -> bool:
+    """Tell whether the control plane itself has answered: only its store may be back in a moment."""
+    try:
+        http.raise_for_error(response)
+    except StoreError:
+        return False
+    except ZPEError:
+        pass
+    return True

@@ -1,0 +1,117 @@
+"""What a pw.x input may not ask for, and why.
+
+It may neither read nor write outside its run folder, nor ask for what displaced SCFs cannot carry out
+faithfully.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from zpe_sdk.errors import InputError
+
+MAX_ATOMS = 10_000
+MAX_SPECIES = 1_000
+MAX_ECUTWFC = 1_000.0  # Ry
+MAX_ECUTRHO = 20_000.0  # Ry
+MAX_BANDS = 1_000_000
+
+CARRIERS = ("scf", "relax", "vc-relax")
+_NAMELISTS = ("control", "system", "electrons", "ions", "cell", "fcp", "rism")
+
+_BERRY = "Berry phases and their electric field are no ground state of one SCF that could be displaced"
+_ELECTRONS_VARY = "the number of electrons would differ from one displaced structure to the next"
+_FILES = "it reads or writes files that are no part of the input"
+_WITHOUT: dict[str, dict[str, str]] = {
+    "control": {
+        "lelfield": _BERRY,
+        "lberry": _BERRY,
+        "lorbm": _BERRY,
+        "lfcp": _ELECTRONS_VARY,
+        "lfcpopt": _ELECTRONS_VARY,
+        "lfcpdyn": _ELECTRONS_VARY,
+        "trism": "the solvent's own files and thresholds are not carried along",
+        "tqmmm": "it waits for another program",
+        "lecrpa": "it gives no forces",
+        "input_xml_schema_file": _FILES,
+        "vdw_table_name": _FILES + "; pw.x makes or finds its own table",
+    },
+    "system": {
+        "space_group": "give all atoms",
+        "lgcscf": _ELECTRONS_VARY,
+        "la2f": _FILES,
+        "dmft": _FILES,
+        "dmft_prefix": _FILES,
+        "use_wannier": _FILES,
+        "hubbard_parameters": _FILES + ": give Hubbard_V or the card HUBBARD",
+    },
+}
+# Values that ask for nothing, besides .false. and an empty string.
+_NOTHING = {"hubbard_parameters": "input", "space_group": 0}
+# Overwritten or taken out in every task (see `zpe_sdk.espresso.patch`), so what they hold does not matter.
+OURS = {
+    "control": {"prefix", "outdir", "wfcdir", "pseudo_dir", "calculation", "restart_mode", "disk_io"},
+    "electrons": {"startingpot"},
+}
+
+
+def check_namelists(namelists: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse what cannot be carried out.
+
+    Raises
+    ------
+    InputError
+        ``bad_input``, ``not_supported``, ``path_in_input`` or ``out_of_bounds``, naming the key.
+    """
+    for name in namelists:
+        if name not in _NAMELISTS:
+            raise _error(f"pw.x has no namelist &{name.upper()}", name.upper(), "bad_input")
+    order = [name for name in _NAMELISTS if name in namelists]
+    if list(namelists) != order:
+        wanted = ", ".join(f"&{name.upper()}" for name in order)
+        raise _error(f"pw.x reads the namelists in this order only: {wanted}", order[0].upper(), "bad_input")
+    calculation = namelists.get("control", {}).get("calculation", "scf")
+    if str(calculation).strip().lower() not in CARRIERS:
+        raise _error(
+            f"calculation = {calculation!r}: forces are computed for the structure of an input of "
+            f"{', '.join(CARRIERS)}",
+            "calculation",
+            "not_supported",
+        )
+    for group, reasons in _WITHOUT.items():
+        for key, why in reasons.items():
+            value = namelists.get(group, {}).get(key)
+            if value not in (None, False, "", _NOTHING.get(key)):
+                raise _error(f"{key} is not supported: {why}", key, "not_supported")
+    _check_paths(namelists)
+    _check_bounds(namelists.get("system", {}))
+
+
+def _check_paths(namelists: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse values that lead out of the run folder, whatever the key: newer versions of pw.x have more."""
+    for group, keys in namelists.items():
+        for key, value in keys.items():
+            if key == "title" or key in OURS.get(group, ()):
+                continue
+            for text in value if isinstance(value, list) else [value]:
+                if isinstance(text, str) and (set(text) & set("/\\~$") or ".." in text):
+                    raise _error(f"{key} = {text[:60]!r} looks like a path", key, "path_in_input")
+
+
+def _check_bounds(system: Mapping[str, Any]) -> None:
+    for key, highest in (("nat", MAX_ATOMS), ("ntyp", MAX_SPECIES)):
+        value = system.get(key)
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= highest:
+            raise _error(f"&SYSTEM needs {key}, a number from 1 to {highest}", key, "out_of_bounds")
+    for key, most in (("ecutwfc", MAX_ECUTWFC), ("ecutrho", MAX_ECUTRHO), ("nbnd", MAX_BANDS)):
+        value = system.get(key)
+        if not value and key != "ecutwfc":
+            continue  # 0 means: as pw.x sees fit
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= most:
+            unit = " Ry" if key != "nbnd" else ""
+            raise _error(f"&SYSTEM needs {key} above 0 and up to {most:g}{unit}", key, "out_of_bounds")
+
+
+def _error(message: str, field: str, code: str) -> InputError:
+    return InputError(message, code=code, field=field)

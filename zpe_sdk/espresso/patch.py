@@ -1,0 +1,173 @@
+"""The input of one SCF of a job: the job's own input, and in it only what the task needs changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zpe_sdk.errors import InputError
+from zpe_sdk.espresso.cards import position_unit
+from zpe_sdk.espresso.namelist import Edit, apply, line_end, literal, set_keys
+from zpe_sdk.wire import Task
+
+if TYPE_CHECKING:
+    from zpe_sdk.espresso.input import PwInput
+
+# What pw.x takes for the same place, in crystal coordinates (eqvect.f90). Below this it would find the
+# symmetry of the undisplaced structure and make the forces symmetric.
+PW_SAME_PLACE = 1e-5
+
+
+def task_text(
+    pw_input: PwInput,
+    task: Task,
+    *,
+    prefix: str,
+    outdir: str,
+    pseudo_dir: str,
+    electrons: Mapping[str, object],
+) -> str:
+    """Return the input of a task; see :meth:`zpe_sdk.espresso.input.PwInput.task_text`."""
+    control: dict[str, object] = {
+        "calculation": "scf",
+        "restart_mode": "from_scratch",
+        "prefix": prefix,
+        "outdir": outdir,
+        "wfcdir": None,
+        "pseudo_dir": pseudo_dir,
+        "tprnfor": True,
+        "tstress": False,
+        # Every version of pw.x knows it, and writes the density that the next SCF starts from.
+        "disk_io": "low",
+        # An SCF cut off by the clock is lost; the worker stops what has to stop.
+        "max_seconds": None,
+    }
+    # Files to start from exist only where the engine has put them, and it says so in `electrons`. Without
+    # convergence there are no forces to report.
+    ours: dict[str, object] = {"startingpot": None, "scf_must_converge": None}
+    given = pw_input.namelists.get("electrons", {})
+    if str(given.get("startingwfc", "")).strip().lower() == "file":
+        ours["startingwfc"] = None
+    ours.update({name.lower(): value for name, value in electrons.items()})
+    edits = [
+        *_namelists(pw_input, control, ours),
+        *_positions(pw_input, task),
+        *_gamma(pw_input),
+    ]
+    return apply(pw_input.text, edits)
+
+
+def displaced(pw_input: PwInput, task: Task) -> NDArray[np.float64]:
+    """Return the positions of a task in Å, shape (nat, 3).
+
+    Raises
+    ------
+    InputError
+        ``bad_task``.
+    """
+    positions = pw_input.positions.copy()
+    if task.atom is None or task.displacement is None:
+        return positions
+    if not 0 <= task.atom < len(positions):
+        raise InputError(
+            f"the task moves atom {task.atom} of {len(positions)}", code="bad_task", field="atom"
+        )
+    step = np.array(task.displacement) @ np.linalg.inv(pw_input.cell)
+    if np.any(step) and np.abs(step).max() <= PW_SAME_PLACE:
+        raise InputError(
+            f"a displacement of {np.linalg.norm(task.displacement):g} Å is too small: pw.x takes places "
+            f"closer than {PW_SAME_PLACE:g} of the cell for the same",
+            code="bad_task",
+            field="delta",
+        )
+    positions[task.atom] += task.displacement
+    return positions
+
+
+def gamma_point(pw_input: PwInput) -> bool:
+    """Tell whether ``K_POINTS automatic`` is Γ alone and pw.x may take it as ``gamma``.
+
+    Both are the one point k = 0 with weight 1. There the Kohn-Sham operator of a system without spinors is
+    real, so its eigenfunctions can be chosen real, c(-G) = c(G)*, and half of the plane waves hold all of
+    them. pw.x then computes with these alone: the same equations with half the numbers, no approximation.
+    Spinors have no such choice. Tetrahedra and q-meshes of exact exchange are made from the mesh itself,
+    intersite Hubbard V is not written for Γ alone, and the rest stays as its author tested it.
+    """
+    k = pw_input.kpoints
+    if (k.mesh, k.shift) != ((1, 1, 1), (0, 0, 0)) or "ADDITIONAL_K_POINTS" in pw_input.cards:
+        return False
+    system = pw_input.namelists["system"]
+    spinors = system.get("noncolin") or system.get("lspinorb") or system.get("nspin") == 4
+    tetrahedra = str(system.get("occupations", "")).lower().startswith("tetrahedra")
+    hubbard = "HUBBARD" in pw_input.cards or any(
+        key.split("(")[0].startswith(("lda_plus_u", "hubbard")) and value for key, value in system.items()
+    )
+    exchange = any((system.get(key) or 1) != 1 for key in ("nqx1", "nqx2", "nqx3"))
+    return not (spinors or tetrahedra or hubbard or exchange)
+
+
+def _namelists(
+    pw_input: PwInput, control: Mapping[str, object], electrons: Mapping[str, object]
+) -> list[Edit]:
+    text, groups = pw_input.text, pw_input.groups
+    edits: list[Edit] = []
+    # pw.x wants both namelists, be they empty, around &SYSTEM.
+    for name, keys, place in (
+        ("control", control, groups["system"].start),
+        ("electrons", electrons, _next_line(text, groups["system"].end)),
+    ):
+        if name in groups:
+            edits += set_keys(text, groups[name], keys)
+        else:
+            edits.append((place, place, _written(name, keys, line_end(text))))
+    # An SCF reads none of the others; pw.x would take their lines for cards and warn of each.
+    for name, group in groups.items():
+        if name not in ("control", "system", "electrons"):
+            edits.append((group.start, _next_line(text, group.end), ""))
+    return edits
+
+
+def _written(name: str, keys: Mapping[str, object], newline: str) -> str:
+    lines = [f"  {key} = {literal(value)}" for key, value in keys.items() if value is not None]
+    return newline.join([f"&{name.upper()}", *lines, "/", ""])
+
+
+def _positions(pw_input: PwInput, task: Task) -> list[Edit]:
+    text, card = pw_input.text, pw_input.cards["ATOMIC_POSITIONS"]
+    edits: list[Edit] = []
+    for row in card.rows[: len(pw_input.labels)]:
+        if "0" in row.words[4:]:
+            # pw.x reports the forces on fixed components as zero, and the Hessian is made of all forces.
+            edits.append((row.spans[3][1], row.spans[6][1], ""))
+    move = displaced(pw_input, task) - pw_input.positions
+    if task.atom is None or not move.any():
+        return edits
+    row = card.rows[task.atom]
+    unit = position_unit(card.unit, pw_input.alat, pw_input.cell)
+    old = [float(text[a:b].lower().replace("d", "e")) for a, b in row.spans[1:4]]
+    new = np.array(old) + np.array(task.displacement) @ np.linalg.inv(unit)
+    edits += [
+        (*span, f"{after:.16f}")
+        for span, before, after in zip(row.spans[1:4], old, new, strict=True)
+        if after != before
+    ]
+    return edits
+
+
+def _gamma(pw_input: PwInput) -> list[Edit]:
+    if not gamma_point(pw_input):
+        return []
+    text, card = pw_input.text, pw_input.cards["K_POINTS"]
+    mesh = card.rows[0].spans[0][0]
+    return [
+        (card.start, card.end, "K_POINTS gamma"),
+        (text.rindex("\n", 0, mesh) + 1, _next_line(text, mesh), ""),
+    ]
+
+
+def _next_line(text: str, position: int) -> int:
+    newline = text.find("\n", position)
+    return len(text) if newline < 0 else newline + 1

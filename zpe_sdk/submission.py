@@ -1,0 +1,123 @@
+"""From what a researcher has in hand (Atoms, a file, a text) to the request that submits it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from zpe_sdk.errors import InputError
+from zpe_sdk.espresso.input import PwInput
+
+Structure: TypeAlias = Atoms | Path | str
+Chosen: TypeAlias = str | Sequence[int] | Sequence[bool] | Sequence[str] | NDArray[Any]
+Mobile: TypeAlias = Chosen | Callable[[Atoms], Chosen]
+
+
+def input_text(structure: Structure, **rendering: Any) -> str:
+    """Return the text of a pw.x input.
+
+    Parameters
+    ----------
+    structure
+        ASE Atoms; a file (a string of one line names one); or the text itself.
+    **rendering
+        For Atoms only: see :func:`zpe_sdk.espresso.render.render_input`.
+
+    Raises
+    ------
+    InputError
+        ``file_missing``, ``file_unreadable``, ``empty_input`` or ``binary_input``; ``not_for_a_text``: an
+        option of ``rendering`` is given with an input that already says it.
+    """
+    given = {name: value for name, value in rendering.items() if value is not None}
+    if isinstance(structure, Atoms):
+        from zpe_sdk.espresso.render import render_input
+
+        return str(render_input(structure, **given))
+    if given:
+        name = next(iter(given))
+        raise InputError(
+            f"{name} is for ASE Atoms; a pw.x input says it itself", code="not_for_a_text", field=name
+        )
+    if isinstance(structure, str) and (not structure.strip() or "\n" in structure):
+        return _checked(structure, "structure")
+    return _read(Path(structure))
+
+
+def mobile_indices(mobile: Mobile | None, text: str) -> list[int] | None:
+    """Return the indices of the atoms that are to vibrate.
+
+    Parameters
+    ----------
+    mobile
+        0-based indices (negative ones count from the end), a mask of booleans, one or several chemical
+        symbols (those of their atoms that are not fixed), a function of the ASE Atoms that returns one of
+        these, or None: the input's own choice.
+    text
+        The pw.x input.
+
+    Raises
+    ------
+    InputError
+        ``bad_mobile_indices``, or what :meth:`PwInput.parse` finds wrong with the input.
+    """
+    if mobile is None:
+        return None
+    pw_input = PwInput.parse(text)
+    symbols = pw_input.symbols
+    if callable(mobile):
+        mobile = mobile(Atoms(symbols, pw_input.positions, cell=pw_input.cell, pbc=True))
+    if isinstance(mobile, str) or (len(mobile) and all(isinstance(item, str) for item in mobile)):
+        wanted = {mobile} if isinstance(mobile, str) else set(mobile)
+        if absent := wanted - set(symbols):
+            raise _bad_mobile(f"the structure has no atom of {', '.join(sorted(absent))}")
+        fixed = set(pw_input.fixed_indices)
+        chosen = [i for i, symbol in enumerate(symbols) if symbol in wanted and i not in fixed]
+    else:
+        chosen = _from_numbers(np.asarray(mobile), len(symbols))
+    return list(pw_input.mobile(chosen))
+
+
+def _from_numbers(given: NDArray[Any], nat: int) -> list[int]:
+    if given.ndim != 1 or (given.size and given.dtype.kind not in "biu"):
+        raise _bad_mobile("give whole numbers, booleans or chemical symbols")
+    if given.dtype.kind == "b":
+        if given.size != nat:
+            raise _bad_mobile(f"the mask has {given.size} entries for {nat} atoms")
+        return [int(i) for i in np.flatnonzero(given)]
+    return [int(i) + nat if i < 0 else int(i) for i in given]
+
+
+def _bad_mobile(message: str) -> InputError:
+    return InputError(message, code="bad_mobile_indices", field="mobile_indices")
+
+
+def _read(path: Path) -> str:
+    try:
+        content = path.expanduser().read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"there is no file {path}", code="file_missing", field="structure") from None
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read: {error.strerror}", code="file_unreadable", field="structure"
+        ) from error
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(
+            f"{path} is no text in UTF-8, and no pw.x input", code="binary_input", field="content"
+        ) from None
+    return _checked(text, str(path))
+
+
+def _checked(text: str, what: str) -> str:
+    if not text.strip():
+        raise InputError(f"{what} is empty", code="empty_input", field="content")
+    if "\0" in text:
+        raise InputError(f"{what} is binary, not a pw.x input", code="binary_input", field="content")
+    return text

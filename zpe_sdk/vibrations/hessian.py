@@ -1,0 +1,129 @@
+"""The Hessian from the forces of a plan's SCFs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from zpe_sdk.errors import InputError
+from zpe_sdk.vibrations.plan import Displacement, Plan
+
+Forces = Mapping[int, ArrayLike]
+
+
+def assemble_hessian(plan: Plan, forces: Forces) -> NDArray[np.float64]:
+    """Return the symmetric Hessian of the mobile atoms.
+
+    Parameters
+    ----------
+    plan
+        The plan whose SCFs were run.
+    forces
+        By task index, forces on all atoms in eV/Å, shape (nat, 3).
+
+    Returns
+    -------
+    numpy.ndarray
+        (3M, 3M) in eV/Å², rows and columns in the order atom, xyz of ``plan.mobile``.
+
+    Raises
+    ------
+    InputError
+        ``forces_missing`` or ``forces_invalid``: forces are missing, not finite, or of the wrong shape.
+    """
+    return symmetrised(raw_hessian(plan, forces))
+
+
+def symmetrised(hessian: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (H + Hᵀ)/2, what two differentiations in either order must give."""
+    return (hessian + hessian.T) / 2
+
+
+def raw_hessian(plan: Plan, forces: Forces) -> NDArray[np.float64]:
+    """Return the Hessian as measured: row (atom, xyz) of the displacement, column of the force.
+
+    The force after a small displacement d of atom i is F = -H d, and an operation with rotation R turns
+    this into R F = -H' R d for the atom it takes i to. For a displaced atom all such equations of its site
+    symmetry are solved by least squares (the method of Parlinski, Li and Kawazoe, Phys. Rev. Lett. 78,
+    4063 (1997)); operations that take it elsewhere then give the other atoms' rows. The result has the
+    symmetry of the structure exactly, and differs from its transpose by the noise of the forces.
+    Parameters and errors are those of :func:`assemble_hessian`.
+    """
+    size = len(plan.mobile)
+    blocks = np.full((size, 3, size, 3), np.nan)
+    for atom, changes in _force_changes(plan, forces).items():
+        place = plan.mobile.index(atom)
+        block = _displaced_rows(plan, place, changes)
+        for operation in plan.operations:
+            target, R = operation.permutation[place], operation.matrix
+            if np.isnan(blocks[target, 0, 0, 0]):
+                blocks[target][:, list(operation.permutation)] = np.einsum("ab,bjc,dc->ajd", R, block, R)
+    return blocks.reshape(3 * size, 3 * size)
+
+
+def pairs(plan: Plan) -> list[tuple[Displacement, Displacement | None]]:
+    """Return each displacement with its opposite, or with None where symmetry supplies that."""
+    by_step = {(d.atom, d.vector): d for d in plan.displacements[1:]}
+    found: list[tuple[Displacement, Displacement | None]] = []
+    for step in plan.displacements[1:]:
+        assert step.vector is not None
+        x, y, z = step.vector
+        opposite = by_step.get((step.atom, (-x, -y, -z)))
+        if opposite is None or opposite.index > step.index:
+            found.append((step, opposite))
+    return found
+
+
+def mobile_forces(plan: Plan, forces: Forces, index: int) -> NDArray[np.float64]:
+    """Return the forces on the mobile atoms in eV/Å, shape (M, 3), of one task, checked."""
+    if index not in forces:
+        raise InputError(f"the forces of task {index} are missing", code="forces_missing", field="forces")
+    array = np.asarray(forces[index], dtype=float)
+    if array.ndim != 2 or array.shape[1] != 3 or len(array) <= max(plan.mobile):
+        raise InputError(
+            f"the forces of task {index} have shape {array.shape}, not (nat, 3)",
+            code="forces_invalid",
+            field="forces",
+        )
+    if not np.all(np.isfinite(array)):
+        raise InputError(f"the forces of task {index} are not finite", code="forces_invalid", field="forces")
+    return array[list(plan.mobile)]
+
+
+def _force_changes(
+    plan: Plan, forces: Forces
+) -> dict[int, list[tuple[NDArray[np.float64], NDArray[np.float64]]]]:
+    """Return, by atom, displacements (3,) in Å and the changes of the forces they make, (M, 3)."""
+    found: dict[int, list[tuple[NDArray[np.float64], NDArray[np.float64]]]] = {}
+    for step, opposite in pairs(plan):
+        assert step.atom is not None
+        after = mobile_forces(plan, forces, step.index)
+        if opposite is not None:
+            change = (after - mobile_forces(plan, forces, opposite.index)) / 2
+        else:
+            # The images under symmetry contain the opposite displacement, which makes the fit a central
+            # difference. Forces left at the equilibrium by a structure only nearly symmetric, or by the
+            # real-space grid, would not cancel there: they are taken away first.
+            change = after - mobile_forces(plan, forces, 0)
+        found.setdefault(step.atom, []).append((np.array(step.vector), change))
+    return found
+
+
+def _displaced_rows(
+    plan: Plan, place: int, changes: list[tuple[NDArray[np.float64], NDArray[np.float64]]]
+) -> NDArray[np.float64]:
+    """Fit the rows of one displaced atom: (3, M, 3) in eV/Å²."""
+    steps, images = [], []
+    for operation in plan.operations:
+        if operation.permutation[place] != place:
+            continue
+        R = operation.matrix
+        for vector, change in changes:
+            turned = np.empty_like(change)
+            turned[list(operation.permutation)] = change @ R.T
+            steps.append(R @ vector)
+            images.append(-turned.ravel())
+    rows: NDArray[np.float64] = np.linalg.pinv(np.array(steps)) @ np.array(images)
+    return rows.reshape(3, len(plan.mobile), 3)

@@ -1,0 +1,90 @@
+"""Which modes of a free molecule or crystal are motions of it as a whole."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+ModeKind = Literal["translation", "rotation", "vibration"]
+
+# A mode is a motion of the whole if at least this share of its (mass-weighted) square is.
+EXTERNAL_SHARE = 0.5
+# Å of emptiness between periodic images, along each lattice direction, that make a molecule of the atoms:
+# above any bond and any distance between layers, below the vacuum of a usable box.
+VACUUM = 4.0
+
+
+def mode_kinds(eigenvectors: Array, masses: Array, positions: Array, cell: Array) -> list[ModeKind]:
+    """Name the kind of each mode of atoms that are all free to move.
+
+    Parameters
+    ----------
+    eigenvectors
+        Orthonormal mass-weighted eigenvectors, shape (3N, N, 3).
+    masses
+        In u, shape (N,).
+    positions
+        In Å, shape (N, 3).
+    cell
+        Lattice vectors in Å, one per row, shape (3, 3).
+
+    Notes
+    -----
+    The modes with at least half of their square in the space of translations, and for a molecule of
+    rotations (Wilson, Decius and Cross, *Molecular Vibrations* (1955), chapter 2),
+    are motions of the whole. Without a restoring force these mix among themselves at will; so the three
+    with most of a translation are given as such and the rest as rotations. A crystal, a surface or a chain
+    has only translations.
+    """
+    translations = _orthonormal(_translations(masses))
+    molecule = unwrapped(positions, cell)
+    external = translations
+    if molecule is not None:
+        external = _orthonormal(np.vstack([translations, _rotations(masses, molecule)]))
+    vectors = eigenvectors.reshape(len(eigenvectors), -1)
+    share = np.sum((vectors @ external.T) ** 2, axis=1)
+    translating = np.sum((vectors @ translations.T) ** 2, axis=1)
+    whole = np.flatnonzero(share >= EXTERNAL_SHARE)
+    kinds: list[ModeKind] = ["vibration"] * len(vectors)
+    for rank, mode in enumerate(whole[np.argsort(-translating[whole], kind="stable")]):
+        kinds[mode] = "translation" if rank < 3 else "rotation"
+    return kinds
+
+
+def unwrapped(positions: Array, cell: Array) -> Array | None:
+    """Return the atoms of a molecule in one piece, shape (N, 3) in Å, or None if they are no molecule."""
+    scaled = positions @ np.linalg.inv(cell)
+    heights = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
+    for axis, height in enumerate(heights):
+        around = np.sort(scaled[:, axis] % 1.0)
+        gaps = np.diff(around, append=around[0] + 1)
+        widest = int(np.argmax(gaps))
+        if gaps[widest] * height < VACUUM:
+            return None
+        first = around[(widest + 1) % len(around)]
+        # A hair below the first atom, or rounding would put it at the other end.
+        scaled[:, axis] = (scaled[:, axis] - first + 1e-9) % 1.0
+    molecule: Array = scaled @ cell
+    return molecule
+
+
+def _translations(masses: Array) -> Array:
+    translations: Array = np.tile(np.eye(3), len(masses)) * np.repeat(np.sqrt(masses), 3)
+    return translations
+
+
+def _rotations(masses: Array, positions: Array) -> Array:
+    from_centre = positions - masses @ positions / masses.sum()
+    turned = np.cross(np.eye(3)[:, None], from_centre[None])
+    rotations: Array = (turned * np.sqrt(masses)[:, None]).reshape(3, -1)
+    return rotations
+
+
+def _orthonormal(rows: Array) -> Array:
+    # A linear molecule has two rotations, an atom none: what has no length is left out.
+    _, lengths, vectors = np.linalg.svd(rows, full_matrices=False)
+    kept: Array = vectors[lengths > 1e-3 * lengths[0]]
+    return kept

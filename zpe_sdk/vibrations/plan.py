@@ -1,0 +1,176 @@
+"""The displacements of a vibrational calculation: which SCFs it takes, and how they give the Hessian."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from zpe_sdk.errors import InputError
+from zpe_sdk.vibrations.directions import site_directions
+from zpe_sdk.vibrations.symmetry import Operation, SymmetryBreakers, find_symmetry, no_symmetry
+
+Vector = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Displacement:
+    """One SCF: atom ``atom`` (0-based, of all atoms) is moved by ``vector`` (Å), or, at index 0, none is."""
+
+    index: int
+    atom: int | None
+    vector: Vector | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The SCFs of a vibrational calculation and the symmetry that completes them.
+
+    Attributes
+    ----------
+    displacements
+        The SCFs; the first is the equilibrium.
+    mobile
+        0-based indices of the atoms that vibrate; rows of the Hessian follow this order.
+    delta
+        Length of each displacement in Å.
+    full_count
+        SCFs needed without symmetry: 6 per mobile atom and the equilibrium.
+    order
+        Number of symmetry operations found, pure translations included.
+    operations
+        Those of them that the Hessian needs: all that leave a displaced atom in its place, and one that
+        takes a displaced atom to each other atom.
+    """
+
+    displacements: tuple[Displacement, ...]
+    mobile: tuple[int, ...]
+    delta: float
+    full_count: int
+    order: int
+    operations: tuple[Operation, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as what JSON can hold; :meth:`from_json` gives back an equal plan."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> Plan:
+        """Return the plan that :meth:`to_json` wrote, also after a passage through JSON text."""
+        return cls(
+            displacements=tuple(
+                Displacement(d["index"], d["atom"], None if d["vector"] is None else tuple(d["vector"]))
+                for d in document["displacements"]
+            ),
+            mobile=tuple(document["mobile"]),
+            delta=document["delta"],
+            full_count=document["full_count"],
+            order=document["order"],
+            operations=tuple(
+                Operation(tuple(tuple(row) for row in o["rotation"]), tuple(o["permutation"]))
+                for o in document["operations"]
+            ),
+        )
+
+
+def plan_displacements(
+    positions: ArrayLike,
+    cell: ArrayLike,
+    labels: Sequence[str],
+    mobile: Sequence[int],
+    *,
+    delta: float,
+    symmetry: bool = True,
+    breakers: SymmetryBreakers | None = None,
+) -> Plan:
+    """Plan the SCFs that give the Hessian of the mobile atoms by central differences.
+
+    Parameters
+    ----------
+    positions
+        Cartesian positions of all atoms in Å, shape (nat, 3).
+    cell
+        Lattice vectors in Å, one per row, shape (3, 3).
+    labels
+        Species label of each atom. Atoms that differ in anything but their position (magnetisation,
+        Hubbard U, mass) must have different labels.
+    mobile
+        0-based indices of the atoms that vibrate.
+    delta
+        Length of each displacement in Å.
+    symmetry
+        False: all ±x, ±y, ±z of every mobile atom. Use it for noncollinear spins, whose symmetry is not
+        that of the positions and labels.
+    breakers
+        k-points, fields and whatever else may have a lower symmetry than the atoms.
+
+    Raises
+    ------
+    InputError
+        A field has the wrong shape or range, or no symmetry can be determined.
+    ConfigError
+        ``spglib_missing``: symmetry is asked for, and spglib is not installed.
+    """
+    positions, cell = np.array(positions, dtype=float), np.array(cell, dtype=float)
+    _check(positions, cell, labels, mobile, delta)
+    if symmetry:
+        group = find_symmetry(positions, cell, labels, mobile, breakers or SymmetryBreakers())
+    else:
+        group = no_symmetry(positions, cell, mobile)
+
+    steps: list[tuple[int, Vector]] = []
+    needed: dict[Operation, None] = {}
+    reached: set[int] = set()
+    for place in range(len(mobile)):
+        if place in reached:
+            continue
+        images = group.images(place)
+        site = [group.operation(n) for n in np.flatnonzero(images == place).tolist()]
+        others, first = np.unique(images, return_index=True)
+        needed.update(dict.fromkeys(site))
+        needed.update((group.operation(n), None) for n in first[others != place].tolist())
+        reached.update(others.tolist())
+        for direction, both in site_directions(tuple(operation.rotation for operation in site)):
+            for sign in (1, -1) if both else (1,):
+                x, y, z = (sign * delta * component + 0.0 for component in direction)
+                steps.append((mobile[place], (x, y, z)))
+    return Plan(
+        displacements=(
+            Displacement(0, None, None),
+            *(Displacement(n, atom, vector) for n, (atom, vector) in enumerate(steps, start=1)),
+        ),
+        mobile=tuple(mobile),
+        delta=float(delta),
+        full_count=6 * len(mobile) + 1,
+        order=group.order,
+        operations=tuple(needed),
+    )
+
+
+def _check(
+    positions: NDArray[np.float64],
+    cell: NDArray[np.float64],
+    labels: Sequence[str],
+    mobile: Sequence[int],
+    delta: float,
+) -> None:
+    nat = len(labels)
+    if positions.shape != (nat, 3) or not np.all(np.isfinite(positions)):
+        raise InputError(
+            f"positions must be {nat} finite points", code="bad_positions", field="ATOMIC_POSITIONS"
+        )
+    if cell.shape != (3, 3) or not np.all(np.isfinite(cell)) or abs(np.linalg.det(cell)) < 1e-6:
+        raise InputError(
+            "the three lattice vectors must span space", code="bad_cell", field="CELL_PARAMETERS"
+        )
+    if not mobile or len(set(mobile)) != len(mobile) or min(mobile) < 0 or max(mobile) >= nat:
+        raise InputError(
+            f"mobile_indices must be different numbers from 0 to {nat - 1}, at least one",
+            code="bad_mobile_indices",
+            field="mobile_indices",
+        )
+    if not delta > 0:
+        raise InputError("delta must be positive", code="bad_delta", field="delta")

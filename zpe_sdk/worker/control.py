@@ -1,0 +1,201 @@
+"""The control plane as a worker sees it: blocking calls that outlast its absence."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from threading import Event, Lock
+from typing import TypeVar
+
+import httpx
+import structlog
+import tenacity
+
+from zpe_sdk.errors import ConfigError, ZPEError
+from zpe_sdk.http import (
+    INSTANCE,
+    REQUEST_ID,
+    base_url,
+    is_passing,
+    raise_for_error,
+    retrying,
+    tls,
+    unreachable,
+)
+from zpe_sdk.wire import (
+    HeartbeatReply,
+    HeartbeatRequest,
+    LeaseReply,
+    LeaseRequest,
+    Message,
+    RegisterReply,
+    RegisterRequest,
+    WorkerTokenReply,
+)
+from zpe_sdk.worker.settings import WorkerSettings
+
+COMPUTE = "calc/zpe/compute"
+REPLY_SECONDS = 30.0
+# Until the worker stops.
+PATIENTLY = math.inf
+
+log = structlog.get_logger(__name__)
+Reply = TypeVar("Reply", bound=Message)
+
+
+class ControlPlane:
+    """Calls of the compute API; safe to use from several threads.
+
+    Each call is sent again, with growing pauses, while the control plane is away. That it is, and that
+    it is back, is said once.
+
+    Parameters
+    ----------
+    settings
+        Where the control plane is, and how to trust it.
+    stop
+        When set, patient calls give up.
+
+    Raises
+    ------
+    ConfigError
+        ``bad_url``, ``insecure_url`` or ``bad_ca_bundle``.
+    """
+
+    def __init__(self, settings: WorkerSettings, stop: Event) -> None:
+        self.url = base_url(settings.control_api_url, insecure=settings.insecure)
+        self.token: str | None = None
+        self._stop = stop
+        self._http = httpx.Client(
+            base_url=self.url,
+            verify=tls(settings.ca_bundle),
+            headers={INSTANCE: str(uuid.uuid4())},
+        )
+        self._state = Lock()
+        self._away = False
+        self._known = False
+
+    def register(self, request: RegisterRequest) -> RegisterReply:
+        """Exchange a one-time enroll token for an identity."""
+        return self._need("servers/register", request, RegisterReply)
+
+    def rotate_token(self) -> WorkerTokenReply:
+        """Ask for a new token; the old one goes on for a grace period."""
+        return self._need("servers/token", None, WorkerTokenReply, seconds=REPLY_SECONDS)
+
+    def lease(self, request: LeaseRequest) -> LeaseReply | None:
+        """Ask for work; None if there was none within ``request.wait_seconds``."""
+        return self.call(
+            "jobs/lease", request, LeaseReply, reply_seconds=REPLY_SECONDS + request.wait_seconds
+        )
+
+    def heartbeat(self, request: HeartbeatRequest, *, seconds: float) -> HeartbeatReply:
+        """Renew leases; no use in trying for longer than until the next heartbeat."""
+        return self._need("heartbeat", request, HeartbeatReply, seconds=seconds)
+
+    def about_job(
+        self, job_id: str, action: str, request: Message, reply: type[Reply], *, seconds: float = PATIENTLY
+    ) -> Reply:
+        """Send ``tasks``, ``failed`` or ``release`` for a job."""
+        return self._need(f"jobs/{job_id}/{action}", request, reply, seconds=seconds)
+
+    def _need(
+        self, path: str, request: Message | None, reply: type[Reply], *, seconds: float = PATIENTLY
+    ) -> Reply:
+        found = self.call(path, request, reply, seconds=seconds)
+        if found is None:
+            raise _foreign()
+        return found
+
+    def call(
+        self,
+        path: str,
+        request: Message | None,
+        reply: type[Reply],
+        *,
+        seconds: float = PATIENTLY,
+        reply_seconds: float = REPLY_SECONDS,
+    ) -> Reply | None:
+        """POST a request, again and again for ``seconds``, and return the reply; None for 204.
+
+        Raises
+        ------
+        ZPEError
+            What the control plane answered, or that it stayed away.
+        """
+        patient = math.isinf(seconds)
+        policy = retrying(seconds, before_sleep=self._say_away)
+        policy["retry"] = tenacity.retry_if_exception(self._may_pass)
+        if patient:
+            policy["stop"] = tenacity.stop_when_event_set(self._stop)
+            policy["sleep"] = tenacity.sleep_using_event(self._stop)
+        try:
+            response = tenacity.Retrying(**policy)(self._post, path, request, reply_seconds)
+        except httpx.TransportError as error:
+            raise unreachable(self.url, error) from error
+        except httpx.HTTPStatusError as error:
+            response = error.response
+        raise_for_error(response)
+        with self._state:
+            self._known = True
+            back, self._away = self._away, False
+        if back:
+            log.info("the control plane is back")
+        try:
+            return None if response.status_code == 204 else reply.model_validate_json(response.content)
+        except ValueError:
+            raise _foreign() from None
+
+    def _post(self, path: str, request: Message | None, reply_seconds: float) -> httpx.Response:
+        headers = {REQUEST_ID: uuid.uuid4().hex, "Content-Type": "application/json"}
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
+        response = self._http.post(
+            f"{COMPUTE}/{path}",
+            content=request.model_dump_json() if request else "{}",
+            headers=headers,
+            timeout=httpx.Timeout(REPLY_SECONDS, read=reply_seconds, connect=10),
+        )
+        if response.is_redirect or response.status_code >= 400:
+            response.raise_for_status()
+        return response
+
+    def _may_pass(self, error: BaseException) -> bool:
+        """Tell whether this is no last word.
+
+        A failure of the server itself is none, lest a finished SCF be given up for it. Nor is what a
+        proxy answers, with any status, while the control plane behind it is away.
+        """
+        if not isinstance(error, httpx.HTTPStatusError):
+            return is_passing(error)
+        if is_passing(error) or error.response.status_code >= 500:
+            return True
+        try:
+            raise_for_error(error.response)
+        except ZPEError as named:
+            return self._known and named.code == "not_a_control_plane"
+        return False
+
+    def _say_away(self, state: tenacity.RetryCallState) -> None:
+        with self._state:
+            before, self._away = self._away, True
+        if before:
+            return
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, httpx.HTTPStatusError):
+            reason = f"HTTP {error.response.status_code}"
+        else:
+            reason = f"{type(error).__name__}: {error}"
+        log.warning("the control plane is away; work goes on and waits", url=str(self.url), reason=reason)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._http.close()
+
+
+def _foreign() -> ConfigError:
+    return ConfigError(
+        "this does not look like a ZPE control plane: it answers in another language",
+        code="not_a_control_plane",
+        field="ZPE_CONTROL_API_URL",
+    )

@@ -1,0 +1,139 @@
+"""Carries the letters of the outbox to the control plane, one request at a time, in order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from threading import Condition
+
+import structlog
+
+from zpe_sdk.errors import AuthError, ZPEError
+from zpe_sdk.wire import FailedReply, FailedRequest, JobState, Ok, TaskReportReply
+from zpe_sdk.worker.control import PATIENTLY, ControlPlane
+from zpe_sdk.worker.outbox import Letter, Outbox, request_for
+
+MAX_BATCH = 32
+# The control plane has no place for what these letters tell: their lease or their job is gone.
+_NO_PLACE = {"lease_not_yours", "lease_not_found", "not_found", "job_not_found"}
+
+log = structlog.get_logger(__name__)
+Heard = Callable[[Letter, JobState | None, bool], None]
+
+
+class Courier:
+    """Sends letters as they come.
+
+    Parameters
+    ----------
+    control, outbox
+        Where letters go to and come from.
+    heard
+        Called with a letter that was answered, the status of its job if the answer told, and whether the
+        lease is still held.
+    """
+
+    def __init__(self, control: ControlPlane, outbox: Outbox, heard: Heard) -> None:
+        self._control = control
+        self._outbox = outbox
+        self._heard = heard
+        self._changed = Condition()
+        self._deadline: float | None = None
+
+    def post(self, letter: Letter) -> None:
+        """Keep a letter and send it as soon as can be."""
+        self._outbox.put(letter)
+        with self._changed:
+            self._changed.notify_all()
+
+    def close(self, seconds: float) -> None:
+        """Let :meth:`run` end once all is sent, or after about ``seconds``; what is left stays on disk."""
+        with self._changed:
+            self._deadline = time.monotonic() + seconds
+            self._changed.notify_all()
+
+    def run(self) -> None:
+        """Send letters until closed.
+
+        Raises
+        ------
+        AuthError
+            The worker's token is not accepted (any more).
+        """
+        limit = MAX_BATCH
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: len(self._outbox) > 0 or self._deadline is not None)
+                deadline = self._deadline
+            seconds = PATIENTLY if deadline is None else deadline - time.monotonic()
+            if len(self._outbox) == 0 or seconds <= 0:
+                return
+            letters = self._outbox.first(limit)
+            try:
+                self._deliver(letters, seconds)
+            except AuthError:
+                raise
+            except ZPEError as error:
+                if error.side in ("store", "config"):  # away, and patience ended because the worker stops
+                    with self._changed:
+                        self._changed.wait(0.2)
+                    continue
+                if error.code not in _NO_PLACE and len(letters) > 1:
+                    limit = 1  # one of them is at fault: which?
+                    continue
+                self._refused(letters, error)
+            limit = MAX_BATCH
+
+    def _deliver(self, letters: list[Letter], seconds: float) -> None:
+        first = letters[0]
+        request = request_for(letters)
+        if first.kind == "tasks":
+            reply = self._control.about_job(first.job_id, "tasks", request, TaskReportReply, seconds=seconds)
+            if reply.refused:
+                log.warning(
+                    "results were not needed",
+                    job_id=first.job_id,
+                    tasks=reply.refused,
+                    reason=reply.detail,
+                )
+            status, held = reply.job_status, reply.lease_held
+        elif first.kind == "failed":
+            failed = self._control.about_job(first.job_id, "failed", request, FailedReply, seconds=seconds)
+            log.info(
+                "failure was reported",
+                job_id=first.job_id,
+                requeued=failed.requeued,
+                retry_count=failed.retry_count,
+            )
+            status, held = None, True
+        else:
+            self._control.about_job(first.job_id, "release", request, Ok, seconds=seconds)
+            log.info("lease was handed back", job_id=first.job_id, lease_id=first.lease_id)
+            status, held = None, False
+        self._outbox.remove(len(letters))
+        self._heard(first, status, held)
+
+    def _refused(self, letters: list[Letter], error: ZPEError) -> None:
+        first = letters[0]
+        log.warning(
+            "the control plane refused what it was told",
+            job_id=first.job_id,
+            lease_id=first.lease_id,
+            kind=first.kind,
+            tasks=[letter.report.task for letter in letters if letter.report],
+            reason=str(error),
+        )
+        if error.code in _NO_PLACE:
+            self._outbox.remove(len(letters))
+            self._heard(first, None, False)
+            return
+        # Not for any fault of the SCF: kept for people to look at, and the task is tried again.
+        self._outbox.set_aside()
+        if first.report:
+            failure = FailedRequest(
+                lease_id=first.lease_id,
+                error_code="report_refused",
+                error_message=f"the control plane refused the result: {error}",
+                tasks=[first.report.task],
+            )
+            self.post(Letter(job_id=first.job_id, lease_id=first.lease_id, failure=failure))

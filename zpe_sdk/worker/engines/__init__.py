@@ -1,0 +1,49 @@
+"""Engines compute the forces of one task: ``espresso`` with pw.x, ``mock`` with springs."""
+
+from __future__ import annotations
+
+from threading import Event
+from typing import Protocol
+
+from zpe_sdk.wire import Capabilities, JobPayload, Task, TaskReport
+from zpe_sdk.worker.settings import WorkerSettings
+
+
+class Engine(Protocol):
+    """Computes energy and forces of tasks, several at once, each from a thread of its own."""
+
+    @property
+    def name(self) -> str:
+        """``"espresso"`` or ``"mock"``."""
+
+    def capabilities(self) -> Capabilities:
+        """Say what this machine can run.
+
+        Raises
+        ------
+        ConfigError
+            The machine is not set up for this engine.
+        """
+
+    def run(self, payload: JobPayload, task: Task, *, job_id: str, stop: Event) -> TaskReport:
+        """Compute one task; when ``stop`` is set, end at once.
+
+        Raises
+        ------
+        ZPEError
+            The task failed; with code ``stopped`` if ``stop`` was set.
+        """
+
+    def forget(self, job_id: str) -> None:
+        """Remove all that was kept for the other tasks of a job."""
+
+
+def make_engine(settings: WorkerSettings) -> Engine:
+    """Return the engine of ``settings.worker_mode``."""
+    if settings.worker_mode == "mock":
+        from zpe_sdk.worker.engines.mock import MockEngine
+
+        return MockEngine(settings)
+    from zpe_sdk.worker.engines.espresso import EspressoEngine
+
+    return EspressoEngine(settings)

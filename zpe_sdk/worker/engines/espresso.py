@@ -1,0 +1,259 @@
+"""The engine that runs pw.x."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+from functools import lru_cache
+from pathlib import Path
+from threading import Event
+
+import structlog
+
+from zpe_sdk.errors import ComputeError, ConfigError, InputError
+from zpe_sdk.espresso.fingerprint import find_pseudopotential, fingerprint
+from zpe_sdk.espresso.input import PwInput
+from zpe_sdk.espresso.output import ScfResult
+from zpe_sdk.espresso.run import pw_command, pw_version, run_scf
+from zpe_sdk.wire import Capabilities, JobPayload, Task, TaskReport
+from zpe_sdk.worker.engines.cores import CorePool, available_cores, ranks_for
+from zpe_sdk.worker.settings import WorkerSettings
+
+PREFIX = "pw"
+# Tight enough that a start from the equilibrium's density does not show in the forces: docs/engine.md.
+CONV_THR = 1e-10
+GENTLE_MIXING_BETA = 0.3
+
+log = structlog.get_logger(__name__)
+parse = lru_cache(maxsize=16)(PwInput.parse)
+
+
+class EspressoEngine:
+    """Runs each task's SCF in ``WORK_DIR/jobs/<job>/<task>``, several side by side.
+
+    Parameters
+    ----------
+    settings
+        Where pw.x and the pseudopotentials are, and how many cores an SCF gets.
+    """
+
+    name = "espresso"
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
+        self._jobs = settings.work_dir / "jobs"
+        shutil.rmtree(self._jobs, ignore_errors=True)  # of a worker that was killed
+        self._cores = available_cores()
+        self._slots = self._count_slots()
+        # More slots than cores: cores are shared out several times.
+        self._pool = CorePool(
+            [self._cores[i % len(self._cores)] for i in range(max(self._slots, len(self._cores)))]
+        )
+        self._announced: set[str] = set()
+
+    def capabilities(self) -> Capabilities:
+        """Ask pw.x for its version and list the pseudopotentials that are there."""
+        version = _version(tuple(self._command(1)))
+        pseudo_dir = self._settings.pseudo_dir
+        if pseudo_dir is None or not pseudo_dir.is_dir():
+            raise ConfigError(
+                f"ZPE_PSEUDO_DIR must name the folder of the pseudopotential files; it is {pseudo_dir}",
+                code="pseudo_dir_missing",
+                field="ZPE_PSEUDO_DIR",
+            )
+        files = sorted(path.name for path in pseudo_dir.iterdir() if path.is_file())
+        with contextlib.suppress(ConfigError):
+            return Capabilities(
+                engine=self.name,
+                engine_version=version,
+                # An input may bring a folder of its own: what it holds, we cannot know yet.
+                pseudopotentials=None if self._settings.allow_input_pseudo_dir else files,
+                environ=self._environ_in() is not None,
+                slots=self._slots,
+            )
+        return Capabilities(
+            engine=self.name, engine_version=version, pseudopotentials=files, slots=self._slots
+        )
+
+    def run(self, payload: JobPayload, task: Task, *, job_id: str, stop: Event) -> TaskReport:
+        """Run one SCF; see :class:`zpe_sdk.worker.engines.Engine`."""
+        pw_input = parse(payload.content)
+        pseudo_dir = self._pseudo_dir(pw_input)
+        for species in pw_input.species:
+            find_pseudopotential(species.pseudopotential, pseudo_dir)
+        environ_in = self._environ_in() if payload.use_environ else None
+        ranks = self._ranks(pw_input, job_id)
+        with self._pool.take(self._cores_per_scf(ranks), stop) as cpus:
+            result = self._converge(pw_input, task, job_id, pseudo_dir, environ_in, ranks, cpus, stop)
+        return TaskReport(
+            task=task.index,
+            energy_ev=result.energy_ev,
+            forces_ev_ang=[(float(x), float(y), float(z)) for x, y, z in result.forces_ev_ang],
+            fingerprint=fingerprint(
+                pw_input,
+                pseudo_dir,
+                version=result.version,
+                environ_version=result.environ,
+                environ_in=environ_in,
+            ),
+            scf_seconds=result.seconds,
+            scf_iterations=result.iterations,
+            pseudo_dir=str(pseudo_dir),
+        )
+
+    def forget(self, job_id: str) -> None:
+        """Remove the job's folder."""
+        shutil.rmtree(self._job_folder(job_id), ignore_errors=True)
+
+    # ------------------------------------------------------------------------------------- one SCF
+
+    def _converge(
+        self,
+        pw_input: PwInput,
+        task: Task,
+        job_id: str,
+        pseudo_dir: Path,
+        environ_in: Path | None,
+        ranks: int,
+        cpus: list[int],
+        stop: Event,
+    ) -> ScfResult:
+        """Run the SCF; if it does not converge, once more from scratch and with gentler mixing."""
+        job = self._job_folder(job_id)
+        folder = job / str(task.index)
+        # The equilibrium's density has every symmetry a displaced one has; another's is the next best.
+        starts = (job / "equilibrium.save", job / "displaced.save")
+        density = next((path for path in starts if task.atom is not None and path.is_dir()), None)
+
+        def scf(electrons: dict[str, object], start: Path | None) -> ScfResult:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            if start is not None:
+                shutil.copytree(start, folder / f"{PREFIX}.save")
+            if environ_in is not None:
+                shutil.copyfile(environ_in, folder / "environ.in")
+            text = pw_input.task_text(
+                task, prefix=PREFIX, outdir="./", pseudo_dir=str(pseudo_dir), electrons=electrons
+            )
+            command = self._command(ranks)
+            pinned = () if self._settings.pw_command else cpus
+            return run_scf(
+                command, text, folder, prefix=PREFIX, cpus=pinned, environ=environ_in is not None, stop=stop
+            )
+
+        given = _electrons(pw_input)
+        tight: dict[str, object] = {"conv_thr": min(CONV_THR, _number(given.get("conv_thr"), 1e-6))}
+        try:
+            try:
+                result = scf({**tight, "startingpot": "file"} if density else tight, density)
+            except ComputeError as error:
+                if error.code != "scf_not_converged" and not (density and error.code == "pw_crashed"):
+                    raise
+                log.warning("SCF is tried again with gentler mixing", task=task.index, reason=error.message)
+                steps = 2 * max(100, int(_number(given.get("electron_maxstep"), 100)))
+                beta = min(GENTLE_MIXING_BETA, _number(given.get("mixing_beta"), 0.7) / 2)
+                result = scf({**tight, "mixing_beta": beta, "electron_maxstep": steps}, None)
+            _keep_density(folder / f"{PREFIX}.save", starts[0] if task.atom is None else starts[1])
+            return result
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    # -------------------------------------------------------------------------------- this machine
+
+    def _command(self, ranks: int) -> list[str]:
+        s = self._settings
+        return pw_command(s.pw_path, pw_command=s.pw_command, mpi_cmd=s.mpi_cmd, ranks=ranks)
+
+    def _count_slots(self) -> int:
+        s = self._settings
+        if s.slots != "auto":
+            return s.slots
+        if s.np_core is not None and s.use_mpi is not False:
+            return max(1, len(self._cores) // s.np_core)
+        # A command of the user's, or MPI wanted without a number, takes the machine as a whole.
+        return 1 if s.pw_command or s.use_mpi else len(self._cores)
+
+    def _ranks(self, pw_input: PwInput, job_id: str) -> int:
+        s = self._settings
+        if s.use_mpi is False or s.pw_command:
+            ranks = 1
+        elif s.np_core is not None:
+            ranks = s.np_core
+        elif s.use_mpi:
+            ranks = max(1, len(self._cores) // self._slots)
+        elif shutil.which(s.mpi_cmd.split()[0]) is None:
+            ranks = 1
+        else:
+            system = pw_input.namelists.get("system", {})
+            ecutwfc = _number(system.get("ecutwfc"), 30.0)
+            ranks = ranks_for(pw_input.cell, _number(system.get("ecutrho"), 4 * ecutwfc), len(self._cores))
+        if job_id not in self._announced:
+            self._announced.add(job_id)
+            log.info("cores shared out", cores=len(self._cores), slots=self._slots, ranks_per_scf=ranks)
+        return ranks
+
+    def _cores_per_scf(self, ranks: int) -> int:
+        if self._settings.pw_command:
+            return max(1, len(self._cores) // self._slots)
+        return ranks
+
+    def _pseudo_dir(self, pw_input: PwInput) -> Path:
+        own = pw_input.namelists.get("control", {}).get("pseudo_dir")
+        if self._settings.allow_input_pseudo_dir and isinstance(own, str) and own.strip():
+            return Path(own.strip()).expanduser().resolve()
+        if self._settings.pseudo_dir is None:
+            raise ConfigError(
+                "ZPE_PSEUDO_DIR must name the folder of the pseudopotential files",
+                code="pseudo_dir_missing",
+                field="ZPE_PSEUDO_DIR",
+            )
+        return self._settings.pseudo_dir.resolve()
+
+    def _environ_in(self) -> Path:
+        path = self._settings.environ_path
+        if path is not None and path.is_dir():
+            path = path / "environ.in"
+        if path is None or not path.is_file():
+            raise ConfigError(
+                "the job wants Environ, but there is no environ.in at ZPE_ENVIRON_PATH"
+                + (f" ({path})" if path else ", which is not set"),
+                code="environ_missing",
+                field="ZPE_ENVIRON_PATH",
+            )
+        return path
+
+    def _job_folder(self, job_id: str) -> Path:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_\-]*", job_id):
+            raise InputError(f"{job_id!r} cannot be a job's id", code="bad_job_id", field="job_id")
+        return self._jobs / job_id
+
+
+def _keep_density(save: Path, kept: Path) -> None:
+    """Keep what a warm start reads, for the job's displaced SCFs, and nothing else."""
+    if kept.exists() or not save.is_dir():
+        return
+    for path in save.iterdir():
+        if not path.name.startswith(("charge-density", "paw.txt", "occup.txt", "data-file-schema.xml")):
+            path.unlink()
+    with contextlib.suppress(OSError):  # another slot was first
+        save.rename(kept)  # in one step: others may look for it at any time
+
+
+def _electrons(pw_input: PwInput) -> dict[str, object]:
+    return dict(pw_input.namelists.get("electrons", {}))
+
+
+def _number(value: object, default: float) -> float:
+    return float(value) if isinstance(value, int | float) else default
+
+
+def _version(command: tuple[str, ...]) -> str:
+    """Ask pw.x for its version once for each state of its file."""
+    program = shutil.which(command[-1]) or shutil.which(command[0]) or command[0]
+    return _version_of(command, Path(program).stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _version_of(command: tuple[str, ...], mtime_ns: int) -> str:
+    return pw_version(command)

@@ -1,0 +1,60 @@
+"""What a worker keeps on disk: files written in one step, and a folder that is its alone."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from zpe_sdk.errors import ConfigError
+
+
+def write_durably(path: Path, text: str) -> None:
+    """Write a file with mode 0600 so that, whenever the machine stops, all of it is there or nothing."""
+    new = path.with_name(f".{path.name}.new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def own_folder(folder: Path) -> Iterator[Path]:
+    """Hold a folder, made if it is missing, for this process alone.
+
+    Raises
+    ------
+    ConfigError
+        ``work_dir_in_use``: another worker holds it; ``bad_work_dir``: it cannot be made or written.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigError(
+            f"the work folder {folder} cannot be used: {error.strerror}",
+            code="bad_work_dir",
+            field="ZPE_WORK_DIR",
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise ConfigError(
+            f"another worker is at work in {folder}; give each its own --work-dir",
+            code="work_dir_in_use",
+            field="ZPE_WORK_DIR",
+        ) from None
+    try:
+        yield folder
+    finally:
+        os.close(lock)

@@ -1,0 +1,181 @@
+"""Who a worker is: enrolled once, remembered on disk, its token renewed long before it ends."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import time
+from pathlib import Path
+
+import structlog
+from pydantic import BaseModel, SecretStr, ValidationError, field_serializer
+
+from zpe_sdk.errors import AuthError, ConfigError
+from zpe_sdk.wire import Capabilities, RegisterRequest
+from zpe_sdk.worker.control import ControlPlane
+from zpe_sdk.worker.files import write_durably
+from zpe_sdk.worker.settings import WorkerSettings
+
+log = structlog.get_logger(__name__)
+
+
+class Identity(BaseModel):
+    """What ``WORK_DIR/identity.json`` keeps.
+
+    Attributes
+    ----------
+    control_url
+        The control plane that knows this worker: no other gets the token.
+    enrolled_with
+        SHA-256 of the enroll token: the same one, given again after a restart, is no wish to enrol anew.
+    received
+        When the token came, by this machine's clock: only its own clock measures the token's age.
+    """
+
+    control_url: str
+    server_id: str
+    enrolled_with: str
+    worker_token: SecretStr
+    received: float
+    token_ttl_seconds: float
+
+    @field_serializer("worker_token", when_used="json")
+    def _in_clear(self, token: SecretStr) -> str:
+        return token.get_secret_value()
+
+
+class Credentials:
+    """Gives the control plane's client its token and keeps it fresh.
+
+    Parameters
+    ----------
+    settings
+        A worker token to use as it is, or an enroll token, or neither if the worker enrolled before.
+    control
+        The client that gets the token.
+    """
+
+    def __init__(self, settings: WorkerSettings, control: ControlPlane) -> None:
+        self._settings = settings
+        self._control = control
+        self._path = settings.work_dir / "identity.json"
+        self._identity: Identity | None = None
+
+    def establish(self, capabilities: Capabilities) -> None:
+        """Find the worker's token, or enrol for one.
+
+        Raises
+        ------
+        AuthError
+            ``not_enrolled``: there is nothing to enrol with; ``bad_enroll_token``.
+        ConfigError
+            ``bad_enroll_file`` or ``bad_identity_file``.
+        """
+        if self._settings.worker_token:
+            self._control.token = _plain(self._settings.worker_token.get_secret_value(), "ZPE_WORKER_TOKEN")
+            return
+        self._identity = self._remembered() or self._enrol(capabilities)
+        self._control.token = self._identity.worker_token.get_secret_value()
+
+    def rotate_if_due(self) -> None:
+        """Exchange the token for a new one at half of its life."""
+        mine = self._identity
+        if mine is None or abs(time.time() - mine.received) < mine.token_ttl_seconds / 2:
+            return
+        reply = self._control.rotate_token()
+        self._identity = mine.model_copy(
+            update={
+                "worker_token": SecretStr(reply.worker_token),
+                "received": time.time(),
+                "token_ttl_seconds": reply.token_ttl_seconds,
+            }
+        )
+        self._save(self._identity)
+        self._control.token = reply.worker_token
+        log.info("the worker's token was renewed", expires=reply.token_expires_at)
+
+    def _remembered(self) -> Identity | None:
+        try:
+            identity = Identity.model_validate_json(self._path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValidationError):
+            # What the file holds may be a token: not a word of it here.
+            raise ConfigError(
+                f"{self._path} cannot be read; remove it and enrol with a new token",
+                code="bad_identity_file",
+                field="ZPE_WORK_DIR",
+            ) from None
+        enroll_token = self._enroll_token()
+        if identity.control_url != str(self._control.url):
+            return None
+        if enroll_token is not None and _sha256(enroll_token) != identity.enrolled_with:
+            return None
+        return identity
+
+    def _enrol(self, capabilities: Capabilities) -> Identity:
+        enroll_token = self._enroll_token()
+        if enroll_token is None:
+            raise AuthError(
+                f"this worker is not enrolled at {self._control.url}: ask its administrator for an enroll "
+                "token and give it with --enroll-file or ZPE_ENROLL_TOKEN",
+                code="not_enrolled",
+                field="ZPE_ENROLL_TOKEN",
+            )
+        meta = {
+            "host": platform.node(),
+            "system": platform.platform(),
+            "python": platform.python_version(),
+            "cores": os.cpu_count(),
+            "engine": capabilities.engine,
+            "engine_version": capabilities.engine_version,
+        }
+        reply = self._control.register(
+            RegisterRequest(token=enroll_token, name=self._settings.worker_name, meta=meta)
+        )
+        identity = Identity(
+            control_url=str(self._control.url),
+            server_id=reply.server_id,
+            enrolled_with=_sha256(enroll_token),
+            worker_token=SecretStr(reply.worker_token),
+            received=time.time(),
+            token_ttl_seconds=reply.token_ttl_seconds,
+        )
+        self._save(identity)
+        log.info("enrolled", server_id=reply.server_id, name=self._settings.worker_name)
+        return identity
+
+    def _save(self, identity: Identity) -> None:
+        write_durably(self._path, identity.model_dump_json())
+
+    def _enroll_token(self) -> str | None:
+        if self._settings.enroll_token:
+            return _plain(self._settings.enroll_token.get_secret_value(), "ZPE_ENROLL_TOKEN")
+        file = self._settings.enroll_file
+        return _plain(_read(file), "ZPE_ENROLL_FILE") if file else None
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"the enroll token cannot be read from {file}: {type(error).__name__}",
+            code="bad_enroll_file",
+            field="ZPE_ENROLL_FILE",
+        ) from None
+
+
+def _plain(token: str, field: str) -> str:
+    """Return the token without blanks around it; an HTTP header cannot carry anything else."""
+    token = token.strip()
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise AuthError(
+            "the token is empty, or holds what no token has; copy it again", code="bad_token", field=field
+        )
+    return token
+
+
+def _sha256(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,0 +1,334 @@
+"""The worker's loop: lease tasks, compute them side by side, report each, renew the leases meanwhile.
+
+Threads: one per slot computes; one asks for work; one carries letters; one sends heartbeats, so that a
+worker whose slots are all busy does not look dead. The main thread waits for the end.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from threading import Condition, Event, Thread
+
+import structlog
+from structlog.contextvars import bound_contextvars
+
+from zpe_sdk.errors import AuthError, ConfigError, ZPEError
+from zpe_sdk.wire import (
+    Capabilities,
+    HeartbeatRequest,
+    JobState,
+    LeaseReply,
+    LeaseRequest,
+    Task,
+)
+from zpe_sdk.worker.compute import compute
+from zpe_sdk.worker.control import ControlPlane
+from zpe_sdk.worker.courier import Courier
+from zpe_sdk.worker.engines import Engine
+from zpe_sdk.worker.identity import Credentials
+from zpe_sdk.worker.outbox import Letter, Outbox
+from zpe_sdk.worker.pace import CLOSING_SECONDS, Pace
+from zpe_sdk.worker.settings import WorkerSettings
+from zpe_sdk.worker.shares import Logbook, Share
+
+POLL_SECONDS = 25.0
+# While there is work on hand. A worker that stops waits for its last poll before it hands leases back,
+# or that poll would bring them home again.
+SHORT_POLL_SECONDS = 2.0
+# Cancellations travel with heartbeats.
+MAX_HEARTBEAT_SECONDS = 10.0
+DEFAULT_TTL_SECONDS = 600.0
+KEPT_JOBS = 4
+
+log = structlog.get_logger(__name__)
+
+
+class Worker:
+    """A worker at work.
+
+    Parameters
+    ----------
+    settings, engine, capabilities
+        How to work, with what, and what it can run on this machine.
+    control, credentials
+        The control plane, and who keeps the token for it.
+    stopping
+        Set it to end soon: what runs is stopped, what is finished is reported, the rest is handed back.
+    """
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        engine: Engine,
+        capabilities: Capabilities,
+        control: ControlPlane,
+        credentials: Credentials,
+        stopping: Event,
+    ) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._slots = capabilities.slots
+        self._pace = Pace(capabilities.slots, settings.max_seconds)
+        self._control = control
+        self._credentials = credentials
+        self._outbox = Outbox(settings.work_dir / "outbox")
+        self._courier = Courier(control, self._outbox, self._heard)
+        self._logbook = Logbook(settings.work_dir / "leases")
+        for letter in self._logbook.testament():
+            self._courier.post(letter)
+
+        self._stopping = stopping
+        self._over = False  # the wall time or the work is used up: nothing new is begun
+        self._changed = Condition()
+        self._shares: dict[str, Share] = {}
+        self._jobs: dict[str, bool] = {}  # job -> whether it is over; the last one worked on is the last
+        self._draining = False
+        self._ttl = DEFAULT_TTL_SECONDS
+        self._beat_now = Event()
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        """Work until told to stop, or until there is no work or no time left.
+
+        Raises
+        ------
+        ZPEError
+            The control plane does not accept this worker, or is none.
+        """
+        poller = self._thread(self._poll)
+        slots = [self._thread(self._slot) for _ in range(self._slots)]
+        courier = self._thread(self._courier.run)
+        self._thread(self._beat)
+        while not self._stopping.wait(0.2):
+            if self._pace.time_is_up():
+                log.info("the wall time is over; running SCFs are stopped")
+                break
+            if self._over and not any(slot.is_alive() for slot in slots):
+                break
+        self._close(poller, slots, courier)
+        if self._error:
+            raise self._error
+
+    def _close(self, poller: Thread, slots: list[Thread], courier: Thread) -> None:
+        deadline = time.monotonic() + CLOSING_SECONDS
+        self._stopping.set()
+        with self._changed:
+            at_work = bool(self._shares)
+            for share in self._shares.values():
+                share.stop.set()
+            self._changed.notify_all()
+        for slot in slots:
+            slot.join(deadline - time.monotonic())
+        if at_work:
+            poller.join(SHORT_POLL_SECONDS + 1)
+        with self._changed:
+            for share in self._shares.values():
+                self._hand_back(share.lease)
+                share.abandon()
+                share.running.clear()
+                self._logbook.note(share)
+        self._courier.close(max(1.0, deadline - time.monotonic()))
+        courier.join(CLOSING_SECONDS)
+        if len(self._outbox):
+            log.warning(
+                "some results are not delivered yet; the next start sends them", count=len(self._outbox)
+            )
+
+    def _thread(self, target: Callable[[], None]) -> Thread:
+        def guarded() -> None:
+            try:
+                target()
+            except BaseException as error:
+                if not isinstance(error, ZPEError):
+                    log.exception("a part of the worker broke")
+                self._error = self._error or error
+                self._stopping.set()
+
+        thread = Thread(target=guarded, name=target.__name__.strip("_"), daemon=True)
+        thread.start()
+        return thread
+
+    # ------------------------------------------------------------------------------------ fetching
+
+    def _poll(self) -> None:
+        """Lease work whenever there is little on hand."""
+        while wanted := self._wait_until_wanted():
+            drain, idle = self._settings.drain, not self._shares and len(self._outbox) == 0
+            wait = 0.0 if drain else SHORT_POLL_SECONDS if self._shares else POLL_SECONDS
+            try:
+                capabilities = self._engine.capabilities()
+            except ConfigError as error:  # an unmounted file system may come back
+                log.warning("this machine cannot take work at the moment", reason=str(error))
+                self._stopping.wait(POLL_SECONDS)
+                continue
+            # One key until there is an answer: a lost reply must not leave a lease that nobody knows of.
+            request = LeaseRequest(
+                max_tasks=wanted, wait_seconds=wait, capabilities=capabilities, lease_key=uuid.uuid4().hex
+            )
+            try:
+                lease = self._control.lease(request)
+            except ZPEError:
+                if self._stopping.is_set():
+                    return
+                raise
+            if lease:
+                self._take(lease)
+            elif drain and idle:
+                self._end("there is no work left")
+            elif drain:
+                with self._changed:
+                    self._changed.wait(1.0)
+
+    def _wait_until_wanted(self) -> int:
+        """Return how many tasks to ask for, once it is more than none; 0 at the end."""
+        with self._changed:
+            while not self._stopping.is_set() and not self._over:
+                on_hand = sum(len(s.waiting) + len(s.running) for s in self._shares.values())
+                wanted = self._pace.wanted(on_hand)
+                if wanted and not self._draining:
+                    if self._pace.fits():
+                        return wanted
+                    self._end("no further SCF fits into the wall time")
+                    break
+                self._changed.wait()
+        return 0
+
+    def _end(self, why: str) -> None:
+        """Begin nothing new."""
+        with self._changed:
+            if not self._over:
+                log.info(why)
+            self._over = True
+            self._changed.notify_all()
+
+    def _take(self, lease: LeaseReply) -> None:
+        share = Share.of(lease)
+        with self._changed, bound_contextvars(job_id=lease.job_id, request_id=lease.request_id):
+            if self._stopping.is_set() or self._over:
+                self._hand_back(lease)
+                return
+            log.info("work taken", lease_id=lease.lease_id, tasks=[task.index for task in share.waiting])
+            self._shares[lease.lease_id] = share
+            self._jobs.pop(lease.job_id, None)
+            self._jobs[lease.job_id] = False
+            if self._ttl != lease.lease_ttl_seconds:
+                self._ttl = lease.lease_ttl_seconds
+                self._beat_now.set()
+            self._logbook.note(share)
+            self._changed.notify_all()
+
+    def _hand_back(self, lease: LeaseReply) -> None:
+        self._courier.post(Letter(job_id=lease.job_id, lease_id=lease.lease_id))
+
+    # ----------------------------------------------------------------------------------- computing
+
+    def _slot(self) -> None:
+        while work := self._next():
+            share, task = work
+            lease = share.lease
+            with bound_contextvars(job_id=lease.job_id, request_id=lease.request_id, task=task.index):
+                started = time.monotonic()
+                letter = compute(self._engine, share, task)
+            with self._changed:
+                if letter and letter.report:
+                    self._pace.measured(time.monotonic() - started)
+                if letter and letter.failure and letter.failure.side != "compute" and letter.failure.tasks:
+                    # What waits would fail in the same way.
+                    letter.failure.tasks += [other.index for other in share.waiting]
+                    share.waiting.clear()
+                share.running.discard(task.index)
+            if letter:
+                self._courier.post(letter)
+            with self._changed:
+                self._tidy(share)
+
+    def _next(self) -> tuple[Share, Task] | None:
+        with self._changed:
+            while not self._stopping.is_set():
+                share = next((share for share in self._shares.values() if share.waiting), None)
+                if share and self._pace.fits():
+                    task = share.waiting.popleft()
+                    share.running.add(task.index)
+                    self._logbook.note(share)
+                    self._changed.notify_all()
+                    return share, task
+                if share:
+                    self._end("no further SCF fits into the wall time")
+                if self._over:
+                    return None
+                self._changed.wait()
+        return None
+
+    # -------------------------------------------------------------------------------- being told
+
+    def _beat(self) -> None:
+        """Renew the leases and the token, and hear what became of them."""
+        while not self._stopping.is_set():
+            self._beat_now.clear()
+            seconds = min(self._ttl / 3, MAX_HEARTBEAT_SECONDS)
+            with self._changed:
+                leases = list(self._shares)
+            try:
+                self._credentials.rotate_if_due()
+                reply = self._control.heartbeat(HeartbeatRequest(lease_ids=leases), seconds=seconds)
+                self._ttl = reply.lease_ttl_seconds
+                for lease_id, state in reply.leases.items():
+                    if state != "held":
+                        self._lose(lease_id, state)
+                self._drain(reply.draining)
+            except AuthError:
+                raise
+            except ZPEError as error:  # the next beat will tell
+                if error.side not in ("config", "store"):  # that it is away was said
+                    log.warning("the heartbeat was refused", reason=str(error))
+            self._beat_now.wait(seconds)
+
+    def _lose(self, lease_id: str, why: str) -> None:
+        with self._changed:
+            share = self._shares.get(lease_id)
+            if share is None or share.over or share.stop.is_set():
+                return
+            log.warning("lease is over; its tasks are stopped", job_id=share.lease.job_id, reason=why)
+            share.abandon()
+            self._tidy(share)
+
+    def _drain(self, draining: bool) -> None:
+        with self._changed:
+            if draining != self._draining:
+                log.info(
+                    "an administrator wants no new work here" if draining else "new work is welcome again"
+                )
+            self._draining = draining
+            self._changed.notify_all()
+
+    def _heard(self, letter: Letter, status: JobState | None, lease_held: bool) -> None:
+        """Act on an answer to a letter."""
+        if not lease_held:
+            self._lose(letter.lease_id, "lost")
+        with self._changed:
+            if status in ("finished", "failed", "cancelled") and letter.job_id in self._jobs:
+                self._jobs[letter.job_id] = True
+            for share in list(self._shares.values()):
+                if self._jobs.get(share.lease.job_id):
+                    share.abandon()
+                    self._tidy(share)
+            self._forget()
+            self._changed.notify_all()
+
+    def _tidy(self, share: Share) -> None:
+        self._logbook.note(share)
+        if share.over:
+            self._shares.pop(share.lease.lease_id, None)
+            self._forget()
+        self._changed.notify_all()
+
+    def _forget(self) -> None:
+        """Let the engine remove what it keeps for jobs that are over, or have not been here for long."""
+        in_use = {share.lease.job_id for share in self._shares.values()}
+        idle = [job for job in self._jobs if job not in in_use]
+        for job in idle:
+            if self._jobs[job] or job in idle[:-KEPT_JOBS]:
+                del self._jobs[job]
+                self._engine.forget(job)

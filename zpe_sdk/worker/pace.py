@@ -1,0 +1,55 @@
+"""How fast a worker gets through its work: how much to ask for, and what still fits into the wall time."""
+
+from __future__ import annotations
+
+import time
+
+# Work for so long is kept at hand, so that a slot need not wait for the network between short SCFs.
+AHEAD_SECONDS = 2.0
+MAX_TASKS_PER_SLOT = 8
+# Of the wall time, kept to end pw.x, to report and to hand leases back.
+CLOSING_SECONDS = 10.0
+
+
+class Pace:
+    """Measured SCF times and what follows from them.
+
+    Parameters
+    ----------
+    slots
+        SCFs side by side.
+    max_seconds
+        Wall time from now on; None: no end.
+    """
+
+    def __init__(self, slots: int, max_seconds: float | None = None) -> None:
+        self._slots = slots
+        self._scf_seconds: float | None = None
+        self._ends: float | None = None
+        if max_seconds is not None:
+            self._ends = time.monotonic() + max_seconds - min(CLOSING_SECONDS, max_seconds / 10)
+
+    def measured(self, seconds: float) -> None:
+        """Take account of an SCF; recent ones weigh most, since jobs differ."""
+        old = self._scf_seconds
+        self._scf_seconds = seconds if old is None else (old + seconds) / 2
+
+    def wanted(self, on_hand: int) -> int:
+        """Return how many tasks to ask for with ``on_hand`` tasks waiting or running.
+
+        Long SCFs are fetched one by one as slots fall idle, so that no worker sits on what another could
+        run; short ones in batches, the next before the last is used up.
+        """
+        seconds = self._scf_seconds
+        ahead = 0 if seconds is None else int(self._slots * AHEAD_SECONDS / max(seconds, 1e-3))
+        target = min(self._slots + ahead, self._slots * MAX_TASKS_PER_SLOT)
+        low = max(self._slots - 1, target // 2)
+        return target - on_hand if on_hand <= low else 0
+
+    def fits(self) -> bool:
+        """Tell whether an SCF of average length would end in time."""
+        return self._ends is None or time.monotonic() + (self._scf_seconds or 0.0) < self._ends
+
+    def time_is_up(self) -> bool:
+        """Tell whether what still runs must be stopped."""
+        return self._ends is not None and time.monotonic() >= self._ends
