@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 import zpe_sdk
 from zpe_sdk.cli import admin, jobs, login
 from zpe_sdk.cli.context import Connection
+from zpe_sdk.cli.demo import demo
 from zpe_sdk.cli.output import complain
 from zpe_sdk.errors import ConfigError, ZPEError
 
@@ -51,6 +52,7 @@ app = typer.Typer(
 )
 login.register(app)
 jobs.register(app)
+app.command()(demo)
 app.add_typer(admin.app, name="admin")
 
 

@@ -238,6 +238,8 @@ class Worker:
                     # What waits would fail in the same way.
                     letter.failure.tasks += [other.index for other in share.waiting]
                     share.waiting.clear()
+                if letter is None and not share.lost:
+                    share.waiting.appendleft(task)  # the worker stops, and will hand it back
                 share.running.discard(task.index)
             if letter:
                 self._courier.post(letter)
@@ -288,7 +290,7 @@ class Worker:
     def _lose(self, lease_id: str, why: str) -> None:
         with self._changed:
             share = self._shares.get(lease_id)
-            if share is None or share.over or share.stop.is_set():
+            if share is None or share.over or share.lost:
                 return
             log.warning("lease is over; its tasks are stopped", job_id=share.lease.job_id, reason=why)
             share.abandon()

@@ -20,12 +20,16 @@ log = structlog.get_logger(__name__)
 
 @dataclass
 class Share:
-    """A lease: its tasks that wait and those that run; ``stop`` ends the running ones."""
+    """A lease: its tasks that wait and those that run.
+
+    ``stop`` ends the running ones; if the share is ``lost``, they need not be handed back.
+    """
 
     lease: LeaseReply
     waiting: deque[Task]
     running: set[int] = field(default_factory=set)
     stop: Event = field(default_factory=Event)
+    lost: bool = False
 
     @classmethod
     def of(cls, lease: LeaseReply) -> Share:
@@ -38,7 +42,8 @@ class Share:
         return not self.waiting and not self.running
 
     def abandon(self) -> None:
-        """Stop what runs and drop what waits."""
+        """Stop what runs and drop what waits: the control plane has taken them back."""
+        self.lost = True
         self.stop.set()
         self.waiting.clear()
 

@@ -1,0 +1,128 @@
+"""pw.x ends with the process that asked for it, however that process ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+
+from zpe_sdk.errors import ComputeError
+from zpe_sdk.espresso.run import pw_command, run_scf
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="looks at processes in /proc")
+
+# Minutes of work on any machine.
+LONG = """&CONTROL
+  prefix = 'pw', outdir = './', tprnfor = .true., pseudo_dir = '/usr/share/espresso/pseudo'
+/
+&SYSTEM
+  ibrav = 1, A = 16.0, nat = 2, ntyp = 1, ecutwfc = 80.0
+/
+&ELECTRONS
+  conv_thr = 1e-14
+/
+ATOMIC_SPECIES
+H 1.008 H.pz-vbc.UPF
+ATOMIC_POSITIONS angstrom
+H 0 0 0
+H 0 0 0.85
+K_POINTS automatic
+4 4 4 1 1 1
+"""
+ASKING = """
+import sys
+from pathlib import Path
+from zpe_sdk.espresso.run import pw_command, run_scf
+
+folder = Path(sys.argv[1])
+run_scf(pw_command(), (folder.parent / "long.in").read_text(), folder, prefix="pw")
+"""
+
+
+def running_in(folder: Path) -> dict[int, str]:
+    """Return process id -> program name of what runs in a folder."""
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "cwd").readlink() == folder:
+                found[int(process.name)] = (process / "comm").read_text().strip()
+        except OSError:  # ended meanwhile, or somebody else's
+            continue
+    return found
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain until {what}"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "long.in").write_text(LONG)
+    folder = tmp_path.resolve() / "run"
+    folder.mkdir()
+    return folder
+
+
+@pytest.mark.qe
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_pw_ends_when_the_process_that_asked_for_it_is_ended(how: signal.Signals, folder: Path) -> None:
+    asking = subprocess.Popen([sys.executable, "-c", ASKING, str(folder)])
+    try:
+        wait_for(lambda: "pw.x" in running_in(folder).values(), "pw.x runs")
+        asking.send_signal(how)
+        assert asking.wait(60) == -how
+        wait_for(lambda: not running_in(folder), "pw.x and its keeper are gone")
+    finally:
+        asking.kill()
+        asking.wait()
+    assert "JOB DONE" not in (folder / "pw.out").read_text()
+
+
+@pytest.mark.qe
+def test_pw_ends_when_its_run_is_stopped(folder: Path) -> None:
+    stop = Event()
+    raised: list[ComputeError] = []
+
+    def run() -> None:
+        try:
+            run_scf(pw_command(), LONG, folder, prefix="pw", stop=stop)
+        except ComputeError as error:
+            raised.append(error)
+
+    thread = Thread(target=run)
+    thread.start()
+    wait_for(lambda: "pw.x" in running_in(folder).values(), "pw.x runs")
+    stop.set()
+    thread.join(60)
+    assert [error.code for error in raised] == ["stopped"]
+    assert running_in(folder) == {}
+
+
+@pytest.mark.qe
+def test_pw_runs_on_the_cores_it_is_given(folder: Path) -> None:
+    core = max(os.sched_getaffinity(0))
+    stop = Event()
+    seen: list[set[int]] = []
+
+    def look() -> None:
+        wait_for(lambda: "pw.x" in running_in(folder).values(), "pw.x runs")
+        pid = next(pid for pid, name in running_in(folder).items() if name == "pw.x")
+        seen.append(os.sched_getaffinity(pid))
+        stop.set()
+
+    thread = Thread(target=look)
+    thread.start()
+    with pytest.raises(ComputeError):
+        run_scf(pw_command(), LONG, folder, prefix="pw", cpus=[core], stop=stop)
+    thread.join(60)
+    assert seen == [{core}]

@@ -1,0 +1,75 @@
+"""How SCFs share a machine's cores."""
+
+from __future__ import annotations
+
+import os
+from threading import Event, Thread
+
+import numpy as np
+import pytest
+
+from zpe_sdk.errors import ComputeError
+from zpe_sdk.worker.engines.cores import CorePool, available_cores, ranks_for
+
+
+def test_only_cores_this_process_may_use_are_counted() -> None:
+    allowed = os.sched_getaffinity(0)
+    one = min(allowed)
+    os.sched_setaffinity(0, {one})
+    try:
+        assert available_cores() == [one]
+    finally:
+        os.sched_setaffinity(0, allowed)
+    assert set(available_cores()) <= allowed
+
+
+@pytest.mark.parametrize("cores", [1, 2, 6, 16, 64])
+def test_small_cells_run_on_one_core_and_large_ones_on_a_divisor(cores: int) -> None:
+    molecule, slab = np.eye(3) * 8.0, np.diag([11.0, 11.0, 30.0])
+    assert ranks_for(molecule, 240.0, cores) == 1
+    ranks = ranks_for(slab, 400.0, cores)
+    assert cores % ranks == 0
+    assert ranks > 1 or cores == 1
+    assert ranks_for(np.eye(3) * 60.0, 400.0, cores) == cores
+
+
+def test_a_large_scf_is_not_starved_by_small_ones() -> None:
+    pool, never = CorePool([0, 1]), Event()
+    order: list[str] = []
+    waits = Event()
+
+    def large() -> None:
+        waits.set()
+        with pool.take(2, never) as cores:
+            order.append("large")
+            assert sorted(cores) == [0, 1]
+
+    def small() -> None:
+        with pool.take(1, never):
+            order.append("small")
+
+    with pool.take(1, never):
+        first = Thread(target=large)
+        first.start()
+        waits.wait()
+        while len(pool._waiting) < 1:  # the large one stands in line
+            pass
+        second = Thread(target=small)
+        second.start()
+        while len(pool._waiting) < 2:
+            pass
+        assert order == []  # a core is free, but it is the large one's turn
+    first.join()
+    second.join()
+    assert order == ["large", "small"]
+
+
+def test_waiting_for_cores_ends_on_request_and_others_go_on() -> None:
+    pool, stop = CorePool([0]), Event()
+    with pool.take(1, Event()):
+        stop.set()
+        with pytest.raises(ComputeError) as caught, pool.take(1, stop):
+            pass
+        assert caught.value.code == "stopped"
+    with pool.take(5, Event()) as cores:  # more than there are: all
+        assert cores == [0]

@@ -1,0 +1,148 @@
+"""The pw.x engine: warm starts change nothing but the time, and failures name their side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Event
+
+import numpy as np
+import pytest
+
+from zpe_sdk.errors import ConfigError, ZPEError
+from zpe_sdk.espresso.input import PwInput
+from zpe_sdk.espresso.run import pw_command, run_scf
+from zpe_sdk.wire import JobPayload, Task
+from zpe_sdk.worker.engines.espresso import EspressoEngine
+from zpe_sdk.worker.settings import WorkerSettings
+
+PSEUDO_DIR = Path("/usr/share/espresso/pseudo")
+# Not on its axis and not at its minimum: nothing is zero by symmetry alone.
+H2 = """&CONTROL
+  calculation = 'relax'
+/
+&SYSTEM
+  ibrav = 1, A = 6.0, nat = 2, ntyp = 1, ecutwfc = 25.0, ecutrho = 200.0 {system}
+/
+&ELECTRONS
+  conv_thr = 1e-6 {electrons}
+/
+&IONS
+/
+ATOMIC_SPECIES
+H 1.008 {pseudo}
+ATOMIC_POSITIONS angstrom
+H 0.0 0.0 0.0
+H 0.0 0.1 0.74
+K_POINTS automatic
+1 1 1 0 0 0
+"""
+DISPLACED = Task(index=4, atom=1, displacement=(0.01, 0.0, 0.0))
+
+pytestmark = pytest.mark.qe
+
+
+def engine(tmp_path: Path, **options: object) -> EspressoEngine:
+    return EspressoEngine(
+        WorkerSettings.model_validate({"work_dir": tmp_path, "pseudo_dir": PSEUDO_DIR, **options})
+    )
+
+
+def payload(
+    *, system: str = "", electrons: str = "", pseudo: str = "H.pbe-kjpaw.UPF", environ: bool = False
+) -> JobPayload:
+    return JobPayload(
+        content=H2.format(system=system, electrons=electrons, pseudo=pseudo),
+        mobile_indices=[0, 1],
+        use_environ=environ,
+        delta=0.01,
+        low_cut_cm=50,
+        temperature=300,
+    )
+
+
+def test_a_warm_start_saves_iterations_and_gives_the_forces_of_a_cold_one(tmp_path: Path) -> None:
+    pw = engine(tmp_path / "work")
+    rest = pw.run(payload(), Task(index=0), job_id="job", stop=Event())
+    warm = pw.run(payload(), DISPLACED, job_id="job", stop=Event())
+    text = PwInput.parse(payload().content).task_text(
+        DISPLACED,
+        prefix="pw",
+        outdir="./",
+        pseudo_dir=str(PSEUDO_DIR),
+        electrons={"conv_thr": 1e-12, "startingpot": "atomic"},
+    )
+    (tmp_path / "cold").mkdir()
+    cold = run_scf(pw_command(), text, tmp_path / "cold", prefix="pw")
+    np.testing.assert_allclose(warm.forces_ev_ang, cold.forces_ev_ang, atol=2e-5)
+    assert warm.energy_ev == pytest.approx(cold.energy_ev, abs=1e-7)
+    assert warm.scf_iterations is not None
+    assert rest.scf_iterations is not None
+    assert warm.scf_iterations < rest.scf_iterations
+    assert warm.fingerprint == rest.fingerprint
+    assert warm.fingerprint.pseudopotentials.keys() == {"H.pbe-kjpaw.UPF"}
+    assert warm.pseudo_dir == str(PSEUDO_DIR)
+
+
+def test_only_densities_stay_on_disk_and_only_until_the_job_is_over(tmp_path: Path) -> None:
+    pw = engine(tmp_path)
+    pw.run(payload(), Task(index=0), job_id="job", stop=Event())
+    kept = {path.name for path in (tmp_path / "jobs" / "job").iterdir()}
+    assert kept == {"equilibrium.save"}
+    size = sum(path.stat().st_size for path in (tmp_path / "jobs").rglob("*") if path.is_file())
+    assert size < 2_000_000
+    pw.forget("job")
+    assert list((tmp_path / "jobs").iterdir()) == []
+
+
+def test_an_scf_that_does_not_converge_gets_a_second_try(tmp_path: Path) -> None:
+    # Two iterations are too few, the two hundred of the second try are enough.
+    report = engine(tmp_path).run(
+        payload(electrons=", electron_maxstep = 2"), Task(index=0), job_id="job", stop=Event()
+    )
+    assert report.scf_iterations is not None
+    assert report.scf_iterations > 2
+
+
+@pytest.mark.parametrize(
+    ("options", "wrong", "side", "code"),
+    [
+        ({}, {"pseudo": "H.absent.UPF"}, "config", "pseudopotential_missing"),
+        ({}, {"environ": True}, "config", "environ_missing"),
+        ({}, {"system": ", no_such_key = 1"}, "input", "bad_input"),
+        ({"pw_path": "/nowhere/pw.x"}, {}, "config", "pw_not_found"),
+    ],
+)
+def test_failures_name_their_side(
+    options: dict[str, object], wrong: dict[str, object], side: str, code: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ZPEError) as caught:
+        engine(tmp_path, **options).run(
+            payload(**wrong),  # type: ignore[arg-type]
+            Task(index=0),
+            job_id="job",
+            stop=Event(),
+        )
+    assert (caught.value.side, caught.value.code) == (side, code)
+    assert not list(tmp_path.glob("jobs/job/0"))
+
+
+def test_a_machine_that_is_not_set_up_says_so_before_it_takes_work(tmp_path: Path) -> None:
+    for options, field in (
+        ({"pseudo_dir": None}, "ZPE_PSEUDO_DIR"),
+        ({"pseudo_dir": tmp_path / "no"}, "ZPE_PSEUDO_DIR"),
+        ({"pw_path": "no-such-pw.x"}, "ZPE_PW_PATH"),
+        ({"pw_command": "true"}, "ZPE_PW_PATH"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            engine(tmp_path / "work", **options).capabilities()
+        assert caught.value.field == field
+
+
+def test_a_machine_says_what_it_can_run(tmp_path: Path) -> None:
+    able = engine(tmp_path, slots=3).capabilities()
+    assert able.engine == "espresso"
+    assert able.engine_version is not None
+    assert able.engine_version[0].isdigit()
+    assert able.pseudopotentials is not None
+    assert "H.pbe-kjpaw.UPF" in able.pseudopotentials
+    assert (able.environ, able.slots) == (False, 3)

@@ -1,0 +1,353 @@
+"""Worker processes and a control plane process: what happens to jobs when things go wrong."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import ControlPlane as Plane
+
+H2 = """&CONTROL
+  title = '{title}'
+/
+&SYSTEM
+  ibrav = 1, A = 6.0, nat = 2, ntyp = 1, ecutwfc = 20.0
+/
+&ELECTRONS
+/
+ATOMIC_SPECIES
+H 1.008 H.pbe-kjpaw.UPF
+ATOMIC_POSITIONS angstrom
+H 0.0 0.0 0.0
+H 0.0 0.0 0.75
+K_POINTS gamma
+"""
+ALL = set(range(13))  # the equilibrium and six displacements of each atom
+NEVER = 3600.0
+
+
+@pytest.fixture
+def plane(control_plane: Plane) -> Iterator[Plane]:
+    """The module's control plane; whatever a test leaves running on it is ended."""
+    yield control_plane
+    for process in control_plane.workers:
+        process.kill()
+        process.wait()
+    control_plane.workers.clear()
+    with control_plane.api() as api:
+        for job in api.get("/calc/zpe/jobs?limit=100").json()["jobs"]:
+            api.post(f"/calc/zpe/jobs/{job['job_id']}/cancel")
+
+
+def submit(plane: Plane, title: str = "") -> str:
+    with plane.api() as api:
+        request = {"content": H2.format(title=title), "symmetry": False, "calc_mode": "new"}
+        return str(api.post("/calc/zpe/jobs", json=request).raise_for_status().json()["job_id"])
+
+
+def status(plane: Plane, job_id: str) -> dict[str, Any]:
+    with plane.api() as api:
+        return dict(api.get(f"/calc/zpe/jobs/{job_id}").raise_for_status().json())
+
+
+def detail(plane: Plane, job_id: str) -> dict[str, Any]:
+    with plane.api() as api:
+        return dict(api.get(f"/calc/zpe/jobs/{job_id}/detail").raise_for_status().json())
+
+
+def leases(plane: Plane) -> list[dict[str, Any]]:
+    with plane.api() as api:
+        return list(api.get("/calc/zpe/compute/leases").raise_for_status().json()["leases"])
+
+
+def until(true: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.02)
+
+
+def until_over(plane: Plane, job_id: str, wanted: str = "finished") -> dict[str, Any]:
+    def over() -> bool:
+        return status(plane, job_id)["status"] in ("finished", "failed", "cancelled")
+
+    until(over)
+    found = status(plane, job_id)
+    assert found["status"] == wanted, found
+    return found
+
+
+def computed(plane: Plane, job_id: str, name: str = "worker") -> Counter[int]:
+    """How often the workers have computed each task, by their own account."""
+    log = plane.folder / name / "mock.log"
+    lines = log.read_text().splitlines() if log.exists() else []
+    return Counter(int(line.split()[1]) for line in lines if line.startswith(job_id))
+
+
+def acknowledged(plane: Plane, job_id: str) -> set[int]:
+    return {task["index"] for task in detail(plane, job_id)["tasks"] if task["state"] == "done"}
+
+
+def start(
+    plane: Plane, name: str = "worker", scf_seconds: float = 0.0, **settings: object
+) -> subprocess.Popen[bytes]:
+    defaults = {"ZPE_MOCK_LOG": plane.folder / name / "mock.log", "ZPE_SLOTS": 2}
+    return plane.worker(name, ZPE_MOCK_SCF_SECONDS=scf_seconds, **(defaults | settings))
+
+
+def log(plane: Plane, name: str = "worker") -> str:
+    return (plane.folder / name / "worker.log").read_text()
+
+
+def test_a_job_is_computed_once_and_its_worker_keeps_nothing(plane: Plane) -> None:
+    job_id = submit(plane)
+    worker = start(plane, ZPE_DRAIN=1)
+    assert worker.wait(30) == 0  # no work left
+    until_over(plane, job_id)
+    assert computed(plane, job_id) == dict.fromkeys(ALL, 1)
+    folder = plane.folder / "worker"
+    assert not list((folder / "outbox").glob("*.json"))
+    assert not list((folder / "leases").iterdir())
+    assert leases(plane) == []
+
+
+def test_two_workers_share_a_job_without_doing_anything_twice(plane: Plane) -> None:
+    workers = [start(plane, name, scf_seconds=0.1) for name in ("one", "two")]
+    until(lambda: all("worker starts" in log(plane, name) for name in ("one", "two")))
+    job_id = submit(plane)
+    until_over(plane, job_id)
+    one, two = (computed(plane, job_id, name) for name in ("one", "two"))
+    assert one + two == dict.fromkeys(ALL, 1)
+    assert one
+    assert two
+    assert all(worker.poll() is None for worker in workers)
+
+
+def test_a_killed_worker_loses_nothing_and_repeats_nothing_that_was_heard(
+    own_control_plane: Callable[..., Plane],
+) -> None:
+    # The lease is long: only what the worker finds in its own folder can bring the tasks back in time.
+    plane = own_control_plane(ZPE_LEASE_TTL_SECONDS=3600, ZPE_RETRY_BASE_DELAY_SECONDS=0.05)
+    job_id = submit(plane)
+    worker = start(plane, scf_seconds=0.2)
+    until(lambda: len(acknowledged(plane, job_id)) >= 3)
+    worker.kill()
+    worker.wait()
+    heard = acknowledged(plane, job_id)
+    assert heard < ALL
+    assert leases(plane)
+    start(plane)
+    until_over(plane, job_id)
+    counts = computed(plane, job_id)
+    assert set(counts) == ALL
+    assert {counts[task] for task in heard} == {1}
+    # At most the SCFs that ran when it was killed, one per slot, were begun anew.
+    codes = {event["code"] for event in detail(plane, job_id)["history"] if event["what"] == "failed"}
+    assert codes <= {"worker_died"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_told_to_stop_hands_its_tasks_back_and_nothing_counts_as_failed(
+    number: signal.Signals, plane: Plane
+) -> None:
+    job_id = submit(plane)
+    worker = start(plane, scf_seconds=NEVER)
+    until(lambda: len(leases(plane)) == 1)
+    worker.send_signal(number)
+    assert worker.wait(30) == 0
+    assert leases(plane) == []
+    found = detail(plane, job_id)
+    assert found["job"]["status"] == "queued"
+    assert [task["attempts"] for task in found["tasks"]] == [0] * len(ALL)
+    start(plane)
+    until_over(plane, job_id)
+
+
+def test_a_second_signal_ends_at_once(plane: Plane) -> None:
+    # Its control plane is away, so that there would be things to wait for.
+    worker = start(plane, ZPE_CONTROL_API_URL="http://127.0.0.1:9")
+    until(lambda: "is away" in log(plane))
+    worker.send_signal(signal.SIGTERM)
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(30) in (0, 128 + signal.SIGTERM)
+
+
+def test_a_worker_outlives_its_control_plane_and_delivers_later(
+    own_control_plane: Callable[..., Plane],
+) -> None:
+    plane = own_control_plane()
+    job_id = submit(plane)
+    worker = start(plane, scf_seconds=0.3)
+    until(lambda: len(acknowledged(plane, job_id)) >= 2)
+    plane.kill()
+    until(lambda: len(list((plane.folder / "worker" / "outbox").glob("*.json"))) >= 2)
+    assert worker.poll() is None
+    plane.start()
+    until_over(plane, job_id)
+    assert computed(plane, job_id) == dict.fromkeys(ALL, 1)
+    assert log(plane).count("is away") == 1
+    assert log(plane).count("is back") == 1
+
+
+def test_results_that_could_not_be_delivered_survive_a_restart(
+    own_control_plane: Callable[..., Plane],
+) -> None:
+    plane = own_control_plane()
+    job_id = submit(plane)
+    worker = start(plane, scf_seconds=0.3)
+    until(lambda: len(acknowledged(plane, job_id)) >= 1)
+    plane.kill()
+    outbox = plane.folder / "worker" / "outbox"
+    until(lambda: len(list(outbox.glob("*.json"))) >= 2)
+    worker.terminate()
+    assert worker.wait(30) == 0
+    assert "not delivered yet" in log(plane)
+    before = computed(plane, job_id)
+    plane.start()
+    start(plane)
+    until_over(plane, job_id)
+    after = computed(plane, job_id)
+    assert after == dict.fromkeys(ALL, 1)
+    assert before < after
+
+
+def test_a_cancelled_job_frees_its_worker(own_control_plane: Callable[..., Plane]) -> None:
+    plane = own_control_plane(ZPE_LEASE_TTL_SECONDS=1.5)
+    job_id = submit(plane)
+    start(plane, scf_seconds=NEVER)
+    until(lambda: len(leases(plane)) == 1)
+    with plane.api() as api:
+        api.post(f"/calc/zpe/jobs/{job_id}/cancel").raise_for_status()
+    until(lambda: log(plane).count("SCF stopped") == 2)
+    submit(plane)
+    until(lambda: len(leases(plane)) == 1)
+    assert computed(plane, job_id) == {}
+
+
+def test_a_long_scf_keeps_its_lease(own_control_plane: Callable[..., Plane]) -> None:
+    plane = own_control_plane(ZPE_LEASE_TTL_SECONDS=1)
+    job_id = submit(plane)
+    start(plane, scf_seconds=2.5, ZPE_SLOTS=16)
+    until_over(plane, job_id)
+    assert [event["what"] for event in detail(plane, job_id)["history"]] == []
+    assert computed(plane, job_id) == dict.fromkeys(ALL, 1)
+
+
+def test_a_failed_scf_is_tried_again_and_the_others_are_kept(
+    own_control_plane: Callable[..., Plane],
+) -> None:
+    plane = own_control_plane(ZPE_RETRY_BASE_DELAY_SECONDS=0.05, ZPE_RETRY_MAX=2)
+    once = submit(plane, "mock: fail=scf_not_converged task=3 times=2")
+    always = submit(plane, "mock: fail=out_of_memory task=4 times=always")
+    bad = submit(plane, "mock: fail=bad_input")
+    unfit = submit(plane, "mock: fail=pseudopotential_missing")
+    start(plane)
+    until_over(plane, once)
+    assert computed(plane, once) == dict.fromkeys(ALL, 1)
+    failures = [e for e in detail(plane, once)["history"] if e["what"] == "failed"]
+    assert [event["code"] for event in failures] == ["scf_not_converged"] * 2
+    assert "Traceback" in failures[0]["traceback"]
+
+    assert until_over(plane, always, "failed")["error"]["code"] == "out_of_memory"
+    assert computed(plane, always) == dict.fromkeys(ALL - {4}, 1)
+    found = until_over(plane, bad, "failed")
+    assert (found["error"]["side"], found["error"]["code"]) == ("input", "bad_input")
+    # What one machine lacks another may have: the job waits and says for what.
+    until(lambda: "waiting for a worker" in (status(plane, unfit)["detail"] or ""))
+    assert status(plane, unfit)["status"] == "queued"
+
+
+def test_a_revoked_worker_says_so_and_ends(plane: Plane) -> None:
+    job_id = submit(plane)
+    worker = start(plane, scf_seconds=NEVER)
+    until(lambda: len(leases(plane)) == 1)
+    with plane.api() as api:
+        server_id = leases(plane)[0]["server_id"]
+        api.delete(f"/calc/zpe/compute/servers/{server_id}").raise_for_status()
+    assert worker.wait(30) == 1
+    assert "[auth/bad_token]" in log(plane)
+    assert status(plane, job_id)["status"] == "queued"
+    (plane.folder / "worker" / "identity.json").unlink()
+
+
+def test_wall_time_ends_a_worker_without_a_failure(plane: Plane) -> None:
+    job_id = submit(plane)
+    worker = start(plane, scf_seconds=1.2, ZPE_MAX_SECONDS=4)
+    assert worker.wait(30) == 0
+    assert leases(plane) == []
+    found = detail(plane, job_id)
+    assert found["job"]["status"] == "queued"
+    assert 0 < found["job"]["progress"]["done"] < len(ALL)
+    assert sum(task["attempts"] for task in found["tasks"]) == 0
+    # Nothing was begun that was then thrown away.
+    assert computed(plane, job_id) == dict.fromkeys(acknowledged(plane, job_id), 1)
+
+
+def test_no_new_work_for_a_worker_that_an_administrator_drains(
+    own_control_plane: Callable[..., Plane],
+) -> None:
+    plane = own_control_plane(ZPE_LEASE_TTL_SECONDS=1.5)
+    start(plane)
+    until(lambda: "worker starts" in log(plane))
+    with plane.api() as api:
+        server_id = api.get("/calc/zpe/compute/servers").json()["workers"][0]["server_id"]
+        drain = f"/calc/zpe/compute/servers/{server_id}/drain"
+        api.post(drain, json={"drain": True}).raise_for_status()
+        until(lambda: "no new work here" in log(plane))
+        job_id = submit(plane)
+        assert leases(plane) == []
+        assert status(plane, job_id)["status"] == "queued"
+        api.post(drain, json={"drain": False}).raise_for_status()
+    until_over(plane, job_id)
+
+
+def test_no_token_reaches_a_log(plane: Plane) -> None:
+    enroll_token = plane.enroll_token()
+    worker = start(plane, "secretive", ZPE_ENROLL_TOKEN=enroll_token, ZPE_DRAIN=1, ZPE_LOG_LEVEL="DEBUG")
+    assert worker.wait(30) == 0
+    identity = (plane.folder / "secretive" / "identity.json").read_text()
+    worker_token = identity.split('"worker_token":"')[1].split('"')[0]
+    assert "enrolled" in log(plane, "secretive")
+    assert enroll_token not in log(plane, "secretive")
+    assert worker_token not in log(plane, "secretive")
+    assert enroll_token not in identity
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"ZPE_CONTROL_API_URL": "zpe.example.org"}, "[config/bad_url]"),
+        ({"ZPE_CONTROL_API_URL": "http://zpe.example.org"}, "[config/insecure_url]"),
+        ({"ZPE_SLOTS": "many"}, "ZPE_SLOTS"),
+        ({"ZPE_WORKER_MODE": "vasp"}, "ZPE_WORKER_MODE"),
+        ({"ZPE_ENROLL_TOKEN": "", "ZPE_ENROLL_FILE": "/nowhere/token"}, "[config/bad_enroll_file]"),
+        ({"ZPE_ENROLL_TOKEN": "not one"}, "[auth/bad_token]"),
+        ({"ZPE_WORKER_TOKEN": "zpew_of-nobody-at-all-0000000"}, "[auth/bad_token]"),
+        ({"ZPE_WORKER_MODE": "qe", "ZPE_PW_PATH": "/nowhere/pw.x"}, "[config/pw_not_found]"),
+    ],
+)
+def test_a_wrong_setting_ends_the_worker_with_one_line(
+    settings: dict[str, object], said: str, plane: Plane, tmp_path: Path
+) -> None:
+    worker = start(plane, tmp_path.name, **settings)
+    assert worker.wait(30) == 1
+    last = log(plane, tmp_path.name).splitlines()[-1]
+    assert last.startswith("zpe worker: ")
+    assert said in last
+    assert "Traceback" not in log(plane, tmp_path.name)
+
+
+def test_another_service_is_not_taken_for_a_control_plane(plane: Plane, tmp_path: Path) -> None:
+    worker = start(plane, tmp_path.name, ZPE_CONTROL_API_URL=f"{plane.url}/elsewhere")
+    assert worker.wait(30) == 1
+    assert "[config/not_a_control_plane]" in log(plane, tmp_path.name)
+    assert httpx.get(f"{plane.url}/readyz").status_code == 200

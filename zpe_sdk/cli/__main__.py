@@ -1,0 +1,5 @@
+"""``python -m zpe_sdk.cli``: the command ``zpe`` where its script is not on PATH."""
+
+from zpe_sdk.cli import main
+
+main()

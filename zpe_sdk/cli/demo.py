@@ -1,0 +1,63 @@
+"""``zpe demo``: the whole road on this machine, from an input to a zero-point energy."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zpe_sdk.errors import ConfigError
+from zpe_sdk.result import ZPEResult
+from zpe_sdk.service import local_service
+
+_PSEUDO_DIRS = ("/usr/share/espresso/pseudo",)
+
+
+def demo(
+    file: Annotated[Path, typer.Argument(help="A pw.x input.")] = Path("samples/qe-in/h2_zpe.in"),
+    data_dir: Annotated[Path, typer.Option(help="Where jobs, results and logs are kept.")] = Path(
+        "zpe-data/demo"
+    ),
+    mock: Annotated[bool, typer.Option("--mock", help="Springs in place of pw.x.")] = False,
+    pseudo_dir: Annotated[
+        Path | None, typer.Option(envvar="ZPE_PSEUDO_DIR", help="Folder of the pseudopotential files.")
+    ] = None,
+) -> None:
+    """Start a control plane and a worker here, run one job, show its result, stop everything.
+
+    Example:  zpe demo samples/qe-in/h2_zpe.in
+    """
+    pseudo_dir = pseudo_dir or next((path for path in map(Path, _PSEUDO_DIRS) if path.is_dir()), None)
+    if not mock and (shutil.which("pw.x") is None or pseudo_dir is None):
+        raise ConfigError(
+            "there is no pw.x here, or no folder of pseudopotentials: install Quantum ESPRESSO "
+            "(Debian: apt install quantum-espresso quantum-espresso-data), or try --mock",
+            code="pw_not_found",
+        )
+    _say(f"Starting a control plane and a worker; their data and logs are in {data_dir}")
+    settings = {} if pseudo_dir is None else {"ZPE_PSEUDO_DIR": str(pseudo_dir.resolve())}
+    with local_service(data_dir, engine="mock" if mock else "qe", settings=settings) as service:
+        _say(
+            f"The API is at {service.url} (health: {service.url}/healthz, schema: {service.url}/openapi.json)"
+        )
+        with service.client() as client:
+            # A demonstration computes: it does not show what an earlier one has left.
+            job = client.submit(file, calc_mode="new", name=file.stem)
+            _say(f"Job {job.id}")
+            job.wait()
+            result = job.result()
+            print(job.summary())
+    if mock:
+        _loud(result)
+    _say("Everything that was started has been stopped.")
+
+
+def _loud(result: ZPEResult) -> None:
+    _say(f"!!! MOCK: {result.zpe_ev:.4f} eV is that of springs, and no physics: pw.x did not run. !!!")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

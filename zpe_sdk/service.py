@@ -1,0 +1,173 @@
+"""A whole service of one's own on this machine: control plane, store and a worker, as processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+import httpx
+
+from zpe_sdk.client import ZPEClient
+from zpe_sdk.errors import ConfigError
+from zpe_sdk.espresso import keeper
+
+Engine = Literal["qe", "mock"]
+
+_START_SECONDS = 60.0
+# The control plane closes its connections and its store in this time; then it is killed.
+_GRACE_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class LocalService:
+    """A running service: where it is, how to get in, and where it keeps its data and logs."""
+
+    url: str
+    token: str = field(repr=False)
+    folder: Path = Path()
+
+    def client(self) -> ZPEClient:
+        """Return a client of it, as its administrator."""
+        return ZPEClient(self.url, self.token)
+
+
+@contextmanager
+def local_service(
+    folder: Path, *, engine: Engine = "qe", settings: Mapping[str, str] | None = None
+) -> Iterator[LocalService]:
+    """Run a control plane and a worker on this machine for the ``with`` block.
+
+    All of it ends with the block, and also if this process dies. Jobs and results stay in ``folder`` and are
+    there again the next time.
+
+    Parameters
+    ----------
+    folder
+        Where everything is kept.
+    engine
+        ``qe`` runs pw.x; ``mock`` computes forces of springs.
+    settings
+        More ``ZPE_`` variables for both processes, e.g. ``ZPE_PSEUDO_DIR``.
+
+    Raises
+    ------
+    ConfigError
+        ``extra_missing``: the server is not installed; ``service_not_started``: a process ended at once.
+    """
+    if find_spec("zpe_server") is None:
+        raise ConfigError(
+            "the control plane is not installed here: pip install 'zpe[server,embedded]'",
+            code="extra_missing",
+        )
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    before, port = _ports(folder)
+    token = _admin_token(folder)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ZPE_")}
+    environment = kept | dict(settings or {})
+    service = LocalService(f"http://127.0.0.1:{port}", token, folder)
+    with ExitStack() as stack:
+        control_plane = stack.enter_context(
+            _process(
+                [
+                    sys.executable,
+                    "-m",
+                    "zpe_sdk.cli",
+                    "serve",
+                    "--port",
+                    str(port),
+                    "--data-dir",
+                    str(folder),
+                ],
+                environment | {"ZPE_ADMIN_TOKEN": token},
+                folder / "control-plane.log",
+            )
+        )
+        _wait_until_ready(service, control_plane)
+        work_dir = folder / "worker"
+        environment |= {
+            "ZPE_CONTROL_API_URL": service.url,
+            "ZPE_WORK_DIR": str(work_dir),
+            "ZPE_WORKER_MODE": engine,
+        }
+        # A worker knows its control plane by the URL.
+        if port != before or not (work_dir / "identity.json").exists():
+            with service.client() as client:
+                environment["ZPE_ENROLL_TOKEN"] = client.admin.enroll_token(label="this machine").token
+        stack.enter_context(
+            _process([sys.executable, "-m", "zpe_sdk.worker"], environment, folder / "worker.log")
+        )
+        yield service
+
+
+@contextmanager
+def _process(
+    command: list[str], environment: Mapping[str, str], log: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    # The keeper ends the command when our end of the pipe closes, whatever closes it.
+    keep = [sys.executable, "-I", "-S", keeper.__file__, "--grace", str(_GRACE_SECONDS), "--", *command]
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            keep,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            env=dict(environment),
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        if process.stdin:
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
+        process.wait()
+
+
+def _wait_until_ready(service: LocalService, control_plane: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline and control_plane.poll() is None:
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(f"{service.url}/readyz").status_code == httpx.codes.OK:
+                return
+        time.sleep(0.05)
+    log = service.folder / "control-plane.log"
+    last = log.read_text(errors="replace").strip().splitlines()[-1:]
+    raise ConfigError(
+        f"the control plane did not start; the end of {log}: {''.join(last)}", code="service_not_started"
+    )
+
+
+def _admin_token(folder: Path) -> str:
+    path = folder / "admin-token"
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(f"zpea_{secrets.token_urlsafe(32)}\n")
+    return path.read_text().strip()
+
+
+def _ports(folder: Path) -> tuple[int, int]:
+    """Return the port of the last time (or 0), and a free one: the same if possible, so that URLs last."""
+    path = folder / "port"
+    before = int(path.read_text()) if path.exists() else 0
+    with socket.socket() as probe:
+        # As the server itself does it: a port it has just left is free again.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", before))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    path.write_text(f"{port}\n")
+    return before, port
