@@ -10,6 +10,9 @@ import functools
 import os
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from concurrent.futures import Future
+from contextlib import aclosing
+from queue import SimpleQueue
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 P = ParamSpec("P")
@@ -25,11 +28,7 @@ def run(coroutine: Coroutine[Any, Any, R]) -> R:
 
     An interrupt (Ctrl-C) of the caller cancels the coroutine.
     """
-    loop = _running_loop()
-    if threading.current_thread().name == _THREAD:
-        coroutine.close()
-        raise RuntimeError("a blocking call from inside an asynchronous one would wait for itself")
-    future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+    future = _start(coroutine)
     try:
         return future.result()
     finally:
@@ -37,16 +36,24 @@ def run(coroutine: Coroutine[Any, Any, R]) -> R:
 
 
 def iterate(items: AsyncGenerator[R, None]) -> Iterator[R]:
-    """Iterate over an asynchronous generator of objects (never None), one step of it at a time."""
+    """Iterate over an asynchronous generator of objects (never None), which is closed at the end."""
+    arrived: SimpleQueue[R | None] = SimpleQueue()
 
-    async def step() -> R | None:
-        return await anext(items, None)
+    async def pump() -> None:
+        try:
+            async with aclosing(items):
+                async for item in items:
+                    arrived.put(item)
+        finally:
+            arrived.put(None)
 
+    future = _start(pump())
     try:
-        while (item := run(step())) is not None:
+        while (item := arrived.get()) is not None:
             yield item
+        future.result()
     finally:
-        run(items.aclose())
+        future.cancel()
 
 
 @overload
@@ -77,6 +84,13 @@ def blocking(method: Callable[..., Any], then: Callable[[Any], Any] | None = Non
 
 
 _THREAD = "zpe-client"
+
+
+def _start(coroutine: Coroutine[Any, Any, R]) -> Future[R]:
+    if threading.current_thread().name == _THREAD:
+        coroutine.close()
+        raise RuntimeError("a blocking call from inside an asynchronous one would wait for itself")
+    return asyncio.run_coroutine_threadsafe(coroutine, _running_loop())
 
 
 def _running_loop() -> asyncio.AbstractEventLoop:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
 import httpx
+from ase import Atoms
 from pydantic import ValidationError
 from tenacity import AsyncRetrying, RetryCallState
 
@@ -154,9 +155,10 @@ class AsyncZPEClient:
             kpts=kpts,
             input_data=input_data,
         )
+        atoms = structure if isinstance(structure, Atoms) else None
         fields = {
             "content": text,
-            "mobile_indices": mobile_indices(mobile, text),
+            "mobile_indices": mobile_indices(mobile, text, atoms),
             "name": name,
             "delta": delta,
             "low_cut_cm": low_cut_cm,

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 from pydantic import ValidationError
-from tenacity import RetryCallState, retry_if_exception, stop_after_delay, wait_exponential_jitter
+from tenacity import RetryCallState, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from zpe_sdk.errors import BY_SIDE, AuthError, ConfigError, StoreError, ZPEError
 from zpe_sdk.wire import ErrorReply
@@ -153,7 +153,7 @@ def retrying(seconds: float, before_sleep: Callable[[RetryCallState], None] | No
     before_sleep
         Called before each wait, e.g. to tell the user once.
     """
-    backoff = wait_exponential_jitter(initial=0.25, max=10, jitter=0.5)
+    backoff = wait_random_exponential(multiplier=0.5, max=10)
 
     def wait(state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None

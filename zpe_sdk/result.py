@@ -55,7 +55,9 @@ class ZPEResult:
         try:
             return cls(ZPEResultDocument.model_validate(result))
         except ValidationError as error:
-            fields = sorted({str(problem["loc"][0]) for problem in error.errors()})
+            fields = sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}) or [
+                "result"
+            ]
             raise ComputeError(
                 f"the result lacks or misstates {', '.join(fields)}; its summary and CSV can still be had",
                 code="result_incomplete",

@@ -49,7 +49,7 @@ def input_text(structure: Structure, **rendering: Any) -> str:
     return _read(Path(structure))
 
 
-def mobile_indices(mobile: Mobile | None, text: str) -> list[int] | None:
+def mobile_indices(mobile: Mobile | None, text: str, atoms: Atoms | None = None) -> list[int] | None:
     """Return the indices of the atoms that are to vibrate.
 
     Parameters
@@ -60,6 +60,8 @@ def mobile_indices(mobile: Mobile | None, text: str) -> list[int] | None:
         these, or None: the input's own choice.
     text
         The pw.x input.
+    atoms
+        The Atoms it was made from, if it was: they may carry tags that a function asks for.
 
     Raises
     ------
@@ -71,7 +73,8 @@ def mobile_indices(mobile: Mobile | None, text: str) -> list[int] | None:
     pw_input = PwInput.parse(text)
     symbols = pw_input.symbols
     if callable(mobile):
-        mobile = mobile(Atoms(symbols, pw_input.positions, cell=pw_input.cell, pbc=True))
+        read = Atoms(symbols, pw_input.positions, cell=pw_input.cell, pbc=True)
+        mobile = mobile(read if atoms is None else atoms)
     if isinstance(mobile, str) or (len(mobile) and all(isinstance(item, str) for item in mobile)):
         wanted = {mobile} if isinstance(mobile, str) else set(mobile)
         if absent := wanted - set(symbols):

@@ -36,8 +36,12 @@ def serve(
         Path | None, typer.Option(help="Folder of the embedded Redis [ZPE_DATA_DIR; default: zpe-data].")
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Number of server processes.")] = 1,
-    tls_cert: Annotated[Path | None, typer.Option(help="PEM file of the server's certificate.")] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="PEM file of its private key.")] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(envvar="ZPE_TLS_CERT", help="PEM file of the server's certificate.")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(envvar="ZPE_TLS_KEY", help="PEM file of its private key.")
+    ] = None,
     dev: Annotated[
         bool, typer.Option("--dev", help="Make an admin token in the data folder; loopback only.")
     ] = False,

@@ -172,10 +172,11 @@ class Jobs:
         for task in (Task(**task) for task in json.loads(record["tasks"])):
             index = str(task.index)
             run = TaskRun.model_validate_json(runs[index]) if index in runs else None
+            done = run is not None or status.status == "finished"
             tasks.append(
                 TaskStatus(
                     **task.model_dump(),
-                    state="done" if run else "held" if index in held else "open",
+                    state="done" if done else "held" if index in held else "open",
                     worker=run.worker if run else holders.get(index),
                     scf_seconds=run.scf_seconds if run else None,
                     attempts=sum(int(n) for name, n in attempts.items() if name.partition(":")[0] == index),

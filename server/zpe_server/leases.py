@@ -10,6 +10,8 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import structlog
+
 from zpe_sdk.errors import InputError
 from zpe_sdk.wire import (
     Capabilities,
@@ -34,7 +36,9 @@ from zpe_server.settings import Settings
 from zpe_server.store import Store, iso, items
 from zpe_server.tokens import Principal
 
-# How many jobs from the head of the line a lease looks at for one that its worker can run.
+log = structlog.get_logger(__name__)
+
+# How many jobs of the line a lease looks at in one go, for one that its worker can run.
 SCAN = 100
 
 _REFUSALS = {
@@ -42,6 +46,7 @@ _REFUSALS = {
     "the job's first result, and forces of different physics are never mixed in one Hessian",
     "leased_again": "the lease was lost and the task has been given to another worker",
     "cancelled": "the job was cancelled",
+    "discarded": "the job has failed and was discarded",
     "no_such_task": "the job has no such task",
 }
 _CONFLICTS = {
@@ -49,6 +54,7 @@ _CONFLICTS = {
     "lease_not_yours": ("lease_not_yours", "this worker does not hold this lease on this job"),
     "partial": ("lease_partial", "the lease covers only some of the job's tasks: report them one by one"),
     "cancelled": ("job_cancelled", "the job was cancelled"),
+    "discarded": ("job_over", "the job has failed and was discarded"),
     "lease_not_found": ("lease_not_found", "there is no such lease"),
 }
 
@@ -86,12 +92,15 @@ class Leases:
         }
         deadline = time.monotonic() + request.wait_seconds
         with self._events.work() as waiter:
+            offset = 0
             while True:
                 reply = await self._store.transition(
-                    "lease", able.model_dump_json() if able else "", **arguments
+                    "lease", able.model_dump_json() if able else "", offset=offset, **arguments
                 )
                 if "job" in reply:
                     return self._lease_reply(reply)
+                if offset := reply.get("next", 0):
+                    continue
                 if reply.get("blocked"):
                     self._events.pass_on(waiter)
                 remaining = deadline - time.monotonic()
@@ -130,16 +139,17 @@ class Leases:
             tasks=[report.task for report in request.reports],
             fingerprints=[_canonical(report) for report in request.reports],
             seconds=[report.scf_seconds for report in request.reports],
-            engine=request.reports[0].fingerprint.engine,
         )
         _raise(reply)
+        if accepted := items(reply["accepted"]):
+            log.info("tasks stored", tasks=accepted, worker=worker.name, stored=time.time())
         reason = reply.get("reason")
         return (
             TaskReportReply(
-                accepted=items(reply["accepted"]),
+                accepted=accepted,
                 idempotent=items(reply["idempotent"]),
                 refused=items(reply["refused"]),
-                detail=_difference(reply, request)
+                detail=f"{_REFUSALS[reason]} ({reply['difference']})"
                 if reason == "wrong_physics"
                 else _REFUSALS.get(reason or "", reason),
                 job_status=reply["status"],
@@ -149,13 +159,15 @@ class Leases:
             bool(reply.get("complete")),
         )
 
-    async def settle(self, worker: Principal, job_id: str, request: WholeResultRequest) -> WholeResultReply:
+    async def settle(
+        self, worker: Principal, job_id: str, request: WholeResultRequest, *, instance: str
+    ) -> WholeResultReply:
         """Take the result of a whole job from a worker that settles it in one go.
 
         Raises
         ------
         InputError
-            ``job_not_found``, ``lease_not_yours``, ``lease_partial``, ``job_cancelled``.
+            ``job_not_found``, ``lease_not_yours``, ``lease_partial``, ``job_cancelled``, ``job_over``.
         """
         reply = await self._store.transition(
             "settle",
@@ -164,7 +176,9 @@ class Leases:
             request.freqs_csv,
             job=job_id,
             worker=worker.subject,
+            instance=instance,
             lease=request.lease_id,
+            ttl_ms=self._ttl_ms,
         )
         _raise(reply)
         return WholeResultReply(idempotent=bool(reply.get("idempotent")))
@@ -201,7 +215,7 @@ class Leases:
         _raise(reply)
         return FailedReply(requeued=reply["requeued"], retry_count=reply["retry_count"])
 
-    async def release(self, worker: Principal, job_id: str, lease_id: str) -> None:
+    async def release(self, worker: Principal, job_id: str, lease_id: str, *, instance: str) -> None:
         """Take unfinished tasks back from a worker that stops; no attempt is counted.
 
         Raises
@@ -214,7 +228,9 @@ class Leases:
                 "release",
                 lease=lease_id,
                 worker=worker.subject,
+                instance=instance,
                 job=job_id,
+                ttl_ms=self._ttl_ms,
                 reason=f"worker {worker.name} handed its tasks back",
             )
         )
@@ -229,7 +245,13 @@ class Leases:
         """
         _raise(
             await self._store.transition(
-                "release", lease=lease_id, worker="", job="", reason="an administrator took the lease back"
+                "release",
+                lease=lease_id,
+                worker="",
+                instance="",
+                job="",
+                ttl_ms=0,
+                reason="an administrator took the lease back",
             )
         )
 
@@ -290,15 +312,6 @@ def _abilities(able: Capabilities | None) -> dict[str, Any]:
 
 def _canonical(report: TaskReport) -> str:
     return json.dumps(report.fingerprint.model_dump(), sort_keys=True)
-
-
-def _difference(reply: dict[str, Any], request: TaskReportRequest) -> str:
-    """Say in which respects refused forces differ from those of the job's first result."""
-    pinned = json.loads(reply["pinned"])
-    refused = next(r for r in request.reports if r.task in items(reply["refused"])).fingerprint.model_dump()
-    names = [name for name in pinned if pinned[name] != refused[name]]
-    parts = [f"{name}: {refused[name]!r}, the job's: {pinned[name]!r}" for name in names]
-    return f"{_REFUSALS['wrong_physics']} ({'; '.join(parts)})"
 
 
 def _raise(reply: dict[str, Any]) -> None:

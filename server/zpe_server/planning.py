@@ -58,6 +58,9 @@ def plan_job(request: JobRequest, settings: Settings) -> PlannedJob:
         symmetry=symmetry is not None,
         breakers=breakers,
     )
+    tasks = [Task(index=d.index, atom=d.atom, displacement=d.vector) for d in plan.displacements]
+    # What cannot be patched, e.g. a displacement that pw.x would not see, is refused here, not on a worker.
+    pw_input.task_text(tasks[-1], prefix="pw", outdir="./", pseudo_dir="./", electrons={})
     payload = JobPayload(
         content=request.content,
         mobile_indices=list(mobile),
@@ -72,7 +75,7 @@ def plan_job(request: JobRequest, settings: Settings) -> PlannedJob:
     return PlannedJob(
         payload=payload,
         plan=plan,
-        tasks=[Task(index=d.index, atom=d.atom, displacement=d.vector) for d in plan.displacements],
+        tasks=tasks,
         pseudopotentials=sorted(pw_input.pseudopotentials),
         formula=pw_input.formula,
     )

@@ -61,16 +61,26 @@ class Workers:
             token_ttl_seconds=ttl,
         )
 
-    async def rotate(self, worker: str) -> WorkerTokenReply:
-        """Give a worker a new token; the old one goes on for a grace period."""
+    async def rotate(self, worker: str, *, instance: str) -> WorkerTokenReply:
+        """Give a worker a new token; the old one goes on for a grace period.
+
+        Raises
+        ------
+        AuthError
+            ``bad_token``: the worker was revoked in this moment.
+        """
         token, ttl = new_token("w"), self._settings.worker_token_ttl_seconds
         reply = await self._store.transition(
             "rotate",
             worker=worker,
+            instance=instance,
+            ttl_ms=self._settings.lease_ttl_seconds * 1000,
             token=hash_of(token),
             token_ttl_ms=ttl * 1000,
             grace_ms=self._settings.worker_token_grace_seconds * 1000,
         )
+        if "error" in reply:
+            raise AuthError("this worker has been revoked", code="bad_token")
         return WorkerTokenReply(
             worker_token=token, token_expires_at=iso(reply["expires"]), token_ttl_seconds=ttl
         )

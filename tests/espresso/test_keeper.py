@@ -105,7 +105,8 @@ def test_pw_ends_when_its_run_is_stopped(folder: Path) -> None:
     stop.set()
     thread.join(60)
     assert [error.code for error in raised] == ["stopped"]
-    assert running_in(folder) == {}
+    assert "pw.x" not in running_in(folder).values()
+    wait_for(lambda: not running_in(folder), "what MPI started with it is gone too")
 
 
 @pytest.mark.qe

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import shutil
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -115,9 +118,17 @@ def rows(values: NDArray[np.float64], label: str = "") -> str:
     return "\n".join(label + " ".join(f"{x:.14f}" for x in row) for row in values)
 
 
+@pytest.fixture(scope="module")
+def by_hand_forces(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], NDArray[np.float64]]:
+    """Run an input that several forms amount to once."""
+    return lru_cache(lambda text: forces(text, tmp_path_factory.mktemp("by_hand")))
+
+
 @pytest.mark.qe
 @pytest.mark.parametrize("name", FORMS)
-def test_forces_are_those_of_an_input_written_by_hand(name: str, tmp_path: Path) -> None:
+def test_forces_are_those_of_an_input_written_by_hand(
+    name: str, tmp_path: Path, by_hand_forces: Callable[[str], NDArray[np.float64]]
+) -> None:
     pw_input = PwInput.parse(FORMS[name])
     moved = pw_input.positions + np.array([[0, 0, 0], STEP])
     system = ", occupations='smearing', degauss=0.02" if "smearing" in name else ""
@@ -131,7 +142,7 @@ def test_forces_are_those_of_an_input_written_by_hand(name: str, tmp_path: Path)
     text = task_text(pw_input, Task(index=1, atom=1, displacement=STEP))
     found = forces(text, tmp_path / "patched")
     assert found.all()  # not 0 for fixed components either
-    np.testing.assert_allclose(found, forces(by_hand, tmp_path / "by_hand"), atol=2e-5)
+    np.testing.assert_allclose(found, by_hand_forces(by_hand), atol=2e-5)
     warnings = (tmp_path / "patched" / "pw.out").read_text().count("ignored")
     assert warnings == (1 if name == "more atoms than nat" else 0)
     save = {path.name.split(".")[0] for path in (tmp_path / "patched" / "pw.save").iterdir()}
@@ -268,3 +279,26 @@ def test_a_step_that_pw_would_overlook_is_refused() -> None:
     with pytest.raises(InputError) as caught:
         task_text(PwInput.parse(FORMS["bohr"]), Task(index=1, atom=1, displacement=(0, 0, 4e-5)))
     assert caught.value.field == "delta"
+
+
+@pytest.mark.qe
+def test_a_task_leaves_the_density_that_the_next_one_starts_from(tmp_path: Path) -> None:
+    paw = form("angstrom\n H 0 0 0\n H 0 0 0.8", system=", ibrav = 1, A = 4.0, ecutrho = 60")
+    pw_input = PwInput.parse(paw.replace("H.pz-vbc.UPF", "H.pbe-kjpaw.UPF"))
+    task = Task(index=1, atom=1, displacement=STEP)
+    cold = forces(task_text(pw_input, task, 1e-10), tmp_path / "cold")
+    forces(task_text(pw_input, EQUILIBRIUM, 1e-10), tmp_path / "equilibrium")
+    save = tmp_path / "warm" / "pw.save"
+    shutil.copytree(
+        tmp_path / "equilibrium" / "pw.save", save, ignore=shutil.ignore_patterns("wfc*", "*.UPF")
+    )
+    text = pw_input.task_text(
+        task,
+        prefix="pw",
+        outdir="./",
+        pseudo_dir=PSEUDO_DIR,
+        electrons={"conv_thr": 1e-10, "startingpot": "file"},
+    )
+    warm = forces(text, tmp_path / "warm")
+    assert "The initial density is read from file" in (tmp_path / "warm" / "pw.out").read_text()
+    np.testing.assert_allclose(warm, cold, atol=2e-4)

@@ -14,7 +14,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.conftest import ControlPlane, RedisServer, h2, wait_until
+from tests.processes import ControlPlane, RedisServer, h2, wait_until
 from zpe_sdk.wire import JobPayload, Task
 from zpe_sdk.worker.engines.mock import MockEngine
 from zpe_sdk.worker.settings import WorkerSettings
@@ -166,6 +166,7 @@ def test_an_input_failure_ends_in_the_dead_letter_queue_and_can_be_requeued(
         ({"content": h2(), "mobile_indices": [7]}, "mobile_indices"),
         ({"content": h2().replace("0.75", "0.75 0 0 0"), "mobile_indices": [1]}, "mobile_indices"),
         ({"content": h2(), "delta": -1}, "delta"),
+        ({"content": h2(), "delta": 1e-7}, "delta"),
         ({"content": h2(), "calc_mode": "sometimes"}, "calc_mode"),
     ],
 )

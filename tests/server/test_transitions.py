@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import RedisServer
+from tests.processes import RedisServer
 from zpe_sdk.errors import StoreError
 from zpe_server.store import Store, key
 
@@ -56,6 +56,7 @@ async def lease(store: Store, lease_id: str, worker: str = "w1", **more: Any) ->
         "lease": lease_id,
         "ttl_ms": 60_000,
         "max_tasks": 10,
+        "offset": 0,
         "scan": 100,
         "engine": "mock",
         "environ": False,
@@ -77,9 +78,8 @@ async def report(
         lease=lease_id,
         ttl_ms=60_000,
         tasks=tasks,
-        fingerprints=[physics] * len(tasks),
+        fingerprints=[json.dumps({"engine": "mock", "physics": physics})] * len(tasks),
         seconds=[0.5] * len(tasks),
-        engine="mock",
     )
 
 
@@ -98,6 +98,11 @@ async def fail(
         retry=retry,
         **{"class": kind},
     )
+
+
+async def release(store: Store, job: str, lease_id: str, worker: str = "w1", **more: Any) -> dict[str, Any]:
+    arguments = {"instance": "", "ttl_ms": 60_000, "reason": "stopping"} | more
+    return await store.transition("release", lease=lease_id, worker=worker, job=job, **arguments)
 
 
 def test_two_workers_get_disjoint_tasks_and_finish_the_job(play: Callable[[Scenario], None]) -> None:
@@ -181,7 +186,7 @@ def test_a_task_that_keeps_failing_ends_in_the_dlq_and_requeueing_keeps_what_is_
             if attempt == 0:
                 await report(store, "j", "l0", [0])
             outcomes.append((await fail(store, "j", f"l{attempt}", [1], at_once))["requeued"])
-            await store.transition("release", lease=f"l{attempt}", worker="w1", job="j", reason="stopping")
+            await release(store, "j", f"l{attempt}")
         assert outcomes == [True, True, True, False]
         assert await store.redis.zrange(key("dlq"), 0, -1) == ["j"]
         assert await store.redis.hget(key("job", "j"), "status") == "failed"

@@ -219,7 +219,9 @@ def test_symmetry_saves_scfs_and_is_exact_for_harmonic_forces(name: str) -> None
     assert plan.full_count == 6 * len(mobile) + 1
     model = Morse(atoms, labels, on_site=on_site)
     exact = exact_hessian(model, mobile)
-    hessian = assemble_hessian(plan, run(plan, model.linear(), len(atoms)))
+    # Forces of the structure as it stands, however uneven, do not matter.
+    offset, linear = np.random.default_rng(3).normal(0, 0.05, (len(atoms), 3)), model.linear()
+    hessian = assemble_hessian(plan, run(plan, lambda u: linear(u) + offset, len(atoms)))
     np.testing.assert_allclose(hessian, exact, atol=1e-9)
     masses = atoms.get_masses()[mobile]
     expected = normal_modes(exact, masses).frequencies_cm
@@ -293,6 +295,32 @@ def test_kpoints_and_fields_must_not_be_overlooked(name: str, wrong: SymmetryBre
 )
 def test_what_is_left_of_a_cube(breakers: SymmetryBreakers, order: int) -> None:
     plan = plan_displacements(np.zeros((1, 3)), 4 * np.eye(3), ["Po"], [0], delta=DELTA, breakers=breakers)
+    assert plan.order == order
+
+
+@pytest.mark.parametrize(
+    ("breakers", "order"),
+    [
+        (SymmetryBreakers(), 24),
+        (SymmetryBreakers(kmesh=(3, 3, 1)), 24),
+        (SymmetryBreakers(kmesh=(3, 2, 1)), 4),
+        # The corner of the zone is its own image; half-way along one reciprocal vector there are three.
+        (SymmetryBreakers(kpoints=((1 / 3, 1 / 3, 0),)), 24),
+        (SymmetryBreakers(kpoints=((0.5, 0, 0),)), 8),
+        (SymmetryBreakers(kpoints=((0.5, 0, 0), (0, 0.5, 0), (0.5, 0.5, 0))), 24),
+    ],
+)
+def test_what_is_left_of_a_hexagon(breakers: SymmetryBreakers, order: int) -> None:
+    cell = [[3, 0, 0], [-1.5, 1.5 * 3**0.5, 0], [0, 0, 5]]
+    plan = plan_displacements(np.zeros((1, 3)), cell, ["Mg"], [0], delta=DELTA, breakers=breakers)
+    assert plan.order == order
+
+
+@pytest.mark.parametrize(("axis", "order"), [(None, 32), (0, 8), (2, 8)])
+def test_a_field_forbids_translations_along_it(axis: int | None, order: int) -> None:
+    positions, cell = [[0, 0, 0], [0, 0, 3]], np.diag([4.0, 4.0, 6.0])
+    breakers = SymmetryBreakers(field_axis=axis)
+    plan = plan_displacements(positions, cell, ["Po", "Po"], [0, 1], delta=DELTA, breakers=breakers)
     assert plan.order == order
 
 

@@ -18,7 +18,7 @@ from zpe_sdk.worker.identity import Credentials
 from zpe_sdk.worker.settings import WorkerSettings
 
 if TYPE_CHECKING:
-    from conftest import ControlPlane as Plane
+    from tests.processes import ControlPlane as Plane
 
 
 def establish(plane: Plane, folder: Path, **more: Any) -> tuple[ControlPlane, Credentials]:

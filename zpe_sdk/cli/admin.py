@@ -62,7 +62,7 @@ def enroll_tokens(context: typer.Context, json: Json = False) -> None:
 @app.command()
 def token(
     context: typer.Context,
-    owner: Annotated[str, typer.Argument(help="The name that the researcher's jobs carry.")],
+    owner: Annotated[str, typer.Argument(metavar="OWNER", help="The name that the researcher's jobs carry.")],
     label: Label = None,
     ttl: Ttl = None,
     json: Json = False,

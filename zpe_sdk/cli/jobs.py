@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 
 def submit(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="A pw.x input; `-` reads standard input.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A pw.x input; `-` reads standard input.")],
     mobile: Annotated[
         list[str] | None,
         typer.Option(

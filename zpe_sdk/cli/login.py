@@ -20,7 +20,9 @@ def register(app: typer.Typer) -> None:
 
 def login(
     context: typer.Context,
-    url: Annotated[str, typer.Argument(help="The control plane.", envvar="ZPE_CONTROL_API_URL")],
+    url: Annotated[
+        str, typer.Argument(metavar="URL", help="The control plane.", envvar="ZPE_CONTROL_API_URL")
+    ],
 ) -> None:
     """Check a token and keep it for later commands and notebooks, in a file that only you may read.
 

@@ -53,7 +53,11 @@ def parameters(system: Mapping[str, object]) -> tuple[float, float, float, float
     """Return a, b, c in Å and the cosines of bc, ac and ab, from ``celldm`` or from ``A, B, C, cosAB …``."""
     ibrav = system.get("ibrav")
     raw = system.get("celldm")
-    celldm = [float(x or 0.0) for x in raw] if isinstance(raw, list) else []
+    celldm = []
+    for value in raw if isinstance(raw, list) else []:
+        if not isinstance(value, int | float | None):
+            raise InputError(f"celldm holds {value!r}, no number", code="bad_lattice", field="celldm")
+        celldm.append(float(value or 0.0))
     celldm += [0.0] * (6 - len(celldm))
     traditional = {name: _number(system, name) for name in ("a", "b", "c", "cosbc", "cosac", "cosab")}
     if celldm[0] and traditional["a"]:

@@ -104,6 +104,14 @@ def _check_bounds(system: Mapping[str, Any]) -> None:
         value = system.get(key)
         if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= highest:
             raise _error(f"&SYSTEM needs {key}, a number from 1 to {highest}", key, "out_of_bounds")
+    for key in ("ibrav", "nspin", "edir", "nqx1", "nqx2", "nqx3"):
+        value = system.get(key, 1)
+        if (
+            not isinstance(value, int)
+            or isinstance(value, bool)
+            or (key == "edir" and value not in (1, 2, 3))
+        ):
+            raise _error(f"{key} = {value!r} is not one of its values", key, "out_of_bounds")
     for key, most in (("ecutwfc", MAX_ECUTWFC), ("ecutrho", MAX_ECUTRHO), ("nbnd", MAX_BANDS)):
         value = system.get(key)
         if not value and key != "ecutwfc":

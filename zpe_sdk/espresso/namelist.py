@@ -116,12 +116,17 @@ def read_groups(text: str) -> tuple[dict[str, Group], int]:
         The namelists cannot be read, or not in one way only.
     """
     groups: dict[str, Group] = {}
+    stray = ""
     position = 0
     while position < len(text):
         newline = text.find("\n", position)
         following = len(text) if newline < 0 else newline + 1
         line = text[position:following]
         if opening := _OPENING.match(text, position):
+            if stray:
+                raise _error(
+                    f"{stray[:40]!r} before the first namelist is no comment: begin it with !", "namelists"
+                )
             group = _read_group(text, opening)
             if group.name in groups:
                 raise _error(f"the namelist &{group.name.upper()} is there twice", group.name.upper())
@@ -135,9 +140,12 @@ def read_groups(text: str) -> tuple[dict[str, Group], int]:
                     f"{rest[:40]!r} stands behind the end of &{group.name.upper()}: an unquoted '/'?",
                     group.name.upper(),
                 )
-        # Before the first namelist pw.x skips everything; behind one, the first other line begins the cards.
-        elif groups and line.strip() and not line.lstrip().startswith(("!", "#")):
-            break
+        # Fortran looks for the sign of a namelist anywhere but behind a !; a # is no comment to it.
+        elif line.strip() and not re.match(r"[ \t]*(!|#[^&$]*$)", line):
+            if groups:
+                break
+            if re.search(r"[&$]|^\s*<", line):  # pw.x takes what begins with < for XML
+                stray = stray or line.strip()
         position = following
     return groups, position if groups else 0
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import kpts2sizeandoffsets
 from ase.constraints import FixAtoms, FixCartesian
 from ase.io.espresso import write_espresso_in
 from numpy.typing import NDArray
@@ -66,18 +67,18 @@ def render_input(
             raise _error(f"{type(constraint).__name__} has no flags in a pw.x input", "constraints")
     if kpts is None and atoms.pbc.any():
         raise _error("the structure is periodic: give kpts, be it kpts='gamma'", "kpts")
-    keys = {name: x for name, x in (("ecutwfc", ecutwfc), ("ecutrho", ecutrho)) if x is not None}
+    boxed = _in_a_cell(atoms)
     written = io.StringIO()
     try:
+        mesh, shift = _kpts(kpts, koffset, boxed)
         write_espresso_in(
             written,
-            _in_a_cell(atoms),
-            input_data=dict(input_data or {}),
+            boxed,
+            input_data=_with_cutoffs(input_data or {}, ecutwfc=ecutwfc, ecutrho=ecutrho),
             pseudopotentials=dict(pseudopotentials or {}),
-            kpts=_kpts(kpts),
-            koffset=tuple(int(x) for x in koffset),
+            kpts=mesh,
+            koffset=shift,
             rescale_magmom_fac=MOMENT_TO_SHARE,
-            **keys,
         )
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, AssertionError) as error:
         raise _error(f"ASE cannot write this as a pw.x input: {error!r}", "input_data") from error
@@ -96,16 +97,28 @@ def _in_a_cell(atoms: Atoms) -> Atoms:
     return boxed
 
 
-def _kpts(kpts: Any) -> Any:
-    """Return k-points as ASE takes them; to it, None is the gamma point."""
-    if kpts is None or isinstance(kpts, Mapping):
-        return None if kpts is None else dict(kpts)
-    if isinstance(kpts, str):
-        if kpts != "gamma":
-            raise _error(f"kpts = {kpts!r}: give 'gamma', a mesh, a density or a list", "kpts")
-        return None
+def _with_cutoffs(input_data: Mapping[str, Any], **cutoffs: float | None) -> dict[str, Any]:
+    """Return keys for ASE, flat or by namelist as they came, with the cutoffs among them."""
+    given = {name: value for name, value in cutoffs.items() if value is not None}
+    if not any(isinstance(value, Mapping) for value in input_data.values()):
+        return {**input_data, **given}
+    nested = {name.lower(): dict(keys) for name, keys in input_data.items()}
+    nested["system"] = {**nested.get("system", {}), **given}
+    return nested
+
+
+def _kpts(kpts: Any, koffset: Sequence[int], atoms: Atoms) -> tuple[Any, tuple[int, ...]]:
+    """Return k-points and shift as ASE takes them; to it, None is the gamma point."""
+    shift = tuple(int(x) for x in koffset)
+    if isinstance(kpts, str) and kpts != "gamma":
+        raise _error(f"kpts = {kpts!r}: give 'gamma', a mesh, a density or a list", "kpts")
+    if kpts is None or isinstance(kpts, str):
+        return None, shift
+    if isinstance(kpts, Mapping):
+        mesh, offsets = kpts2sizeandoffsets(atoms=atoms, **kpts)
+        return [int(n) for n in mesh], tuple(int(x != 0) for x in offsets)
     values = np.asarray(kpts)
-    return [int(x) for x in values] if values.ndim == 1 else values
+    return ([int(x) for x in values] if values.ndim == 1 else values), shift
 
 
 def _with_isotopes(pw_input: PwInput, masses: NDArray[np.float64]) -> str:

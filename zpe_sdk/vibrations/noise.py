@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from zpe_sdk.vibrations.hessian import raw_hessian
 from zpe_sdk.vibrations.modes import CM_EV, QUANTUM_EV, Modes
+from zpe_sdk.vibrations.plan import Plan
 
 Array = NDArray[np.float64]
 
-# eV/Å²; differences below this are rounding, not noise.
-ROUNDING = 1e-12
+DRAWS = 32  # of random forces; the estimate is good to some 10 % by it, which is enough for an error
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Standard errors: of a component of the forces in eV/Å, and of the zero-point energy in eV."""
+
+    force_ev_ang: float
+    zpe_ev: float
 
 
 def asymmetry(hessian: Array) -> Array:
@@ -35,48 +46,58 @@ def acoustic_residual(hessian: Array) -> Array:
     return residual
 
 
-def hessian_noise(hessian: Array, *, complete: bool) -> float | None:
-    """Estimate the standard error of an element of a Hessian as measured.
+def estimate_noise(
+    plan: Plan, hessian: Array, modes: Modes, masses: Array, counted: NDArray[np.bool_], *, complete: bool
+) -> Noise | None:
+    """Estimate the noise in the forces from what should be zero, and what it makes of the ZPE.
 
     Parameters
     ----------
-    hessian
-        Not symmetrised, in eV/Å², shape (3M, 3M).
-    complete
-        It holds all atoms, so that the acoustic sum rule applies.
-
-    Returns
-    -------
-    float or None
-        In eV/Å². Independent errors σ of the elements make rms(Hᵢⱼ − Hⱼᵢ) = √2 σ and, over N atoms,
-        rms(Σᵢ Hᵢⱼ) = √N σ; the larger σ is taken, since symmetry may hide one of the two. None if it hides
-        both.
-    """
-    estimates = [float(np.sqrt(np.mean(asymmetry(hessian) ** 2) / 2))]
-    if complete:
-        atoms = len(hessian) // 3
-        estimates.append(float(np.sqrt(np.mean(acoustic_residual(hessian) ** 2) / atoms)))
-    return max(estimates) if max(estimates) > ROUNDING else None
-
-
-def zpe_error(modes: Modes, masses: Array, counted: NDArray[np.bool_], noise: float) -> float:
-    """Return the standard error in eV of the zero-point energy that noise in the Hessian makes.
-
-    Parameters
-    ----------
+    plan, hessian
+        The plan and the Hessian as measured by it, not symmetrised, in eV/Å², shape (3M, 3M).
     modes, masses
         Normal modes, and masses of the atoms in u, shape (M,).
     counted
         Which modes the zero-point energy sums, shape (3M,).
-    noise
-        Standard error σ of each element of the Hessian in eV/Å².
+    complete
+        The Hessian holds all atoms, so that the acoustic sum rule applies.
+
+    Returns
+    -------
+    Noise or None
+        None if symmetry makes all that should be zero so, whatever the forces.
 
     Notes
     -----
-    To first order ZPE = Σ hν/2 changes by Σᵢⱼ Gᵢⱼ dHᵢⱼ with G = Σ ħ²/(4hν) u uᵀ over the counted modes,
-    u their mass-weighted eigenvectors over √mass: independent errors add up to σ √(Σ Gᵢⱼ²).
+    Random forces of standard deviation 1 are put through the same plan, since symmetry spreads the noise of
+    one SCF over many elements. The noise is the factor by which these residuals have to be multiplied to give
+    those measured. To first order ZPE = Σ hν/2 changes by Σᵢⱼ Gᵢⱼ dHᵢⱼ with G = Σ ħ²/(4hν) u uᵀ over the
+    counted modes, u their mass-weighted eigenvectors over √mass.
     """
-    vectors = (modes.eigenvectors[counted] / np.sqrt(masses)[:, None]).reshape(int(counted.sum()), -1)
+    vectors = (modes.eigenvectors[counted] / np.sqrt(masses)[:, None]).reshape(-1, len(hessian))
     weights = QUANTUM_EV**2 / (4 * modes.frequencies_cm[counted] * CM_EV)
-    gradient = np.einsum("k,ki,kj->ij", weights, vectors, vectors)
-    return float(noise * np.linalg.norm(gradient))
+    gradient = (vectors.T * weights) @ vectors
+
+    rng = np.random.default_rng(0)
+    atoms = max(plan.mobile) + 1
+    sizes, residuals, energies = [], [], []
+    for _ in range(DRAWS):
+        draw = raw_hessian(plan, {d.index: rng.standard_normal((atoms, 3)) for d in plan.displacements})
+        sizes.append(_rms(draw))
+        residuals.append(_rms(_residuals(draw, complete)))
+        energies.append(np.sum(gradient * draw))
+    if _rms(residuals) < 1e-9 * _rms(sizes):
+        return None
+    force = _rms(_residuals(hessian, complete)) / _rms(residuals)
+    return Noise(force, force * _rms(energies))
+
+
+def _residuals(hessian: Array, complete: bool) -> Array:
+    parts = [asymmetry(hessian)]
+    if complete:
+        parts.append(acoustic_residual(hessian).ravel())
+    return np.concatenate(parts)
+
+
+def _rms(values: ArrayLike) -> float:
+    return float(np.sqrt(np.mean(np.square(np.asarray(values)))))

@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 
 import numpy as np
+from ase import units
 from ase.formula import Formula
-from ase.units import invcm
 from numpy.typing import NDArray
 
 from zpe_sdk.errors import ComputeError
@@ -24,11 +24,11 @@ from zpe_sdk.vibrations.modes import (
     vibrational_entropy,
     zero_point_energy,
 )
-from zpe_sdk.vibrations.noise import acoustic_residual, asymmetry, hessian_noise, zpe_error
+from zpe_sdk.vibrations.noise import acoustic_residual, asymmetry, estimate_noise
 from zpe_sdk.vibrations.plan import Plan
 from zpe_sdk.wire import Fingerprint, JobPayload, TaskReport, TaskRun, ZPEResultDocument
 
-J_PER_MOL_K_IN_EV = 96485.33212  # J/mol in 1 eV (CODATA 2018)
+J_PER_MOL_K_IN_EV = float(units.mol / units.J)  # J/mol in 1 eV
 RELAXED_EV_ANG = 0.05
 
 
@@ -91,7 +91,7 @@ def make_result(
             f"{relaxed_ev_ang:g}; the frequencies are those of a point that is not a minimum"
         )
     warnings += _mode_warnings(modes, kinds, payload.low_cut_cm)
-    noise = hessian_noise(raw, complete=whole)
+    noise = estimate_noise(plan, raw, modes, masses, counted, complete=whole)
 
     entropy = vibrational_entropy(real, payload.temperature)
     energy = internal_energy(real, payload.temperature)
@@ -144,7 +144,8 @@ def make_result(
             "scf_reused": len(reused),
             "hessian_asymmetry_ev_ang2": float(np.abs(asymmetry(raw)).max()),
             "acoustic_sum_ev_ang2": float(np.abs(acoustic_residual(raw)).max()) if whole else None,
-            "zpe_error_ev": None if noise is None else zpe_error(modes, masses, counted, noise),
+            "force_noise_ev_ang": noise and noise.force_ev_ang,
+            "zpe_error_ev": noise and noise.zpe_ev,
         },
         fingerprint=fingerprint,
         tasks=[
@@ -163,10 +164,10 @@ def make_result(
 def summary_text(document: ZPEResultDocument) -> str:
     """Return the result for people to read, its first line beginning with ``# ZPE summary``."""
     d = document
-    error = d.checks.get("zpe_error_ev")
+    error, noise = d.checks.get("zpe_error_ev"), d.checks.get("force_noise_ev_ang")
     mobile = f"{len(d.mobile_indices)} of {len(d.symbols)} atoms mobile"
     kpoints = "a list of k-points" if d.kpts == (0, 0, 0) else "x".join(str(n) for n in d.kpts) + " k-points"
-    cutoffs = "" if d.ecutwfc is None else f", cutoffs {d.ecutwfc:g} / {d.ecutrho:g} Ry"
+    cutoffs = "" if d.ecutwfc is None or d.ecutrho is None else f", cutoffs {d.ecutwfc:g} / {d.ecutrho:g} Ry"
     lines = [
         f"# ZPE summary: {Formula.from_list(d.symbols).format('hill')}, {mobile}",
         "",
@@ -184,7 +185,7 @@ def summary_text(document: ZPEResultDocument) -> str:
         "",
         "  mode  wavenumber/cm⁻¹   energy/meV  kind         counted",
         *(
-            f"{k:6d}  {_imaginary(cm, 2):>15}  {_imaginary(1000 * cm * invcm, 3):>11}  {kind:<12} "
+            f"{k:6d}  {_imaginary(cm, 2):>15}  {_imaginary(1000 * cm * units.invcm, 3):>11}  {kind:<12} "
             f"{'yes' if cm > d.low_cut_cm else 'no'}"
             for k, (cm, kind) in enumerate(zip(d.freqs_cm, d.mode_kinds, strict=True))
         ),
@@ -197,11 +198,11 @@ def summary_text(document: ZPEResultDocument) -> str:
         "",
         f"{d.fingerprint.engine} {d.fingerprint.engine_version}, {kpoints}{cutoffs}"
         + (f", Environ {d.fingerprint.environ}" if d.fingerprint.environ else ""),
-        f"{d.checks['scf_done']} of {d.checks['scf_full']} SCFs ({d.symmetry['order']} symmetry operations), "
-        f"displacements of {d.delta:g} Å",
+        f"{len(d.tasks)} of {6 * len(d.mobile_indices) + 1} SCFs "
+        f"({d.symmetry.get('order', 1)} symmetry operations), displacements of {d.delta:g} Å",
         *_runs(d),
-        f"largest force at the equilibrium {d.max_force_ev_ang:.4f} eV/Å, "
-        f"asymmetry of the Hessian {d.checks['hessian_asymmetry_ev_ang2']:.2g} eV/Å²",
+        f"largest force at the equilibrium {d.max_force_ev_ang:.4f} eV/Å"
+        + (f", noise in the forces {noise:.2g} eV/Å" if noise else ""),
         f"from {d.calc_start_time} to {d.calc_end_time} ({d.elapsed_seconds:.1f} s)",
     ]
     return "\n".join(lines) + "\n"
@@ -212,7 +213,7 @@ def freqs_csv(document: ZPEResultDocument) -> str:
     lines = ["mode,frequency_cm-1,energy_meV,kind,counted_in_zpe"]
     for k, (cm, kind) in enumerate(zip(document.freqs_cm, document.mode_kinds, strict=True)):
         counted = "yes" if cm > document.low_cut_cm else "no"
-        lines.append(f"{k},{cm:.6f},{1000 * cm * invcm:.6f},{kind},{counted}")
+        lines.append(f"{k},{cm:.6f},{1000 * cm * units.invcm:.6f},{kind},{counted}")
     return "\n".join(lines) + "\n"
 
 
@@ -238,7 +239,7 @@ def _mode_warnings(modes: Modes, kinds: list[ModeKind], low_cut_cm: float) -> li
         )
 
     def zpe_mev(which: NDArray[np.bool_]) -> float:
-        return 500 * float(frequencies[which].sum()) * float(invcm)
+        return 500 * float(frequencies[which].sum()) * float(units.invcm)
 
     # Motions of the whole are imaginary by noise as often as not; that is no news below the cut.
     imaginary = (frequencies < 0) & (vibrations | (frequencies < -low_cut_cm))

@@ -10,20 +10,20 @@ from zpe_sdk.errors import Side, ZPEError
 from zpe_sdk.wire import FailedRequest, LeaseReply, Task
 from zpe_sdk.worker.engines import Engine
 from zpe_sdk.worker.outbox import Letter
-from zpe_sdk.worker.shares import Share
+from zpe_sdk.worker.shares import Run
 
 TRACEBACK_CHARACTERS = 8000
 
 log = structlog.get_logger(__name__)
 
 
-def compute(engine: Engine, share: Share, task: Task) -> Letter | None:
+def compute(engine: Engine, run: Run) -> Letter | None:
     """Run one task and tell of it; None if it was stopped on purpose."""
-    lease = share.lease
+    lease, task = run.share.lease, run.task
     try:
-        report = engine.run(lease.payload, task, job_id=lease.job_id, stop=share.stop)
+        report = engine.run(lease.payload, task, job_id=lease.job_id, stop=run.stop)
     except ZPEError as error:
-        if error.code == "stopped" and share.stop.is_set():
+        if error.code == "stopped" and run.stop.is_set():
             log.info("SCF stopped")
             return None
         log.warning("SCF failed", reason=str(error))

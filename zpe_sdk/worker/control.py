@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import uuid
+from collections.abc import Callable
 from threading import Event, Lock
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import httpx
 import structlog
@@ -41,6 +42,7 @@ PATIENTLY = math.inf
 
 log = structlog.get_logger(__name__)
 Reply = TypeVar("Reply", bound=Message)
+LeaseState = Literal["held", "lost", "cancelled"]
 
 
 class ControlPlane:
@@ -75,6 +77,12 @@ class ControlPlane:
         self._away = False
         self._known = False
 
+    @property
+    def away(self) -> bool:
+        """Whether the last call found no control plane."""
+        with self._state:
+            return self._away
+
     def register(self, request: RegisterRequest) -> RegisterReply:
         """Exchange a one-time enroll token for an identity."""
         return self._need("servers/register", request, RegisterReply)
@@ -83,10 +91,14 @@ class ControlPlane:
         """Ask for a new token; the old one goes on for a grace period."""
         return self._need("servers/token", None, WorkerTokenReply, seconds=REPLY_SECONDS)
 
-    def lease(self, request: LeaseRequest) -> LeaseReply | None:
+    def lease(self, request: LeaseRequest, give_up: Callable[[], bool]) -> LeaseReply | None:
         """Ask for work; None if there was none within ``request.wait_seconds``."""
         return self.call(
-            "jobs/lease", request, LeaseReply, reply_seconds=REPLY_SECONDS + request.wait_seconds
+            "jobs/lease",
+            request,
+            LeaseReply,
+            reply_seconds=REPLY_SECONDS + request.wait_seconds,
+            give_up=give_up,
         )
 
     def heartbeat(self, request: HeartbeatRequest, *, seconds: float) -> HeartbeatReply:
@@ -115,19 +127,21 @@ class ControlPlane:
         *,
         seconds: float = PATIENTLY,
         reply_seconds: float = REPLY_SECONDS,
+        give_up: Callable[[], bool] = lambda: False,
     ) -> Reply | None:
         """POST a request, again and again for ``seconds``, and return the reply; None for 204.
+
+        A patient call ends before only if ``give_up`` says so after a failed attempt.
 
         Raises
         ------
         ZPEError
             What the control plane answered, or that it stayed away.
         """
-        patient = math.isinf(seconds)
         policy = retrying(seconds, before_sleep=self._say_away)
         policy["retry"] = tenacity.retry_if_exception(self._may_pass)
-        if patient:
-            policy["stop"] = tenacity.stop_when_event_set(self._stop)
+        if math.isinf(seconds):
+            policy["stop"] = lambda _state: self._stop.is_set() or give_up()
             policy["sleep"] = tenacity.sleep_using_event(self._stop)
         try:
             response = tenacity.Retrying(**policy)(self._post, path, request, reply_seconds)
@@ -168,7 +182,8 @@ class ControlPlane:
         """
         if not isinstance(error, httpx.HTTPStatusError):
             return is_passing(error)
-        if is_passing(error) or error.response.status_code >= 500:
+        status = error.response.status_code
+        if is_passing(error) or (status >= 500 and status != 501):  # 501: a server of another kind
             return True
         try:
             raise_for_error(error.response)

@@ -8,9 +8,9 @@ from threading import Condition
 
 import structlog
 
-from zpe_sdk.errors import AuthError, ZPEError
+from zpe_sdk.errors import ZPEError
 from zpe_sdk.wire import FailedReply, FailedRequest, JobState, Ok, TaskReportReply
-from zpe_sdk.worker.control import PATIENTLY, ControlPlane
+from zpe_sdk.worker.control import PATIENTLY, ControlPlane, LeaseState
 from zpe_sdk.worker.outbox import Letter, Outbox, request_for
 
 MAX_BATCH = 32
@@ -18,7 +18,7 @@ MAX_BATCH = 32
 _NO_PLACE = {"lease_not_yours", "lease_not_found", "not_found", "job_not_found"}
 
 log = structlog.get_logger(__name__)
-Heard = Callable[[Letter, JobState | None, bool], None]
+Heard = Callable[[Letter, JobState | None, LeaseState], None]
 
 
 class Courier:
@@ -29,8 +29,8 @@ class Courier:
     control, outbox
         Where letters go to and come from.
     heard
-        Called with a letter that was answered, the status of its job if the answer told, and whether the
-        lease is still held.
+        Called with a letter that was answered, the status of its job if the answer told, and the state of
+        its lease, as far as the answer told.
     """
 
     def __init__(self, control: ControlPlane, outbox: Outbox, heard: Heard) -> None:
@@ -57,8 +57,8 @@ class Courier:
 
         Raises
         ------
-        AuthError
-            The worker's token is not accepted (any more).
+        ZPEError
+            The worker's token is not accepted (any more), or this never was a control plane.
         """
         limit = MAX_BATCH
         while True:
@@ -71,12 +71,14 @@ class Courier:
             letters = self._outbox.first(limit)
             try:
                 self._deliver(letters, seconds)
-            except AuthError:
-                raise
             except ZPEError as error:
+                if error.side == "auth" or (error.code == "not_a_control_plane" and deadline is None):
+                    raise
                 if error.side in ("store", "config"):  # away, and patience ended because the worker stops
                     with self._changed:
-                        self._changed.wait(0.2)
+                        self._changed.wait_for(lambda: self._deadline is not None)
+                    if deadline is not None:
+                        return
                     continue
                 if error.code not in _NO_PLACE and len(letters) > 1:
                     limit = 1  # one of them is at fault: which?
@@ -87,6 +89,8 @@ class Courier:
     def _deliver(self, letters: list[Letter], seconds: float) -> None:
         first = letters[0]
         request = request_for(letters)
+        status: JobState | None = None
+        state: LeaseState = "held"
         if first.kind == "tasks":
             reply = self._control.about_job(first.job_id, "tasks", request, TaskReportReply, seconds=seconds)
             if reply.refused:
@@ -96,7 +100,9 @@ class Courier:
                     tasks=reply.refused,
                     reason=reply.detail,
                 )
-            status, held = reply.job_status, reply.lease_held
+            # Refused, and the lease gone: other physics, or others have the tasks. To go on is no use.
+            state = "held" if reply.lease_held else "cancelled" if reply.refused else "lost"
+            status = reply.job_status
         elif first.kind == "failed":
             failed = self._control.about_job(first.job_id, "failed", request, FailedReply, seconds=seconds)
             log.info(
@@ -105,13 +111,11 @@ class Courier:
                 requeued=failed.requeued,
                 retry_count=failed.retry_count,
             )
-            status, held = None, True
         else:
             self._control.about_job(first.job_id, "release", request, Ok, seconds=seconds)
             log.info("lease was handed back", job_id=first.job_id, lease_id=first.lease_id)
-            status, held = None, False
         self._outbox.remove(len(letters))
-        self._heard(first, status, held)
+        self._heard(first, status, state)
 
     def _refused(self, letters: list[Letter], error: ZPEError) -> None:
         first = letters[0]
@@ -125,7 +129,7 @@ class Courier:
         )
         if error.code in _NO_PLACE:
             self._outbox.remove(len(letters))
-            self._heard(first, None, False)
+            self._heard(first, None, "cancelled")
             return
         # Not for any fault of the SCF: kept for people to look at, and the task is tried again.
         self._outbox.set_aside()

@@ -21,17 +21,16 @@ from zpe_sdk.wire import (
     JobState,
     LeaseReply,
     LeaseRequest,
-    Task,
 )
 from zpe_sdk.worker.compute import compute
-from zpe_sdk.worker.control import ControlPlane
+from zpe_sdk.worker.control import ControlPlane, LeaseState
 from zpe_sdk.worker.courier import Courier
 from zpe_sdk.worker.engines import Engine
 from zpe_sdk.worker.identity import Credentials
 from zpe_sdk.worker.outbox import Letter, Outbox
 from zpe_sdk.worker.pace import CLOSING_SECONDS, Pace
 from zpe_sdk.worker.settings import WorkerSettings
-from zpe_sdk.worker.shares import Logbook, Share
+from zpe_sdk.worker.shares import Logbook, Run, Share
 
 POLL_SECONDS = 25.0
 # While there is work on hand. A worker that stops waits for its last poll before it hands leases back,
@@ -83,6 +82,7 @@ class Worker:
         self._over = False  # the wall time or the work is used up: nothing new is begun
         self._changed = Condition()
         self._shares: dict[str, Share] = {}
+        self._runs: dict[tuple[str, int], Run] = {}  # by job and task
         self._jobs: dict[str, bool] = {}  # job -> whether it is over; the last one worked on is the last
         self._draining = False
         self._ttl = DEFAULT_TTL_SECONDS
@@ -116,8 +116,8 @@ class Worker:
         self._stopping.set()
         with self._changed:
             at_work = bool(self._shares)
-            for share in self._shares.values():
-                share.stop.set()
+            for run in self._runs.values():
+                run.stop.set()
             self._changed.notify_all()
         for slot in slots:
             slot.join(deadline - time.monotonic())
@@ -125,11 +125,12 @@ class Worker:
             poller.join(SHORT_POLL_SECONDS + 1)
         with self._changed:
             for share in self._shares.values():
-                self._hand_back(share.lease)
-                share.abandon()
+                if not share.lost:
+                    self._hand_back(share.lease)
+                share.waiting.clear()
                 share.running.clear()
                 self._logbook.note(share)
-        self._courier.close(max(1.0, deadline - time.monotonic()))
+        self._courier.close(1.0 if self._control.away else max(1.0, deadline - time.monotonic()))
         courier.join(CLOSING_SECONDS)
         if len(self._outbox):
             log.warning(
@@ -154,25 +155,29 @@ class Worker:
 
     def _poll(self) -> None:
         """Lease work whenever there is little on hand."""
+        # One key until there is an answer: a lost reply must not leave a lease that nobody knows of.
+        lease_key = uuid.uuid4().hex
         while wanted := self._wait_until_wanted():
-            drain, idle = self._settings.drain, not self._shares and len(self._outbox) == 0
-            wait = 0.0 if drain else SHORT_POLL_SECONDS if self._shares else POLL_SECONDS
+            drain, idle = self._settings.drain, not self._shares
+            wait = 0.0 if drain else POLL_SECONDS if idle else SHORT_POLL_SECONDS
             try:
                 capabilities = self._engine.capabilities()
             except ConfigError as error:  # an unmounted file system may come back
                 log.warning("this machine cannot take work at the moment", reason=str(error))
                 self._stopping.wait(POLL_SECONDS)
                 continue
-            # One key until there is an answer: a lost reply must not leave a lease that nobody knows of.
             request = LeaseRequest(
-                max_tasks=wanted, wait_seconds=wait, capabilities=capabilities, lease_key=uuid.uuid4().hex
+                max_tasks=wanted, wait_seconds=wait, capabilities=capabilities, lease_key=lease_key
             )
             try:
-                lease = self._control.lease(request)
-            except ZPEError:
+                lease = self._control.lease(request, give_up=self._has_letters)
+            except ZPEError as error:
                 if self._stopping.is_set():
                     return
+                if self._has_letters() and error.side in ("config", "store"):
+                    continue
                 raise
+            lease_key = uuid.uuid4().hex
             if lease:
                 self._take(lease)
             elif drain and idle:
@@ -181,13 +186,20 @@ class Worker:
                 with self._changed:
                     self._changed.wait(1.0)
 
+    def _has_letters(self) -> bool:
+        return len(self._outbox) > 0
+
     def _wait_until_wanted(self) -> int:
-        """Return how many tasks to ask for, once it is more than none; 0 at the end."""
+        """Return how many tasks to ask for, once it is more than none; 0 at the end.
+
+        Letters go first: a lease may have expired while the control plane was away, and would bring home
+        again what is finished.
+        """
         with self._changed:
             while not self._stopping.is_set() and not self._over:
                 on_hand = sum(len(s.waiting) + len(s.running) for s in self._shares.values())
                 wanted = self._pace.wanted(on_hand)
-                if wanted and not self._draining:
+                if wanted and not self._draining and not self._has_letters():
                     if self._pace.fits():
                         return wanted
                     self._end("no further SCF fits into the wall time")
@@ -210,6 +222,7 @@ class Worker:
                 self._hand_back(lease)
                 return
             log.info("work taken", lease_id=lease.lease_id, tasks=[task.index for task in share.waiting])
+            self._adopt(share)
             self._shares[lease.lease_id] = share
             self._jobs.pop(lease.job_id, None)
             self._jobs[lease.job_id] = False
@@ -219,43 +232,55 @@ class Worker:
             self._logbook.note(share)
             self._changed.notify_all()
 
+    def _adopt(self, share: Share) -> None:
+        """Go on with what still runs under an earlier, lost lease on the same tasks."""
+        for task in list(share.waiting):
+            if run := self._runs.get((share.lease.job_id, task.index)):
+                share.waiting.remove(task)
+                share.running.add(task.index)
+                former, run.share = run.share, share
+                former.running.discard(task.index)
+                self._tidy(former)
+
     def _hand_back(self, lease: LeaseReply) -> None:
         self._courier.post(Letter(job_id=lease.job_id, lease_id=lease.lease_id))
 
     # ----------------------------------------------------------------------------------- computing
 
     def _slot(self) -> None:
-        while work := self._next():
-            share, task = work
-            lease = share.lease
+        while run := self._next():
+            lease, task = run.share.lease, run.task
+            started = time.monotonic()
             with bound_contextvars(job_id=lease.job_id, request_id=lease.request_id, task=task.index):
-                started = time.monotonic()
-                letter = compute(self._engine, share, task)
+                letter = compute(self._engine, run)
             with self._changed:
+                share = run.share
+                del self._runs[lease.job_id, task.index]
+                share.running.discard(task.index)
+                if letter is None and not share.lost:
+                    share.waiting.appendleft(task)  # the worker stops, and will hand it back
                 if letter and letter.report:
                     self._pace.measured(time.monotonic() - started)
                 if letter and letter.failure and letter.failure.side != "compute" and letter.failure.tasks:
                     # What waits would fail in the same way.
                     letter.failure.tasks += [other.index for other in share.waiting]
                     share.waiting.clear()
-                if letter is None and not share.lost:
-                    share.waiting.appendleft(task)  # the worker stops, and will hand it back
-                share.running.discard(task.index)
             if letter:
-                self._courier.post(letter)
+                self._courier.post(letter.about(share.lease.lease_id))
             with self._changed:
                 self._tidy(share)
 
-    def _next(self) -> tuple[Share, Task] | None:
+    def _next(self) -> Run | None:
         with self._changed:
             while not self._stopping.is_set():
                 share = next((share for share in self._shares.values() if share.waiting), None)
                 if share and self._pace.fits():
-                    task = share.waiting.popleft()
-                    share.running.add(task.index)
+                    run = Run(share, share.waiting.popleft())
+                    share.running.add(run.task.index)
+                    self._runs[share.lease.job_id, run.task.index] = run
                     self._logbook.note(share)
                     self._changed.notify_all()
-                    return share, task
+                    return run
                 if share:
                     self._end("no further SCF fits into the wall time")
                 if self._over:
@@ -287,13 +312,23 @@ class Worker:
                     log.warning("the heartbeat was refused", reason=str(error))
             self._beat_now.wait(seconds)
 
-    def _lose(self, lease_id: str, why: str) -> None:
+    def _lose(self, lease_id: str, state: LeaseState) -> None:
+        """Give up a lease that the control plane holds for over.
+
+        What runs under one that is ``lost`` goes on: its result is welcome unless others have been given
+        the task. Under one that is ``cancelled`` it is stopped.
+        """
         with self._changed:
             share = self._shares.get(lease_id)
-            if share is None or share.over or share.lost:
+            if share is None or share.over:
                 return
-            log.warning("lease is over; its tasks are stopped", job_id=share.lease.job_id, reason=why)
-            share.abandon()
+            if not share.lost:
+                log.warning("a lease is over", job_id=share.lease.job_id, lease_id=lease_id, reason=state)
+            share.lost = True
+            share.waiting.clear()
+            if state == "cancelled":
+                for index in share.running:
+                    self._runs[share.lease.job_id, index].stop.set()
             self._tidy(share)
 
     def _drain(self, draining: bool) -> None:
@@ -305,17 +340,16 @@ class Worker:
             self._draining = draining
             self._changed.notify_all()
 
-    def _heard(self, letter: Letter, status: JobState | None, lease_held: bool) -> None:
+    def _heard(self, letter: Letter, status: JobState | None, state: LeaseState) -> None:
         """Act on an answer to a letter."""
-        if not lease_held:
-            self._lose(letter.lease_id, "lost")
+        if state != "held":
+            self._lose(letter.lease_id, state)
         with self._changed:
             if status in ("finished", "failed", "cancelled") and letter.job_id in self._jobs:
                 self._jobs[letter.job_id] = True
-            for share in list(self._shares.values()):
-                if self._jobs.get(share.lease.job_id):
-                    share.abandon()
-                    self._tidy(share)
+                for share in list(self._shares.values()):
+                    if share.lease.job_id == letter.job_id:
+                        self._lose(share.lease.lease_id, "cancelled")
             self._forget()
             self._changed.notify_all()
 

@@ -36,6 +36,11 @@ class Letter(Message):
         """Last part of the path of the call that carries it."""
         return "tasks" if self.report else "failed" if self.failure else "release"
 
+    def about(self, lease_id: str) -> Letter:
+        """Return the same letter about another lease."""
+        failure = self.failure and self.failure.model_copy(update={"lease_id": lease_id})
+        return self.model_copy(update={"lease_id": lease_id, "failure": failure})
+
 
 def request_for(letters: list[Letter]) -> Message:
     """Return the request that carries letters of one kind about one lease."""

@@ -20,15 +20,11 @@ log = structlog.get_logger(__name__)
 
 @dataclass
 class Share:
-    """A lease: its tasks that wait and those that run.
-
-    ``stop`` ends the running ones; if the share is ``lost``, they need not be handed back.
-    """
+    """A lease: its tasks that wait and that run; ``lost`` once the control plane has taken them back."""
 
     lease: LeaseReply
     waiting: deque[Task]
     running: set[int] = field(default_factory=set)
-    stop: Event = field(default_factory=Event)
     lost: bool = False
 
     @classmethod
@@ -41,11 +37,14 @@ class Share:
         """Whether nothing is left to do for it here."""
         return not self.waiting and not self.running
 
-    def abandon(self) -> None:
-        """Stop what runs and drop what waits: the control plane has taken them back."""
-        self.lost = True
-        self.stop.set()
-        self.waiting.clear()
+
+@dataclass
+class Run:
+    """A task that runs, for the share that it belongs to by now; ``stop`` ends it."""
+
+    share: Share
+    task: Task
+    stop: Event = field(default_factory=Event)
 
 
 class Logbook:

@@ -49,9 +49,9 @@ async def register(body: RegisterRequest, plane: InPlane, address: Address) -> R
 
 
 @router.post("/servers/token")
-async def rotate(who: Worker, plane: InPlane) -> WorkerTokenReply:
+async def rotate(who: Worker, plane: InPlane, instance: Instance = "") -> WorkerTokenReply:
     """Get a new worker token; the old one goes on for a grace period."""
-    return await plane.workers.rotate(who.subject)
+    return await plane.workers.rotate(who.subject, instance=instance)
 
 
 @router.post("/jobs/lease", response_model=LeaseReply, responses={204: {"description": "nothing to do"}})
@@ -77,9 +77,11 @@ async def report(
 
 
 @router.post("/jobs/{job_id}/result")
-async def settle(job_id: JobId, body: WholeResultRequest, who: Worker, plane: InPlane) -> WholeResultReply:
+async def settle(
+    job_id: JobId, body: WholeResultRequest, who: Worker, plane: InPlane, instance: Instance = ""
+) -> WholeResultReply:
     """Settle a whole job in one go."""
-    reply = await plane.leases.settle(who, job_id, body)
+    reply = await plane.leases.settle(who, job_id, body, instance=instance)
     if not reply.idempotent:
         await plane.completion.complete(job_id)
     return reply
@@ -94,9 +96,11 @@ async def fail(
 
 
 @router.post("/jobs/{job_id}/release")
-async def release(job_id: JobId, body: ReleaseRequest, who: Worker, plane: InPlane) -> Ok:
+async def release(
+    job_id: JobId, body: ReleaseRequest, who: Worker, plane: InPlane, instance: Instance = ""
+) -> Ok:
     """Hand unfinished SCFs back; no attempt is counted."""
-    await plane.leases.release(who, job_id, body.lease_id)
+    await plane.leases.release(who, job_id, body.lease_id, instance=instance)
     return Ok()
 
 

@@ -4,8 +4,7 @@
 --    error {side, code, message, traceback, worker}, retry {max, base_ms, max_ms, jitter}
 -- Returns {error} or {requeued, retry_count, status}.
 
-seen(a.worker)
-renew_all(a.worker, a.instance, a.ttl_ms)
+heard()
 local status = job_field(a.job, 'status')
 if not status then return cjson.encode({error = 'not_found'}) end
 local lease = own_lease(a.lease, a.worker, a.job)
@@ -14,24 +13,19 @@ renew(a.lease, a.ttl_ms)
 
 local mine = key('lease', a.lease, 'tasks')
 local tasks = {}
-if a.tasks == cjson.null then
-  tasks = redis.call('SMEMBERS', mine)
-else
+for _, task in ipairs(a.tasks == cjson.null and redis.call('SMEMBERS', mine) or a.tasks) do
   -- What the lease no longer holds was reported before: a replay changes nothing.
-  for _, task in ipairs(a.tasks) do
-    if redis.call('SISMEMBER', mine, task) == 1 then table.insert(tasks, tostring(task)) end
-  end
+  if redis.call('SREM', mine, task) == 1 then table.insert(tasks, tostring(task)) end
 end
 
-local count, again = 0, status ~= 'failed'
-local longest = 0
+local count, longest = 0, 0
+local again = status == 'queued' or status == 'started'
 if #tasks > 0 then
   redis.call('HINCRBY', key('worker', a.worker), 'scf_failed', #tasks)
   remember(a.job, {what = 'failed', worker = a.worker, class = a.class, code = a.error.code,
     message = a.error.message, traceback = a.error.traceback, tasks = tasks})
 end
 for _, task in ipairs(tasks) do
-  redis.call('SREM', mine, task)
   open_task(a.job, task)
   if a.class == 'compute' then
     local n, retried, delay = count_attempt(a.job, task, 'compute', a.retry)
@@ -46,9 +40,10 @@ settle_if_empty(a.lease)
 
 if #tasks > 0 then
   if a.class == 'capability' then
-    avoid(a.job, a.worker)
+    local why = 'worker ' .. worker_name(a.worker) .. ' could not: ' .. a.error.message
+    avoid(a.job, a.worker, a.lease, why)
     place(a.job)
-    settle_status(a.job, 'waiting for a worker that can run it: ' .. a.error.message)
+    settle_status(a.job, WAITING .. why)
   elseif again then
     redis.call('HSET', key('job', a.job), 'error', cjson.encode(a.error))
     place(a.job)
@@ -58,8 +53,9 @@ if #tasks > 0 then
     fail_job(a.job, a.error, a.error.message)
   end
 else
-  for _, n in ipairs(redis.call('HVALS', key('job', a.job, 'attempts'))) do
-    count = math.max(count, tonumber(n))
+  local attempts = redis.call('HGETALL', key('job', a.job, 'attempts'))
+  for i = 1, #attempts, 2 do
+    if string.match(attempts[i], ':compute$') then count = math.max(count, tonumber(attempts[i + 1])) end
   end
 end
 return cjson.encode({requeued = again, retry_count = count, status = job_field(a.job, 'status')})

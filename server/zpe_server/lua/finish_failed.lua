@@ -1,7 +1,8 @@
 -- All tasks are done but the result could not be made or stored: the job fails, its tasks stay.
--- a: job, error, retry {..}    Returns {failed}.
+-- a: job, error    Returns {failed}.
 
 if not redis.call('ZSCORE', P .. 'assemble', a.job) then return cjson.encode({failed = false}) end
-remember(a.job, {what = 'failed', class = 'result', code = a.error.code, message = a.error.message})
+remember(a.job, {what = 'failed', class = 'result', code = a.error.code, message = a.error.message,
+  traceback = a.error.traceback})
 fail_job(a.job, a.error, a.error.message)
 return cjson.encode({failed = true})

@@ -1,8 +1,7 @@
 -- Renews the named leases and says what became of each.
 -- a: worker, instance, leases, ttl_ms    Returns {leases {lease = 'held' | 'lost' | 'cancelled'}, draining}.
 
-seen(a.worker)
-renew_all(a.worker, a.instance, a.ttl_ms)
+heard()
 local out = {}
 for _, lease in ipairs(a.leases) do
   local record = redis.call('HMGET', key('lease', lease), 'worker', 'state')

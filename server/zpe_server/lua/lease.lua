@@ -1,39 +1,46 @@
 -- Gives a worker a share of the first job in line that it can run.
 -- a: worker, instance, lease, ttl_ms, max_tasks (0: the whole job, which nobody else may be working on),
---    scan, engine ('': unknown), environ, pseudopotentials (object used as a set, or null: unknown), digest
+--    offset, scan (which part of the line to look at), engine ('': unknown), environ,
+--    pseudopotentials (object used as a set, or null: unknown), digest
 -- ARGV[2]: the capabilities in full, to be shown
 -- Returns {job, lease, tasks, payload, task_table, request_id}, or {} when there is nothing to do, or
--- {blocked = true} when there is, but not for this worker.
+-- {blocked = true} when there is, but not for this worker; {next = offset} where the line goes on.
 
-local function can_run(job)
-  if redis.call('HGET', key('job', job, 'avoid'), a.worker) == a.digest then return false end
-  -- A worker that does whole jobs would do again what others did or do.
-  if a.max_tasks == 0 and redis.call('ZCARD', key('job', job, 'open')) < tonumber(job_field(job, 'total')) then
-    return false
+-- Says why this worker cannot run a job; nil if it can.
+local function obstacle(job)
+  local why = redis.call('HGET', key('job', job, 'avoid'), a.worker .. ' ' .. a.digest)
+  if why then return why end
+  local name = 'worker ' .. worker_name(a.worker)
+  local f = redis.call('HMGET', key('job', job), 'needs', 'engine', 'total')
+  -- A worker that does whole jobs would do again what others did or do, or what waits for its next try.
+  if a.max_tasks == 0 and redis.call('ZCOUNT', key('job', job, 'open'), '-inf', now) < tonumber(f[3]) then
+    return name .. ' takes whole jobs only, and a part of this one is done or not due'
   end
-  local fields = redis.call('HMGET', key('job', job), 'needs', 'engine')
   -- Once a job has a result, only the same kind of engine can add to it.
-  if fields[2] and a.engine ~= '' and fields[2] ~= a.engine then return false end
-  if a.engine == 'mock' or not fields[1] then return true end
-  local needs = cjson.decode(fields[1])
-  if needs.environ and a.pseudopotentials ~= cjson.null and not a.environ then return false end
-  if a.pseudopotentials ~= cjson.null then
-    for _, name in ipairs(needs.pseudopotentials) do
-      if not a.pseudopotentials[name] then return false end
-    end
+  if f[2] and a.engine ~= '' and f[2] ~= a.engine then
+    return name .. ' runs ' .. a.engine .. ', and the first results are from ' .. f[2]
   end
-  return true
+  if a.engine == 'mock' or not f[1] or a.pseudopotentials == cjson.null then return nil end
+  local needs = cjson.decode(f[1])
+  if needs.environ and not a.environ then return name .. ' has no Environ' end
+  for _, file in ipairs(needs.pseudopotentials) do
+    if not a.pseudopotentials[file] then return name .. ' has no pseudopotential ' .. file end
+  end
+  return nil
+end
+
+-- A job that nobody works on says why those who look at it do not take it.
+local function explain(job, why)
+  local f = redis.call('HMGET', key('job', job), 'status', 'detail')
+  if f[1] == 'queued' and string.sub(f[2], 1, #WAITING) ~= WAITING then
+    set_status(job, 'queued', WAITING .. why)
+  end
 end
 
 local function take(job)
   local open = key('job', job, 'open')
-  local tasks
-  if a.max_tasks == 0 then
-    tasks = redis.call('ZRANGE', open, 0, -1)
-  else
-    tasks = redis.call('ZRANGEBYSCORE', open, '-inf', now, 'LIMIT', 0, a.max_tasks)
-  end
-  if #tasks == 0 then return nil end
+  local most = a.max_tasks == 0 and -1 or a.max_tasks
+  local tasks = redis.call('ZRANGEBYSCORE', open, '-inf', now, 'LIMIT', 0, most)
   for _, task in ipairs(tasks) do
     redis.call('ZREM', open, task)
     redis.call('HSET', key('job', job, 'held'), task, a.lease)
@@ -49,8 +56,9 @@ local function reply(job, tasks)
   })
 end
 
-seen(a.worker)
-renew_all(a.worker, a.instance, a.ttl_ms)
+-- It may have been shut out while its request waited for work.
+if is_revoked(a.worker) then return '{}' end
+heard()
 if redis.call('HGET', key('worker', a.worker), 'digest') ~= a.digest then
   redis.call('HSET', key('worker', a.worker), 'digest', a.digest, 'capabilities', ARGV[2])
 end
@@ -65,13 +73,15 @@ end
 if redis.call('HGET', P .. 'flags', 'dequeue_enabled') == '0' then return '{}' end
 if redis.call('HGET', key('worker', a.worker), 'draining') == '1' then return '{}' end
 
-local blocked = nil
-for _, job in ipairs(redis.call('ZRANGE', P .. 'ready', 0, a.scan - 1)) do
-  blocked = true
-  local tasks = can_run(job) and take(job)
-  if tasks then
+local line = redis.call('ZRANGE', P .. 'ready', a.offset, a.offset + a.scan - 1)
+for _, job in ipairs(line) do
+  local why = obstacle(job)
+  if why then
+    explain(job, why)
+  else
+    local tasks = take(job)
     redis.call('HSET', key('lease', a.lease), 'job', job, 'worker', a.worker, 'instance', a.instance,
-      'state', 'held', 'issued', now, 'ttl_ms', a.ttl_ms, 'renewals', 0, 'count', #tasks,
+      'digest', a.digest, 'state', 'held', 'issued', now, 'ttl_ms', a.ttl_ms, 'renewals', 0, 'count', #tasks,
       'whole', a.max_tasks == 0 and 1 or 0)
     redis.call('ZADD', P .. 'leases', now + a.ttl_ms, a.lease)
     redis.call('SADD', key('worker', a.worker, 'leases'), a.lease)
@@ -83,4 +93,7 @@ for _, job in ipairs(redis.call('ZRANGE', P .. 'ready', 0, a.scan - 1)) do
     return reply(job, tasks)
   end
 end
-return cjson.encode({blocked = blocked})
+return cjson.encode({
+  blocked = a.offset + #line > 0 or nil,
+  next = #line == a.scan and a.offset + a.scan or nil,
+})

@@ -7,7 +7,7 @@
 --   job:<id>:runs      hash  task -> who ran it and how long it took
 --   job:<id>:settled   hash  result, summary and freqs of a job that a worker settled in one go
 --   job:<id>:attempts  hash  "<task>:<class>" -> failures in a row
---   job:<id>:avoid     hash  worker -> digest of the capabilities with which it could not run this job
+--   job:<id>:avoid     hash  "<worker> <digest of its capabilities>" -> why it could not run this job with them
 --   job:<id>:history   list  attempts and decisions, newest first
 --   ready / delayed    zset  jobs with a task to run now (score: rank) / later (score: time in ms)
 --   leases             zset  lease -> deadline (ms); the one place where deadlines live
@@ -30,6 +30,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local TOMBSTONE_MS = 30 * 86400 * 1000  -- an ended lease is remembered so that late reports find their way
 local HISTORY_MAX = 200
+local WAITING = 'waiting for a worker that can run it: '
 
 local function key(...)
   return P .. table.concat({...}, ':')
@@ -142,12 +143,12 @@ local function return_all_leases(job, state)
   end
 end
 
--- A job nobody works on is queued again; one with a held task stays started.
+-- A job nobody works on is queued again; one with a held task stays started. No detail: the old one holds.
 local function settle_status(job, detail)
   local status = job_field(job, 'status')
   if status == 'queued' or status == 'started' then
     local idle = redis.call('HLEN', key('job', job, 'held')) == 0
-    set_status(job, idle and 'queued' or 'started', detail)
+    set_status(job, idle and 'queued' or 'started', detail or job_field(job, 'detail'))
   end
 end
 
@@ -194,13 +195,25 @@ local function seen(worker)
   redis.call('ZADD', P .. 'workers', now, worker)
 end
 
+-- Every call of a worker is a sign of life.
+local function heard()
+  seen(a.worker)
+  renew_all(a.worker, a.instance, a.ttl_ms)
+end
+
+local function is_revoked(worker)
+  return redis.call('HEXISTS', key('worker', worker), 'revoked') == 1
+end
+
 local function worker_name(worker)
   return redis.call('HGET', key('worker', worker), 'name') or worker
 end
 
--- The worker is not to be offered this job again before its capabilities change.
-local function avoid(job, worker)
-  redis.call('HSET', key('job', job, 'avoid'), worker, redis.call('HGET', key('worker', worker), 'digest') or '')
+-- The worker is not to be offered this job again before its capabilities change. They are those with which it
+-- took the lease: another process of the same worker may have others.
+local function avoid(job, worker, lease, why)
+  local digest = redis.call('HGET', key('lease', lease), 'digest')
+  redis.call('HSET', key('job', job, 'avoid'), worker .. ' ' .. digest, why)
 end
 
 -- The lease's record if it was given to this worker for this job, else nil.
@@ -212,9 +225,15 @@ local function own_lease(lease, worker, job)
   return nil
 end
 
+-- Whether an admin has taken a failed job out of the DLQ for good.
+local function is_discarded(job, status)
+  return status == 'failed' and not redis.call('ZSCORE', P .. 'dlq', job)
+end
+
 local function progress(job)
   local f = redis.call('HMGET', key('job', job), 'status', 'total', 'reused', 'full')
-  local done = redis.call('HLEN', key('job', job, 'reports'))
+  -- Not by the reports: a job that is over keeps none.
+  local done = redis.call('HLEN', key('job', job, 'runs'))
   if f[1] == 'finished' then done = tonumber(f[2]) end
   return {
     done = done, total = tonumber(f[2]), reused = tonumber(f[3] or 0), full = tonumber(f[4]),

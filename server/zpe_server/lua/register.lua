@@ -13,5 +13,6 @@ redis.call('HSET', key('worker', a.worker), 'name', a.name ~= '' and a.name or (
 seen(a.worker)
 redis.call('HSET', key('token', a.token), 'role', 'worker', 'subject', a.worker, 'created', now,
   'expires', now + a.token_ttl_ms, 'label', label or '')
+redis.call('PEXPIREAT', key('token', a.token), now + a.token_ttl_ms)
 redis.call('SADD', key('worker', a.worker, 'tokens'), a.token)
 return cjson.encode({registered = now, expires = now + a.token_ttl_ms, name = worker_name(a.worker)})

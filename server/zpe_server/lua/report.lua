@@ -1,83 +1,113 @@
 -- Stores finished tasks. Each is stored once; the first one pins the job's physics.
--- a: job, worker, instance, lease, ttl_ms, tasks [indices], fingerprints [canonical texts], engine, seconds [..]
+-- a: job, worker, instance, lease, ttl_ms, tasks [indices], fingerprints [canonical JSON texts], seconds [..]
 -- ARGV[2 i], ARGV[2 i + 1]: the report of a.tasks[i], and the short record of who ran it
 -- Returns {error = 'not_found' | 'lease_not_yours'} or
---   {accepted, idempotent, refused, reason, pinned, status, progress, complete, lease_held}
+--   {accepted, idempotent, refused, reason, difference, status, progress, complete, lease_held}
 
-seen(a.worker)
-renew_all(a.worker, a.instance, a.ttl_ms)
+heard()
 local status = job_field(a.job, 'status')
 if not status then return cjson.encode({error = 'not_found'}) end
 local lease = own_lease(a.lease, a.worker, a.job)
 if not lease then return cjson.encode({error = 'lease_not_yours'}) end
 renew(a.lease, a.ttl_ms)
 
-local reports, held = key('job', a.job, 'reports'), key('job', a.job, 'held')
-local total = tonumber(job_field(a.job, 'total'))
-local out = {accepted = {}, idempotent = {}, refused = {}}
+local record, reports = key('job', a.job), key('job', a.job, 'reports')
+local mine, attempts = key('lease', a.lease, 'tasks'), key('job', a.job, 'attempts')
+local f = redis.call('HMGET', record, 'total', 'fingerprint')
+local total, pinned = tonumber(f[1]), f[2]
+local all_there = status == 'finished' or redis.call('ZSCORE', P .. 'assemble', a.job)
+local discarded = is_discarded(a.job, status)
 
 local function judge(task, fingerprint)
   if task >= total then return 'refused', 'no_such_task' end
-  if status == 'finished' or redis.call('HEXISTS', reports, task) == 1 then return 'idempotent' end
+  if all_there or redis.call('HEXISTS', reports, task) == 1 then return 'idempotent' end
   if status == 'cancelled' then return 'refused', 'cancelled' end
-  local holder = redis.call('HGET', held, task)
+  if discarded then return 'refused', 'discarded' end
+  local holder = redis.call('HGET', key('job', a.job, 'held'), task)
   if holder and holder ~= a.lease then return 'refused', 'leased_again' end
-  local pinned = job_field(a.job, 'fingerprint')
   if pinned and pinned ~= fingerprint then return 'refused', 'wrong_physics' end
   return 'accepted'
 end
 
+local function describe_difference(theirs, ours, name, out)
+  if type(theirs) == 'table' and type(ours) == 'table' then
+    local names = {}
+    for part in pairs(theirs) do names[part] = true end
+    for part in pairs(ours) do names[part] = true end
+    for part in pairs(names) do
+      describe_difference(theirs[part], ours[part], name and name .. ' ' .. part or part, out)
+    end
+  elseif theirs ~= ours then
+    local function show(value)
+      return (value == nil or value == cjson.null) and 'none' or tostring(value)
+    end
+    table.insert(out, name .. ': ' .. show(theirs) .. ' instead of ' .. show(ours))
+  end
+  return out
+end
+
+local out = {accepted = {}, idempotent = {}, refused = {}}
+local alien, alien_tasks, line_changed = nil, {}, false
 for i, task in ipairs(a.tasks) do
   local verdict, reason = judge(task, a.fingerprints[i])
   table.insert(out[verdict], task)
   if verdict == 'accepted' then
-    redis.call('HSETNX', key('job', a.job), 'fingerprint', a.fingerprints[i])
-    redis.call('HSETNX', key('job', a.job), 'engine', a.engine)
+    if not pinned then
+      pinned = a.fingerprints[i]
+      redis.call('HSET', record, 'fingerprint', pinned, 'engine', cjson.decode(pinned).engine)
+    end
     redis.call('HSET', reports, task, ARGV[2 * i])
     redis.call('HSET', key('job', a.job, 'runs'), task, ARGV[2 * i + 1])
-    redis.call('HDEL', held, task)
-    redis.call('ZREM', key('job', a.job, 'open'), task)
-    redis.call('HDEL', key('job', a.job, 'attempts'), task .. ':lost', task .. ':compute')
-    -- Progress on a lease says that its worker was alive: the rest starts counting anew.
-    for _, other in ipairs(redis.call('SMEMBERS', key('lease', a.lease, 'tasks'))) do
-      redis.call('HDEL', key('job', a.job, 'attempts'), other .. ':lost')
-    end
+    redis.call('HDEL', key('job', a.job, 'held'), task)
+    redis.call('SREM', mine, task)
+    -- What a lease gave back, or failed before it succeeded, stood in line.
+    if redis.call('ZREM', key('job', a.job, 'open'), task) == 1 then line_changed = true end
+    redis.call('HDEL', attempts, task .. ':lost', task .. ':compute')
     redis.call('HINCRBY', key('worker', a.worker), 'scf_done', 1)
     redis.call('HINCRBYFLOAT', key('worker', a.worker), 'scf_seconds', a.seconds[i])
+  elseif reason == 'wrong_physics' then
+    out.reason = reason
+    alien = a.fingerprints[i]
+    table.insert(alien_tasks, task)
   else
     out.reason = out.reason or reason
   end
-  if lease.state == 'held' then
-    redis.call('SREM', key('lease', a.lease, 'tasks'), task)
-    if reason == 'wrong_physics' then open_task(a.job, task) end
+end
+
+-- Progress on a lease says that its worker was alive: the rest starts counting anew.
+if #out.accepted > 0 and redis.call('EXISTS', attempts) == 1 then
+  for _, task in ipairs(redis.call('SMEMBERS', mine)) do
+    redis.call('HDEL', attempts, task .. ':lost')
   end
 end
 
-if out.reason == 'wrong_physics' then
-  out.pinned = job_field(a.job, 'fingerprint')
-  avoid(a.job, a.worker)
-  if lease.state == 'held' then
-    return_lease(a.lease, 'lost')
-    lease.state = 'lost'
-  end
-  remember(a.job, {what = 'refused', worker = a.worker, code = 'wrong_physics', tasks = out.refused})
-  place(a.job)
-  settle_status(a.job, 'results of worker ' .. worker_name(a.worker)
-    .. ' were refused: their physics differ from those of the first result')
+local why = nil
+if alien then
+  local parts = describe_difference(cjson.decode(alien), cjson.decode(pinned), nil, {})
+  table.sort(parts)
+  out.difference = table.concat(parts, '; ')
+  why = 'results of worker ' .. worker_name(a.worker)
+    .. ' were refused, their physics differ from those of the first (' .. out.difference .. ')'
+  avoid(a.job, a.worker, a.lease, why)
+  remember(a.job, {what = 'refused', worker = a.worker, code = 'wrong_physics', message = why, tasks = alien_tasks})
+  if lease.state == 'held' then return_lease(a.lease, 'lost') end
+  line_changed = true
+else
+  settle_if_empty(a.lease)
 end
 
-if lease.state == 'held' then settle_if_empty(a.lease) end
-if #out.accepted > 0 then
-  touch(a.job)
-  if redis.call('HLEN', reports) == total then
-    if status == 'failed' then redis.call('HDEL', key('job', a.job), 'error', 'finished') end
-    to_assembly(a.job)
-    set_status(a.job, 'started', 'all SCFs are done; computing the frequencies')
-    out.complete = true
+if #out.accepted > 0 and redis.call('HLEN', reports) == total then
+  redis.call('HDEL', record, 'error', 'finished')
+  to_assembly(a.job)
+  set_status(a.job, 'started', 'all SCFs are done; computing the frequencies')
+  out.complete = true
+elseif #out.accepted > 0 or alien then
+  if line_changed then place(a.job) end
+  if status == 'failed' then
+    touch(a.job)
+    announce_job(a.job)
   else
-    -- What a lost lease gave back was open; now it is done.
-    if lease.state ~= 'held' then place(a.job) end
-    if status == 'started' or status == 'queued' then settle_status(a.job) end
+    settle_status(a.job, why)
   end
 end
 out.status = job_field(a.job, 'status')

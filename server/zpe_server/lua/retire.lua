@@ -1,9 +1,12 @@
 -- Forgets jobs whose retention is over and whose results are deleted.  a: jobs    Returns {}.
 
 for _, job in ipairs(a.jobs) do
-  local f = redis.call('HMGET', key('job', job), 'status')
+  local f = redis.call('HMGET', key('job', job), 'status', 'owner', 'idempotency_key')
   redis.call('ZREM', P .. 'retire', job)
   if f[1] then index(job, f[1], nil) end
+  if f[3] and redis.call('HGET', key('idem', f[2], f[3]), 'job') == job then
+    redis.call('DEL', key('idem', f[2], f[3]))
+  end
   for _, part in ipairs({'open', 'held', 'reports', 'runs', 'settled', 'attempts', 'avoid', 'history', 'workers'}) do
     redis.call('DEL', key('job', job, part))
   end

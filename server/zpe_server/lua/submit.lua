@@ -22,6 +22,7 @@ if a.idempotency_key ~= '' then
   local idem = key('idem', a.owner, a.idempotency_key)
   redis.call('HSET', idem, 'job', a.job, 'digest', a.digest)
   redis.call('PEXPIRE', idem, a.idempotency_ms)
+  redis.call('HSET', record, 'idempotency_key', a.idempotency_key)
 end
 
 -- Higher priority first, then first come first served; both fit exactly into a double.

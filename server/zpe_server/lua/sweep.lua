@@ -3,9 +3,12 @@
 -- Returns {expired, promoted, assemble [jobs], next_ms (until something falls due, or -1)}.
 
 local expired = redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', now, 'LIMIT', 0, a.limit)
-for _, lease in ipairs(expired) do
-  local record = redis.call('HMGET', key('lease', lease), 'job', 'worker')
+
+local function expire(lease)
+  local record = redis.call('HMGET', key('lease', lease), 'job', 'worker', 'state')
   local job, worker = record[1], record[2]
+  -- The loss of another one has just failed the job, and ended all its leases.
+  if record[3] ~= 'held' then return end
   local name = worker_name(worker)
   local tasks = redis.call('SMEMBERS', key('lease', lease, 'tasks'))
   local message = 'worker ' .. name .. ' was not heard of for the length of its lease'
@@ -28,6 +31,8 @@ for _, lease in ipairs(expired) do
     fail_job(job, error, message .. string.format(', %d times', count))
   end
 end
+
+for _, lease in ipairs(expired) do expire(lease) end
 
 local promoted = redis.call('ZRANGEBYSCORE', P .. 'delayed', '-inf', now, 'LIMIT', 0, a.limit)
 for _, job in ipairs(promoted) do

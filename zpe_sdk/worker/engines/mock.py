@@ -61,7 +61,7 @@ class MockEngine:
     ----------
     settings
         ``mock_scf_seconds``: how long an SCF takes; ``mock_log``: a file that gets the line
-        ``job task process-id`` for each one computed.
+        ``job task process-id start`` for each one computed (start: seconds since 1970).
     """
 
     name = "mock"
@@ -77,7 +77,7 @@ class MockEngine:
 
     def run(self, payload: JobPayload, task: Task, *, job_id: str, stop: Event) -> TaskReport:
         """Compute one task; see :class:`zpe_sdk.worker.engines.Engine`."""
-        started = time.monotonic()
+        started, begun = time.monotonic(), time.time()
         pw_input = parse(payload.content)
         if stop.wait(self._settings.mock_scf_seconds):
             raise ComputeError("the run was stopped on request", code="stopped")
@@ -97,7 +97,7 @@ class MockEngine:
             scf_iterations=1,
         )
         if self._settings.mock_log:
-            _append(self._settings.mock_log, f"{job_id} {task.index} {os.getpid()}\n")
+            _append(self._settings.mock_log, f"{job_id} {task.index} {os.getpid()} {begun:.6f}\n")
         return report
 
     def forget(self, job_id: str) -> None:

@@ -1,0 +1,211 @@
+"""Real processes for tests and benchmarks: Redis servers, control planes, workers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import redis
+
+ZPE = str(Path(sys.executable).parent / "zpe")
+H2 = """&CONTROL
+  title = '{title}'
+/
+&SYSTEM
+  ibrav = 1, A = 6.0, nat = 2, ntyp = 1, ecutwfc = 20.0
+/
+&ELECTRONS
+/
+ATOMIC_SPECIES
+H 1.008 H.pbe-kjpaw.UPF
+ATOMIC_POSITIONS angstrom
+H 0.0 0.0 0.0
+H 0.0 0.0 0.75
+K_POINTS gamma
+"""
+
+
+def h2(title: str = "") -> str:
+    """Return a small input; its title scripts failures of the mock engine."""
+    return H2.format(title=title)
+
+
+def environment(**settings: object) -> dict[str, str]:
+    """Return this process's environment with nothing but the given ZPE settings."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ZPE_")}
+    return kept | {name: str(value) for name, value in settings.items()}
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 30) -> None:
+    """Poll a condition; fail if it does not come true in time."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "the condition did not come true"
+        time.sleep(0.02)
+
+
+class RedisServer:
+    """A redis-server on a unix socket, which keeps its data when it is killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.url = f"unix://{folder / 'redis.sock'}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        program = shutil.which("redis-server")
+        assert program, "redis-server is not installed"
+        options = {"port": "0", "unixsocket": "redis.sock", "dir": ".", "save": "", "appendonly": "yes"}
+        arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
+        with (self.folder / "redis.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [program, *arguments, "--appendfsync", "always"], cwd=self.folder, stdout=log
+            )
+        wait_until(self._answers)
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(redis.exceptions.RedisError):
+            return bool(redis.Redis.from_url(self.url).ping())
+        return False
+
+    def kill(self) -> None:
+        """End it with SIGKILL."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+
+@dataclass
+class ControlPlane:
+    """A control plane as a process, with its data in a folder."""
+
+    folder: Path
+    settings: dict[str, object] = field(default_factory=dict)
+    arguments: list[str] = field(default_factory=list)
+    admin_token: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
+    port: int = 0
+    process: subprocess.Popen[bytes] | None = None
+    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        """Where it listens; with TLS if its settings have a certificate."""
+        return f"{'https' if 'ZPE_TLS_CERT' in self.settings else 'http'}://127.0.0.1:{self.port}"
+
+    @property
+    def verify(self) -> ssl.SSLContext | bool:
+        """What to trust: the authority that signed its certificate."""
+        if "CA" not in self.settings:
+            return True
+        return ssl.create_default_context(cafile=str(self.settings["CA"]))
+
+    @property
+    def log(self) -> str:
+        """All that the control plane has logged."""
+        return (self.folder / "server.log").read_text()
+
+    def start(self) -> None:
+        """Start the process and wait until it is ready."""
+        if not self.port:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                self.port = probe.getsockname()[1]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    *(ZPE, "serve", "--port", str(self.port), "--data-dir", str(self.folder / "data")),
+                    *self.arguments,
+                ],
+                env=environment(**({"ZPE_ADMIN_TOKEN": self.admin_token} | self.settings)),
+                stdout=log,
+                stderr=log,
+            )
+        wait_until(self._ready)
+
+    def _ready(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.log
+        with contextlib.suppress(httpx.TransportError):
+            return httpx.get(f"{self.url}/readyz", verify=self.verify).status_code == 200
+        return False
+
+    def kill(self) -> None:
+        """End it with SIGKILL."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        """End it and its workers with SIGTERM."""
+        for process in [*self.workers, *([self.process] if self.process else [])]:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in [*self.workers, *([self.process] if self.process else [])]:
+            process.wait(30)
+
+    def api(self, token: str | None = None) -> httpx.Client:
+        """Return an HTTP client, the administrator's unless another token is given."""
+        return httpx.Client(
+            base_url=self.url,
+            headers={"Authorization": f"Bearer {token or self.admin_token}"},
+            timeout=40,
+            verify=self.verify,
+        )
+
+    def enroll_token(self) -> str:
+        """Mint an enroll token."""
+        with self.api() as api:
+            return str(
+                api.post("/calc/zpe/compute/enroll-tokens", json={}).raise_for_status().json()["token"]
+            )
+
+    def researcher_token(self, owner: str) -> str:
+        """Mint a researcher's token."""
+        with self.api() as api:
+            reply = api.post("/calc/zpe/admin/tokens", json={"owner": owner}).raise_for_status()
+            return str(reply.json()["token"])
+
+    def register(self, **more: Any) -> dict[str, Any]:
+        """Enrol a worker by hand; return the reply with its token."""
+        with self.api() as api:
+            reply = api.post(
+                "/calc/zpe/compute/servers/register", json={"token": self.enroll_token(), **more}
+            )
+            return dict(reply.raise_for_status().json())
+
+    def worker(self, name: str = "worker", **settings: object) -> subprocess.Popen[bytes]:
+        """Start a worker process, with the mock engine unless told otherwise."""
+        folder = self.folder / name
+        folder.mkdir(parents=True, exist_ok=True)
+        defaults: dict[str, object] = {
+            "ZPE_CONTROL_API_URL": self.url,
+            "ZPE_WORKER_MODE": "mock",
+            "ZPE_WORKER_NAME": name,
+            "ZPE_WORK_DIR": folder,
+        }
+        if not (folder / "identity.json").exists():
+            defaults["ZPE_ENROLL_TOKEN"] = self.enroll_token()
+        with (folder / "worker.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "zpe_sdk.worker"],
+                env=environment(**(defaults | settings)),
+                stdout=log,
+                stderr=log,
+            )
+        self.workers.append(process)
+        return process

@@ -1,0 +1,247 @@
+"""The command ``zpe`` as a process, against a real control plane and worker."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import pty
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.processes import ZPE, ControlPlane, environment, h2
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def plane(control_plane: ControlPlane) -> ControlPlane:
+    """A control plane with one worker."""
+    control_plane.worker()
+    return control_plane
+
+
+@pytest.fixture(scope="module")
+def token(plane: ControlPlane) -> str:
+    return plane.researcher_token("ada")
+
+
+def run_zpe(*arguments: str, stdin: str = "", **settings: object) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [ZPE, *arguments],
+        env=environment(**settings),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture
+def zpe(plane: ControlPlane, token: str, tmp_path: Path) -> Run:
+    """Run ``zpe`` as a researcher."""
+    (tmp_path / "h2.in").write_text(h2())
+
+    def run(*arguments: str, stdin: str = "", **settings: object) -> subprocess.CompletedProcess[str]:
+        given = {"ZPE_CONTROL_API_URL": plane.url, "ZPE_TOKEN": token, "XDG_CONFIG_HOME": tmp_path}
+        return run_zpe(*arguments, stdin=stdin, **(given | settings))
+
+    return run
+
+
+def test_from_submission_to_result(zpe: Run, tmp_path: Path) -> None:
+    job = zpe("submit", str(tmp_path / "h2.in"), "--name", "hydrogen").stdout.strip()
+    assert zpe("wait", job).returncode == 0
+
+    shown = zpe("status", job, "--json")
+    assert json.loads(shown.stdout)["status"] == "finished"
+    assert "finished" in zpe("status", job).stdout
+
+    listed = json.loads(zpe("status", "--json", "--search", "hydrogen").stdout)
+    assert [item["job_id"] for item in listed] == [job]
+    # Nothing of a table is cut off in a pipe.
+    assert job in zpe("status").stdout
+
+    result = json.loads(zpe("result", job, "--json").stdout)
+    assert result["freqs_cm"][-1] == pytest.approx(4400, abs=60)
+    assert zpe("result", job).stdout.startswith("# ZPE summary: H2")
+    assert zpe("result", job, "--csv", "-o", str(tmp_path / "freqs.csv")).stdout == ""
+    rows = list(csv.DictReader((tmp_path / "freqs.csv").open()))
+    assert float(rows[-1]["frequency_cm-1"]) == pytest.approx(result["freqs_cm"][-1], abs=1e-5)
+
+
+def test_submit_and_wait_from_standard_input(zpe: Run) -> None:
+    done = zpe("submit", "-", "--wait", "--mobile", "1", stdin=h2())
+    assert done.returncode == 0
+    assert "1 of 2 atoms mobile" in done.stdout
+    assert done.stderr.startswith("job ")
+
+
+def test_a_failed_and_a_cancelled_job(zpe: Run) -> None:
+    failed = zpe("submit", "-", "--wait", stdin=h2("mock: fail=bad_input times=always"))
+    assert failed.returncode == 1
+    assert "[input/bad_input]" in failed.stderr
+    over = zpe("submit", "-", stdin=h2("mock: fail=bad_input times=always")).stdout.strip()
+    assert zpe("wait", over).returncode == 1
+    assert "[input/bad_input]" in zpe("status", over).stdout
+    refused = zpe("cancel", over)
+    assert refused.returncode == 1
+    assert "job_over" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("status", "nothing"), "[input/job_not_found]"),
+        (("submit", "nowhere.in"), "[input/file_missing]"),
+        (("submit", "-", "--mobile", "0;1"), "[input/bad_mobile_indices]"),
+        (("submit", "-", "--mobile", "0-9"), "[input/bad_mobile_indices]"),
+        (("submit", "-", "--delta", "-1"), "delta"),
+        (("submit", "-", "--delta", "9"), "[input/bad_request]"),
+        (("admin", "workers"), "[auth/"),
+        (("admin", "requeue"), "[input/bad_choice]"),
+        (("--url", "http://zpe.example.org", "status"), "[config/insecure_url]"),
+    ],
+)
+def test_an_error_is_one_line(zpe: Run, arguments: tuple[str, ...], said: str) -> None:
+    done = zpe(*arguments, stdin=h2())
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("zpe: ")
+    assert done.stderr.count("\n") == 1
+    assert said in done.stderr
+
+
+def test_no_token_and_nobody_there(zpe: Run) -> None:
+    assert "[auth/token_missing]" in zpe("status", ZPE_TOKEN="").stderr
+    away = zpe("status", ZPE_CONTROL_API_URL="http://127.0.0.1:9", ZPE_RETRY_SECONDS="0.1")
+    assert away.returncode == 1
+    assert "[config/control_plane_unreachable]" in away.stderr
+
+
+@pytest.mark.parametrize("arguments", [("nonsense",), ("submit",), ("result", "x", "--csv", "--json")])
+def test_a_wrong_command_line_has_status_2(zpe: Run, arguments: tuple[str, ...]) -> None:
+    assert zpe(*arguments).returncode == 2
+
+
+def test_login_keeps_the_token_and_never_shows_it(
+    zpe: Run, plane: ControlPlane, token: str, tmp_path: Path
+) -> None:
+    done = zpe("login", plane.url, stdin=f"{token}\n", ZPE_CONTROL_API_URL="", ZPE_TOKEN="")
+    assert done.returncode == 0
+    kept = tmp_path / "zpe" / "credentials.json"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert zpe("status", ZPE_CONTROL_API_URL="", ZPE_TOKEN="").returncode == 0
+
+    before = kept.read_text()
+    wrong = zpe("login", plane.url, stdin="zpe_api_wrong0123456789abcdef\n")
+    assert wrong.returncode == 1
+    assert "[auth/" in wrong.stderr
+    assert kept.read_text() == before
+    for text in (done.stdout, done.stderr, wrong.stderr):
+        assert token not in text
+        assert "wrong0123456789" not in text
+
+
+def test_a_typed_token_is_not_echoed(plane: ControlPlane, token: str, tmp_path: Path) -> None:
+    keyboard, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [ZPE, "login", plane.url],
+        env=environment(XDG_CONFIG_HOME=tmp_path),
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+    )
+    os.close(terminal)
+    seen = b""
+    while b"Token" not in seen:
+        seen += os.read(keyboard, 1024)
+    os.write(keyboard, token.encode() + b"\n")
+    try:
+        while part := os.read(keyboard, 1024):
+            seen += part
+    except OSError:  # what Linux says when the other end has closed
+        pass
+    os.close(keyboard)
+    assert process.wait(30) == 0
+    assert token.encode() not in seen
+    assert b"Logged in" in seen
+
+
+def test_what_an_administrator_does(zpe: Run, plane: ControlPlane) -> None:
+    def admin(*arguments: str) -> str:
+        done = zpe("admin", *arguments, ZPE_TOKEN=plane.admin_token)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    enroll = json.loads(admin("enroll-token", "--label", "lab-pc", "--ttl", "60", "--json"))
+    assert enroll["ttl_seconds"] == 60
+    assert admin("enroll-token").strip()
+    assert "lab-pc" in admin("enroll-tokens")
+    researcher = admin("token", "grace").strip()
+    assert zpe("status", ZPE_TOKEN=researcher).returncode == 0
+    assert "grace" in admin("tokens")
+    worker = json.loads(admin("workers", "--json"))["workers"][0]
+    assert worker["server_id"] in admin("workers")
+    assert "draining" in admin("drain", worker["server_id"])
+    assert "draining" in admin("workers")
+    admin("drain", worker["server_id"], "--off")
+    assert "LEASE" in admin("leases")
+
+    job = zpe("submit", "-", stdin=h2("mock: fail=bad_input times=always")).stdout.strip()
+    zpe("wait", job)
+    assert job in admin("dlq", "--code", "bad_input")
+    assert admin("requeue", job) == "1 requeued\n"
+    zpe("wait", job)
+    assert "1 discarded" in admin("discard", job)
+
+    assert "off" in admin("flags", "--no-submission")
+    assert "[config/submission_disabled]" in zpe("submit", "-", stdin=h2()).stderr
+    assert "off" not in admin("flags", "--submission")
+    spare = str(plane.register(name="spare")["server_id"])
+    assert "revoked" in admin("revoke", "--worker", spare)
+    assert spare in admin("audit")
+
+
+def test_names_cannot_command_the_terminal(zpe: Run) -> None:
+    job = zpe("submit", "-", "--name", "a\x1b[31mb [bold]c", stdin=h2()).stdout.strip()
+    for shown in (zpe("status", job).stdout, zpe("status").stdout):
+        assert "\x1b" not in shown
+        assert "[bold]c" in shown
+    zpe("wait", job)
+
+
+def test_help_and_version() -> None:
+    assert run_zpe("--version").stdout.startswith("zpe 0.")
+    shown = run_zpe("--help").stdout
+    for command in ("submit", "status", "wait", "result", "cancel", "login", "worker", "admin", "serve"):
+        assert command in shown
+    for command in ("submit", "status", "wait", "result", "cancel", "login"):
+        assert f"Example: zpe {command}" in run_zpe(command, "--help").stdout
+
+
+WITHOUT_SERVER = """
+import importlib.metadata, sys
+importlib.metadata.entry_points = lambda **_: importlib.metadata.EntryPoints()
+import zpe_sdk.cli
+assert not any(name.startswith(("zpe_server", "fastapi", "redis")) for name in sys.modules)
+sys.argv = ["zpe", "serve"]
+zpe_sdk.cli.main()
+"""
+
+
+def test_a_missing_extra_is_named() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_SERVER], capture_output=True, text=True, env=environment(), timeout=60
+    )
+    assert done.returncode == 1
+    assert "pip install 'zpe[server]'" in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,391 @@
+"""Both clients against a real control plane and a real worker with the mock engine."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from ase import Atoms
+from ase.build import molecule
+
+from tests.processes import ControlPlane, environment, h2, wait_until
+from zpe_sdk import AsyncZPEClient, AuthError, ComputeError, ConfigError, InputError, ZPEClient
+from zpe_sdk.job import AsyncJob, Job
+
+# The engine's springs give H2 at 0.75 Å one stretch near 4400 cm⁻¹.
+STRETCH = pytest.approx(4400, abs=60)
+
+
+@pytest.fixture(scope="module")
+def plane(control_plane: ControlPlane) -> ControlPlane:
+    """A control plane with one worker."""
+    control_plane.worker()
+    return control_plane
+
+
+@pytest.fixture(scope="module")
+def token(plane: ControlPlane) -> str:
+    return plane.researcher_token("ada")
+
+
+@pytest.fixture
+def client(plane: ControlPlane, token: str) -> Iterator[ZPEClient]:
+    with ZPEClient(plane.url, token) as client:
+        yield client
+
+
+@pytest.fixture
+def admin(plane: ControlPlane) -> Iterator[ZPEClient]:
+    with ZPEClient(plane.url, plane.admin_token) as client:
+        yield client
+
+
+@pytest.fixture
+def paused(admin: ZPEClient) -> Iterator[None]:
+    """Workers get nothing while the test runs."""
+    admin.admin.set_flags(dequeue_enabled=False)
+    yield
+    admin.admin.set_flags(dequeue_enabled=True)
+
+
+def test_a_job_from_submission_to_result(client: ZPEClient, capsys: pytest.CaptureFixture[str]) -> None:
+    job = client.submit(h2(), name="hydrogen <b>", low_cut_cm=100.0)
+    assert job.wait(60) is job
+    result = job.result()
+    assert result.frequencies_cm[-1] == STRETCH
+    assert result.document.low_cut_cm == 100.0
+    assert job.summary() == result.summary()
+    assert job.freqs_csv() == result.freqs_csv()
+    status = job.status()
+    assert (status.status, status.owner, status.name) == ("finished", "ada", "hydrogen <b>")
+    assert job.detail().content == h2()
+    assert "finished" in repr(job)
+    assert "hydrogen &lt;b&gt;" in job._repr_html_()
+    # The bar is on standard error: standard output is the caller's.
+    shown = capsys.readouterr()
+    assert "hydrogen" in shown.err
+    assert not shown.out
+
+
+def test_inside_a_running_loop(plane: ControlPlane, token: str) -> None:
+    async def cell() -> tuple[float, float]:
+        with ZPEClient(plane.url, token) as client:
+            blocking = client.submit(h2()).wait(60, progress=False).result()
+        async with AsyncZPEClient(plane.url, token) as client_:
+            job = await client_.submit(h2())
+            awaited = await (await job.wait(60, progress=False)).result()
+        return blocking.zpe_ev, awaited.zpe_ev
+
+    blocking, awaited = asyncio.run(cell())
+    assert blocking == awaited > 0.2
+
+
+def test_one_client_in_many_threads(client: ZPEClient) -> None:
+    def run(index: int) -> tuple[str | None, float]:
+        job = client.submit(h2(f"thread {index}"), name=f"thread {index}").wait(60, progress=False)
+        return job.status().name, job.result().zpe_ev
+
+    with ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(run, range(4)))
+    assert [name for name, _ in done] == [f"thread {index}" for index in range(4)]
+    assert len({zpe for _, zpe in done}) == 1
+
+
+def test_one_asynchronous_client_in_one_loop_after_the_other(plane: ControlPlane, token: str) -> None:
+    client = AsyncZPEClient(plane.url, token)
+
+    async def count() -> int:
+        return len(await client.jobs(limit=1))
+
+    assert asyncio.run(count()) == asyncio.run(count())
+    asyncio.run(client.aclose())
+
+
+def _status_in_child(job: Job, answers: multiprocessing.SimpleQueue[str]) -> None:
+    answers.put(job.status().status)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_in_a_forked_process(client: ZPEClient) -> None:
+    job = client.submit(h2()).wait(60, progress=False)
+    context = multiprocessing.get_context("fork")
+    answers = context.SimpleQueue()
+    child = context.Process(target=_status_in_child, args=(job, answers))
+    child.start()
+    child.join(30)
+    assert child.exitcode == 0
+    assert answers.get() == job.status().status == "finished"
+
+
+def test_a_job_goes_through_a_pickle(
+    plane: ControlPlane, token: str, client: ZPEClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = client.submit(h2())
+    monkeypatch.setenv("ZPE_TOKEN", token)
+    again = pickle.loads(pickle.dumps(job))
+    assert again.wait(60, progress=False).result().zpe_ev == job.result().zpe_ev
+
+
+def test_atoms_are_submitted_with_their_mobile_ones(client: ZPEClient) -> None:
+    water = molecule("H2O", vacuum=4.0)
+    job = client.submit(
+        water,
+        pseudopotentials={"O": "O.pbe-kjpaw.UPF", "H": "H.pbe-kjpaw.UPF"},
+        ecutwfc=30.0,
+        mobile="H",
+    )
+    document = job.wait(60, progress=False).result().document
+    assert [document.symbols[i] for i in document.mobile_indices] == ["H", "H"]
+    assert len(document.freqs_cm) == 6
+
+
+def test_a_file_is_submitted(client: ZPEClient, tmp_path: Path) -> None:
+    file = tmp_path / "h2.in"
+    file.write_text(h2())
+    assert client.submit(file).detail().content == client.submit(str(file)).detail().content == h2()
+
+
+def test_parse(client: ZPEClient) -> None:
+    reply = client.parse(h2())
+    assert [atom.symbol for atom in reply.structure.atoms] == ["H", "H"]
+    assert reply.structure.lattice.a.x == pytest.approx(6.0)
+
+
+@pytest.mark.usefixtures("paused")
+def test_jobs_are_listed_and_found(client: ZPEClient, admin: ZPEClient, plane: ControlPlane) -> None:
+    with ZPEClient(plane.url, plane.researcher_token("grace")) as other:
+        mine, theirs = client.submit(h2(), name="needle"), other.submit(h2(), name="needle")
+        assert [job.id for job in client.jobs(search="needle")] == [mine.id]
+        assert {job.id for job in admin.jobs(search="needle")} == {mine.id, theirs.id}
+        assert [job.id for job in admin.jobs(search="needle", owner="grace")] == [theirs.id]
+        assert client.jobs(status="queued", limit=1)[0].last_status is not None
+        assert client.jobs(search="needle", offset=1) == []
+        for job in (mine, theirs):
+            job.cancel()
+
+
+@pytest.mark.usefixtures("paused")
+def test_an_unfinished_job(client: ZPEClient) -> None:
+    job = client.submit(h2())
+    with pytest.raises(InputError) as caught:
+        job.result()
+    assert caught.value.code == "not_finished"
+    with pytest.raises(TimeoutError, match="it goes on"):
+        job.wait(0.2, progress=False)
+    assert job.status().status == "queued"
+    assert job.cancel().status == "cancelled"
+    for call in (job.result, job.summary, lambda: job.wait(progress=False)):
+        with pytest.raises(ComputeError) as cancelled:
+            call()
+        assert cancelled.value.code == "job_cancelled"
+
+
+def test_a_failed_job_raises_its_own_error(client: ZPEClient) -> None:
+    job = client.submit(h2("mock: fail=bad_input times=always"))
+    with pytest.raises(InputError) as caught:
+        job.wait(60, progress=False)
+    assert caught.value.code == "bad_input"
+    for call in (job.result, job.freqs_csv):
+        with pytest.raises(InputError) as again:
+            call()
+        assert again.value.code == "bad_input"
+    assert job.status().in_dlq
+    assert job.requeue().status == "queued"
+
+
+def test_as_completed_yields_each_job_once(client: ZPEClient, admin: ZPEClient) -> None:
+    jobs = [client.submit(h2(f"job {index}")) for index in range(3)]
+    jobs.append(client.submit(h2("mock: fail=bad_input times=always")))
+    done = list(client.as_completed(jobs, timeout=60))
+    assert {id(job) for job in done} == {id(job) for job in jobs}
+    assert sorted(job.last_status.status for job in done if job.last_status) == ["failed"] + 3 * ["finished"]
+
+
+@pytest.mark.usefixtures("paused")
+def test_as_completed_gives_up_in_time_and_can_be_left_early(client: ZPEClient, plane: ControlPlane) -> None:
+    over, waiting = client.submit(h2("one")), client.submit(h2("two"))
+    over.cancel()
+    for job in client.as_completed([waiting, over]):
+        assert job is over
+        break
+    with pytest.raises(TimeoutError):
+        list(client.as_completed([waiting], timeout=0.2))
+    waiting.cancel()
+
+
+def test_events_end_with_the_job(plane: ControlPlane, token: str) -> None:
+    async def watch() -> list[int]:
+        async with AsyncZPEClient(plane.url, token) as client:
+            job = await client.submit(h2(), symmetry=False)
+            seen = [event async for event in job.events(60)]
+        assert seen[-1].status == "finished"
+        versions = [event.version for event in seen]
+        assert versions == sorted(set(versions))
+        return [event.progress.done for event in seen]
+
+    done = asyncio.run(watch())
+    assert done[-1] == 13
+    assert done == sorted(done)
+
+
+@pytest.mark.parametrize(
+    ("submission", "code", "field"),
+    [
+        ({"delta": -0.01}, "bad_request", "delta"),
+        ({"priority": 1000}, "bad_request", "priority"),
+        ({"calc_mode": "again"}, "bad_request", "calc_mode"),
+        ({"mobile": [7]}, "bad_mobile_indices", "mobile_indices"),
+    ],
+)
+def test_a_bad_argument_is_named(
+    client: ZPEClient, submission: dict[str, object], code: str, field: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        client.submit(h2(), **submission)  # type: ignore[arg-type]
+    assert (caught.value.code, caught.value.field) == (code, field)
+
+
+def test_a_bad_input_is_refused_by_the_control_plane(client: ZPEClient) -> None:
+    with pytest.raises(InputError) as caught:
+        client.submit(h2().replace("nat = 2", "nat = 3"))
+    assert caught.value.field == "ATOMIC_POSITIONS"
+    assert caught.value.request_id
+    with pytest.raises(InputError, match="pseudopotential"):
+        client.submit(Atoms("H2", [(0, 0, 0), (0, 0, 0.74)]), ecutwfc=30.0)
+
+
+@pytest.mark.parametrize("job_id", ["nothing", "../admin/flags", "a/b?c=d#e", "ü"])
+def test_an_unknown_job(client: ZPEClient, job_id: str) -> None:
+    job = client.job(job_id)
+    for call in (job.status, job.result, job.cancel, job.summary, job.detail):
+        with pytest.raises(InputError):
+            call()
+
+
+def test_a_wrong_token_and_a_token_without_the_right(plane: ControlPlane, client: ZPEClient) -> None:
+    with (
+        ZPEClient(plane.url, "zpe_api_wrong0123456789abcdef") as stranger,
+        pytest.raises(AuthError) as caught,
+    ):
+        stranger.jobs()
+    assert "wrong0123456789" not in str(caught.value)
+    with pytest.raises(AuthError):
+        client.admin.workers()
+
+
+def test_nobody_there(token: str) -> None:
+    with (
+        ZPEClient("http://127.0.0.1:9", token, retry_seconds=0.1) as client,
+        pytest.raises(ConfigError, match=r"127\.0\.0\.1:9") as caught,
+    ):
+        client.jobs()
+    assert caught.value.code == "control_plane_unreachable"
+
+
+def test_a_stopped_submission_is_said_at_once(client: ZPEClient, admin: ZPEClient) -> None:
+    assert admin.admin.set_flags(submission_enabled=False).submission_enabled is False
+    try:
+        with pytest.raises(ConfigError) as caught:
+            client.submit(h2())
+        assert caught.value.code == "submission_disabled"
+    finally:
+        admin.admin.set_flags(submission_enabled=True)
+
+
+def test_a_call_outlives_a_restart_of_the_control_plane(
+    own_control_plane: Callable[..., ControlPlane],
+) -> None:
+    plane = own_control_plane()
+    with ZPEClient(plane.url, plane.admin_token) as client, ThreadPoolExecutor(1) as pool:
+        job = client.submit(h2())
+        waiting = pool.submit(job.wait, 60, progress=False)
+        wait_until(lambda: job.last_status is not None)
+        plane.kill()
+        late = ThreadPoolExecutor(1).submit(client.submit, h2("late"))
+        plane.start()
+        plane.worker()
+        assert waiting.result(60).result().frequencies_cm[-1] == STRETCH
+        late.result(60)
+        assert len(client.jobs()) == 2
+
+
+INTERRUPTED = """
+import os, signal, sys, threading
+from zpe_sdk import ZPEClient
+job = ZPEClient().job(sys.argv[1])
+job.status()
+try:
+    for status in job.events():  # the interrupt comes while it waits for the next
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+except KeyboardInterrupt:
+    print(job.status().status)
+"""
+
+
+@pytest.mark.usefixtures("paused")
+def test_an_interrupt_ends_the_waiting_and_not_the_job(
+    plane: ControlPlane, token: str, client: ZPEClient
+) -> None:
+    job = client.submit(h2())
+    script = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, job.id],
+        env=environment(ZPE_CONTROL_API_URL=plane.url, ZPE_TOKEN=token),
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert script.returncode == 0, script.stderr
+    assert script.stdout.strip() == "queued"
+    job.cancel()
+
+
+def test_every_administrators_call(plane: ControlPlane, admin: ZPEClient, client: ZPEClient) -> None:
+    calls = admin.admin
+    minted = calls.enroll_token(label="spare", ttl_seconds=60)
+    assert minted.ttl_seconds == 60
+    spare = next(item for item in calls.enroll_tokens().enroll_tokens if item.label == "spare")
+    assert calls.revoke_enroll_token(spare.token_id).revoked_count == 1
+
+    api_token = calls.api_token("mary", label="laptop")
+    with ZPEClient(plane.url, api_token.token) as mary:
+        assert mary.jobs() == []
+        assert api_token.token_id in {item.token_id for item in calls.api_tokens().tokens}
+        assert calls.revoke_api_token(api_token.token_id).revoked_count == 1
+        with pytest.raises(AuthError):
+            mary.jobs()
+
+    server_id = str(plane.register(name="idle")["server_id"])
+    assert calls.drain(server_id).ok
+    assert {w.server_id: w.draining for w in calls.workers().workers}[server_id]
+    assert calls.revoke_worker(server_id).revoked_count >= 1
+
+    dead = [client.submit(h2("mock: fail=bad_input times=always")) for _ in range(2)]
+    list(client.as_completed(dead, timeout=60))
+    assert {job.id for job in dead} <= {item.job.job_id for item in calls.dead_jobs(limit=100).jobs}
+    assert calls.requeue([dead[0].id, "nothing"]).skipped == ["nothing"]
+    assert calls.discard([dead[1].id]).done == [dead[1].id]
+    with pytest.raises(InputError) as caught:
+        calls.return_lease("nothing")
+    assert "lease" in caught.value.code
+    assert isinstance(calls.leases().leases, list)
+    assert calls.flags().submission_enabled is True
+    assert "ada" not in {entry.who for entry in calls.audit(limit=1).entries}
+    with pytest.raises(InputError) as bad:
+        calls.api_token("no blanks allowed")
+    assert bad.value.field == "owner"
+
+
+def test_both_clients_have_the_same_calls() -> None:
+    def calls(kind: type) -> set[str]:
+        return {name for name in dir(kind) if not name.startswith("_")}
+
+    assert calls(AsyncZPEClient) - {"aclose"} == calls(ZPEClient) - {"close", "url"}
+    assert calls(AsyncJob) == calls(Job) - {"id", "last_status"}

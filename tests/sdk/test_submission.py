@@ -1,0 +1,122 @@
+"""What a researcher has in hand, made into a request."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import add_adsorbate, fcc100
+from ase.constraints import FixAtoms
+
+from tests.processes import h2
+from zpe_sdk.errors import InputError
+from zpe_sdk.submission import input_text, mobile_indices
+
+PSEUDOPOTENTIALS = {"Cu": "Cu.UPF", "H": "H.UPF", "O": "O.UPF"}
+SAMPLES = Path(__file__).parents[2] / "samples" / "qe-in"
+
+
+@pytest.fixture(scope="module")
+def slab() -> Atoms:
+    """Two layers of copper, the lower one fixed, and OH on top with a tag of 0."""
+    atoms = fcc100("Cu", (1, 1, 2), vacuum=6.0)
+    add_adsorbate(atoms, Atoms("OH", [(0, 0, 0), (0, 0, 0.98)]), 1.5, "ontop")
+    atoms.set_constraint(FixAtoms(indices=[0]))
+    return atoms
+
+
+@pytest.fixture(scope="module")
+def slab_text(slab: Atoms) -> str:
+    return input_text(slab, pseudopotentials=PSEUDOPOTENTIALS, ecutwfc=30.0, kpts=(2, 2, 1))
+
+
+@pytest.mark.parametrize(
+    ("mobile", "expected"),
+    [
+        (None, None),
+        ([3], [3]),
+        ([3, 2], [2, 3]),
+        ([-1], [3]),
+        (np.array([2, 3]), [2, 3]),
+        ([False, False, True, True], [2, 3]),
+        (np.array([False, True, False, False]), [1]),
+        ("H", [3]),
+        (["O", "H"], [2, 3]),
+        # Of the two copper atoms one is fixed.
+        ("Cu", [1]),
+        (lambda atoms: atoms.positions[:, 2] > 7.0, [1, 2, 3]),
+        (lambda atoms: "O", [2]),
+    ],
+)
+def test_mobile_atoms_can_be_named_in_many_ways(slab_text: str, mobile: Any, expected: Any) -> None:
+    assert mobile_indices(mobile, slab_text) == expected
+
+
+def test_a_function_gets_the_atoms_with_their_tags(slab: Atoms, slab_text: str) -> None:
+    assert mobile_indices(lambda atoms: atoms.get_tags() == 0, slab_text, slab) == [2, 3]
+
+
+@pytest.mark.parametrize(
+    "mobile",
+    [[4], [-5], [3, 3], [3, -1], [0], [], [0.5], [True, False], "N", ["H", "N"], [[1, 2]], lambda atoms: []],
+    ids=repr,
+)
+def test_mobile_atoms_that_cannot_be_are_refused(slab_text: str, mobile: Any) -> None:
+    with pytest.raises(InputError) as caught:
+        mobile_indices(mobile, slab_text)
+    assert (caught.value.code, caught.value.field) == ("bad_mobile_indices", "mobile_indices")
+
+
+def test_a_file_a_path_and_a_text_are_the_same_input(tmp_path: Path) -> None:
+    file = tmp_path / "h2.in"
+    file.write_text(h2("é"), encoding="utf-8")
+    assert input_text(file) == input_text(str(file)) == input_text(h2("é")) == h2("é")
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (b"", "empty_input"),
+        (b" \n\t\n", "empty_input"),
+        (b"\x7fELF\0\1", "binary_input"),
+        (b"\x89PNG\r\n", "binary_input"),
+    ],
+)
+def test_a_file_that_is_no_input_is_refused(tmp_path: Path, content: bytes, code: str) -> None:
+    file = tmp_path / "h2.in"
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=r"h2\.in") as caught:
+        input_text(file)
+    assert (caught.value.code, caught.value.field) == (code, "content")
+
+
+@pytest.mark.parametrize("missing", ["nowhere/h2.in", Path("nowhere/h2.in"), "nowhere.pwi"])
+def test_a_missing_file_is_named(missing: str | Path) -> None:
+    with pytest.raises(InputError, match="nowhere") as caught:
+        input_text(missing)
+    assert caught.value.code == "file_missing"
+
+
+def test_a_folder_and_an_empty_text_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        input_text(tmp_path)
+    assert caught.value.code == "file_unreadable"
+    with pytest.raises(InputError) as caught:
+        input_text("")
+    assert caught.value.code == "empty_input"
+
+
+def test_what_only_atoms_need_is_not_dropped_in_silence() -> None:
+    with pytest.raises(InputError) as caught:
+        input_text(h2(), ecutwfc=40.0)
+    assert (caught.value.code, caught.value.field) == ("not_for_a_text", "ecutwfc")
+
+
+@pytest.mark.parametrize("sample", sorted(SAMPLES.glob("*.in")), ids=lambda path: path.name)
+def test_the_samples_can_be_submitted_as_they_are(sample: Path) -> None:
+    text = input_text(sample)
+    assert mobile_indices(lambda atoms: "H", text)
+    assert "/" not in [line.split("=")[-1] for line in text.splitlines() if "dir" in line]

@@ -1,0 +1,128 @@
+"""The transitions, called with the arguments that the control plane gives them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from zpe_server.store import Store
+
+TTL_MS = 60_000
+LATER_MS = 1_000_000_000
+RETRY = {"max": 3, "base_ms": 60_000, "max_ms": 300_000, "jitter": 0.0}
+
+Reply = dict[str, Any]
+
+
+def physics(name: str = "p", engine: str = "espresso") -> str:
+    """Return a fingerprint as it is compared."""
+    return json.dumps({"engine": engine, "physics": name})
+
+
+async def submit(store: Store, job: str, tasks: int = 3, needs: Sequence[str] = (), **more: Any) -> Reply:
+    arguments: dict[str, Any] = {
+        "owner": "ann",
+        "priority": 0,
+        "full": tasks,
+        "idempotency_key": "",
+        "digest": "",
+        "idempotency_ms": LATER_MS,
+        "fields": {"needs": json.dumps({"environ": False, "pseudopotentials": list(needs)})},
+    }
+    return await store.transition("submit", "{}", "{}", "[]", job=job, total=tasks, **(arguments | more))
+
+
+async def lease(store: Store, name: str, worker: str = "w1", **more: Any) -> Reply:
+    arguments: dict[str, Any] = {
+        "instance": "",
+        "ttl_ms": TTL_MS,
+        "max_tasks": 10,
+        "offset": 0,
+        "scan": 100,
+        "engine": "espresso",
+        "environ": False,
+        "pseudopotentials": None,
+        "digest": "d",
+    }
+    return await store.transition("lease", "{}", worker=worker, lease=name, **(arguments | more))
+
+
+async def report(
+    store: Store,
+    job: str,
+    name: str,
+    tasks: list[int],
+    worker: str = "w1",
+    *,
+    fingerprints: Sequence[str] = (),
+    instance: str = "",
+) -> Reply:
+    return await store.transition(
+        "report",
+        *[text for task in tasks for text in (json.dumps({"task": task, "by": worker}), "{}")],
+        job=job,
+        worker=worker,
+        instance=instance,
+        lease=name,
+        ttl_ms=TTL_MS,
+        tasks=tasks,
+        fingerprints=list(fingerprints) or [physics()] * len(tasks),
+        seconds=[0.5] * len(tasks),
+    )
+
+
+async def fail(
+    store: Store, job: str, name: str, tasks: list[int] | None, worker: str = "w1", **more: Any
+) -> Reply:
+    arguments: dict[str, Any] = {
+        "instance": "",
+        "ttl_ms": TTL_MS,
+        "error": {"side": "compute", "code": "scf_not_converged", "message": "no luck"},
+        "retry": RETRY,
+        "class": "compute",
+    }
+    return await store.transition(
+        "fail", job=job, worker=worker, lease=name, tasks=tasks, **(arguments | more)
+    )
+
+
+async def settle(store: Store, job: str, name: str, worker: str = "w1", instance: str = "") -> Reply:
+    return await store.transition(
+        "settle", "{}", "text", "csv", job=job, worker=worker, instance=instance, lease=name, ttl_ms=TTL_MS
+    )
+
+
+async def release(store: Store, job: str, name: str, worker: str = "w1", instance: str = "") -> Reply:
+    return await store.transition(
+        "release", job=job, worker=worker, instance=instance, lease=name, ttl_ms=TTL_MS, reason="stopping"
+    )
+
+
+async def heartbeat(store: Store, names: list[str], worker: str = "w1", instance: str = "") -> Reply:
+    return await store.transition("heartbeat", worker=worker, instance=instance, leases=names, ttl_ms=TTL_MS)
+
+
+async def sweep(store: Store, **more: Any) -> Reply:
+    arguments = {"limit": 100, "retry": RETRY, "assemble_after_ms": LATER_MS} | more
+    return await store.transition("sweep", **arguments)
+
+
+async def over(store: Store, name: str, job: str) -> Reply:
+    """Cancel, discard or finish a job."""
+    return await store.transition(name, job=job, by="ann", retire_ms=LATER_MS)
+
+
+async def finish_failed(store: Store, job: str) -> Reply:
+    error = {"side": "compute", "code": "assembly_failed", "message": "no result", "traceback": "tail"}
+    return await store.transition("finish_failed", job=job, error=error)
+
+
+def milliseconds(time: tuple[int, int]) -> float:
+    """Return a reply of Redis's TIME in ms."""
+    return time[0] * 1000 + time[1] / 1000
+
+
+async def names(store: Store) -> set[str]:
+    """Return the names of all keys."""
+    return {name async for name in store.redis.scan_iter("*")}

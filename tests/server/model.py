@@ -1,0 +1,358 @@
+"""What jobs, tasks and leases promise, in plain Python and without Redis.
+
+The transitions are checked against this model step by step, see ``test_model.py``. Time is not a number
+here: a task that waits for its next try is ``delayed`` until the test lets time pass.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Literal
+
+RETRY_MAX = 3
+
+Stage = Literal["living", "assembling", "dead", "finished", "cancelled", "discarded"]
+STATUS = {"assembling": "started", "dead": "failed", "discarded": "failed"}
+
+
+@dataclass(frozen=True)
+class Ability:
+    """Capabilities of a worker; ``files`` None: unknown."""
+
+    digest: str
+    engine: str
+    files: frozenset[str] | None
+
+
+@dataclass(frozen=True)
+class Physics:
+    """What has to be equal for forces to be mixed."""
+
+    name: str
+    engine: str
+
+
+@dataclass
+class Job:
+    """Each task is in exactly one of ``open``, ``held`` and ``done`` as long as tasks are what is missing."""
+
+    name: str
+    rank: tuple[int, str]
+    total: int
+    needs: frozenset[str]
+    idempotency_key: str
+    stage: Stage = "living"
+    open: set[int] = field(default_factory=set)
+    delayed: set[int] = field(default_factory=set)
+    held: dict[int, str] = field(default_factory=dict)
+    done: set[int] = field(default_factory=set)
+    attempts: Counter[tuple[int, str]] = field(default_factory=Counter)
+    pinned: Physics | None = None
+    avoided: set[tuple[str, str]] = field(default_factory=set)
+    settled_by: str | None = None
+
+    @property
+    def status(self) -> str:
+        if self.stage == "living":
+            return "started" if self.held else "queued"
+        return STATUS.get(self.stage, self.stage)
+
+    @property
+    def due(self) -> set[int]:
+        return self.open - self.delayed
+
+    @property
+    def keeps_forces(self) -> bool:
+        return self.stage in ("living", "assembling", "dead")
+
+    def reopen(self, task: int, *, delayed: bool = False) -> None:
+        self.held.pop(task, None)
+        self.open.add(task)
+        self.delayed.discard(task)
+        if delayed:
+            self.delayed.add(task)
+
+    def progress_on(self, task: int) -> None:
+        self.held.pop(task, None)
+        self.open.discard(task)
+        self.delayed.discard(task)
+        self.done.add(task)
+        for kind in ("lost", "compute"):
+            self.attempts.pop((task, kind), None)
+
+    def to_assembly(self) -> None:
+        self.stage = "assembling"
+        self.open, self.delayed = set(), set()
+
+    def close(self, stage: Stage) -> None:
+        self.stage = stage
+        self.open, self.delayed = set(), set()
+        self.attempts.clear()
+
+
+@dataclass
+class Lease:
+    """The right of a worker to run ``tasks``; ``count`` is how many they were at first."""
+
+    name: str
+    job: str
+    worker: str
+    digest: str
+    tasks: set[int]
+    count: int
+    state: str = "held"
+
+
+@dataclass
+class Worker:
+    """A compute node."""
+
+    draining: bool = False
+    revoked: bool = False
+    done: int = 0
+    failed: int = 0
+
+
+@dataclass
+class Verdicts:
+    """The reply to a report."""
+
+    accepted: list[int] = field(default_factory=list)
+    idempotent: list[int] = field(default_factory=list)
+    refused: list[int] = field(default_factory=list)
+    wrong_physics: bool = False
+    complete: bool = False
+
+
+class Model:
+    """All jobs, leases and workers; its methods do what the transitions of their names do."""
+
+    def __init__(self, workers: list[str]) -> None:
+        self.jobs: dict[str, Job] = {}
+        self.leases: dict[str, Lease] = {}
+        self.workers = {name: Worker() for name in workers}
+        self.idempotency: dict[str, tuple[str, str]] = {}
+
+    # ------------------------------------------------------------------------------------------ work
+
+    def submit(
+        self, name: str, total: int, priority: int, needs: frozenset[str], idempotency_key: str, digest: str
+    ) -> str | None:
+        """Return the job's name, or None for a conflict."""
+        if idempotency_key in self.idempotency:
+            job, known = self.idempotency[idempotency_key]
+            return job if known == digest else None
+        if idempotency_key:
+            self.idempotency[idempotency_key] = (name, digest)
+        self.jobs[name] = Job(name, (-priority, name), total, needs, idempotency_key, open=set(range(total)))
+        return name
+
+    def line(self) -> list[Job]:
+        """Return the jobs with something to do now, in the order in which they are given out."""
+        ready = [job for job in self.jobs.values() if job.stage == "living" and job.due]
+        return sorted(ready, key=lambda job: job.rank)
+
+    def can_run(self, job: Job, worker: str, ability: Ability, *, whole: bool) -> bool:
+        if (worker, ability.digest) in job.avoided or (whole and len(job.due) < job.total):
+            return False
+        if job.pinned and ability.engine not in ("", job.pinned.engine):
+            return False
+        return ability.engine == "mock" or ability.files is None or job.needs <= ability.files
+
+    def lease(
+        self, name: str, worker: str, ability: Ability, max_tasks: int
+    ) -> tuple[Lease | None, list[Job]]:
+        """Return the lease, if any, and the jobs that were passed over."""
+        if self.workers[worker].revoked:
+            return None, []
+        if name in self.leases:
+            return (self.leases[name] if self.leases[name].state == "held" else None), []
+        if self.workers[worker].draining:
+            return None, []
+        passed = []
+        for job in self.line():
+            if not self.can_run(job, worker, ability, whole=max_tasks == 0):
+                passed.append(job)
+                continue
+            tasks = sorted(job.due)[: max_tasks or None]
+            for task in tasks:
+                job.open.discard(task)
+                job.held[task] = name
+            lease = Lease(name, job.name, worker, ability.digest, set(tasks), len(tasks))
+            self.leases[name] = lease
+            return lease, passed
+        return None, passed
+
+    def own(self, name: str, worker: str, job: str) -> Lease | None:
+        lease = self.leases[name]
+        return lease if (lease.worker, lease.job) == (worker, job) else None
+
+    def report(self, lease: Lease, tasks: list[int], physics: list[Physics]) -> Verdicts:
+        job = self.jobs[lease.job]
+        out = Verdicts()
+        stage = job.stage
+        for task, seen in zip(tasks, physics, strict=True):
+            if task >= job.total:
+                out.refused.append(task)
+            elif stage in ("finished", "assembling") or (job.keeps_forces and task in job.done):
+                out.idempotent.append(task)
+            elif not job.keeps_forces or job.held.get(task, lease.name) != lease.name:
+                out.refused.append(task)
+            elif job.pinned not in (None, seen):
+                out.refused.append(task)
+                out.wrong_physics = True
+            else:
+                out.accepted.append(task)
+                job.pinned = seen
+                job.progress_on(task)
+                lease.tasks.discard(task)
+                self.workers[lease.worker].done += 1
+        if out.accepted:
+            for task in lease.tasks:
+                job.attempts.pop((task, "lost"), None)
+        if out.wrong_physics:
+            job.avoided.add((lease.worker, lease.digest))
+            if lease.state == "held":
+                self.give_back(lease, "lost")
+        else:
+            self.end_if_empty(lease)
+        if out.accepted and len(job.done) == job.total:
+            job.to_assembly()
+            out.complete = True
+        return out
+
+    def fail(self, lease: Lease, tasks: list[int] | None, kind: str) -> bool:
+        """Return whether the job goes on."""
+        job = self.jobs[lease.job]
+        failed = lease.tasks.intersection(lease.tasks if tasks is None else tasks)
+        again = job.status in ("queued", "started")
+        for task in failed:
+            lease.tasks.discard(task)
+            job.reopen(task)
+            if kind == "compute":
+                again &= self.count_attempt(job, task, "compute")
+        self.workers[lease.worker].failed += len(failed)
+        self.end_if_empty(lease)
+        if failed and kind == "capability":
+            job.avoided.add((lease.worker, lease.digest))
+        elif failed and (kind == "input" or not again):
+            self.kill(job)
+            again = False
+        return again
+
+    def settle(self, lease: Lease) -> str:
+        """Return ``settled``, ``idempotent`` or an error."""
+        job = self.jobs[lease.job]
+        if job.stage == "cancelled":
+            return "cancelled"
+        if job.settled_by == lease.name:
+            return "idempotent"
+        if job.stage in ("finished", "assembling"):
+            return "lease_not_yours"
+        if job.stage == "discarded":
+            return "discarded"
+        if any(holder != lease.name for holder in job.held.values()):
+            return "lease_not_yours"
+        if lease.count != job.total:
+            return "partial"
+        job.held.clear()
+        if lease.state == "held":
+            lease.tasks, lease.state = set(), "settled"
+        job.settled_by = lease.name
+        job.to_assembly()
+        return "settled"
+
+    # ---------------------------------------------------------------------------------------- losses
+
+    def count_attempt(self, job: Job, task: int, kind: str) -> bool:
+        job.attempts[task, kind] += 1
+        if job.attempts[task, kind] > RETRY_MAX:
+            return False
+        job.reopen(task, delayed=True)
+        return True
+
+    def give_back(self, lease: Lease, state: str) -> None:
+        for task in lease.tasks:
+            self.jobs[lease.job].reopen(task)
+        lease.tasks, lease.state = set(), state
+
+    def end_if_empty(self, lease: Lease) -> None:
+        if lease.state == "held" and not lease.tasks:
+            lease.state = "settled"
+
+    def end_all(self, job: Job, state: str) -> None:
+        for name in set(job.held.values()):
+            self.give_back(self.leases[name], state)
+
+    def kill(self, job: Job) -> None:
+        self.end_all(job, "cancelled")
+        job.stage = "dead"
+
+    def expire(self, lease: Lease) -> None:
+        if lease.state != "held":
+            return
+        job = self.jobs[lease.job]
+        tasks = lease.tasks
+        self.give_back(lease, "expired")
+        again = [self.count_attempt(job, task, "lost") for task in tasks]
+        if not all(again):
+            self.kill(job)
+
+    def release(self, lease: Lease) -> None:
+        if lease.state == "held":
+            self.give_back(lease, "released")
+
+    def revoke(self, worker: str) -> None:
+        self.workers[worker].revoked = True
+        for lease in self.leases.values():
+            if lease.worker == worker:
+                self.release(lease)
+
+    # ------------------------------------------------------------------------------------- decisions
+
+    def cancel(self, job: Job) -> bool:
+        """Return whether the job could be cancelled, or was."""
+        if job.stage in ("living", "assembling"):
+            self.end_all(job, "cancelled")
+            job.close("cancelled")
+        return job.stage == "cancelled"
+
+    def requeue(self, job: Job) -> bool:
+        """Return whether the job was in the dead-letter queue."""
+        if job.stage != "dead":
+            return False
+        job.attempts.clear()
+        job.avoided.clear()
+        job.delayed.clear()
+        job.stage = "living"
+        if job.settled_by or len(job.done) == job.total:
+            job.to_assembly()
+        return True
+
+    def discard(self, job: Job) -> bool:
+        """Return whether the job was in the dead-letter queue."""
+        if job.stage != "dead":
+            return False
+        job.close("discarded")
+        return True
+
+    def finish(self, job: Job) -> bool:
+        """Return whether the job was to be finished."""
+        if job.stage != "assembling":
+            return False
+        job.close("finished")
+        job.avoided.clear()
+        return True
+
+    def finish_failed(self, job: Job) -> bool:
+        """Return whether the job was to be finished."""
+        if job.stage != "assembling":
+            return False
+        job.stage = "dead"
+        return True
+
+    def retire(self, job: Job) -> None:
+        del self.jobs[job.name]
+        if self.idempotency.get(job.idempotency_key, ("",))[0] == job.name:
+            del self.idempotency[job.idempotency_key]
