@@ -1,9 +1,14 @@
 """Zero-point energies from Quantum ESPRESSO, computed on other people's computers."""
 
-from zpe_sdk.client import AsyncZPEClient, ZPEClient
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from zpe_sdk.errors import AuthError, ComputeError, ConfigError, InputError, StoreError, ZPEError
-from zpe_sdk.job import AsyncJob, Job
-from zpe_sdk.result import ZPEResult
+
+if TYPE_CHECKING:
+    from zpe_sdk.client import AsyncZPEClient, ZPEClient
+    from zpe_sdk.job import AsyncJob, Job
+    from zpe_sdk.result import ZPEResult
 
 __all__ = [
     "AsyncJob",
@@ -19,3 +24,22 @@ __all__ = [
     "ZPEResult",
 ]
 __version__ = "0.1.0"
+
+_MODULES = {
+    "AsyncZPEClient": "client",
+    "ZPEClient": "client",
+    "AsyncJob": "job",
+    "Job": "job",
+    "ZPEResult": "result",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # The control plane, the workers and the command line need this package, and not what these import.
+    if name in _MODULES:
+        return getattr(import_module(f"zpe_sdk.{_MODULES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -13,11 +13,11 @@ from tqdm.auto import tqdm
 
 from zpe_sdk.blocking import blocking, iterate
 from zpe_sdk.errors import BY_SIDE, ComputeError, InputError, ZPEError
-from zpe_sdk.result import ZPEResult
 from zpe_sdk.wire import JobDetail, JobStatus, ResultReply
 
 if TYPE_CHECKING:
     from zpe_sdk.client import AsyncZPEClient
+    from zpe_sdk.result import ZPEResult
 
 OVER = frozenset({"finished", "failed", "cancelled"})
 # Of one request; the control plane allows 30 s.
@@ -108,6 +108,9 @@ class AsyncJob:
             reply = await self._client._call("GET", f"{self._path}/result", ResultReply)
         except ZPEError as error:
             raise await self._why_none(error) from None
+        # It brings scipy, which nobody needs who submits a job or looks how far it is.
+        from zpe_sdk.result import ZPEResult
+
         return ZPEResult.from_dict(reply.result)
 
     async def summary(self) -> str:

@@ -20,7 +20,7 @@ import httpx
 
 from zpe_sdk.client import ZPEClient
 from zpe_sdk.errors import ConfigError
-from zpe_sdk.espresso import keeper
+from zpe_sdk.keeper import keep
 
 Engine = Literal["qe", "mock"]
 
@@ -115,11 +115,9 @@ def local_service(
 def _process(
     command: list[str], environment: Mapping[str, str], log: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
-    # The keeper ends the command when our end of the pipe closes, whatever closes it.
-    keep = [sys.executable, "-I", "-S", keeper.__file__, "--grace", str(_GRACE_SECONDS), "--", *command]
     with log.open("ab") as output:
         process = subprocess.Popen(
-            keep,
+            keep(command, grace=_GRACE_SECONDS),
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,

@@ -267,9 +267,9 @@ class ZPEResultDocument(Message):
 
     ``modes[k]`` is the Cartesian displacement of each mobile atom in mode k (not mass-weighted,
     normalised to 1), ``mode_kinds[k]`` is ``translation`` or ``rotation`` where the mode moves the whole,
-    else ``vibration``; ``imaginary_modes`` are indices. ``hessian`` is (3M, 3M) in eV/Å² over the mobile atoms,
-    ``masses`` are theirs in amu; ``symbols`` and ``positions`` are of all atoms, ``cell`` has a vector per
-    row. ``max_force_ev_ang`` is the largest force on a mobile atom at the equilibrium. ``symmetry`` and
+    else ``vibration``; ``imaginary_modes`` are indices. ``hessian`` is (3M, 3M) in eV/Å² over the mobile
+    atoms, ``masses`` are theirs in amu; ``symbols`` and ``positions`` are of all atoms, ``cell`` has a vector
+    per row. ``max_force_ev_ang`` is the largest force on a mobile atom at the equilibrium. ``symmetry`` and
     ``checks``: see docs/formulas.md.
     """
 
@@ -573,7 +573,7 @@ class ApiTokenList(Message):
 
 
 class WorkerStatus(Message):
-    """A compute node as the admin sees it. ``alive``: heard of within two lease lengths."""
+    """A compute node as the admin sees it. ``alive``: heard of within a minute, or at work."""
 
     server_id: str
     name: str

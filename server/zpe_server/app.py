@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from zpe_sdk import __version__
 from zpe_server.api import admin, compute, errors, health, jobs
 from zpe_server.api.middleware import Requests
+from zpe_server.backends import make_backend
 from zpe_server.events import Events
 from zpe_server.plane import Plane
 from zpe_server.settings import Settings
@@ -44,6 +45,7 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
             log.warning("ZPE_RESEARCHER_AUTH is off: anybody who reaches this port may submit and read jobs")
         background = [
             asyncio.create_task(plane.events.listen()),
+            asyncio.create_task(make_backend(plane).run()),
             asyncio.create_task(sweep_for_ever(plane.store, plane.completion, plane.results, settings)),
         ]
         try:

@@ -19,6 +19,7 @@ from pydantic import SecretStr, ValidationError
 from zpe_sdk.errors import ConfigError
 from zpe_sdk.logging import configure_logging
 from zpe_server.app import create_app
+from zpe_server.backends.local import URL as LOCAL_URL
 from zpe_server.embedded import embedded_redis
 from zpe_server.settings import Settings
 
@@ -74,6 +75,8 @@ def serve(
             os.environ["ZPE_ADMIN_TOKEN"] = settings.admin_token.get_secret_value()
         scheme = "https" if tls_cert else "http"
         log.info("control plane", url=f"{scheme}://{host}:{port}", workers=workers)
+        here = "127.0.0.1" if host == "0.0.0.0" else host
+        os.environ[LOCAL_URL] = f"{scheme}://{f'[{here}]' if ':' in here else here}:{port}"
         uvicorn.run(
             "zpe_server.command:app",
             factory=True,

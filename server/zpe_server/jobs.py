@@ -27,11 +27,14 @@ from zpe_sdk.wire import (
     TaskStatus,
 )
 from zpe_server.events import Events
+from zpe_server.flags import Switches
 from zpe_server.planning import plan_job
 from zpe_server.results import Result, ResultStore
 from zpe_server.settings import Settings
 from zpe_server.store import Store, iso, items, key
 from zpe_server.tokens import Principal
+from zpe_server.waiting import why_waiting
+from zpe_server.workers import Workers
 
 # A search looks at so many of the newest jobs.
 SEARCHED = 10_000
@@ -40,10 +43,20 @@ SEARCHED = 10_000
 class Jobs:
     """The jobs of all owners; what a principal may see is decided here."""
 
-    def __init__(self, store: Store, events: Events, results: ResultStore, settings: Settings) -> None:
+    def __init__(
+        self,
+        store: Store,
+        events: Events,
+        results: ResultStore,
+        workers: Workers,
+        flags: Switches,
+        settings: Settings,
+    ) -> None:
         self._store = store
         self._events = events
         self._results = results
+        self._workers = workers
+        self._flags = flags
         self._settings = settings
 
     async def submit(
@@ -121,9 +134,24 @@ class Jobs:
                 await waiter.wait(remaining)
 
     async def statuses(self, job_ids: list[str]) -> list[JobStatus | None]:
-        """Return where several jobs stand, in one round trip."""
-        reply = await self._store.transition("statuses", jobs=job_ids)
-        return [_status(record) if record else None for record in items(reply["jobs"])]
+        """Return where several jobs stand, and of those that wait, for what."""
+        records = items((await self._store.transition("statuses", jobs=job_ids))["jobs"])
+        found = [_status(record) if record else None for record in records]
+        waiting = [n for n, job in enumerate(found) if job and job.status == "queued" and not job.detail]
+        if waiting:
+            workers = [worker for worker in await self._workers.all() if not worker.revoked]
+            leasing = (await self._flags.get()).dequeue_enabled is not False
+            for n in waiting:
+                needs = json.loads(records[n].get("needs") or "{}")
+                job = found[n]
+                assert job is not None
+                job.detail = why_waiting(
+                    needs.get("pseudopotentials", []),
+                    environ=needs.get("environ", False),
+                    workers=workers,
+                    leasing=leasing,
+                )
+        return found
 
     async def find(
         self,

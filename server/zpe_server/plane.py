@@ -37,15 +37,17 @@ class Plane:
         store = Store(redis_url)
         events = Events(store)
         results = make_result_store(settings, store)
+        workers = Workers(store, settings)
+        flags = Switches(store)
         return cls(
             settings=settings,
             store=store,
             events=events,
             tokens=Tokens(store, settings),
-            workers=Workers(store, settings),
+            workers=workers,
             leases=Leases(store, events, settings),
-            jobs=Jobs(store, events, results, settings),
-            flags=Switches(store),
+            jobs=Jobs(store, events, results, workers, flags, settings),
+            flags=flags,
             results=results,
             completion=Completion(store, results, settings),
         )

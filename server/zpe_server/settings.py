@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Seconds = Annotated[int, Field(gt=0, le=10 * 365 * 86400)]
@@ -17,15 +17,20 @@ class Settings(BaseSettings):
     Attributes
     ----------
     compute_mode
-        Who runs the SCFs; ``remote-http``: workers that lease them over HTTPS.
+        Who runs the SCFs; ``remote-http``: workers that lease them over HTTPS; ``local``: a worker on this
+        machine, which the control plane starts; ``mock``: springs in the control plane itself.
     result_store
         Where results, summaries and frequencies are kept.
+    s3_bucket, s3_prefix, s3_endpoint, s3_region
+        For ``s3``: where the bucket is. Credentials come from AWS's own variables (``AWS_ACCESS_KEY_ID`` …).
     redis_url
         Redis to use; unset: an embedded one of our own, with its data in ``data_dir``.
     data_dir
         Folder of all that this machine keeps: the embedded Redis, tokens made by ``--dev``.
     admin_token
         The administrator's token; unset: all admin calls answer 403.
+    metrics_token
+        A token that may read ``/metrics`` and nothing else; the administrator's may too.
     researcher_auth
         False lets anybody submit jobs and read results, as owner ``anonymous``: for a trusted network.
     enroll_token_ttl_seconds, worker_token_ttl_seconds
@@ -44,12 +49,18 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="ZPE_", env_ignore_empty=True, hide_input_in_errors=True)
 
-    compute_mode: Literal["remote-http"] = "remote-http"
-    result_store: Literal["redis"] = "redis"
+    compute_mode: Literal["remote-http", "local", "mock"] = "remote-http"
+    result_store: Literal["redis", "s3"] = "redis"
     redis_url: SecretStr | None = None
     data_dir: Path = Path("zpe-data")
 
+    s3_bucket: str = ""
+    s3_prefix: str = "zpe"
+    s3_endpoint: str | None = None
+    s3_region: str = "us-east-1"
+
     admin_token: SecretStr | None = None
+    metrics_token: SecretStr | None = None
     researcher_auth: bool = True
     enroll_token_ttl_seconds: Seconds = 3600
     worker_token_ttl_seconds: Seconds = 7 * 86400
@@ -73,12 +84,18 @@ class Settings(BaseSettings):
     log_level: str = "INFO"
     log_json: bool | None = None
 
-    @field_validator("admin_token")
+    @field_validator("admin_token", "metrics_token")
     @classmethod
     def _long_enough(cls, token: SecretStr | None) -> SecretStr | None:
         if token is not None and len(token.get_secret_value()) < 20:
-            raise ValueError("ZPE_ADMIN_TOKEN needs at least 20 characters; try: openssl rand -hex 32")
+            raise ValueError("at least 20 characters are needed; try: openssl rand -hex 32")
         return token
+
+    @model_validator(mode="after")
+    def _bucket_for_s3(self) -> Settings:
+        if self.result_store == "s3" and not self.s3_bucket:
+            raise ValueError("ZPE_RESULT_STORE=s3 needs ZPE_S3_BUCKET")
+        return self
 
     def retry(self, jitter: float) -> dict[str, Any]:
         """Return the retry rules as the transitions take them; ``jitter`` is in [0, 1)."""

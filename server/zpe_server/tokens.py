@@ -20,7 +20,7 @@ from zpe_sdk.wire import (
 from zpe_server.settings import Settings
 from zpe_server.store import Store, iso, items, key
 
-Role = Literal["admin", "researcher", "worker"]
+Role = Literal["admin", "researcher", "worker", "scraper"]
 Kind = Literal["enroll", "token"]
 
 _ID_LENGTH = 16
@@ -37,6 +37,7 @@ class Principal:
 
 ADMIN = Principal("admin", "admin", "admin")
 ANONYMOUS = Principal("researcher", "anonymous", "anonymous")
+SCRAPER = Principal("scraper", "metrics", "metrics")
 
 
 def new_token(kind: str) -> str:
@@ -57,11 +58,17 @@ class Tokens:
         self._settings = settings
         admin = settings.admin_token
         self._admin_hash = hash_of(admin.get_secret_value()) if admin else None
+        metrics = settings.metrics_token
+        self._metrics_hash = hash_of(metrics.get_secret_value()) if metrics else None
 
     @property
     def has_admin(self) -> bool:
         """Whether there is an administrator at all."""
         return self._admin_hash is not None
+
+    def may_scrape(self, token: str) -> bool:
+        """Tell whether this is the token that may read the metrics."""
+        return self._metrics_hash is not None and hmac.compare_digest(hash_of(token), self._metrics_hash)
 
     async def authenticate(self, token: str) -> Principal:
         """Return whose token this is.

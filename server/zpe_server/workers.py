@@ -19,6 +19,9 @@ from zpe_server.settings import Settings
 from zpe_server.store import Store, iso
 from zpe_server.tokens import hash_of, new_token
 
+# An idle worker is heard of more often than this.
+ALIVE_SECONDS = 60.0
+
 
 class Workers:
     """The compute nodes that have enrolled."""
@@ -110,8 +113,7 @@ class Workers:
     async def all(self) -> list[WorkerStatus]:
         """List the workers, the last heard of first."""
         records = (await self._store.transition("workers"))["workers"]
-        alive_ms = 2 * self._settings.lease_ttl_seconds * 1000
-        return [_status(record, alive_ms) for record in records or []]
+        return [_status(record) for record in records or []]
 
     @staticmethod
     def _found(reply: dict[str, Any]) -> None:
@@ -119,7 +121,7 @@ class Workers:
             raise InputError("there is no such worker", code="worker_not_found", field="server_id")
 
 
-def _status(record: dict[str, Any], alive_ms: float) -> WorkerStatus:
+def _status(record: dict[str, Any]) -> WorkerStatus:
     seen = float(record["seen"])
     capabilities = record.get("capabilities")
     return WorkerStatus(
@@ -127,7 +129,9 @@ def _status(record: dict[str, Any], alive_ms: float) -> WorkerStatus:
         name=record["name"],
         registered_at=iso(record["registered"]),
         last_seen_at=iso(seen),
-        alive="revoked" not in record and time.time() * 1000 - seen < alive_ms,
+        # One that computes and knows no heartbeats is as alive as its lease.
+        alive="revoked" not in record
+        and (time.time() - seen / 1000 < ALIVE_SECONDS or bool(record["leases"])),
         draining=record.get("draining") == "1",
         revoked="revoked" in record,
         meta=json.loads(record.get("meta") or "{}"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import pty
@@ -45,20 +46,36 @@ def run_zpe(*arguments: str, stdin: str = "", **settings: object) -> subprocess.
 
 
 @pytest.fixture
-def zpe(plane: ControlPlane, token: str, tmp_path: Path) -> Run:
-    """Run ``zpe`` as a researcher."""
-    (tmp_path / "h2.in").write_text(h2())
+def settings(plane: ControlPlane, token: str, tmp_path: Path) -> dict[str, object]:
+    """The environment of a researcher."""
+    return {"ZPE_CONTROL_API_URL": plane.url, "ZPE_TOKEN": token, "XDG_CONFIG_HOME": tmp_path}
 
-    def run(*arguments: str, stdin: str = "", **settings: object) -> subprocess.CompletedProcess[str]:
-        given = {"ZPE_CONTROL_API_URL": plane.url, "ZPE_TOKEN": token, "XDG_CONFIG_HOME": tmp_path}
-        return run_zpe(*arguments, stdin=stdin, **(given | settings))
+
+@pytest.fixture
+def zpe(
+    settings: dict[str, object], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """Run ``zpe`` as a researcher, in this process: starting Python each time would take minutes."""
+
+    def run(*arguments: str, stdin: str = "", **more: object) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", ["zpe", *arguments])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        for name, value in (settings | more).items():
+            monkeypatch.setenv(name, str(value))
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, int(ended.value.code or 0), out, err)
 
     return run
 
 
-def test_from_submission_to_result(zpe: Run, tmp_path: Path) -> None:
-    job = zpe("submit", str(tmp_path / "h2.in"), "--name", "hydrogen").stdout.strip()
-    assert zpe("wait", job).returncode == 0
+def test_from_submission_to_result(zpe: Run, settings: dict[str, object], tmp_path: Path) -> None:
+    (tmp_path / "h2.in").write_text(h2())
+    job = run_zpe("submit", str(tmp_path / "h2.in"), "--name", "hydrogen", **settings).stdout.strip()
+    assert run_zpe("wait", job, **settings).returncode == 0
+    assert run_zpe("result", job, **settings).stdout.startswith("# ZPE summary: H2")
 
     shown = zpe("status", job, "--json")
     assert json.loads(shown.stdout)["status"] == "finished"
@@ -71,7 +88,6 @@ def test_from_submission_to_result(zpe: Run, tmp_path: Path) -> None:
 
     result = json.loads(zpe("result", job, "--json").stdout)
     assert result["freqs_cm"][-1] == pytest.approx(4400, abs=60)
-    assert zpe("result", job).stdout.startswith("# ZPE summary: H2")
     assert zpe("result", job, "--csv", "-o", str(tmp_path / "freqs.csv")).stdout == ""
     rows = list(csv.DictReader((tmp_path / "freqs.csv").open()))
     assert float(rows[-1]["frequency_cm-1"]) == pytest.approx(result["freqs_cm"][-1], abs=1e-5)
@@ -117,6 +133,12 @@ def test_an_error_is_one_line(zpe: Run, arguments: tuple[str, ...], said: str) -
     assert done.stderr.startswith("zpe: ")
     assert done.stderr.count("\n") == 1
     assert said in done.stderr
+
+
+def test_an_error_of_a_process_is_one_line_too(settings: dict[str, object]) -> None:
+    done = run_zpe("status", "nothing", **settings)
+    assert done.returncode == 1
+    assert done.stderr == "zpe: no such job: nothing [input/job_not_found]\n"
 
 
 def test_no_token_and_nobody_there(zpe: Run) -> None:
@@ -219,13 +241,24 @@ def test_names_cannot_command_the_terminal(zpe: Run) -> None:
     zpe("wait", job)
 
 
-def test_help_and_version() -> None:
-    assert run_zpe("--version").stdout.startswith("zpe 0.")
-    shown = run_zpe("--help").stdout
+def test_help_and_version(zpe: Run) -> None:
+    assert zpe("--version").stdout.startswith("zpe 0.")
+    shown = zpe("--help").stdout
     for command in ("submit", "status", "wait", "result", "cancel", "login", "worker", "admin", "serve"):
         assert command in shown
     for command in ("submit", "status", "wait", "result", "cancel", "login"):
-        assert f"Example: zpe {command}" in run_zpe(command, "--help").stdout
+        assert f"Example: zpe {command}" in zpe(command, "--help").stdout
+
+
+def test_the_reader_of_a_pipe_may_leave(settings: dict[str, object]) -> None:
+    with subprocess.Popen(
+        [ZPE, "status", "--json"], env=environment(**settings), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        process.wait(60)
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
 
 
 WITHOUT_SERVER = """

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from zpe_server.store import Store
+from zpe_server.store import Store, key
 
 TTL_MS = 60_000
 LATER_MS = 1_000_000_000
@@ -108,8 +108,8 @@ async def sweep(store: Store, **more: Any) -> Reply:
     return await store.transition("sweep", **arguments)
 
 
-async def over(store: Store, name: str, job: str) -> Reply:
-    """Cancel, discard or finish a job."""
+async def decide(store: Store, name: str, job: str) -> Reply:
+    """Cancel, requeue, discard or finish a job."""
     return await store.transition(name, job=job, by="ann", retire_ms=LATER_MS)
 
 
@@ -118,11 +118,47 @@ async def finish_failed(store: Store, job: str) -> Reply:
     return await store.transition("finish_failed", job=job, error=error)
 
 
-def milliseconds(time: tuple[int, int]) -> float:
-    """Return a reply of Redis's TIME in ms."""
-    return time[0] * 1000 + time[1] / 1000
+_DUMP = """
+local out = {}
+for _, name in ipairs(redis.call('KEYS', '*')) do
+  local kind = redis.call('TYPE', name).ok
+  local read = {
+    hash = {'HGETALL', name}, zset = {'ZRANGE', name, 0, -1, 'WITHSCORES'}, set = {'SMEMBERS', name},
+    list = {'LRANGE', name, 0, -1}, string = {'GET', name},
+  }
+  out[name] = {kind, redis.call(unpack(read[kind])), redis.call('PTTL', name)}
+end
+local time = redis.call('TIME')
+return cjson.encode({now = time[1] * 1000 + time[2] / 1000, keys = out})
+"""
 
 
-async def names(store: Store) -> set[str]:
-    """Return the names of all keys."""
-    return {name async for name in store.redis.scan_iter("*")}
+class Dump:
+    """All that is in Redis, read at one moment.
+
+    Attributes
+    ----------
+    now
+        The moment, in ms by Redis's clock.
+    keys
+        What each key holds: a dict of a hash or (with scores) of a sorted set, in order, a list of another.
+    passing
+        The keys with a time to live.
+    """
+
+    def __init__(self, text: str) -> None:
+        read = json.loads(text)
+        self.now: float = read["now"]
+        self.keys: dict[str, Any] = {}
+        self.passing = {name for name, (_, _, ttl) in read["keys"].items() if ttl != -1}
+        for name, (kind, value, _) in read["keys"].items():
+            pairs = kind in ("hash", "zset")
+            self.keys[name] = dict(zip(value[::2], value[1::2], strict=True)) if pairs else value
+
+    def __getitem__(self, name: tuple[str, ...]) -> Any:
+        """Return what a key holds; an empty dict if there is none."""
+        return self.keys.get(key(*name), {})
+
+
+async def dump(store: Store) -> Dump:
+    return Dump(await store.redis.eval(_DUMP, 0))

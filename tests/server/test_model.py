@@ -9,26 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from itertools import product
-from typing import Any
+from typing import Any, TypeVar
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    Bundle,
     RuleBasedStateMachine,
-    consumes,
     initialize,
     invariant,
-    multiple,
     rule,
     run_state_machine_as_test,
 )
 
 from tests.processes import RedisServer
 from tests.server import calls
-from tests.server.model import Ability, Job, Lease, Model, Physics
+from tests.server.model import Ability, Job, Lease, Model, Physics, Stage
 from zpe_server.store import Store, items, key
 
 EXAMPLES = int(os.environ.get("ZPE_TEST_EXAMPLES", "0"))
@@ -44,12 +41,19 @@ USUAL = Physics("a", "espresso")
 PHYSICS = (USUAL, Physics("b", "espresso"), Physics("a", "mock"))
 STATUSES = ("queued", "started", "finished", "failed", "cancelled", "*")
 
-jobs = Bundle("jobs")
-leases = Bundle("leases")
 workers = st.sampled_from(WORKERS)
+abilities = st.sampled_from(ABILITIES)
 # One index may be beyond a job's last task, and one may come twice.
-tasks = st.lists(st.integers(0, 5), min_size=1, max_size=4)
-physics = st.one_of(st.just(USUAL), st.just(USUAL), st.just(USUAL), st.sampled_from(PHYSICS))
+tasks = st.lists(st.sampled_from([0, 1, 2, 3, 0, 1, 2, 5]), min_size=1, max_size=4)
+number = st.integers(0, 999)
+
+Thing = TypeVar("Thing")
+
+
+def pick(n: int, likely: Iterable[Thing], possible: Iterable[Thing]) -> Thing | None:
+    """Return one of the likely things three times out of four, else one of the possible ones."""
+    pool = (list(likely) if n % 4 else []) or list(possible)
+    return pool[n // 4 % len(pool)] if pool else None
 
 
 class ControlPlane(RuleBasedStateMachine):
@@ -59,37 +63,44 @@ class ControlPlane(RuleBasedStateMachine):
         super().__init__()
         self.runner = asyncio.Runner()
         self.store = Store(url)
-        self.run(self.store.redis.flushdb())
         self.model = Model(list(WORKERS))
         self.done: dict[str, set[int]] = {}
         self.count = 0
 
     def run(self, call: Coroutine[Any, Any, Any]) -> Any:
-        return self.runner.run(call)
+        return self.runner.get_loop().run_until_complete(call)
 
     def name(self, letter: str) -> str:
         self.count += 1
         return f"{letter}{self.count:04}"
 
-    def job(self, name: str) -> Job | None:
-        return self.model.jobs.get(name)
+    def pick_lease(self, n: int) -> Lease | None:
+        """Return a lease, mostly one in force; its job may be forgotten."""
+        every = self.model.leases.values()
+        return pick(n, [lease for lease in every if lease.state == "held"], every)
 
-    @initialize()
-    def enrol(self) -> None:
+    def pick_job(self, n: int, *stages: Stage) -> Job | None:
+        every = self.model.jobs.values()
+        return pick(n, [job for job in every if job.stage in stages], every)
+
+    @initialize(totals=st.lists(st.integers(1, 5), min_size=1, max_size=2))
+    def begin(self, totals: list[int]) -> None:
+        self.run(self.store.redis.flushdb())
         for worker in WORKERS:
             self.run(self.store.redis.hset(key("worker", worker), mapping={"name": worker}))
             self.run(self.store.redis.zadd(key("workers"), {worker: 0}))
+        for total in totals:
+            self.submit(total, 0, (), "")
 
     # ------------------------------------------------------------------------------------------ work
 
     @rule(
-        target=jobs,
         total=st.integers(1, 5),
         priority=st.integers(-1, 1),
         needs=st.sampled_from([(), ("H",), ("H", "O")]),
         idempotency_key=st.sampled_from(["", "", "k1", "k2"]),
     )
-    def submit(self, total: int, priority: int, needs: tuple[str, ...], idempotency_key: str) -> Any:
+    def submit(self, total: int, priority: int, needs: tuple[str, ...], idempotency_key: str) -> None:
         name, digest = self.name("j"), str(total)
         expected = self.model.submit(name, total, priority, frozenset(needs), idempotency_key, digest)
         reply = self.run(
@@ -105,13 +116,11 @@ class ControlPlane(RuleBasedStateMachine):
         )
         if expected is None:
             assert reply == {"conflict": True}
-            return multiple()
-        assert reply == {"job": expected, "created": expected == name}
-        return expected if expected == name else multiple()
+        else:
+            assert reply == {"job": expected, "created": expected == name}
 
     def ask(self, name: str, worker: str, ability: Ability, max_tasks: int) -> Lease | None:
         expected, passed = self.model.lease(name, worker, ability, max_tasks)
-        files = None if ability.files is None else dict.fromkeys(ability.files, True)
         reply = self.run(
             calls.lease(
                 self.store,
@@ -119,7 +128,7 @@ class ControlPlane(RuleBasedStateMachine):
                 worker,
                 max_tasks=max_tasks,
                 engine=ability.engine,
-                pseudopotentials=files,
+                pseudopotentials=None if ability.files is None else dict.fromkeys(ability.files, True),
                 digest=ability.digest,
             )
         )
@@ -133,28 +142,18 @@ class ControlPlane(RuleBasedStateMachine):
                 assert detail.startswith("waiting for a worker that can run it: ")
         return expected
 
-    @rule(
-        target=leases,
-        worker=workers,
-        ability=st.sampled_from(ABILITIES),
-        max_tasks=st.sampled_from([0, 1, 2, 10]),
-    )
-    def lease(self, worker: str, ability: Ability, max_tasks: int) -> Any:
-        lease = self.ask(self.name("l"), worker, ability, max_tasks)
-        return lease.name if lease else multiple()
+    @rule(worker=workers, ability=abilities, max_tasks=st.sampled_from([0, 1, 2, 10]))
+    def lease(self, worker: str, ability: Ability, max_tasks: int) -> None:
+        self.ask(self.name("l"), worker, ability, max_tasks)
 
-    @rule(name=leases, ability=st.sampled_from(ABILITIES))
-    def ask_for_a_lease_again(self, name: str, ability: Ability) -> None:
-        self.ask(name, self.model.leases[name].worker, ability, 10)
+    @rule(worker=workers, max_tasks=st.sampled_from([0, 1, 2, 10]))
+    def lease_to_an_able_worker(self, worker: str, max_tasks: int) -> None:
+        self.ask(self.name("l"), worker, ABILITIES[0], max_tasks)
 
-    @rule(name=leases, data=st.data(), whose=tasks, alien=st.booleans())
-    def report(self, name: str, data: st.DataObject, whose: list[int], alien: bool) -> None:
-        lease = self.model.leases[name]
-        # Mostly what the lease holds, and at times anything.
-        chosen = data.draw(
-            st.sampled_from([sorted(lease.tasks) or whose, sorted(lease.tasks)[:1] or whose, whose])
-        )
-        self.do_report(lease, chosen, [data.draw(physics) if alien else USUAL for _ in chosen])
+    @rule(n=number, ability=abilities)
+    def ask_for_a_lease_again(self, n: int, ability: Ability) -> None:
+        if lease := self.pick_lease(n):
+            self.ask(lease.name, lease.worker, ability, 10)
 
     def do_report(self, lease: Lease, chosen: list[int], seen: list[Physics]) -> None:
         reply = self.run(
@@ -167,7 +166,7 @@ class ControlPlane(RuleBasedStateMachine):
                 fingerprints=[calls.physics(each.name, each.engine) for each in seen],
             )
         )
-        job = self.job(lease.job)
+        job = self.model.jobs.get(lease.job)
         if job is None:
             assert reply == {"error": "not_found"}
             return
@@ -182,97 +181,154 @@ class ControlPlane(RuleBasedStateMachine):
         assert reply["progress"]["done"] == (job.total if job.stage == "finished" else len(job.done))
         assert reply["progress"]["running"] == len(job.held)
 
-    @rule(name=leases, of=leases, worker=workers, chosen=tasks)
-    def report_with_a_lease_of_somebody_else(
-        self, name: str, of: str, worker: str, chosen: list[int]
-    ) -> None:
-        job = self.model.leases[of].job
-        if self.job(job) is not None and self.model.own(name, worker, job) is None:
+    @rule(n=number, most=st.sampled_from([1, 2, 5]))
+    def report_what_a_lease_holds(self, n: int, most: int) -> None:
+        lease = self.pick_lease(n)
+        if lease and lease.tasks:
+            chosen = sorted(lease.tasks)[:most]
+            self.do_report(lease, chosen, [USUAL] * len(chosen))
+
+    @rule(n=number, chosen=tasks)
+    def report_anything(self, n: int, chosen: list[int]) -> None:
+        if lease := self.pick_lease(n):
+            self.do_report(lease, chosen, [USUAL] * len(chosen))
+
+    @rule(
+        n=number,
+        seen=st.lists(st.tuples(st.integers(0, 3), st.sampled_from(PHYSICS)), min_size=1, max_size=4),
+    )
+    def report_any_physics(self, n: int, seen: list[tuple[int, Physics]]) -> None:
+        if lease := self.pick_lease(n):
+            self.do_report(lease, [task for task, _ in seen], [physics for _, physics in seen])
+
+    @rule(n=number, late=number)
+    def report_late(self, n: int, late: int) -> None:
+        """From a lost lease, for what is open, held by others or done."""
+        lost = [le for le in self.model.leases.values() if le.state != "held" and le.job in self.model.jobs]
+        if lease := pick(n, [le for le in lost if self.model.jobs[le.job].stage != "finished"], lost):
+            job = self.model.jobs[lease.job]
+            chosen = pick(late, [[task] for task in [*job.open, *job.held]], [list(range(job.total))])
+            assert chosen
+            self.do_report(lease, chosen, [USUAL] * len(chosen))
+
+    @rule(n=number, other=number, worker=workers, chosen=tasks)
+    def come_with_a_lease_of_somebody_else(self, n: int, other: int, worker: str, chosen: list[int]) -> None:
+        lease, job = self.pick_lease(n), self.pick_job(other)
+        if lease and job and (lease.worker, lease.job) != (worker, job.name):
             for call in (
-                calls.report(self.store, job, name, chosen, worker),
-                calls.fail(self.store, job, name, chosen, worker),
-                calls.settle(self.store, job, name, worker),
-                calls.release(self.store, job, name, worker),
+                calls.report(self.store, job.name, lease.name, chosen, worker),
+                calls.fail(self.store, job.name, lease.name, chosen, worker),
+                calls.settle(self.store, job.name, lease.name, worker),
+                calls.release(self.store, job.name, lease.name, worker),
             ):
                 assert self.run(call) == {"error": "lease_not_yours"}
 
     @rule(
-        name=leases,
+        n=number,
         chosen=st.one_of(st.none(), tasks),
-        kind=st.sampled_from(["compute", "compute", "compute", "capability", "input"]),
+        kind=st.sampled_from(["compute", "compute", "capability", "input"]),
     )
-    def fail(self, name: str, chosen: list[int] | None, kind: str) -> None:
-        lease = self.model.leases[name]
-        reply = self.run(calls.fail(self.store, lease.job, name, chosen, lease.worker, **{"class": kind}))
-        job = self.job(lease.job)
+    def fail(self, n: int, chosen: list[int] | None, kind: str) -> None:
+        if lease := self.pick_lease(n):
+            self.do_fail(lease, chosen, kind)
+
+    def do_fail(self, lease: Lease, chosen: list[int] | None, kind: str) -> None:
+        reply = self.run(
+            calls.fail(self.store, lease.job, lease.name, chosen, lease.worker, **{"class": kind})
+        )
+        job = self.model.jobs.get(lease.job)
         if job is None:
             assert reply == {"error": "not_found"}
         else:
             assert reply["requeued"] == self.model.fail(lease, chosen, kind)
             assert reply["status"] == job.status
 
-    @rule(name=leases)
-    def settle(self, name: str) -> None:
-        lease = self.model.leases[name]
-        reply = self.run(calls.settle(self.store, lease.job, name, lease.worker))
-        if self.job(lease.job) is None:
-            assert reply == {"error": "not_found"}
-            return
-        expected = self.model.settle(lease)
-        assert reply == ({expected: True} if expected in ("settled", "idempotent") else {"error": expected})
+    @rule(n=number)
+    def settle(self, n: int) -> None:
+        every = self.model.leases.values()
+        if lease := pick(n, [le for le in every if le.job in self.model.jobs and le.count > 1], every):
+            reply = self.run(calls.settle(self.store, lease.job, lease.name, lease.worker))
+            if lease.job not in self.model.jobs:
+                assert reply == {"error": "not_found"}
+                return
+            expected = self.model.settle(lease)
+            good = expected in ("settled", "idempotent")
+            assert reply == ({expected: True} if good else {"error": expected})
 
-    @rule(name=leases)
-    def release(self, name: str) -> None:
-        lease = self.model.leases[name]
-        assert self.run(calls.release(self.store, lease.job, name, lease.worker)) == {"job": lease.job}
-        self.model.release(lease)
+    @rule(n=number)
+    def release(self, n: int) -> None:
+        if lease := self.pick_lease(n):
+            reply = self.run(calls.release(self.store, lease.job, lease.name, lease.worker))
+            assert reply == {"job": lease.job}
+            self.model.release(lease)
 
-    @rule(worker=workers, names=st.lists(leases, max_size=3))
-    def heartbeat(self, worker: str, names: list[str]) -> None:
-        reply = self.run(calls.heartbeat(self.store, names, worker))
-        for name in names:
-            lease = self.model.leases[name]
-            told = lease.state if lease.worker == worker and lease.state in ("held", "cancelled") else "lost"
-            assert reply["leases"][name] == told
+    @rule(worker=workers)
+    def heartbeat(self, worker: str) -> None:
+        reply = self.run(calls.heartbeat(self.store, [*self.model.leases, "unknown"], worker))
+        assert reply["leases"].pop("unknown") == "lost"
         assert reply["draining"] == self.model.workers[worker].draining
+        for lease in self.model.leases.values():
+            told = lease.state if lease.worker == worker and lease.state in ("held", "cancelled") else "lost"
+            assert (reply["leases"] or {})[lease.name] == told
 
     # ---------------------------------------------------------------------------------------- losses
 
-    @rule(names=st.lists(leases, min_size=1, max_size=4, unique=True))
-    def expire(self, names: list[str]) -> None:
-        held = [name for name in sorted(names) if self.model.leases[name].state == "held"]
-        if held:
-            self.run(self.store.redis.zadd(key("leases"), dict.fromkeys(held, 0)))
-        assert self.run(calls.sweep(self.store))["expired"] == len(held)
-        for name in held:
+    @rule(chosen=st.lists(number, min_size=1, max_size=3))
+    def expire(self, chosen: list[int]) -> None:
+        held = sorted(lease.name for lease in self.model.leases.values() if lease.state == "held")
+        self.do_expire(sorted({held[n % len(held)] for n in chosen} if held else []))
+
+    def do_expire(self, names: list[str]) -> None:
+        if names:
+            self.run(self.store.redis.zadd(key("leases"), dict.fromkeys(names, 0)))
+        assert self.run(calls.sweep(self.store))["expired"] == len(names)
+        for name in names:
             self.model.expire(self.model.leases[name])
 
-    @rule(name=leases, times=st.integers(1, 4))
-    def lose_again_and_again(self, name: str, times: int) -> None:
-        """The same tasks, with one worker after the other: the way into the dead-letter queue."""
-        job = self.job(self.model.leases[name].job)
-        for _ in range(times):
-            if job is None or job.stage != "living":
-                return
-            self.let_time_pass(job.name)
-            lease = self.ask(self.name("x"), "w1", ABILITIES[0], 10)
-            if lease is not None:
-                self.expire([lease.name])
+    @rule(
+        n=number,
+        times=st.integers(1, 5),
+        kind=st.sampled_from(["lost", "compute"]),
+        share=st.sampled_from([1, 2, 10]),
+        together=st.booleans(),
+    )
+    def have_bad_luck(self, n: int, times: int, kind: str, share: int, together: bool) -> None:
+        """One attempt after the other: the way into the dead-letter queue."""
+        job = self.pick_job(n, "living")
+        for _ in range(times if job else 0):
+            self.do_let_time_pass(job)
+            given = [self.ask(self.name("l"), worker, ABILITIES[2], share) for worker in ("w1", "w2")]
+            held = [lease for lease in given if lease and lease.state == "held"]
+            for lease in held if together or kind == "compute" else held[:1]:
+                if kind == "compute":
+                    self.do_fail(lease, None, kind)
+            if kind == "lost":
+                self.do_expire([lease.name for lease in (held if together else held[:1])])
 
-    @rule(name=jobs)
-    def let_time_pass(self, name: str) -> None:
-        job = self.job(name)
-        if job is None:
-            return
-        if job.delayed:
-            self.run(
-                self.store.redis.zadd(key("job", name, "open"), {str(task): task for task in job.delayed})
-            )
-            self.run(self.store.redis.zadd(key("delayed"), {name: 0}, xx=True))
-        job.delayed.clear()
-        self.run(calls.sweep(self.store))
+    @rule(n=number)
+    def work_off(self, n: int) -> None:
+        """Do all that is left of a job, with the leases that there are and a new one."""
+        if job := self.pick_job(n, "living"):
+            self.do_let_time_pass(job)
+            self.ask(self.name("l"), "w1", ABILITIES[2], 10)
+            for lease in list(self.model.leases.values()):
+                if lease.job == job.name and lease.tasks:
+                    chosen = sorted(lease.tasks)
+                    self.do_report(lease, chosen, [job.pinned or USUAL] * len(chosen))
 
-    @rule(worker=workers, drain=st.booleans())
+    @rule(n=number)
+    def let_time_pass(self, n: int) -> None:
+        self.do_let_time_pass(self.pick_job(n, "living"))
+
+    def do_let_time_pass(self, job: Job | None) -> None:
+        if job and job.delayed:
+            due = {str(task): task for task in job.delayed}
+            self.run(self.store.redis.zadd(key("job", job.name, "open"), due))
+            self.run(self.store.redis.zadd(key("delayed"), {job.name: 0}, xx=True))
+            job.delayed.clear()
+            self.run(calls.sweep(self.store))
+
+    @rule(worker=workers, drain=st.sampled_from([True, False, False]))
     def drain(self, worker: str, drain: bool) -> None:
         assert self.run(self.store.transition("drain", worker=worker, drain=drain)) == {}
         self.model.workers[worker].draining = drain
@@ -284,51 +340,56 @@ class ControlPlane(RuleBasedStateMachine):
 
     # ------------------------------------------------------------------------------------- decisions
 
-    def decide(self, name: str, what: str, refusal: str, **more: Any) -> None:
-        reply = self.run(self.store.transition(what, job=name, by="ann", **more))
-        job = self.job(name)
-        if job is None:
-            assert reply == {"error": "not_found"}
-        else:
+    def decide(self, job: Job | None, what: str, refusal: str) -> None:
+        if job:
+            reply = self.run(calls.decide(self.store, what, job.name))
             assert reply.get("error") == (None if getattr(self.model, what)(job) else refusal)
 
-    @rule(name=jobs)
-    def cancel(self, name: str) -> None:
-        self.decide(name, "cancel", "over", retire_ms=calls.LATER_MS)
+    @rule(n=number)
+    def cancel(self, n: int) -> None:
+        if n % 3 == 0:
+            self.decide(self.pick_job(n, "living", "assembling"), "cancel", "over")
 
-    @rule(name=jobs)
-    def requeue(self, name: str) -> None:
-        self.decide(name, "requeue", "not_in_dlq")
+    @rule(n=number)
+    def requeue(self, n: int) -> None:
+        self.decide(self.pick_job(n, "dead"), "requeue", "not_in_dlq")
 
-    @rule(name=jobs)
-    def discard(self, name: str) -> None:
-        self.decide(name, "discard", "not_in_dlq", retire_ms=calls.LATER_MS)
+    @rule(n=number)
+    def discard(self, n: int) -> None:
+        self.decide(self.pick_job(n, "dead"), "discard", "not_in_dlq")
 
-    @rule(name=jobs)
-    def finish(self, name: str) -> None:
-        job, reply = self.job(name), self.run(calls.over(self.store, "finish", name))
-        assert reply["finished"] == (job is not None and self.model.finish(job))
+    @rule(n=number)
+    def finish(self, n: int) -> None:
+        if job := self.pick_job(n, "assembling"):
+            reply = self.run(calls.decide(self.store, "finish", job.name))
+            assert reply["finished"] == self.model.finish(job)
 
-    @rule(name=jobs)
-    def finish_failed(self, name: str) -> None:
-        job, reply = self.job(name), self.run(calls.finish_failed(self.store, name))
-        assert reply["failed"] == (job is not None and self.model.finish_failed(job))
+    @rule(n=number)
+    def finish_failed(self, n: int) -> None:
+        if job := self.pick_job(n, "assembling"):
+            reply = self.run(calls.finish_failed(self.store, job.name))
+            assert reply["failed"] == self.model.finish_failed(job)
 
-    @rule(name=consumes(jobs))
-    def retire(self, name: str) -> None:
-        job = self.job(name)
-        if job is not None and not job.keeps_forces:
-            self.run(self.store.redis.zadd(key("retire"), {name: 0}, xx=True))
-            due = self.run(self.store.transition("due", limit=10))["jobs"]
-            assert due == [name]
-            self.run(self.store.transition("retire", jobs=due))
-            self.model.retire(job)
+    @rule(n=number)
+    def retire(self, n: int) -> None:
+        job = self.pick_job(n, "finished", "cancelled", "discarded")
+        if job and not job.keeps_forces:
+            self.do_retire(job)
+
+    def do_retire(self, job: Job) -> None:
+        self.run(self.store.redis.zadd(key("retire"), {job.name: 0}, xx=True))
+        due = self.run(self.store.transition("due", limit=10))["jobs"]
+        assert due == [job.name]
+        self.run(self.store.transition("retire", jobs=due))
+        self.model.retire(job)
+        for what in ("cancel", "requeue", "discard"):
+            assert self.run(calls.decide(self.store, what, job.name)) == {"error": "not_found"}
 
     # ------------------------------------------------------------------------------------ invariants
 
     @invariant()
     def redis_holds_what_the_model_says(self) -> None:
-        found = self.run(self.found())
+        found = self.found(self.run(calls.dump(self.store)))
         for name, expected in self.expected().items():
             assert found[name] == expected, name
 
@@ -383,83 +444,61 @@ class ControlPlane(RuleBasedStateMachine):
                 }
                 for job in model.jobs.values()
             },
+            "all jobs": set(model.jobs),
+            "idempotency": set(model.idempotency),
         }
 
-    async def found(self) -> dict[str, Any]:
-        """Read everything in one round trip."""
-        model, names = self.model, []
-        async with self.store.redis.pipeline(transaction=False) as redis:
-
-            def want(call: object, *name: str) -> None:
-                names.append(name)
-
-            want(redis.time(), "now")
-            for name in ("ready", "delayed", "assemble", "dlq", "retire", "leases"):
-                want(redis.zrange(key(name), 0, -1), name)
-            for owner, status in product(("ann", "*"), STATUSES):
-                want(redis.zrange(key("index", owner, status), 0, -1), "index", owner, status)
-            for name in WORKERS:
-                want(redis.smembers(key("worker", name, "leases")), "worker leases", name)
-                want(redis.hmget(key("worker", name), ["scf_done", "scf_failed"]), "worker counts", name)
-            for name in model.leases:
-                want(redis.hget(key("lease", name), "state"), "lease", name)
-                want(redis.smembers(key("lease", name, "tasks")), "lease tasks", name)
-                want(redis.pttl(key("lease", name)), "lease ttl", name)
-            for name in model.jobs:
-                fields = ["status", "fingerprint", "error", "finished"]
-                want(redis.hmget(key("job", name), fields), "job", name)
-                want(redis.zrange(key("job", name, "open"), 0, -1, withscores=True), "open", name)
-                for part in ("held", "reports", "runs", "attempts", "avoid"):
-                    want(redis.hgetall(key("job", name, part)), part, name)
-            got = dict(zip(names, await redis.execute(), strict=True))
-
-        now = calls.milliseconds(got["now",])
-
+    def found(self, at: calls.Dump) -> dict[str, Any]:
         def job(name: str) -> dict[str, Any]:
-            status, pinned, error, finished = got["job", name]
+            record = at["job", name]
+            waiting = {int(task): float(score) for task, score in at["job", name, "open"].items()}
             return {
-                "status": status,
-                "due": {int(task) for task, score in got["open", name] if score <= now},
-                "delayed": {int(task) for task, score in got["open", name] if score > now},
-                "held": {int(task): lease for task, lease in got["held", name].items()},
-                "reports": {int(task) for task in got["reports", name]},
-                "runs": {int(task) for task in got["runs", name]},
-                "attempts": {name: int(n) for name, n in got["attempts", name].items()},
-                "avoid": set(got["avoid", name]),
-                "pinned": pinned,
+                "status": record["status"],
+                "due": {task for task, score in waiting.items() if score <= at.now},
+                "delayed": {task for task, score in waiting.items() if score > at.now},
+                "held": {int(task): lease for task, lease in at["job", name, "held"].items()},
+                "reports": {int(task) for task in at["job", name, "reports"]},
+                "runs": {int(task) for task in at["job", name, "runs"]},
+                "attempts": {attempt: int(n) for attempt, n in at["job", name, "attempts"].items()},
+                "avoid": set(at["job", name, "avoid"]),
+                "pinned": record.get("fingerprint"),
                 # While a job is being tried again, its last error stays to be seen.
-                "error and end": (status == "failed" and error is not None, finished is not None),
+                "error and end": (record["status"] == "failed" and "error" in record, "finished" in record),
             }
 
         return {
-            "ready": got["ready",],
-            **{name: set(got[name,]) for name in ("delayed", "assemble", "dlq", "retire", "leases")},
+            "ready": list(at["ready",]),
+            **{name: set(at[name,]) for name in ("delayed", "assemble", "dlq", "retire", "leases")},
             "index": {
-                owner + status: set(got["index", owner, status])
+                owner + status: set(at["index", owner, status])
                 for owner, status in product(("ann", "*"), STATUSES)
             },
-            "worker leases": {name: set(got["worker leases", name]) for name in WORKERS},
+            "worker leases": {name: set(at["worker", name, "leases"]) for name in WORKERS},
             "worker counts": {
-                name: tuple(int(n or 0) for n in got["worker counts", name]) for name in WORKERS
+                name: tuple(int(at["worker", name].get(n, 0)) for n in ("scf_done", "scf_failed"))
+                for name in WORKERS
             },
             "lease records": {
                 name: (
-                    got["lease", name],
-                    {int(task) for task in got["lease tasks", name]},
-                    got["lease ttl", name] == -1,
+                    at["lease", name]["state"],
+                    {int(task) for task in at["lease", name, "tasks"]},
+                    key("lease", name) not in at.passing,
                 )
-                for name in model.leases
+                for name in self.model.leases
             },
-            "jobs": {name: job(name) for name in model.jobs},
+            "jobs": {name: job(name) for name in self.model.jobs},
+            "all jobs": {name.split(":")[2] for name in at.keys if name.startswith(key("job", ""))},
+            "idempotency": {name.split(":")[3] for name in at.keys if name.startswith(key("idem", ""))},
         }
 
     def teardown(self) -> None:
         try:
             for job in list(self.model.jobs.values()):
-                self.cancel(job.name)
-                self.discard(job.name)
-                self.retire(job.name)
-            left = self.run(calls.names(self.store))
+                self.decide(job, "discard", "not_in_dlq")
+                self.run(calls.decide(self.store, "cancel", job.name))
+                self.model.cancel(job)
+                self.do_retire(job)
+            left = set(self.run(calls.dump(self.store)).keys)
             kept = {key("workers"), *(key("worker", name) for name in WORKERS)}
             # Ended leases are remembered for a while, so that late reports are answered well.
             assert left - kept == {key("lease", name) for name in self.model.leases}
@@ -472,8 +511,8 @@ def test_any_sequence_of_transitions_does_what_the_model_says(redis_server: Redi
     run_state_machine_as_test(
         lambda: ControlPlane(redis_server.url),
         settings=settings(
-            max_examples=EXAMPLES or 60,
-            stateful_step_count=40,
+            max_examples=EXAMPLES or 100,
+            stateful_step_count=50,
             derandomize=not EXAMPLES,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -134,3 +134,12 @@ def test_a_file_is_replaced_whole_and_leftovers_do_not_matter(tmp_path: Path) ->
     write_durably(path, "two")
     assert path.read_text() == "two"
     assert [entry.name for entry in tmp_path.iterdir()] == ["identity.json"]
+
+
+def test_an_enroll_token_is_read_from_a_file_or_the_file_is_named(
+    control_plane: Plane, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        establish(control_plane, tmp_path, enroll_file=tmp_path / "none")
+    assert (caught.value.code, caught.value.field) == ("bad_enroll_file", "ZPE_ENROLL_FILE")
+    assert str(tmp_path / "none") in str(caught.value)

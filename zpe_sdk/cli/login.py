@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from getpass import getpass
 from pathlib import Path
 from typing import Annotated
 
@@ -32,7 +33,7 @@ def login(
     """
     connection: Connection = context.obj
     piped = not sys.stdin.isatty()
-    token = sys.stdin.readline().strip() if piped else typer.prompt("Token", hide_input=True).strip()
+    token = sys.stdin.readline().strip() if piped else getpass("Token: ").strip()
     with ZPEClient(
         url, token, insecure=connection.insecure, ca_bundle=connection.ca_bundle, retry_seconds=10
     ) as client:

@@ -12,14 +12,17 @@ from typer.core import TyperGroup
 import zpe_sdk
 from zpe_sdk.cli import admin, jobs, login
 from zpe_sdk.cli.context import Connection
-from zpe_sdk.cli.demo import demo
 from zpe_sdk.cli.output import complain
 from zpe_sdk.errors import ConfigError, ZPEError
 
 GROUP = "zpe.commands"
 # What an extra brings, for those who have not installed it.
 EXTRAS = {"serve": "server", "dashboard": "dashboard"}
-WORKER = EntryPoint("worker", "zpe_sdk.worker.command:worker", GROUP)
+# Ours too are imported only when they are wanted.
+OURS = (
+    EntryPoint("worker", "zpe_sdk.worker.command:worker", GROUP),
+    EntryPoint("demo", "zpe_sdk.cli.demo:demo", GROUP),
+)
 
 
 class Commands(TyperGroup):
@@ -42,6 +45,12 @@ class Commands(TyperGroup):
         return None
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"zpe {zpe_sdk.__version__}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     name="zpe",
     cls=Commands,
@@ -52,7 +61,6 @@ app = typer.Typer(
 )
 login.register(app)
 jobs.register(app)
-app.command()(demo)
 app.add_typer(admin.app, name="admin")
 
 
@@ -68,12 +76,12 @@ def options(
     ca_bundle: Annotated[
         str | None, typer.Option(help="PEM file of the certificate authorities to trust.")
     ] = None,
-    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit."),
+    ] = False,
 ) -> None:
     """Options of all commands that talk to a control plane; they come before the command's name."""
-    if version:
-        print(f"zpe {zpe_sdk.__version__}")
-        raise typer.Exit
     context.obj = Connection(url=url, insecure=insecure, ca_bundle=ca_bundle)
 
 
@@ -90,7 +98,7 @@ def main() -> None:
 
 
 def _installed() -> dict[str, EntryPoint]:
-    return {WORKER.name: WORKER} | {entry.name: entry for entry in entry_points(group=GROUP)}
+    return {entry.name: entry for entry in (*OURS, *entry_points(group=GROUP))}
 
 
 def _command(entry: EntryPoint) -> Any:

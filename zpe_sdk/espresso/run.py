@@ -7,7 +7,6 @@ import os
 import shlex
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -15,8 +14,9 @@ from pathlib import Path
 from threading import Event
 
 from zpe_sdk.errors import ComputeError, ConfigError
-from zpe_sdk.espresso import keeper, output
+from zpe_sdk.espresso import output
 from zpe_sdk.espresso.output import ScfResult
+from zpe_sdk.keeper import keep
 
 INPUT, STDOUT, STDERR = "pw.in", "pw.out", "pw.err"
 _POLL_SECONDS = 0.05
@@ -148,11 +148,10 @@ def _run(
     argv: Sequence[str], folder: Path, cpus: Sequence[int], stop: Event, *, timeout: float | None = None
 ) -> int:
     """Run a command under a keeper until it ends or is to stop; return its exit status."""
-    keep = [sys.executable, "-I", "-S", keeper.__file__, "--cpus", ",".join(map(str, cpus)), "--", *argv]
     deadline = time.monotonic() + timeout if timeout else float("inf")
     with (folder / STDOUT).open("wb") as stdout, (folder / STDERR).open("wb") as stderr:
         process = subprocess.Popen(
-            keep,
+            keep(argv, cpus=cpus),
             cwd=folder,
             stdin=subprocess.PIPE,
             stdout=stdout,

@@ -10,7 +10,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from zpe_sdk.errors import AuthError
 from zpe_server.plane import Plane
-from zpe_server.tokens import ANONYMOUS, Principal, Role
+from zpe_server.tokens import ANONYMOUS, SCRAPER, Principal, Role
 
 log = structlog.get_logger(__name__)
 
@@ -93,6 +93,14 @@ async def admin(plane: InPlane, bearer: Bearer, address: Address) -> Principal:
     return who
 
 
+async def scraper(plane: InPlane, bearer: Bearer, address: Address) -> Principal:
+    """Let whoever collects metrics in: with a token for that alone, or the administrator's."""
+    if bearer is not None and plane.tokens.may_scrape(bearer.credentials):
+        return SCRAPER
+    return await admin(plane, bearer, address)
+
+
 Worker = Annotated[Principal, Depends(worker)]
 Researcher = Annotated[Principal, Depends(researcher)]
 Admin = Annotated[Principal, Depends(admin)]
+Scraper = Annotated[Principal, Depends(scraper)]

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
+from fastapi.responses import Response
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from zpe_sdk.wire import Ok
-from zpe_server.api.doors import InPlane
+from zpe_server.api.doors import InPlane, Scraper
+from zpe_server.metrics import exposition
+from zpe_server.workers import ALIVE_SECONDS
 
 router = APIRouter(tags=["health"])
 
@@ -21,3 +25,10 @@ async def readyz(plane: InPlane) -> Ok:
     """Answer 200 only if the store does."""
     await plane.store.ping()
     return Ok()
+
+
+@router.get("/metrics", response_class=Response)
+async def metrics(who: Scraper, plane: InPlane) -> Response:
+    """Return the state of things for Prometheus."""
+    text = await exposition(plane.store, alive_seconds=ALIVE_SECONDS)
+    return Response(text, media_type=CONTENT_TYPE_LATEST)

@@ -12,4 +12,9 @@ __all__ = ["Result", "ResultStore", "make_result_store"]
 
 def make_result_store(settings: Settings, store: Store) -> ResultStore:
     """Return the store of ``settings.result_store``."""
+    if settings.result_store == "s3":
+        # Imported here: it is an extra.
+        from zpe_server.results.s3 import S3Results
+
+        return S3Results(settings)
     return RedisResults(store, settings.max_result_bytes)

@@ -27,7 +27,8 @@ class RedisResults:
         size = len(result.document.encode())
         if size > self._max_bytes:
             raise StoreError(
-                f"the result has {size} bytes and ZPE_MAX_RESULT_BYTES allows {self._max_bytes} in Redis",
+                f"the result has {size} bytes and ZPE_MAX_RESULT_BYTES allows {self._max_bytes} in Redis: "
+                "set ZPE_RESULT_STORE=s3 and requeue the job; its SCFs are kept",
                 code="result_too_large",
             )
         await self._store.set_fields(

@@ -1,6 +1,6 @@
 """Runs one command and never outlives the process that asked for it.
 
-Started as a script (``python -I -S keeper.py ...``), so that it costs a few milliseconds and imports
+Started as a script (:func:`keep` gives the command), so that it costs a few milliseconds and imports
 nothing but the standard library. Its standard input is a pipe whose other end the asking process
 holds. When that end closes, on purpose or because the process died of whatever cause (SIGKILL
 included), the command's whole process group is ended: SIGTERM first, SIGKILL after ``--grace`` seconds.
@@ -17,6 +17,23 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
+
+
+def keep(command: Sequence[str], *, cpus: Sequence[int] = (), grace: float = 3.0) -> list[str]:
+    """Return the argument list that runs ``command`` under a keeper; start it with a pipe as its input.
+
+    Parameters
+    ----------
+    command
+        Program and arguments.
+    cpus
+        Cores to pin it to; none: as it comes.
+    grace
+        Seconds from SIGTERM to SIGKILL when it has to end.
+    """
+    options = ["--grace", str(grace), "--cpus", ",".join(map(str, cpus))]
+    return [sys.executable, "-I", "-S", __file__, *options, "--", *command]
 
 
 def main() -> int:

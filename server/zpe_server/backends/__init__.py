@@ -1,0 +1,22 @@
+"""Who runs the SCFs, by ``ZPE_COMPUTE_MODE``; jobs, results and errors look the same with all of them."""
+
+from __future__ import annotations
+
+from zpe_server.backends.base import ZPEComputeBackend
+from zpe_server.backends.local import Local
+from zpe_server.backends.mock import Mock
+from zpe_server.backends.remote_http import RemoteHTTP
+from zpe_server.plane import Plane
+
+__all__ = ["ZPEComputeBackend", "make_backend"]
+
+
+def make_backend(plane: Plane) -> ZPEComputeBackend:
+    """Return the backend of ``settings.compute_mode``."""
+    match plane.settings.compute_mode:
+        case "local":
+            return Local(plane)
+        case "mock":
+            return Mock(plane)
+        case "remote-http":
+            return RemoteHTTP()

@@ -1,0 +1,101 @@
+"""Springs in place of pw.x, in the control plane itself: for teaching, tests and the first look."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import traceback
+import uuid
+from threading import Event
+
+import anyio.to_thread
+import structlog
+
+from zpe_sdk.errors import StoreError, ZPEError
+from zpe_sdk.wire import FailedRequest, LeaseReply, LeaseRequest, Task, TaskReportRequest
+from zpe_sdk.worker.engines.mock import MockEngine
+from zpe_sdk.worker.settings import WorkerSettings
+from zpe_server.plane import Plane
+from zpe_server.store import key
+from zpe_server.tokens import Principal
+
+log = structlog.get_logger(__name__)
+
+_MAX_TASKS = 64
+_WAIT_SECONDS = 30
+_PAUSE_SECONDS = 1.0
+
+
+class Mock:
+    """A worker inside the control plane: it takes leases as any other does, without the way over HTTP."""
+
+    def __init__(self, plane: Plane) -> None:
+        self._plane = plane
+        self._who = Principal("worker", f"mock-{socket.gethostname()}-{os.getpid()}", "mock")
+        self._instance = uuid.uuid4().hex
+        self._engine = MockEngine(WorkerSettings(work_dir=plane.settings.data_dir / "mock"))
+        self._stop = Event()
+
+    async def run(self) -> None:
+        """Compute jobs until cancelled."""
+        try:
+            while True:
+                try:
+                    await self._introduce()
+                    while True:
+                        await self._work()
+                except StoreError as error:  # said by others; the leases go on when it is back
+                    log.debug("the store is away", reason=str(error))
+                    await asyncio.sleep(_PAUSE_SECONDS)
+        finally:
+            self._stop.set()
+
+    async def _introduce(self) -> None:
+        """Be listed among the workers."""
+        seconds, _ = await self._plane.store.redis.time()
+        await self._plane.store.set_fields(
+            key("worker", self._who.subject), {"name": "mock", "registered": str(seconds * 1000)}
+        )
+
+    async def _work(self) -> None:
+        async def never() -> bool:
+            return False
+
+        request = LeaseRequest(
+            max_tasks=_MAX_TASKS, wait_seconds=_WAIT_SECONDS, capabilities=self._engine.capabilities()
+        )
+        lease = await self._plane.leases.lease(
+            self._who, request, instance=self._instance, disconnected=never
+        )
+        if lease is None:
+            return
+        with structlog.contextvars.bound_contextvars(job_id=lease.job_id, request_id=lease.request_id):
+            for task in lease.tasks:
+                if not await self._compute(lease, task):
+                    break
+
+    async def _compute(self, lease: LeaseReply, task: Task) -> bool:
+        """Compute and report one task; return whether to go on with the lease."""
+        try:
+            report = await anyio.to_thread.run_sync(
+                lambda: self._engine.run(lease.payload, task, job_id=lease.job_id, stop=self._stop)
+            )
+        except ZPEError as error:
+            failure = FailedRequest(
+                lease_id=lease.lease_id,
+                error_code=error.code,
+                error_message=error.message,
+                traceback=traceback.format_exc(),
+                tasks=[task.index],
+                side=error.side,
+            )
+            reply = await self._plane.leases.fail(self._who, lease.job_id, failure, instance=self._instance)
+            return reply.requeued
+        request = TaskReportRequest(lease_id=lease.lease_id, reports=[report])
+        told, complete = await self._plane.leases.report(
+            self._who, lease.job_id, request, instance=self._instance
+        )
+        if complete:
+            await self._plane.completion.complete(lease.job_id)
+        return told.lease_held

@@ -1,0 +1,75 @@
+"""Compute backends other than the main road: the same jobs API, the same results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import psutil
+import pytest
+
+from tests.processes import ControlPlane, h2, wait_until
+from zpe_sdk import ZPEClient
+from zpe_sdk.errors import ComputeError, ConfigError
+
+Start = Callable[..., ControlPlane]
+
+
+def local_worker(plane: ControlPlane) -> psutil.Process | None:
+    assert plane.process is not None
+    for process in psutil.Process(plane.process.pid).children(recursive=True):
+        if process.cmdline()[-1] == "zpe_sdk.worker" and "keeper" not in " ".join(process.cmdline()):
+            return process
+    return None
+
+
+def test_mock_finishes_jobs_in_the_control_plane_with_the_same_numbers_anywhere(
+    own_control_plane: Start,
+) -> None:
+    zpe = []
+    for _ in range(2):
+        plane = own_control_plane(ZPE_COMPUTE_MODE="mock")
+        with ZPEClient(plane.url, plane.admin_token) as client:
+            zpe.append(client.submit(h2()).wait(30, progress=False).result().zpe_ev)
+            assert [worker.name for worker in client.admin.workers().workers] == ["mock"]
+    assert zpe[0] == zpe[1]
+
+
+def test_mock_fails_and_retries_as_scripted(own_control_plane: Start) -> None:
+    plane = own_control_plane(
+        ZPE_COMPUTE_MODE="mock", ZPE_RETRY_BASE_DELAY_SECONDS=0.05, ZPE_LEASE_TTL_SECONDS=2
+    )
+    with ZPEClient(plane.url, plane.admin_token) as client:
+        once = client.submit(h2("mock: fail=scf_not_converged task=1 times=1"))
+        always = client.submit(h2("mock: fail=pw_crashed task=0 times=always"))
+        assert once.wait(30, progress=False).result().zpe_ev > 0.2
+        with pytest.raises(ComputeError) as caught:
+            always.wait(30, progress=False)
+        assert caught.value.code == "pw_crashed"
+        [dead] = client.admin.dead_jobs().jobs
+        assert (dead.job.job_id, len(dead.attempts)) == (always.id, 4)
+
+
+def test_local_runs_a_worker_of_its_own_and_starts_it_again(own_control_plane: Start) -> None:
+    plane = own_control_plane(
+        ZPE_COMPUTE_MODE="local", ZPE_WORKER_MODE="mock", ZPE_MOCK_SCF_SECONDS=0.2, ZPE_LEASE_TTL_SECONDS=2
+    )
+    with ZPEClient(plane.url, plane.admin_token) as client:
+        job = client.submit(h2(), symmetry=False)
+        wait_until(lambda: job.status().progress.done > 0)
+        worker = local_worker(plane)
+        assert worker is not None
+        worker.kill()
+        assert job.wait(60, progress=False).result().zpe_ev > 0.2
+    found = local_worker(plane)
+    plane.stop()
+    assert found is not None
+    assert not found.is_running()
+
+
+def test_local_without_pw_fails_jobs_and_says_why(own_control_plane: Start) -> None:
+    plane = own_control_plane(ZPE_COMPUTE_MODE="local", ZPE_PW_PATH="/nowhere/pw.x")
+    with ZPEClient(plane.url, plane.admin_token) as client:
+        with pytest.raises(ConfigError) as caught:
+            client.submit(h2()).wait(30, progress=False)
+        assert caught.value.code == "pw_not_found"
+        assert "/nowhere/pw.x" in caught.value.message

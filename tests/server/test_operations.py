@@ -1,0 +1,76 @@
+"""What an operator sees: metrics, why jobs wait, readiness."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.processes import ControlPlane, h2
+
+Start = Callable[..., ControlPlane]
+METRICS_TOKEN = "a-token-for-prometheus-alone"
+
+
+def samples(plane: ControlPlane, token: str) -> dict[tuple[str, str], float]:
+    """Return metrics by name and by the values of their labels."""
+    with plane.api(token) as api:
+        text = api.get("/metrics").raise_for_status().text
+    return {
+        (
+            sample.name,
+            sample.labels.get("state") or sample.labels.get("class") or sample.labels.get("worker", ""),
+        ): (sample.value)
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_metrics_count_jobs_attempts_and_scfs_by_worker(own_control_plane: Start) -> None:
+    plane = own_control_plane(ZPE_METRICS_TOKEN=METRICS_TOKEN, ZPE_RETRY_MAX=0)
+    before = samples(plane, METRICS_TOKEN)
+    assert before["zpe_jobs", "queued"] == 0
+    with plane.api() as api, plane.api(plane.register(name="lab")["worker_token"]) as worker:
+        job = api.post("/calc/zpe/jobs", json={"content": h2()}).json()["job_id"]
+        leased = worker.post("/calc/zpe/compute/jobs/lease", json={"max_tasks": 1}).json()
+        body = {"lease_id": leased["lease_id"], "error_code": "pw_crashed", "error_message": "it broke"}
+        worker.post(f"/calc/zpe/compute/jobs/{job}/failed", json=body)
+        api.post("/calc/zpe/jobs", json={"content": h2()})
+    found = samples(plane, METRICS_TOKEN)
+    assert (found["zpe_jobs", "queued"], found["zpe_jobs", "failed"], found["zpe_dlq", ""]) == (1, 1, 1)
+    assert found["zpe_scf_failed_total", "lab"] == 1
+    assert found["zpe_attempts_total", "compute"] == 1
+    assert found["zpe_oldest_queued_seconds", ""] >= 0
+    assert found["zpe_workers_alive", ""] == 1
+
+
+def test_metrics_are_for_their_own_token_and_the_administrator(own_control_plane: Start) -> None:
+    plane = own_control_plane(ZPE_METRICS_TOKEN=METRICS_TOKEN)
+    assert httpx.get(f"{plane.url}/metrics").status_code == 401
+    assert samples(plane, plane.admin_token)
+    with plane.api(METRICS_TOKEN) as scraper, plane.api(plane.researcher_token("ann")) as ann:
+        assert scraper.get("/calc/zpe/jobs").status_code == 401
+        assert ann.get("/metrics").status_code == 403
+
+
+def test_a_queued_job_says_what_it_waits_for(own_control_plane: Start) -> None:
+    plane = own_control_plane()
+    able: dict[str, Any] = {"engine": "espresso", "pseudopotentials": ["O.upf"], "environ": False}
+    with plane.api() as api:
+        job = api.post("/calc/zpe/jobs", json={"content": h2(), "use_environ": True}).json()["job_id"]
+
+        def detail() -> str:
+            return str(api.get(f"/calc/zpe/jobs/{job}").json()["detail"])
+
+        assert detail() == "no worker has enrolled yet"
+        with plane.api(plane.register()["worker_token"]) as worker:
+            request = {"max_tasks": 1, "capabilities": able}
+            assert worker.post("/calc/zpe/compute/jobs/lease", json=request).status_code == 204
+            assert detail() == "1 worker, none has H.pbe-kjpaw.UPF and Environ"
+            able["pseudopotentials"] = ["H.pbe-kjpaw.UPF"]
+            worker.post("/calc/zpe/compute/jobs/lease", json=request)
+            assert detail() == "1 worker, none has Environ"
+            api.patch("/calc/zpe/admin/flags", json={"dequeue_enabled": False})
+            assert "an administrator has stopped" in detail()
