@@ -82,11 +82,14 @@ def estimate_noise(
     atoms = max(plan.mobile) + 1
     sizes, residuals, energies = [], [], []
     for _ in range(DRAWS):
-        draw = raw_hessian(plan, {d.index: rng.standard_normal((atoms, 3)) for d in plan.displacements})
+        forces = {d.index: rng.standard_normal((atoms, 3)) for d in plan.displacements}
+        if complete:  # pw.x makes the forces of every SCF add up to zero
+            forces = {index: f - f.mean(axis=0) for index, f in forces.items()}
+        draw = raw_hessian(plan, forces)
         sizes.append(_rms(draw))
         residuals.append(_rms(_residuals(draw, complete)))
         energies.append(np.sum(gradient * draw))
-    if _rms(residuals) < 1e-9 * _rms(sizes):
+    if _rms(residuals) <= 1e-9 * _rms(sizes):
         return None
     force = _rms(_residuals(hessian, complete)) / _rms(residuals)
     return Noise(force, force * _rms(energies))
