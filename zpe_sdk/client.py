@@ -45,6 +45,8 @@ class AsyncZPEClient:
         Seconds to wait for a connection or a reply, or an :class:`httpx.Timeout`.
     retry_seconds
         How long a call is repeated while the control plane is away; every call may be.
+    transport
+        Another way to the control plane than the network, see :mod:`httpx`; a pickle does not keep it.
 
     Attributes
     ----------
@@ -74,6 +76,7 @@ class AsyncZPEClient:
         ca_bundle: Path | str | None = None,
         timeout: float | httpx.Timeout = 30.0,
         retry_seconds: float = 60.0,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         settings = ClientSettings.find(
             url, token, insecure=insecure, ca_bundle=Path(ca_bundle) if ca_bundle else None
@@ -91,6 +94,7 @@ class AsyncZPEClient:
         self._verify = http.tls(settings.ca_bundle)
         self._timeout = httpx.Timeout(timeout)
         self._retry_seconds = retry_seconds
+        self._transport = transport
         self._connections: tuple[asyncio.AbstractEventLoop, httpx.AsyncClient] | None = None
         self.admin = AsyncAdmin(self)
 
@@ -257,6 +261,7 @@ class AsyncZPEClient:
                 headers={"Authorization": f"Bearer {self._token.get_secret_value()}"},
                 timeout=self._timeout,
                 verify=self._verify,
+                transport=self._transport,
             )
             self._connections = (loop, client)
         return self._connections[1]

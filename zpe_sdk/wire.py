@@ -326,7 +326,7 @@ class EnrollTokenRequest(Message):
 class EnrollTokenReply(Message):
     """A one-time enroll token; this is the only time it is shown."""
 
-    token: str
+    token: str = Field(repr=False)
     expires_at: str
     ttl_seconds: int
     label: str | None = None
@@ -335,7 +335,7 @@ class EnrollTokenReply(Message):
 class RegisterRequest(Message):
     """A compute node enrolling with a one-time token."""
 
-    token: str
+    token: str = Field(repr=False)
     name: Annotated[str, Field(max_length=200)] | None = None
     meta: JsonObject = {}
 
@@ -346,7 +346,7 @@ class RegisterReply(Message):
     server_id: str
     registered_at: str
     name: str | None = None
-    worker_token: str
+    worker_token: str = Field(repr=False)
     token_expires_at: str
     token_ttl_seconds: int
 
@@ -515,7 +515,7 @@ class Ok(Message):
 class WorkerTokenReply(Message):
     """A new worker token; the old one goes on for a grace period."""
 
-    worker_token: str
+    worker_token: str = Field(repr=False)
     token_expires_at: str
     token_ttl_seconds: int
 
@@ -549,7 +549,7 @@ class ApiTokenRequest(Message):
 class ApiTokenReply(Message):
     """A researcher's token; this is the only time it is shown."""
 
-    token: str
+    token: str = Field(repr=False)
     token_id: str
     owner: str
     label: str | None = None

@@ -54,7 +54,9 @@ def serve(
 
     Example:  ZPE_ADMIN_TOKEN=$(openssl rand -hex 32) zpe serve --port 8000
     """
-    settings = _settings() if data_dir is None else _settings().model_copy(update={"data_dir": data_dir})
+    settings = read_settings()
+    if data_dir is not None:
+        settings = settings.model_copy(update={"data_dir": data_dir})
     if dev:
         settings = _with_dev_token(settings, host)
     if (tls_cert is None) != (tls_key is None):
@@ -93,13 +95,20 @@ def serve(
 
 def app() -> FastAPI:
     """Return the application as the environment describes it; uvicorn's factory."""
-    settings = _settings()
+    settings = read_settings()
     configure_logging(settings.log_level, settings.log_json)
     assert settings.redis_url is not None
     return create_app(settings, settings.redis_url.get_secret_value())
 
 
-def _settings() -> Settings:
+def read_settings() -> Settings:
+    """Return the settings that the environment holds.
+
+    Raises
+    ------
+    ConfigError
+        ``bad_setting``.
+    """
     try:
         return Settings()
     except ValidationError as error:

@@ -46,6 +46,8 @@ def _as_store_errors() -> Iterator[None]:
     try:
         yield
     except (RedisError, OSError) as error:
+        if "user_script" in str(error):  # a fault of ours, which no waiting mends
+            raise
         raise StoreError(
             f"Redis does not answer as it should ({type(error).__name__}); try again later",
             code="store_unavailable",
@@ -128,9 +130,9 @@ class Store:
         """Count one more; return the count since the first within the last ``seconds``."""
         with _as_store_errors():
             async with self.redis.pipeline(transaction=True) as pipeline:
+                pipeline.set(name, 0, ex=seconds, nx=True)  # EXPIRE … NX would need Redis 7
                 pipeline.incr(name)
-                pipeline.expire(name, seconds, nx=True)
-                count, _ = await pipeline.execute()
+                _, count = await pipeline.execute()
         return int(count)
 
     async def push(self, name: str, text: str, *, keep: int) -> None:

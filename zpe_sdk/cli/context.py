@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 from zpe_sdk.client import ZPEClient
@@ -15,6 +14,7 @@ class Connection:
     url: str | None
     insecure: bool
     ca_bundle: str | None
+    retry_seconds: float
 
     def client(self) -> ZPEClient:
         """Return a client of that control plane."""
@@ -22,6 +22,5 @@ class Connection:
             self.url,
             insecure=self.insecure,
             ca_bundle=self.ca_bundle,
-            # Somebody is sitting in front of it: less patience than in a notebook.
-            retry_seconds=float(os.environ.get("ZPE_RETRY_SECONDS") or 10.0),
+            retry_seconds=self.retry_seconds,
         )

@@ -35,7 +35,11 @@ def login(
     piped = not sys.stdin.isatty()
     token = sys.stdin.readline().strip() if piped else getpass("Token: ").strip()
     with ZPEClient(
-        url, token, insecure=connection.insecure, ca_bundle=connection.ca_bundle, retry_seconds=10
+        url,
+        token,
+        insecure=connection.insecure,
+        ca_bundle=connection.ca_bundle,
+        retry_seconds=connection.retry_seconds,
     ) as client:
         client.jobs(limit=1)
     ca_bundle = Path(connection.ca_bundle).resolve() if connection.ca_bundle else None

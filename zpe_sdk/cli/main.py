@@ -22,6 +22,7 @@ EXTRAS = {"serve": "server", "dashboard": "dashboard"}
 OURS = (
     EntryPoint("worker", "zpe_sdk.worker.command:worker", GROUP),
     EntryPoint("demo", "zpe_sdk.cli.demo:demo", GROUP),
+    EntryPoint("doctor", "zpe_sdk.cli.doctor:doctor", GROUP),
 )
 
 
@@ -76,13 +77,21 @@ def options(
     ca_bundle: Annotated[
         str | None, typer.Option(help="PEM file of the certificate authorities to trust.")
     ] = None,
+    retry_seconds: Annotated[
+        float,
+        typer.Option(
+            envvar="ZPE_RETRY_SECONDS",
+            min=0,
+            help="How long to go on trying while the control plane is away.",
+        ),
+    ] = 10.0,
     _version: Annotated[
         bool,
         typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit."),
     ] = False,
 ) -> None:
     """Options of all commands that talk to a control plane; they come before the command's name."""
-    context.obj = Connection(url=url, insecure=insecure, ca_bundle=ca_bundle)
+    context.obj = Connection(url, insecure, ca_bundle, retry_seconds)
 
 
 def main() -> None:

@@ -22,6 +22,9 @@ COLOURS = {
     "cancelled": "yellow",
     "started": "blue",
     "queued": "default",
+    "ok": "green",
+    "warn": "yellow",
+    "fail": "red",
 }
 
 

@@ -143,7 +143,7 @@ def worker(
         "log_level": log_level,
     }
     try:
-        code = run(_settings({option: value for option, value in options.items() if value is not None}))
+        code = run(settings_from({option: value for option, value in options.items() if value is not None}))
     except ZPEError as error:
         typer.echo(f"zpe worker: {error}", err=True)
         raise typer.Exit(1) from None
@@ -198,7 +198,14 @@ def _stop_on_signals(stopping: Event) -> None:
     signal.signal(signal.SIGINT, stop)
 
 
-def _settings(options: dict[str, Any]) -> WorkerSettings:
+def settings_from(options: dict[str, Any]) -> WorkerSettings:
+    """Return a worker's settings: options, then the environment.
+
+    Raises
+    ------
+    ConfigError
+        ``bad_setting``.
+    """
     try:
         return WorkerSettings(**options)
     except ValidationError as error:

@@ -6,30 +6,36 @@
 -- Returns {job, lease, tasks, payload, task_table, request_id}, or {} when there is nothing to do, or
 -- {blocked = true} when there is, but not for this worker; {next = offset} where the line goes on.
 
--- Says why this worker cannot run a job; nil if it can.
+-- Whether the worker has what a job needs. What a job waits for when no worker has it, is told with its status.
+local function is_equipped(job)
+  local needs = job_field(job, 'needs')
+  if a.engine == 'mock' or not needs or a.pseudopotentials == cjson.null then return true end
+  needs = cjson.decode(needs)
+  if needs.environ and not a.environ then return false end
+  for _, file in ipairs(needs.pseudopotentials) do
+    if not a.pseudopotentials[file] then return false end
+  end
+  return true
+end
+
+-- Says what else keeps this worker from a job; nil if nothing does.
 local function obstacle(job)
   local why = redis.call('HGET', key('job', job, 'avoid'), a.worker .. ' ' .. a.digest)
   if why then return why end
   local name = 'worker ' .. worker_name(a.worker)
-  local f = redis.call('HMGET', key('job', job), 'needs', 'engine', 'total')
+  local f = redis.call('HMGET', key('job', job), 'engine', 'total')
   -- A worker that does whole jobs would do again what others did or do, or what waits for its next try.
-  if a.max_tasks == 0 and redis.call('ZCOUNT', key('job', job, 'open'), '-inf', now) < tonumber(f[3]) then
+  if a.max_tasks == 0 and redis.call('ZCOUNT', key('job', job, 'open'), '-inf', now) < tonumber(f[2]) then
     return name .. ' takes whole jobs only, and a part of this one is done or not due'
   end
   -- Once a job has a result, only the same kind of engine can add to it.
-  if f[2] and a.engine ~= '' and f[2] ~= a.engine then
-    return name .. ' runs ' .. a.engine .. ', and the first results are from ' .. f[2]
-  end
-  if a.engine == 'mock' or not f[1] or a.pseudopotentials == cjson.null then return nil end
-  local needs = cjson.decode(f[1])
-  if needs.environ and not a.environ then return name .. ' has no Environ' end
-  for _, file in ipairs(needs.pseudopotentials) do
-    if not a.pseudopotentials[file] then return name .. ' has no pseudopotential ' .. file end
+  if f[1] and a.engine ~= '' and f[1] ~= a.engine then
+    return name .. ' runs ' .. a.engine .. ', and the first results are from ' .. f[1]
   end
   return nil
 end
 
--- A job that nobody works on says why those who look at it do not take it.
+-- A job that nobody works on says why workers that have what it needs do not take it.
 local function explain(job, why)
   local f = redis.call('HMGET', key('job', job), 'status', 'detail')
   if f[1] == 'queued' and string.sub(f[2], 1, #WAITING) ~= WAITING then
@@ -75,10 +81,11 @@ if redis.call('HGET', key('worker', a.worker), 'draining') == '1' then return '{
 
 local line = redis.call('ZRANGE', P .. 'ready', a.offset, a.offset + a.scan - 1)
 for _, job in ipairs(line) do
-  local why = obstacle(job)
+  local equipped = is_equipped(job)
+  local why = equipped and obstacle(job)
   if why then
     explain(job, why)
-  else
+  elseif equipped then
     local tasks = take(job)
     redis.call('HSET', key('lease', a.lease), 'job', job, 'worker', a.worker, 'instance', a.instance,
       'digest', a.digest, 'state', 'held', 'issued', now, 'ttl_ms', a.ttl_ms, 'renewals', 0, 'count', #tasks,

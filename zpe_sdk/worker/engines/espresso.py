@@ -83,7 +83,7 @@ class EspressoEngine:
         for species in pw_input.species:
             find_pseudopotential(species.pseudopotential, pseudo_dir)
         environ_in = self._environ_in() if payload.use_environ else None
-        ranks = self._ranks(pw_input, job_id)
+        ranks = self._announced_ranks(pw_input, job_id)
         with self._pool.take(self._cores_per_scf(ranks), stop) as cpus:
             result = self._converge(pw_input, task, job_id, pseudo_dir, environ_in, ranks, cpus, stop)
         return TaskReport(
@@ -174,20 +174,23 @@ class EspressoEngine:
         # A command of the user's, or MPI wanted without a number, takes the machine as a whole.
         return 1 if s.pw_command or s.use_mpi else len(self._cores)
 
-    def _ranks(self, pw_input: PwInput, job_id: str) -> int:
+    def ranks(self, pw_input: PwInput) -> int:
+        """Return how many MPI ranks an SCF of this input gets."""
         s = self._settings
         if s.use_mpi is False or s.pw_command:
-            ranks = 1
-        elif s.np_core is not None:
-            ranks = s.np_core
-        elif s.use_mpi:
-            ranks = max(1, len(self._cores) // self._slots)
-        elif shutil.which(s.mpi_cmd.split()[0]) is None:
-            ranks = 1
-        else:
-            system = pw_input.namelists.get("system", {})
-            ecutwfc = _number(system.get("ecutwfc"), 30.0)
-            ranks = ranks_for(pw_input.cell, _number(system.get("ecutrho"), 4 * ecutwfc), len(self._cores))
+            return 1
+        if s.np_core is not None:
+            return s.np_core
+        if s.use_mpi:
+            return max(1, len(self._cores) // self._slots)
+        if shutil.which(s.mpi_cmd.split()[0]) is None:
+            return 1
+        system = pw_input.namelists.get("system", {})
+        ecutwfc = _number(system.get("ecutwfc"), 30.0)
+        return ranks_for(pw_input.cell, _number(system.get("ecutrho"), 4 * ecutwfc), len(self._cores))
+
+    def _announced_ranks(self, pw_input: PwInput, job_id: str) -> int:
+        ranks = self.ranks(pw_input)
         if job_id not in self._announced:
             self._announced.add(job_id)
             log.info("cores shared out", cores=len(self._cores), slots=self._slots, ranks_per_scf=ranks)
