@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import signal
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from types import FrameType
 
 import structlog
@@ -43,10 +44,10 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
             log.warning("no ZPE_ADMIN_TOKEN: all admin calls answer 403")
         if not settings.researcher_auth:
             log.warning("ZPE_RESEARCHER_AUTH is off: anybody who reaches this port may submit and read jobs")
+        sweep = partial(sweep_for_ever, plane.store, plane.completion, plane.results, settings)
         background = [
-            asyncio.create_task(plane.events.listen()),
-            asyncio.create_task(make_backend(plane).run()),
-            asyncio.create_task(sweep_for_ever(plane.store, plane.completion, plane.results, settings)),
+            asyncio.create_task(_again_if_broken(part))
+            for part in (plane.events.listen, make_backend(plane).run, sweep)
         ]
         try:
             with _closing_on_signals(plane.events):
@@ -69,6 +70,17 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
     errors.install(app)
     app.add_middleware(Requests, max_body_bytes=settings.max_body_bytes)
     return app
+
+
+async def _again_if_broken(part: Callable[[], Awaitable[None]]) -> None:
+    """Run a part of the control plane to its end; a fault of ours in it must not end it in silence."""
+    while True:
+        try:
+            await part()
+            return
+        except Exception:
+            log.exception("a part of the control plane broke; it is started again")
+            await asyncio.sleep(1)
 
 
 @contextmanager

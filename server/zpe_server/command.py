@@ -7,6 +7,7 @@ import os
 import secrets
 import signal
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +28,8 @@ log = structlog.get_logger(__name__)
 
 # How the processes of one `zpe serve` learn of the Redis that the first one has started.
 _REDIS_URL = "ZPE_REDIS_URL"
+# Its sessions are in the memory of one process.
+_DASHBOARD = "ZPE_DASHBOARD"
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
@@ -46,6 +49,12 @@ def serve(
     dev: Annotated[
         bool, typer.Option("--dev", help="Make an admin token in the data folder; loopback only.")
     ] = False,
+    dashboard: Annotated[
+        bool,
+        typer.Option(
+            envvar="ZPE_DASHBOARD", help="Have the dashboard at /dashboard (with --workers 1, if installed)."
+        ),
+    ] = True,
 ) -> None:
     """Run the control plane: accepts jobs, gives work to workers, keeps results.
 
@@ -79,6 +88,7 @@ def serve(
         log.info("control plane", url=f"{scheme}://{host}:{port}", workers=workers)
         here = "127.0.0.1" if host == "0.0.0.0" else host
         os.environ[LOCAL_URL] = f"{scheme}://{f'[{here}]' if ':' in here else here}:{port}"
+        os.environ[_DASHBOARD] = str(int(dashboard and workers == 1))
         uvicorn.run(
             "zpe_server.command:app",
             factory=True,
@@ -98,7 +108,12 @@ def app() -> FastAPI:
     settings = read_settings()
     configure_logging(settings.log_level, settings.log_json)
     assert settings.redis_url is not None
-    return create_app(settings, settings.redis_url.get_secret_value())
+    plane = create_app(settings, settings.redis_url.get_secret_value())
+    if os.environ.get(_DASHBOARD) == "1" and find_spec("zpe_dashboard") and find_spec("panel"):
+        from zpe_dashboard.app import connect_within, mount
+
+        mount(plane, connect_within(plane))
+    return plane
 
 
 def read_settings() -> Settings:

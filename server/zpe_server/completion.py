@@ -81,14 +81,20 @@ class Completion:
 
 def _assemble(job: dict[str, str], reports: dict[str, str], runs: dict[str, str]) -> Result:
     payload = JobPayload.model_validate_json(job["payload"])
+    ran = {int(task): TaskRun.model_validate_json(text) for task, text in runs.items()}
     document = make_result(
         payload,
         PwInput.parse(payload.content),
         Plan.from_json(json.loads(job["plan"])),
-        {int(task): TaskReport.model_validate_json(text) for task, text in reports.items()},
-        workers={int(task): TaskRun.model_validate_json(text).worker for task, text in runs.items()},
-        started_at=_time(job["started"]),
+        # A report that was reused has the index it had in its own job.
+        {
+            int(task): TaskReport.model_validate_json(text).model_copy(update={"task": int(task)})
+            for task, text in reports.items()
+        },
+        workers={task: run.worker for task, run in ran.items()},
+        started_at=_time(job.get("started") or job["created"]),
         finished_at=_time(job["updated"]),
+        reused=[task for task, run in ran.items() if run.reused],
     )
     return Result(document.model_dump_json(), summary_text(document), freqs_csv(document))
 

@@ -61,8 +61,8 @@ class Jobs:
 
     async def submit(
         self, who: Principal, request: JobRequest, *, idempotency_key: str, request_id: str
-    ) -> str:
-        """Plan a job and queue it; return its id.
+    ) -> tuple[str, bool]:
+        """Plan a job and queue it; return its id, and whether only its result has to be made.
 
         Raises
         ------
@@ -96,6 +96,9 @@ class Jobs:
             digest=hashlib.sha256(request.model_dump_json().encode()).hexdigest(),
             idempotency_ms=self._settings.idempotency_ttl_seconds * 1000,
             fields=fields,
+            scf_keys=planned.scf_keys,
+            reuse=request.calc_mode == "continue",
+            keep_ms=self._settings.result_ttl_seconds * 1000,
         )
         if reply.get("conflict"):
             raise InputError(
@@ -107,7 +110,7 @@ class Jobs:
             raise ConfigError(
                 "an administrator has stopped the submission of jobs for now", code="submission_disabled"
             )
-        return str(reply["job"])
+        return str(reply["job"]), bool(reply.get("complete"))
 
     async def status(self, who: Principal, job_id: str) -> JobStatus:
         """Return where a job stands.

@@ -139,6 +139,7 @@ class Leases:
             tasks=[report.task for report in request.reports],
             fingerprints=[_canonical(report) for report in request.reports],
             seconds=[report.scf_seconds for report in request.reports],
+            keep_ms=self._settings.result_ttl_seconds * 1000,
         )
         _raise(reply)
         if accepted := items(reply["accepted"]):

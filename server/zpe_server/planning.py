@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from zpe_sdk.espresso.input import PwInput
@@ -23,6 +24,9 @@ class PlannedJob:
         Its displacements, and the symmetry that completes the Hessian.
     tasks
         Its SCFs.
+    scf_keys
+        Of each SCF, a hash of all that decides its forces and is in the input: equal keys, equal forces, as
+        long as program and pseudopotentials are the same.
     pseudopotentials
         File names that a worker must have.
     formula
@@ -32,6 +36,7 @@ class PlannedJob:
     payload: JobPayload
     plan: Plan
     tasks: list[Task]
+    scf_keys: list[str]
     pseudopotentials: list[str]
     formula: str
 
@@ -76,6 +81,11 @@ def plan_job(request: JobRequest, settings: Settings) -> PlannedJob:
         payload=payload,
         plan=plan,
         tasks=tasks,
+        scf_keys=[_scf_key(pw_input, task, request.use_environ) for task in tasks],
         pseudopotentials=sorted(pw_input.pseudopotentials),
         formula=pw_input.formula,
     )
+
+
+def _scf_key(pw_input: PwInput, task: Task, environ: bool) -> str:
+    return hashlib.sha256(f"{pw_input.scf_key(task)} {environ}".encode()).hexdigest()[:32]

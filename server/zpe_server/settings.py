@@ -17,8 +17,9 @@ class Settings(BaseSettings):
     Attributes
     ----------
     compute_mode
-        Who runs the SCFs; ``remote-http``: workers that lease them over HTTPS; ``local``: a worker on this
-        machine, which the control plane starts; ``mock``: springs in the control plane itself.
+        Who runs the SCFs; ``remote-http``: workers that lease them over HTTPS; ``remote-queue``: RQ's workers
+        on trusted hosts; ``local``: a worker on this machine, which the control plane starts; ``mock``:
+        springs in the control plane itself.
     result_store
         Where results, summaries and frequencies are kept.
     s3_bucket, s3_prefix, s3_endpoint, s3_region
@@ -49,7 +50,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="ZPE_", env_ignore_empty=True, hide_input_in_errors=True)
 
-    compute_mode: Literal["remote-http", "local", "mock"] = "remote-http"
+    compute_mode: Literal["remote-http", "remote-queue", "local", "mock"] = "remote-http"
     result_store: Literal["redis", "s3"] = "redis"
     redis_url: SecretStr | None = None
     data_dir: Path = Path("zpe-data")
@@ -95,6 +96,12 @@ class Settings(BaseSettings):
     def _bucket_for_s3(self) -> Settings:
         if self.result_store == "s3" and not self.s3_bucket:
             raise ValueError("ZPE_RESULT_STORE=s3 needs ZPE_S3_BUCKET")
+        return self
+
+    @model_validator(mode="after")
+    def _redis_for_rq(self) -> Settings:
+        if self.compute_mode == "remote-queue" and self.redis_url is None:
+            raise ValueError("ZPE_COMPUTE_MODE=remote-queue needs ZPE_REDIS_URL: RQ's workers reach no other")
         return self
 
     def retry(self, jitter: float) -> dict[str, Any]:

@@ -28,6 +28,9 @@ async def submit(store: Store, job: str, tasks: int = 3, needs: Sequence[str] = 
         "idempotency_key": "",
         "digest": "",
         "idempotency_ms": LATER_MS,
+        "scf_keys": [],
+        "reuse": False,
+        "keep_ms": LATER_MS,
         "fields": {"needs": json.dumps({"environ": False, "pseudopotentials": list(needs)})},
     }
     return await store.transition("submit", "{}", "{}", "[]", job=job, total=tasks, **(arguments | more))
@@ -65,6 +68,7 @@ async def report(
         worker=worker,
         instance=instance,
         lease=name,
+        keep_ms=LATER_MS,
         ttl_ms=TTL_MS,
         tasks=tasks,
         fingerprints=list(fingerprints) or [physics()] * len(tasks),

@@ -153,12 +153,15 @@ class Model:
         ready = [job for job in self.jobs.values() if job.stage == "living" and job.due]
         return sorted(ready, key=lambda job: job.rank)
 
+    def is_equipped(self, job: Job, ability: Ability) -> bool:
+        return ability.engine == "mock" or ability.files is None or job.needs <= ability.files
+
     def can_run(self, job: Job, worker: str, ability: Ability, *, whole: bool) -> bool:
         if (worker, ability.digest) in job.avoided or (whole and len(job.due) < job.total):
             return False
         if job.pinned and ability.engine not in ("", job.pinned.engine):
             return False
-        return ability.engine == "mock" or ability.files is None or job.needs <= ability.files
+        return self.is_equipped(job, ability)
 
     def lease(
         self, name: str, worker: str, ability: Ability, max_tasks: int

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,26 @@ from typing import Any
 import pytest
 
 from tests.processes import RedisServer
+from tests.server.calls import (
+    LATER_MS,
+    RETRY,
+    TTL_MS,
+    decide,
+    dump,
+    fail,
+    finish_failed,
+    heartbeat,
+    lease,
+    physics,
+    release,
+    report,
+    settle,
+    submit,
+    sweep,
+)
 from zpe_sdk.errors import StoreError
 from zpe_server.store import Store, key
 
-RETRY = {"max": 3, "base_ms": 60_000, "max_ms": 300_000, "jitter": 0.0}
 Scenario = Callable[[Store], Awaitable[None]]
 
 
@@ -32,77 +47,6 @@ def play(redis_server: RedisServer) -> Callable[[Scenario], None]:
         asyncio.run(whole())
 
     return run
-
-
-async def submit(store: Store, job: str, tasks: int = 3, **more: Any) -> dict[str, Any]:
-    arguments: dict[str, Any] = {
-        "job": job,
-        "owner": "ann",
-        "priority": 0,
-        "total": tasks,
-        "full": tasks,
-        "idempotency_key": "",
-        "digest": "",
-        "idempotency_ms": 1000,
-        "fields": {},
-    }
-    return await store.transition("submit", "{}", "{}", "[]", **(arguments | more))
-
-
-async def lease(store: Store, lease_id: str, worker: str = "w1", **more: Any) -> dict[str, Any]:
-    arguments: dict[str, Any] = {
-        "worker": worker,
-        "instance": "",
-        "lease": lease_id,
-        "ttl_ms": 60_000,
-        "max_tasks": 10,
-        "offset": 0,
-        "scan": 100,
-        "engine": "mock",
-        "environ": False,
-        "pseudopotentials": None,
-        "digest": "d",
-    }
-    return await store.transition("lease", "{}", **(arguments | more))
-
-
-async def report(
-    store: Store, job: str, lease_id: str, tasks: list[int], worker: str = "w1", physics: str = "p"
-) -> dict[str, Any]:
-    return await store.transition(
-        "report",
-        *[text for task in tasks for text in (json.dumps({"task": task, "by": worker}), "{}")],
-        job=job,
-        worker=worker,
-        instance="",
-        lease=lease_id,
-        ttl_ms=60_000,
-        tasks=tasks,
-        fingerprints=[json.dumps({"engine": "mock", "physics": physics})] * len(tasks),
-        seconds=[0.5] * len(tasks),
-    )
-
-
-async def fail(
-    store: Store, job: str, lease_id: str, tasks: list[int], retry: dict[str, Any], kind: str = "compute"
-) -> dict[str, Any]:
-    return await store.transition(
-        "fail",
-        job=job,
-        worker="w1",
-        instance="",
-        lease=lease_id,
-        ttl_ms=60_000,
-        tasks=tasks,
-        error={"side": "compute", "code": "scf_not_converged", "message": "no luck"},
-        retry=retry,
-        **{"class": kind},
-    )
-
-
-async def release(store: Store, job: str, lease_id: str, worker: str = "w1", **more: Any) -> dict[str, Any]:
-    arguments = {"instance": "", "ttl_ms": 60_000, "reason": "stopping"} | more
-    return await store.transition("release", lease=lease_id, worker=worker, job=job, **arguments)
 
 
 def test_two_workers_get_disjoint_tasks_and_finish_the_job(play: Callable[[Scenario], None]) -> None:
@@ -149,7 +93,7 @@ def test_forces_of_other_physics_are_refused_and_the_task_goes_elsewhere(
         await lease(store, "l1", max_tasks=1)
         await report(store, "j", "l1", [0])
         await lease(store, "l2", "w2")
-        refused = await report(store, "j", "l2", [1], worker="w2", physics="other")
+        refused = await report(store, "j", "l2", [1], worker="w2", fingerprints=[physics("other")])
         assert (refused["refused"], refused["reason"]) == ([1], "wrong_physics")
         assert await lease(store, "l3", "w2") == {"blocked": True}
         assert (await lease(store, "l4", "w3"))["tasks"] == ["1", "2"]
@@ -165,7 +109,7 @@ def test_expiry_returns_only_unfinished_tasks_and_a_late_result_is_kept(
         await lease(store, "l1")
         await report(store, "j", "l1", [0])
         await store.redis.zadd(key("leases"), {"l1": 0})
-        swept = await store.transition("sweep", limit=100, retry=RETRY, assemble_after_ms=0)
+        swept = await sweep(store)
         assert swept["expired"] == 1
         assert await store.redis.zrange(key("job", "j", "open"), 0, -1) == ["1", "2"]
         assert await store.redis.hgetall(key("job", "j", "attempts")) == {"1:lost": "1", "2:lost": "1"}
@@ -185,7 +129,7 @@ def test_a_task_that_keeps_failing_ends_in_the_dlq_and_requeueing_keeps_what_is_
             await lease(store, f"l{attempt}")
             if attempt == 0:
                 await report(store, "j", "l0", [0])
-            outcomes.append((await fail(store, "j", f"l{attempt}", [1], at_once))["requeued"])
+            outcomes.append((await fail(store, "j", f"l{attempt}", [1], retry=at_once))["requeued"])
             await release(store, "j", f"l{attempt}")
         assert outcomes == [True, True, True, False]
         assert await store.redis.zrange(key("dlq"), 0, -1) == ["j"]
@@ -202,7 +146,7 @@ def test_a_retry_waits_for_its_delay(play: Callable[[Scenario], None]) -> None:
     async def scenario(store: Store) -> None:
         await submit(store, "j", tasks=1)
         await lease(store, "l1")
-        assert (await fail(store, "j", "l1", [0], RETRY))["requeued"]
+        assert (await fail(store, "j", "l1", [0]))["requeued"]
         assert await lease(store, "l2") == {}
         seconds, micros = await store.redis.time()
         due = await store.redis.zscore(key("delayed"), "j")
@@ -215,10 +159,9 @@ def test_an_input_error_is_not_retried(play: Callable[[Scenario], None]) -> None
     async def scenario(store: Store) -> None:
         await submit(store, "j")
         await lease(store, "l1")
-        assert (await fail(store, "j", "l1", [0], RETRY, kind="input"))["requeued"] is False
+        assert (await fail(store, "j", "l1", [0], **{"class": "input"}))["requeued"] is False
         assert await store.redis.zrange(key("dlq"), 0, -1) == ["j"]
-        beat = await store.transition("heartbeat", worker="w1", instance="", leases=["l1"], ttl_ms=1000)
-        assert beat == {"leases": {"l1": "cancelled"}, "draining": False}
+        assert await heartbeat(store, ["l1"]) == {"leases": {"l1": "cancelled"}, "draining": False}
 
     play(scenario)
 
@@ -227,7 +170,7 @@ def test_same_idempotency_key_gives_the_same_job_and_other_content_a_conflict(
     play: Callable[[Scenario], None],
 ) -> None:
     async def scenario(store: Store) -> None:
-        keyed = {"idempotency_key": "k", "digest": "one"}
+        keyed: dict[str, Any] = {"idempotency_key": "k", "digest": "one"}
         assert (await submit(store, "j1", **keyed))["created"]
         assert await submit(store, "j2", **keyed) == {"job": "j1", "created": False}
         assert await submit(store, "j3", **(keyed | {"digest": "two"})) == {"conflict": True}
@@ -263,6 +206,442 @@ def test_cancelling_leaves_no_lease_and_no_place_in_line(play: Callable[[Scenari
         left = [name async for name in store.redis.scan_iter(key("*"))]
         # The ended lease is remembered for a while, so that late reports are answered well.
         assert sorted(left) == sorted([key("lease", "l1"), key("worker", "w1"), key("workers")])
+
+    play(scenario)
+
+
+async def detail(store: Store, job: str) -> str:
+    [found] = (await store.transition("statuses", jobs=[job]))["jobs"]
+    return str(found["detail"])
+
+
+async def expire(store: Store, *names: str) -> None:
+    await store.redis.zadd(key("leases"), dict.fromkeys(names, 0))
+    await sweep(store)
+
+
+async def enrol(store: Store, worker: str, token: str = "t") -> None:
+    await store.transition("mint", kind="enroll", token="e", ttl_ms=LATER_MS, fields={"label": "lab"})
+    arguments = {"enroll": "e", "worker": worker, "name": "", "token": token, "token_ttl_ms": LATER_MS}
+    await store.transition("register", "{}", **arguments)
+
+
+# ------------------------------------------------------------------------- a job that waits says why
+
+
+def test_refused_physics_are_named_where_everybody_sees_them(play: Callable[[Scenario], None]) -> None:
+    async def scenario(store: Store) -> None:
+        await submit(store, "j")
+        await lease(store, "l1", max_tasks=1)
+        await lease(store, "l2", "w2")
+        await report(store, "j", "l1", [0])
+        mixed = [physics("other"), physics(), physics("other")]
+        # A refusal for another reason comes first, and must not hide this one.
+        reply = await report(store, "j", "l2", [9, 1, 2], "w2", fingerprints=mixed)
+        assert (reply["accepted"], reply["refused"], reply["lease_held"]) == ([1], [9, 2], False)
+        difference = "physics: other instead of p"
+        assert (reply["reason"], reply["difference"]) == ("wrong_physics", difference)
+        assert difference in await detail(store, "j")
+        [event] = await store.redis.lrange(key("job", "j", "history"), 0, -1)
+        assert difference in event
+        assert await lease(store, "l3", "w2") == {"blocked": True}
+        assert difference in await detail(store, "j")
+        assert (await lease(store, "l4", "w2", digest="a new pw.x"))["tasks"] == ["2"]
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(
+    ("ability", "missing"),
+    [
+        ({"max_tasks": 0}, "whole jobs only"),
+        ({"engine": "mock"}, "runs mock"),
+    ],
+)
+def test_a_job_that_no_worker_takes_says_what_it_waits_for(
+    play: Callable[[Scenario], None], ability: dict[str, object], missing: str
+) -> None:
+    async def scenario(store: Store) -> None:
+        await submit(store, "j", needs=["H", "O"])
+        await lease(store, "l1")
+        await report(store, "j", "l1", [0])
+        await release(store, "j", "l1")
+        assert await lease(store, "l2", "w2", **ability) == {"blocked": True}
+        assert missing in await detail(store, "j")
+        assert (await lease(store, "l3"))["tasks"] == ["1", "2"]
+        assert await detail(store, "j") == ""
+
+    play(scenario)
+
+
+def test_a_worker_that_lacks_something_hands_over_uncounted_and_is_not_asked_again(
+    play: Callable[[Scenario], None],
+) -> None:
+    async def scenario(store: Store) -> None:
+        await submit(store, "j")
+        for digest in ("one process", "another"):
+            await lease(store, digest, digest=digest)
+            error = {"side": "config", "code": "pseudo_missing", "message": "no H.UPF here"}
+            reply = await fail(store, "j", digest, None, error=error, **{"class": "capability"})
+            assert (reply["requeued"], reply["retry_count"]) == (True, 0)
+        assert "no H.UPF here" in await detail(store, "j")
+        for digest in ("one process", "another"):
+            assert await lease(store, "again " + digest, digest=digest) == {"blocked": True}
+        assert (await lease(store, "l2", "w2"))["job"] == "j"
+
+    play(scenario)
+
+
+def test_jobs_that_wait_do_not_keep_a_worker_from_those_behind_them(
+    play: Callable[[Scenario], None],
+) -> None:
+    async def scenario(store: Store) -> None:
+        for n in range(4):
+            await submit(store, f"j{n}", needs=["O"], priority=1)
+        await submit(store, "last")
+        able: dict[str, Any] = {"scan": 2, "pseudopotentials": {"H": True}}
+        reply = await lease(store, "l", **able)
+        assert reply == {"blocked": True, "next": 2}
+        reply = await lease(store, "l", **able, offset=2)
+        assert reply == {"blocked": True, "next": 4}
+        assert (await lease(store, "l", **able, offset=4))["job"] == "last"
+        assert await lease(store, "l2", **able, offset=4) == {"blocked": True}
+
+    play(scenario)
+
+
+# ------------------------------------------------------------------------------ losses and retries
+
+
+def test_a_whole_job_is_not_given_out_while_a_part_of_it_waits_for_its_next_try(
+    play: Callable[[Scenario], None],
+) -> None:
+    async def scenario(store: Store) -> None:
+        await submit(store, "j")
+        await lease(store, "l1")
+        await fail(store, "j", "l1", [1])
+        await release(store, "j", "l1")
+        assert await lease(store, "l2", "w2", max_tasks=0) == {"blocked": True}
+        assert (await lease(store, "l3", "w2"))["tasks"] == ["0", "2"]
+
+    play(scenario)
+
+
+def test_progress_of_a_worker_resets_what_its_other_tasks_have_lost(play: Callable[[Scenario], None]) -> None:
+    async def scenario(store: Store) -> None:
+        await submit(store, "j")
+        await lease(store, "l1")
+        await store.redis.zadd(key("leases"), {"l1": 0})
+        await sweep(store, retry=RETRY | {"base_ms": 0})
+        assert len(await store.redis.hgetall(key("job", "j", "attempts"))) == 3
+        await lease(store, "l2", max_tasks=2)
+        await report(store, "j", "l2", [0])
+        assert await store.redis.hgetall(key("job", "j", "attempts")) == {"2:lost": "1"}
+
+    play(scenario)
+
+
+def test_a_failed_task_that_succeeds_after_all_stands_in_line_no_more(
+    play: Callable[[Scenario], None],
+) -> None:
+    async def scenario(store: Store) -> None:
+        await submit(store, "j")
+        await lease(store, "l1")
+        await fail(store, "j", "l1", [1])
+        assert await store.redis.zcard(key("delayed")) == 1
+        assert (await report(store, "j", "l1", [1]))["accepted"] == [1]
+        assert await store.redis.zcard(key("delayed")) == 0
+
+    play(scenario)
+
+
+def test_a_task_named_twice_in_a_failure_counts_once(play: Callable[[Scenario], None]) -> None:
+    async def scenario(store: Store) -> None:
+        await submit(store, "j")
+        await lease(store, "l1")
+        first = await fail(store, "j", "l1", [1, 1])
+        assert first["retry_count"] == 1
+        assert await fail(store, "j", "l1", [1, 1]) == first
+
+    play(scenario)
+
+
+def test_a_job_that_loses_all_its_workers_too_often_ends_in_the_dlq_with_the_reason(
+    play: Callable[[Scenario], None],
+) -> None:
+    async def scenario(store: Store) -> None:
+        await submit(store, "j", tasks=2)
+        for n in range(4):
+            for task in range(2):
+                await store.redis.zadd(key("job", "j", "open"), {str(task): task}, xx=True)
+            await store.redis.zadd(key("delayed"), {"j": 0}, xx=True)
+            await sweep(store)
+            pair = [f"a{n}", f"b{n}"]
+            for name in pair:
+                await lease(store, name, name, max_tasks=1)
+            # One sweep finds both; the loss of the first has failed the job before it comes to the second.
+            await expire(store, *pair)
+        [job] = (await store.transition("statuses", jobs=["j"]))["jobs"]
+        assert job["status"] == "failed"
+        assert "dlq" in job
+        assert '"code":"worker_lost"' in job["error"]
+        assert (await heartbeat(store, ["b3"], "b3"))["leases"] == {"b3": "cancelled"}
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("call", ["lease", "report", "fail", "settle", "release", "heartbeat", "rotate"])
+def test_every_call_of_a_worker_process_renews_its_leases_and_no_others(
+    play: Callable[[Scenario], None], call: str
+) -> None:
+    async def scenario(store: Store) -> None:
+        await submit(store, "j", tasks=4)
+        for name, instance in (("mine", "me"), ("mine too", "me"), ("other", "you"), ("nameless", "")):
+            await lease(store, name, instance=instance, max_tasks=1)
+        deadlines = dict.fromkeys(("mine", "mine too", "other", "nameless"), 4e12)
+        await store.redis.zadd(key("leases"), deadlines)
+        mine = {"instance": "me"}
+        calls: dict[str, Callable[[], Awaitable[object]]] = {
+            "lease": lambda: lease(store, "none", **mine),
+            "report": lambda: report(store, "j", "mine", [9], **mine),
+            "fail": lambda: fail(store, "j", "mine", [9], **mine),
+            "settle": lambda: settle(store, "j", "mine", **mine),
+            "release": lambda: release(store, "j", "elsewhere", **mine),
+            "heartbeat": lambda: heartbeat(store, [], **mine),
+            "rotate": lambda: store.transition(
+                "rotate", worker="w1", **mine, ttl_ms=TTL_MS, token="t", token_ttl_ms=1, grace_ms=1
+            ),
+        }
+        await calls[call]()
+        scores = {name: await store.redis.zscore(key("leases"), name) or 0 for name in deadlines}
+        assert {name for name, score in scores.items() if score < 4e12} == {"mine", "mine too"}
+
+    # The worker has a record: rotation reads it.
+    async def enrolled(store: Store) -> None:
+        await enrol(store, "w1")
+        await scenario(store)
+
+    play(enrolled)
+
+
+# ------------------------------------------------------------------------- whole jobs in one go
+
+
+def test_a_whole_result_is_taken_once(play: Callable[[Scenario], None]) -> None:
+    async def scenario(store: Store) -> None:
+        await submit(store, "j")
+        await lease(store, "l1", max_tasks=0)
+        assert await settle(store, "j", "l1", worker="w2") == {"error": "lease_not_yours"}
+        assert await settle(store, "j", "l1") == {"settled": True}
+        assert await settle(store, "j", "l1") == {"idempotent": True}
+        assert await store.redis.hgetall(key("job", "j", "settled")) == {
+            "result": "{}",
+            "summary": "text",
+            "freqs": "csv",
+        }
+        await decide(store, "finish", "j")
+        assert await settle(store, "j", "l1") == {"idempotent": True}
+
+    play(scenario)
+
+
+def test_a_late_whole_result_is_taken_unless_others_are_at_it(play: Callable[[Scenario], None]) -> None:
+    async def scenario(store: Store) -> None:
+        await submit(store, "j")
+        await lease(store, "l1", max_tasks=0)
+        await release(store, "j", "l1")
+        await lease(store, "l2", "w2", max_tasks=1)
+        assert await settle(store, "j", "l2", "w2") == {"error": "partial"}
+        assert await settle(store, "j", "l1") == {"error": "lease_not_yours"}
+        await expire(store, "l2")
+        assert await settle(store, "j", "l1") == {"settled": True}
+        late = await report(store, "j", "l2", [0], "w2")
+        assert (late["idempotent"], late["status"]) == ([0], "started")
+
+    play(scenario)
+
+
+def test_a_late_whole_result_saves_a_dead_job_but_no_cancelled_or_discarded_one(
+    play: Callable[[Scenario], None],
+) -> None:
+    async def scenario(store: Store) -> None:
+        for job in ("dead", "cancelled", "discarded"):
+            await submit(store, job)
+            await lease(store, job, max_tasks=0)
+            if job != "cancelled":
+                await fail(store, job, job, [0], **{"class": "input"})
+        await decide(store, "cancel", "cancelled")
+        await decide(store, "discard", "discarded")
+        assert await settle(store, "dead", "dead") == {"settled": True}
+        assert await store.redis.zcard(key("dlq")) == 0
+        assert await settle(store, "cancelled", "cancelled") == {"error": "cancelled"}
+        assert await settle(store, "discarded", "discarded") == {"error": "discarded"}
+        late = await report(store, "discarded", "discarded", [0])
+        assert (late["refused"], late["reason"]) == ([0], "discarded")
+
+    play(scenario)
+
+
+# -------------------------------------------------------------------------------- the end of a job
+
+
+def test_a_job_is_finished_once_and_keeps_its_progress(play: Callable[[Scenario], None]) -> None:
+    async def scenario(store: Store) -> None:
+        await submit(store, "j", tasks=1, fields={"name": "water", "formula": "H2O"})
+        assert await decide(store, "finish", "j") == {"finished": False}
+        await lease(store, "l1")
+        await report(store, "j", "l1", [0])
+        assert await decide(store, "finish", "j") == {"finished": True}
+        assert await decide(store, "finish", "j") == {"finished": False}
+        job, unknown = (await store.transition("statuses", jobs=["j", "unknown"]))["jobs"]
+        assert unknown is False
+        assert (job["status"], job["name"], job["formula"]) == ("finished", "water", "H2O")
+        assert (job["progress"]["done"], job["progress"]["total"]) == (1, 1)
+        assert job["workers"] == ["w1"]
+        assert await decide(store, "cancel", "j") == {"error": "over", "status": "finished"}
+
+    play(scenario)
+
+
+def test_a_result_that_cannot_be_made_fails_the_job_and_requeueing_tries_it_again(
+    play: Callable[[Scenario], None],
+) -> None:
+    async def scenario(store: Store) -> None:
+        await submit(store, "j", tasks=1)
+        assert await finish_failed(store, "j") == {"failed": False}
+        await lease(store, "l1")
+        await report(store, "j", "l1", [0])
+        assert await finish_failed(store, "j") == {"failed": True}
+        [job] = (await store.transition("statuses", jobs=["j"]))["jobs"]
+        assert (job["status"], job["detail"]) == ("failed", "no result")
+        assert '"traceback":"tail"' in job["error"]
+        assert (await decide(store, "requeue", "j"))["complete"]
+        assert (await sweep(store, assemble_after_ms=0))["assemble"] == ["j"]
+        assert await decide(store, "finish", "j") == {"finished": True}
+
+    play(scenario)
+
+
+def test_a_cancelled_job_still_says_how_far_it_was(play: Callable[[Scenario], None]) -> None:
+    async def scenario(store: Store) -> None:
+        await submit(store, "j")
+        await lease(store, "l1")
+        await report(store, "j", "l1", [0])
+        await decide(store, "cancel", "j")
+        [job] = (await store.transition("statuses", jobs=["j"]))["jobs"]
+        assert (job["status"], job["progress"]["done"]) == ("cancelled", 1)
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("end", ["finish", "cancel", "discard"])
+def test_nothing_is_left_of_a_forgotten_job_but_the_memory_of_its_leases(
+    play: Callable[[Scenario], None], end: str
+) -> None:
+    async def scenario(store: Store) -> None:
+        await submit(store, "j", idempotency_key="k", digest="d")
+        await lease(store, "l1")
+        error = {"side": "config", "code": "pseudo_missing", "message": "no"}
+        await fail(store, "j", "l1", [0], error=error, **{"class": "capability"})
+        await fail(store, "j", "l1", [1])
+        if end == "finish":
+            await release(store, "j", "l1")
+            await report(store, "j", "l1", [0, 1, 2])
+        elif end == "discard":
+            await fail(store, "j", "l1", [2], **{"class": "input"})
+        await store.transition(end, job="j", by="ann", retire_ms=0)
+        await store.transition("retire", jobs=(await store.transition("due", limit=10))["jobs"])
+        left = await dump(store)
+        of_no_job = {key("worker", "w1"), key("workers"), key("counters")}
+        assert set(left.keys) - of_no_job == {key("lease", "l1")}
+        assert left.passing == {key("lease", "l1")}
+        assert (await submit(store, "j2", idempotency_key="k", digest="other"))["created"]
+
+    play(scenario)
+
+
+# ------------------------------------------------------------------------------- workers and tokens
+
+
+def test_a_drained_worker_finishes_what_it_holds_and_gets_nothing_new(
+    play: Callable[[Scenario], None],
+) -> None:
+    async def scenario(store: Store) -> None:
+        assert await store.transition("drain", worker="w1", drain=True) == {"error": "not_found"}
+        await enrol(store, "w1")
+        await submit(store, "j")
+        await lease(store, "l1", max_tasks=1)
+        await store.transition("drain", worker="w1", drain=True)
+        assert await lease(store, "l2") == {}
+        assert await heartbeat(store, ["l1"]) == {"leases": {"l1": "held"}, "draining": True}
+        assert (await report(store, "j", "l1", [0]))["accepted"] == [0]
+        await store.transition("drain", worker="w1", drain=False)
+        assert (await lease(store, "l3"))["tasks"] == ["1", "2"]
+
+    play(scenario)
+
+
+def test_a_revoked_worker_is_out_at_once_and_its_tasks_go_back_uncounted(
+    play: Callable[[Scenario], None],
+) -> None:
+    async def scenario(store: Store) -> None:
+        assert await store.transition("revoke", worker="w1") == {"error": "not_found"}
+        await enrol(store, "w1")
+        await submit(store, "j")
+        await lease(store, "l1")
+        assert await store.transition("revoke", worker="w1") == {"revoked": 1, "jobs": ["j"]}
+        assert await store.transition("authenticate", token="t") == {}
+        assert await store.redis.hgetall(key("job", "j", "attempts")) == {}
+        # Requests that were let in before must not bring it back: one waits for work, one asks for a token.
+        assert await lease(store, "l2") == {}
+        rotation = {"worker": "w1", "instance": "", "ttl_ms": TTL_MS, "token": "new"}
+        reply = await store.transition("rotate", **rotation, token_ttl_ms=LATER_MS, grace_ms=1)
+        assert reply == {"error": "revoked"}
+        assert await store.transition("authenticate", token="new") == {}
+        assert (await lease(store, "l3", "w2"))["tasks"] == ["0", "1", "2"]
+
+    play(scenario)
+
+
+def test_an_old_worker_token_outlives_a_new_one_by_its_grace_only(play: Callable[[Scenario], None]) -> None:
+    async def scenario(store: Store) -> None:
+        await enrol(store, "w1", token="first")
+        rotation = {"worker": "w1", "instance": "", "ttl_ms": TTL_MS, "token_ttl_ms": LATER_MS}
+        reply = await store.transition("rotate", token="second", grace_ms=TTL_MS, **rotation)
+        assert reply["name"] == "lab"
+        for token in ("first", "second"):
+            assert await store.transition("authenticate", token=token) == {
+                "role": "worker",
+                "subject": "w1",
+                "name": "lab",
+            }
+        assert 0 < await store.redis.pttl(key("token", "first")) <= TTL_MS
+        await store.transition("rotate", token="third", grace_ms=0, **rotation)
+        for token in ("first", "second"):
+            assert await store.transition("authenticate", token=token) == {}
+        await store.transition("rotate", token="fourth", grace_ms=TTL_MS, **rotation)
+        assert await store.redis.smembers(key("worker", "w1", "tokens")) == {"third", "fourth"}
+
+    play(scenario)
+
+
+def test_a_researchers_token_is_in_force_until_it_ends(play: Callable[[Scenario], None]) -> None:
+    async def scenario(store: Store) -> None:
+        fields = {"role": "researcher", "subject": "ann", "label": ""}
+        for token, ttl_ms in (("always", 0), ("a while", LATER_MS)):
+            made = await store.transition("mint", kind="token", token=token, ttl_ms=ttl_ms, fields=fields)
+            assert (made["expires"] > 0) == (ttl_ms > 0)
+            found = await store.transition("authenticate", token=token)
+            assert found == {"role": "researcher", "subject": "ann", "name": "ann"}
+        assert await store.redis.pttl(key("token", "always")) == -1
+        # By the record, not only by Redis's own memory of it.
+        await store.redis.hset(key("token", "a while"), "expires", 1)
+        assert await store.transition("authenticate", token="a while") == {}
+        await store.redis.pexpire(key("token", "a while"), 0)
+        [left] = (await store.transition("tokens", kind="token"))["tokens"]
+        assert (left["token"], left["subject"]) == ("always", "ann")
+        assert await store.redis.zrange(key("tokens"), 0, -1) == ["always"]
+        assert await store.transition("tokens", kind="enroll") == {"tokens": {}}
 
     play(scenario)
 

@@ -9,6 +9,7 @@ return_all_leases(a.job, 'cancelled')
 leave_line(a.job)
 redis.call('ZREM', P .. 'assemble', a.job)
 redis.call('DEL', key('job', a.job, 'open'), key('job', a.job, 'reports'), key('job', a.job, 'attempts'),
+  key('job', a.job, 'reserved'),
   key('job', a.job, 'settled'))
 redis.call('HSET', key('job', a.job), 'finished', now)
 redis.call('ZADD', P .. 'retire', now + a.retire_ms, a.job)

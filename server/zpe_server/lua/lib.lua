@@ -5,6 +5,8 @@
 --   job:<id>:held      hash  task -> lease that holds it
 --   job:<id>:reports   hash  task -> report (forces); a task in here is done
 --   job:<id>:runs      hash  task -> who ran it and how long it took
+--   job:<id>:scf       list  by task, the key of what decides its forces
+--   job:<id>:reserved  set   tasks whose forces are known from an earlier job, if its physics turn out the same
 --   job:<id>:settled   hash  result, summary and freqs of a job that a worker settled in one go
 --   job:<id>:attempts  hash  "<task>:<class>" -> failures in a row
 --   job:<id>:avoid     hash  "<worker> <digest of its capabilities>" -> why it could not run this job with them
@@ -15,7 +17,9 @@
 --   assemble           zset  jobs whose tasks are all done and whose result is not stored yet
 --   dlq, retire        zset  job -> when it failed for good / when it is to be forgotten
 --   index:<owner>:<status>  zset  jobs by creation; either part may be *: all
+--   counters           hash  attempts by class since the beginning
 --   worker:<id>        hash  name, capabilities, digest, counts;  workers  zset  worker -> when last heard of
+--   scf:<owner>:<key>  hash  "report <physics>", "run <physics>" of an SCF done; forgotten some time after its last use
 --   token:<hash>       hash  role, subject, expires;  enroll:<hash>  hash  label, expires
 --   tokens, enrolls    zset  researchers' tokens / enroll tokens by creation
 --
@@ -165,6 +169,7 @@ end
 -- retry: {max, base_ms, max_ms, jitter}, jitter in [0, 1) takes up to a fifth off the delay.
 local function count_attempt(job, task, class, retry)
   local n = redis.call('HINCRBY', key('job', job, 'attempts'), task .. ':' .. class, 1)
+  redis.call('HINCRBY', P .. 'counters', 'attempts:' .. class, 1)
   if n > retry.max then
     return n, false
   end
@@ -239,6 +244,24 @@ local function progress(job)
     done = done, total = tonumber(f[2]), reused = tonumber(f[3] or 0), full = tonumber(f[4]),
     running = redis.call('HLEN', key('job', job, 'held')),
   }
+end
+
+-- Takes over the forces of an earlier SCF for a task; returns whether there are any for these physics.
+local function reuse(job, owner, task, physics, keep_ms)
+  local scf = key('scf', owner, redis.call('LINDEX', key('job', job, 'scf'), task))
+  local found = redis.call('HMGET', scf, 'report ' .. physics, 'run ' .. physics)
+  if not found[1] or not found[2] then return false end
+  local run = cjson.decode(found[2])
+  run.task, run.reused = tonumber(task), true
+  redis.call('HSET', key('job', job, 'reports'), task, found[1])
+  redis.call('HSET', key('job', job, 'runs'), task, cjson.encode(run))
+  redis.call('HINCRBY', key('job', job), 'reused', 1)
+  redis.call('PEXPIRE', scf, keep_ms)
+  return true
+end
+
+local function pin(job, physics)
+  redis.call('HSET', key('job', job), 'fingerprint', physics, 'engine', cjson.decode(physics).engine)
 end
 
 -- All that the result needs is there; it remains to be made and stored.

@@ -1,5 +1,6 @@
 -- Stores finished tasks. Each is stored once; the first one pins the job's physics.
--- a: job, worker, instance, lease, ttl_ms, tasks [indices], fingerprints [canonical JSON texts], seconds [..]
+-- a: job, worker, instance, lease, ttl_ms, tasks [indices], fingerprints [canonical JSON texts], seconds [..],
+--    keep_ms (how long SCFs are remembered for later jobs)
 -- ARGV[2 i], ARGV[2 i + 1]: the report of a.tasks[i], and the short record of who ran it
 -- Returns {error = 'not_found' | 'lease_not_yours'} or
 --   {accepted, idempotent, refused, reason, difference, status, progress, complete, lease_held}
@@ -13,8 +14,8 @@ renew(a.lease, a.ttl_ms)
 
 local record, reports = key('job', a.job), key('job', a.job, 'reports')
 local mine, attempts = key('lease', a.lease, 'tasks'), key('job', a.job, 'attempts')
-local f = redis.call('HMGET', record, 'total', 'fingerprint')
-local total, pinned = tonumber(f[1]), f[2]
+local f = redis.call('HMGET', record, 'total', 'fingerprint', 'owner')
+local total, pinned, owner = tonumber(f[1]), f[2], f[3]
 local all_there = status == 'finished' or redis.call('ZSCORE', P .. 'assemble', a.job)
 local discarded = is_discarded(a.job, status)
 
@@ -27,6 +28,28 @@ local function judge(task, fingerprint)
   if holder and holder ~= a.lease then return 'refused', 'leased_again' end
   if pinned and pinned ~= fingerprint then return 'refused', 'wrong_physics' end
   return 'accepted'
+end
+
+-- With the job's physics known, what was reserved is either taken over or has to be computed after all.
+local function take_reserved(physics)
+  local opened = false
+  for _, task in ipairs(redis.call('SMEMBERS', key('job', a.job, 'reserved'))) do
+    if not reuse(a.job, owner, task, physics, a.keep_ms) then
+      open_task(a.job, task)
+      opened = true
+    end
+  end
+  redis.call('DEL', key('job', a.job, 'reserved'))
+  return opened
+end
+
+-- Springs cost nothing to compute again, and must never pass for an SCF in a later job.
+local function keep_for_later(task, physics, report, run)
+  local scf = redis.call('LINDEX', key('job', a.job, 'scf'), task)
+  if scf and cjson.decode(physics).engine ~= 'mock' then
+    redis.call('HSET', key('scf', owner, scf), 'report ' .. physics, report, 'run ' .. physics, run)
+    redis.call('PEXPIRE', key('scf', owner, scf), a.keep_ms)
+  end
 end
 
 local function describe_difference(theirs, ours, name, out)
@@ -54,7 +77,8 @@ for i, task in ipairs(a.tasks) do
   if verdict == 'accepted' then
     if not pinned then
       pinned = a.fingerprints[i]
-      redis.call('HSET', record, 'fingerprint', pinned, 'engine', cjson.decode(pinned).engine)
+      pin(a.job, pinned)
+      line_changed = take_reserved(pinned) or line_changed
     end
     redis.call('HSET', reports, task, ARGV[2 * i])
     redis.call('HSET', key('job', a.job, 'runs'), task, ARGV[2 * i + 1])
@@ -63,6 +87,7 @@ for i, task in ipairs(a.tasks) do
     -- What a lease gave back, or failed before it succeeded, stood in line.
     if redis.call('ZREM', key('job', a.job, 'open'), task) == 1 then line_changed = true end
     redis.call('HDEL', attempts, task .. ':lost', task .. ':compute')
+    keep_for_later(task, pinned, ARGV[2 * i], ARGV[2 * i + 1])
     redis.call('HINCRBY', key('worker', a.worker), 'scf_done', 1)
     redis.call('HINCRBYFLOAT', key('worker', a.worker), 'scf_seconds', a.seconds[i])
   elseif reason == 'wrong_physics' then

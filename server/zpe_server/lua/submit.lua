@@ -1,7 +1,8 @@
 -- Accepts a planned job, once per idempotency key.
--- a: job, owner, priority, total, full, idempotency_key, digest, idempotency_ms, fields
+-- a: job, owner, priority, total, full, idempotency_key, digest, idempotency_ms, fields,
+--    scf_keys [by task], reuse (take over what earlier jobs of the owner have computed), keep_ms
 -- ARGV[2]: payload   ARGV[3]: plan   ARGV[4]: tasks
--- Returns {job, created}, {conflict = true}, or {disabled = true} while an admin has stopped submission.
+-- Returns {job, created, complete (nothing is left to compute)}, {conflict = true}, or {disabled = true} while an admin has stopped submission.
 
 if a.idempotency_key ~= '' then
   local known = redis.call('HMGET', key('idem', a.owner, a.idempotency_key), 'job', 'digest')
@@ -34,9 +35,52 @@ redis.call('HSET', record,
 for field, value in pairs(a.fields) do
   redis.call('HSET', record, field, value)
 end
-for task = 0, a.total - 1 do
-  redis.call('ZADD', key('job', a.job, 'open'), task, task)
+for _, scf in ipairs(a.scf_keys) do
+  redis.call('RPUSH', key('job', a.job, 'scf'), scf)
 end
-set_status(a.job, 'queued')
-place(a.job)
-return cjson.encode({job = a.job, created = true})
+
+-- Earlier SCFs may be of several physics (another pw.x, other pseudopotential files). Those that cover most of the
+-- job are of use, the others are not: they never mix.
+local function best_covered()
+  local by_physics, best = {}, nil
+  for i, scf in ipairs(a.reuse and a.scf_keys or {}) do
+    for _, field in ipairs(redis.call('HKEYS', key('scf', a.owner, scf))) do
+      if string.sub(field, 1, 7) == 'report ' then
+        local physics = string.sub(field, 8)
+        by_physics[physics] = by_physics[physics] or {}
+        table.insert(by_physics[physics], i - 1)
+      end
+    end
+  end
+  for physics, tasks in pairs(by_physics) do
+    if not best or #tasks > #by_physics[best] or (#tasks == #by_physics[best] and physics < best) then
+      best = physics
+    end
+  end
+  return best, best and by_physics[best] or {}
+end
+
+local physics, covered = best_covered()
+local complete = #covered == a.total
+if complete then
+  pin(a.job, physics)
+  for _, task in ipairs(covered) do
+    reuse(a.job, a.owner, task, physics, a.keep_ms)
+  end
+  redis.call('HSET', record, 'started', now)
+  to_assembly(a.job)
+  set_status(a.job, 'started', 'all SCFs are known from earlier jobs; computing the frequencies')
+else
+  -- Whether a worker with the same physics will come is not known yet: its first result tells.
+  for _, task in ipairs(covered) do
+    redis.call('SADD', key('job', a.job, 'reserved'), task)
+  end
+  for task = 0, a.total - 1 do
+    if redis.call('SISMEMBER', key('job', a.job, 'reserved'), task) == 0 then
+      redis.call('ZADD', key('job', a.job, 'open'), task, task)
+    end
+  end
+  set_status(a.job, 'queued')
+  place(a.job)
+end
+return cjson.encode({job = a.job, created = true, complete = complete})

@@ -1,0 +1,312 @@
+"""Backend ``remote-queue``: real RQ workers on a real Redis, and a control plane that speaks to neither."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import redis
+from rq import Queue
+from rq.command import send_stop_job_command
+from rq.job import Job as RQJob
+
+from tests.processes import ControlPlane, RedisServer, environment, h2, wait_until
+from zpe_sdk import ZPEClient
+from zpe_sdk.errors import ComputeError, ZPEError
+from zpe_sdk.job import Job
+from zpe_sdk.wire import DeadJob
+
+RQ = str(Path(sys.executable).parent / "rq")
+ZPE = str(Path(sys.executable).parent / "zpe")
+
+
+class Site:
+    """A Redis, a control plane in mode ``remote-queue``, and RQ workers that know nothing of it but Redis."""
+
+    def __init__(self, folder: Path, redis_server: RedisServer) -> None:
+        self.folder = folder
+        self.redis_url = redis_server.url
+        self.redis = redis.Redis.from_url(redis_server.url)
+        self.redis.flushall()
+        self.queue = Queue("zpe", connection=self.redis)
+        self.plane = self.control_plane("plane")
+        self.client = ZPEClient(self.plane.url, self.plane.admin_token)
+        self.log = folder / "scfs.log"
+        self.workers: list[subprocess.Popen[bytes]] = []
+
+    def control_plane(self, name: str) -> ControlPlane:
+        plane = ControlPlane(
+            self.folder / name,
+            {
+                "ZPE_COMPUTE_MODE": "remote-queue",
+                "ZPE_REDIS_URL": self.redis_url,
+                "ZPE_LEASE_TTL_SECONDS": 3,
+                "ZPE_RETRY_BASE_DELAY_SECONDS": 0.05,
+            },
+        )
+        plane.start()
+        return plane
+
+    def worker(self, *command: str, **settings: object) -> subprocess.Popen[bytes]:
+        """Start ``rq worker zpe``, or another command, with the mock engine unless told otherwise."""
+        defaults: dict[str, object] = {
+            "ZPE_REDIS_URL": self.redis_url,
+            "RQ_REDIS_URL": self.redis_url,
+            "ZPE_WORKER_MODE": "mock",
+            "ZPE_WORKER_NAME": "lab",
+            "ZPE_WORK_DIR": self.folder / "work",
+            "ZPE_MOCK_LOG": self.log,
+        }
+        with (self.folder / "rq.log").open("ab") as log:
+            process = subprocess.Popen(
+                command or [RQ, "worker", "zpe"],
+                env=environment(**(defaults | settings)),
+                stdout=log,
+                stderr=log,
+            )
+        self.workers.append(process)
+        return process
+
+    def computed(self, job: Job) -> Counter[int]:
+        """Count how often each task of a job was computed."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        return Counter(int(line.split()[1]) for line in lines if line.split()[0] == job.id)
+
+    def in_rq(self, job: Job) -> str | None:
+        """Return the registry in which RQ has a job; None if it is in none that means something to do."""
+        name = f"zpe-{job.id}"
+        if name in self.queue.failed_job_registry.get_job_ids():
+            return "failed"
+        if any(entry.startswith(name) for entry in self.queue.started_job_registry.get_job_ids()):
+            return "started"
+        return "queued" if name in self.queue.get_job_ids() else None
+
+    def agree(self, job: Job, state: str | None) -> None:
+        """Wait until RQ has a job where our state of it says, then see that it stays there."""
+        wait_until(lambda: self.in_rq(job) == state)
+
+    def dead(self, job: Job) -> DeadJob | None:
+        """Return a job's entry in our dead-letter queue."""
+        return next((d for d in self.client.admin.dead_jobs().jobs if d.job.job_id == job.id), None)
+
+    def clear(self) -> None:
+        """End the workers, and cancel what was not finished."""
+        while self.workers:
+            kill(self.workers.pop())
+        for state in ("queued", "started"):
+            for job in self.client.jobs(status=state):
+                self.client.job(job.job_id).cancel()
+        wait_until(lambda: not self.queue.get_job_ids())
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """End an RQ worker and its work-horse with SIGKILL."""
+    if process.poll() is None:
+        horses = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        for horse in horses:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                horse.kill()
+    process.wait()
+
+
+def horse_of(process: subprocess.Popen[bytes]) -> psutil.Process:
+    return psutil.Process(process.pid).children()[0]
+
+
+@pytest.fixture(scope="module")
+def shared_site(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) -> Iterator[Site]:
+    found = Site(tmp_path_factory.mktemp("site"), redis_server)
+    yield found
+    found.client.close()
+    found.plane.stop()
+    found.redis.flushall()
+
+
+@pytest.fixture
+def site(shared_site: Site) -> Iterator[Site]:
+    yield shared_site
+    shared_site.clear()
+
+
+def test_a_job_finishes_with_the_numbers_of_any_other_mode(
+    site: Site, own_control_plane: Callable[..., ControlPlane]
+) -> None:
+    site.worker()
+    job = site.client.submit(h2(), symmetry=False)
+    result = job.wait(60, progress=False).result()
+    site.agree(job, None)
+    plane = own_control_plane(ZPE_COMPUTE_MODE="mock")
+    with ZPEClient(plane.url, plane.admin_token) as client:
+        other = client.submit(h2(), symmetry=False).wait(30, progress=False).result()
+    assert (result.zpe_ev, list(result.frequencies_cm)) == (other.zpe_ev, list(other.frequencies_cm))
+    assert site.computed(job) == Counter(range(13))
+    [name] = job.status().workers
+    assert name.startswith("lab rq-")
+    assert name in [worker.name for worker in site.client.admin.workers().workers]
+
+
+def test_progress_is_seen_while_rq_runs_the_job_and_cancelling_stops_it(site: Site) -> None:
+    site.worker(ZPE_MOCK_SCF_SECONDS=0.5, ZPE_SLOTS=1)
+    job = site.client.submit(h2(), symmetry=False)
+    wait_until(lambda: 0 < job.status().progress.done < 13)
+    assert job.status().status == "started"
+    assert site.in_rq(job) == "started"
+    job.cancel()
+    site.agree(job, None)
+    assert job.status().status == "cancelled"
+    assert site.computed(job).total() < 13
+
+
+def test_a_killed_worker_costs_no_scf_that_was_acknowledged(site: Site) -> None:
+    worker = site.worker(ZPE_MOCK_SCF_SECONDS=0.3, ZPE_SLOTS=1)
+    job = site.client.submit(h2(), symmetry=False)
+    wait_until(lambda: job.status().progress.done >= 2)
+    kill(worker)
+    done = {task.index for task in job.detail().tasks if task.state == "done"}
+    site.worker()
+    assert job.wait(60, progress=False).result().zpe_ev > 0.2
+    computed = site.computed(job)
+    assert {computed[task] for task in done} == {1}
+    assert set(computed) == set(range(13))
+    site.agree(job, None)
+
+
+def test_a_killed_work_horse_counts_as_an_attempt_at_once(site: Site) -> None:
+    worker = site.worker(ZPE_MOCK_SCF_SECONDS=0.3, ZPE_SLOTS=1)
+    job = site.client.submit(h2(), symmetry=False)
+    wait_until(lambda: job.status().progress.done >= 2)
+    horse_of(worker).kill()
+    assert job.wait(60, progress=False).result().zpe_ev > 0.2
+    codes = {event.code for event in job.detail().history}
+    assert "worker_died" in codes
+    assert "worker_lost" not in codes  # nobody waited for the lease to expire
+    site.agree(job, None)
+
+
+def test_a_failure_goes_to_both_dead_letter_queues_and_comes_out_of_both(site: Site) -> None:
+    site.worker()
+    job = site.client.submit(h2("mock: fail=pw_crashed task=1 times=4"))
+    with pytest.raises(ComputeError) as caught:
+        job.wait(60, progress=False)
+    assert caught.value.code == "pw_crashed"
+    dead = site.dead(job)
+    assert dead is not None
+    assert len(dead.attempts) == 4
+    site.agree(job, "failed")
+    result = RQJob.fetch(f"zpe-{job.id}", connection=site.redis).latest_result()
+    assert result is not None
+    assert caught.value.message in (result.exc_string or "")
+
+    job.requeue()
+    assert job.wait(60, progress=False).result().zpe_ev > 0.2
+    site.agree(job, None)
+    assert site.computed(job) == Counter({0: 1, 1: 1, 2: 1})
+
+
+def test_what_is_requeued_in_rq_is_requeued_with_us(site: Site) -> None:
+    site.worker()
+    job = site.client.submit(h2("mock: fail=bad_input times=1"))
+    with pytest.raises(ZPEError) as caught:
+        job.wait(60, progress=False)
+    assert caught.value.code == "bad_input"
+    site.agree(job, "failed")
+    subprocess.run([RQ, "requeue", "--queue", "zpe", "-u", site.redis_url, f"zpe-{job.id}"], check=True)
+    assert job.wait(60, progress=False).result().zpe_ev > 0.2
+    assert site.dead(job) is None
+    site.agree(job, None)
+
+
+def test_what_is_discarded_leaves_rq(site: Site) -> None:
+    site.worker()
+    job = site.client.submit(h2("mock: fail=bad_input times=always"))
+    wait_until(lambda: job.status().status == "failed")
+    site.agree(job, "failed")
+    site.client.admin.discard([job.id])
+    site.agree(job, None)
+
+
+def test_what_is_stopped_or_cancelled_in_rq_is_cancelled_with_us(site: Site) -> None:
+    waiting = site.client.submit(h2())
+    site.agree(waiting, "queued")
+    RQJob.fetch(f"zpe-{waiting.id}", connection=site.redis).cancel()
+    wait_until(lambda: waiting.status().status == "cancelled")
+
+    site.worker(ZPE_MOCK_SCF_SECONDS=0.5, ZPE_SLOTS=1)
+    running = site.client.submit(h2(), symmetry=False)
+    wait_until(lambda: running.status().progress.done > 0)
+    send_stop_job_command(site.redis, f"zpe-{running.id}")
+    wait_until(lambda: running.status().status == "cancelled")
+    for job in (waiting, running):
+        site.agree(job, None)
+
+
+def test_jobs_wait_in_rq_in_the_order_of_our_line(site: Site) -> None:
+    jobs = [site.client.submit(h2(), priority=priority) for priority in (0, 5, 0, 5)]
+    wait_until(lambda: len(site.queue.get_job_ids()) == 4)
+    assert site.queue.get_job_ids() == [f"zpe-{jobs[n].id}" for n in (1, 3, 0, 2)]
+    jobs[3].cancel()
+    wait_until(lambda: len(site.queue.get_job_ids()) == 3)
+
+
+def test_two_control_planes_offer_each_job_once_and_either_may_die(site: Site) -> None:
+    other = site.control_plane("other")
+    with ZPEClient(other.url, other.admin_token) as client:
+        jobs = [submitter.submit(h2()) for submitter in (site.client, client) * 3]
+    wait_until(lambda: len(site.queue.get_job_ids()) >= 6)
+    assert site.queue.get_job_ids() == [f"zpe-{job.id}" for job in jobs]
+    other.kill()
+    site.worker()
+    for job in jobs:
+        found = site.client.job(job.id).wait(60, progress=False)
+        assert site.computed(found) == Counter(range(3))
+
+
+def test_what_rq_cannot_even_begin_is_counted_and_ends_in_the_dead_letter_queue(site: Site) -> None:
+    site.worker(ZPE_REDIS_URL="", RQ_REDIS_URL=site.redis_url)
+    job = site.client.submit(h2())
+    with pytest.raises(ComputeError) as caught:
+        job.wait(60, progress=False)
+    assert caught.value.code == "worker_died"
+    assert "ZPE_REDIS_URL must name the Redis" in caught.value.message
+    dead = site.dead(job)
+    assert dead is not None
+    assert len(dead.attempts) == 4
+    site.agree(job, "failed")
+
+
+def test_a_machine_without_pw_leaves_the_job_to_others_and_its_status_says_why(site: Site) -> None:
+    poor = site.worker(ZPE_WORKER_MODE="qe", ZPE_PW_PATH="/nowhere/pw.x")
+    job = site.client.submit(h2())
+    wait_until(lambda: "/nowhere/pw.x" in (job.status().detail or ""))
+    assert job.status().status == "queued"
+    kill(poor)
+    site.worker()
+    assert job.wait(60, progress=False).result().zpe_ev > 0.2
+
+
+def test_sigterm_twice_hands_the_rest_back(site: Site) -> None:
+    worker = site.worker(ZPE_MOCK_SCF_SECONDS=0.3, ZPE_SLOTS=1)
+    job = site.client.submit(h2(), symmetry=False)
+    wait_until(lambda: job.status().progress.done > 0)
+    horse_of(worker).send_signal(signal.SIGTERM)
+    worker.send_signal(signal.SIGTERM)
+    worker.wait(30)
+    assert {event.what for event in job.detail().history} == {"released"}
+    site.agree(job, "queued")
+
+
+def test_zpe_rq_worker_computes_and_refuses_a_machine_that_cannot(site: Site) -> None:
+    job = site.client.submit(h2())
+    site.agree(job, "queued")
+    assert site.worker(ZPE, "rq-worker", "--burst").wait(60) == 0
+    assert job.wait(30, progress=False).result().zpe_ev > 0.2
+    assert site.worker(ZPE, "rq-worker", ZPE_WORKER_MODE="qe", ZPE_PW_PATH="/nowhere/pw.x").wait(60) == 1
+    assert "/nowhere/pw.x" in (site.folder / "rq.log").read_text()

@@ -1,0 +1,142 @@
+"""SCFs done once are taken over by later jobs of their owner, if and only if the physics are the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.processes import ControlPlane, h2
+from zpe_sdk.wire import JobPayload, Task
+from zpe_sdk.worker.engines.mock import MockEngine
+from zpe_sdk.worker.settings import WorkerSettings
+
+Json = dict[str, Any]
+LEASE, JOBS = "/calc/zpe/compute/jobs/lease", "/calc/zpe/jobs"
+
+
+class Lab:
+    """Researchers, and a worker whose forces are of springs but pass for those of a pw.x."""
+
+    def __init__(self, plane: ControlPlane, folder: Path) -> None:
+        self.plane = plane
+        self.engine = MockEngine(WorkerSettings(work_dir=folder))
+        self.worker = plane.api(plane.register()["worker_token"])
+        self.people: dict[str, httpx.Client] = {}
+
+    def __call__(self, owner: str) -> httpx.Client:
+        if owner not in self.people:
+            self.people[owner] = self.plane.api(self.plane.researcher_token(owner))
+        return self.people[owner]
+
+    def submit(self, owner: str, **more: Any) -> str:
+        reply = self(owner).post(JOBS, json={"content": h2(), "symmetry": False} | more)
+        return str(reply.raise_for_status().json()["job_id"])
+
+    def status(self, owner: str, job: str) -> Json:
+        return dict(self(owner).get(f"{JOBS}/{job}").json())
+
+    def tasks_of(self, owner: str, job: str, atom: int) -> list[int]:
+        """List the tasks that displace an atom."""
+        tasks = self(owner).get(f"{JOBS}/{job}/detail").json()["tasks"]
+        return [task["index"] for task in tasks if task["atom"] == atom]
+
+    def compute(self, version: str = "7.2", most: int = 100) -> list[int]:
+        """Take a lease and report all of its tasks; return them."""
+        leased = self.worker.post(LEASE, json={"max_tasks": most}).raise_for_status()
+        if leased.status_code == 204:
+            return []
+        lease = leased.json()
+        reports = []
+        for task in lease["tasks"]:
+            payload = JobPayload(**lease["payload"])
+            report = self.engine.run(payload, Task(**task), job_id=lease["job_id"], stop=Event()).model_dump()
+            report["fingerprint"] |= {"engine": "espresso", "engine_version": version}
+            reports.append(report)
+        self.worker.post(
+            f"/calc/zpe/compute/jobs/{lease['job_id']}/tasks",
+            json={"lease_id": lease["lease_id"], "reports": reports},
+        ).raise_for_status()
+        return [task["index"] for task in lease["tasks"]]
+
+
+@pytest.fixture
+def lab(control_plane: ControlPlane, tmp_path: Path, request: pytest.FixtureRequest) -> Any:
+    found = Lab(control_plane, tmp_path)
+    yield found
+    for client in [found.worker, *found.people.values()]:
+        client.close()
+
+
+def test_the_same_job_again_takes_no_scf_and_gives_the_same_result(lab: Lab) -> None:
+    first = lab.submit("ann")
+    assert len(lab.compute()) == 13
+    again = lab.submit("ann")
+    status = lab.status("ann", again)
+    assert (status["status"], status["progress"]["reused"]) == ("finished", 13)
+    results = [lab("ann").get(f"{JOBS}/{job}/result").json()["result"] for job in (first, again)]
+    assert results[0]["freqs_cm"] == results[1]["freqs_cm"]
+    assert all(task["reused"] for task in results[1]["tasks"])
+    assert "13 taken over from earlier jobs" in lab("ann").get(f"{JOBS}/{again}/files?kind=summary").text
+    fresh = lab.submit("ann", calc_mode="new")
+    assert lab.status("ann", fresh)["status"] == "queued"
+    assert len(lab.compute()) == 13
+
+
+def test_another_mobile_atom_runs_only_what_is_new(lab: Lab) -> None:
+    lab.submit("bob", mobile_indices=[0])
+    assert len(lab.compute()) == 7
+    more = lab.submit("bob", mobile_indices=[0, 1])
+    assert lab.status("bob", more)["progress"]["total"] == 13
+    # The equilibrium and the first atom's displacements are known.
+    assert lab.compute() == lab.tasks_of("bob", more, atom=1)
+    status = lab.status("bob", more)
+    assert (status["status"], status["progress"]["reused"]) == ("finished", 7)
+
+
+def test_forces_of_another_pw_are_computed_again_rather_than_mixed(lab: Lab) -> None:
+    lab.submit("carol", mobile_indices=[0])
+    lab.compute(version="6.7")
+    more = lab.submit("carol", mobile_indices=[0, 1])
+    assert lab.compute(version="7.2") == lab.tasks_of("carol", more, atom=1)
+    assert lab.status("carol", more)["status"] == "queued"
+    assert lab.compute(version="7.2") == [0, *lab.tasks_of("carol", more, atom=0)]
+    status = lab.status("carol", more)
+    assert (status["status"], status["progress"]["reused"]) == ("finished", 0)
+
+
+def test_what_differs_in_physics_or_owner_is_not_taken_over(lab: Lab) -> None:
+    lab.submit("dora")
+    lab.compute()
+    for owner, change in (
+        ("eve", {}),
+        ("dora", {"content": h2().replace("20.0", "25.0")}),
+        ("dora", {"content": h2().replace("0.75", "0.7534")}),
+        ("dora", {"delta": 0.02, "mobile_indices": [0]}),
+        ("dora", {"use_environ": True}),
+    ):
+        job = lab.submit(owner, **change)
+        status = lab.status(owner, job)
+        assert status["status"] == "queued", change
+        done = len(lab.compute())
+        # The equilibrium alone does not depend on the displacement.
+        assert done == status["progress"]["total"] - (1 if "delta" in change else 0), change
+
+
+def test_springs_never_pass_for_an_scf(lab: Lab) -> None:
+    job = lab.submit("fay")
+    lease = lab.worker.post(LEASE, json={"max_tasks": 100}).json()
+    payload = JobPayload(**lease["payload"])
+    reports = [
+        lab.engine.run(payload, Task(**task), job_id=job, stop=Event()).model_dump()
+        for task in lease["tasks"]
+    ]
+    body = {"lease_id": lease["lease_id"], "reports": reports}
+    lab.worker.post(f"/calc/zpe/compute/jobs/{job}/tasks", json=body).raise_for_status()
+    assert lab.status("fay", job)["status"] == "finished"
+    again = lab.submit("fay")
+    assert lab.status("fay", again)["status"] == "queued"
+    lab("fay").post(f"{JOBS}/{again}/cancel").raise_for_status()
