@@ -51,16 +51,34 @@ def raw_hessian(plan: Plan, forces: Forces) -> NDArray[np.float64]:
     symmetry of the structure exactly, and differs from its transpose by the noise of the forces.
     Parameters and errors are those of :func:`assemble_hessian`.
     """
-    size = len(plan.mobile)
-    blocks = np.full((size, 3, size, 3), np.nan)
+    stacked = np.array([mobile_forces(plan, forces, d.index) for d in plan.displacements])
+    return fitted(plan, stacked[..., None])[..., 0]
+
+
+def fitted(plan: Plan, forces: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the Hessians that several sets of forces give, as :func:`raw_hessian` does for one.
+
+    Parameters
+    ----------
+    forces
+        On the mobile atoms in eV/Å, by task, shape (tasks, M, 3, B) for B sets.
+
+    Returns
+    -------
+    numpy.ndarray
+        (3M, 3M, B) in eV/Å².
+    """
+    size, sets = len(plan.mobile), forces.shape[-1]
+    blocks = np.full((size, 3, size, 3, sets), np.nan)
     for atom, changes in _force_changes(plan, forces).items():
         place = plan.mobile.index(atom)
         block = _displaced_rows(plan, place, changes)
         for operation in plan.operations:
             target, R = operation.permutation[place], operation.matrix
-            if np.isnan(blocks[target, 0, 0, 0]):
-                blocks[target][:, list(operation.permutation)] = np.einsum("ab,bjc,dc->ajd", R, block, R)
-    return blocks.reshape(3 * size, 3 * size)
+            if np.isnan(blocks[target, 0, 0, 0, 0]):
+                turned = np.einsum("ab,bjcn,dc->ajdn", R, block, R, optimize=True)
+                blocks[target][:, list(operation.permutation)] = turned
+    return blocks.reshape(3 * size, 3 * size, sets)
 
 
 def pairs(plan: Plan) -> list[tuple[Displacement, Displacement | None]]:
@@ -93,20 +111,17 @@ def mobile_forces(plan: Plan, forces: Forces, index: int) -> NDArray[np.float64]
 
 
 def _force_changes(
-    plan: Plan, forces: Forces
+    plan: Plan, forces: NDArray[np.float64]
 ) -> dict[int, list[tuple[NDArray[np.float64], NDArray[np.float64]]]]:
-    """Return, by atom, displacements (3,) in Å and the changes of the forces they make, (M, 3)."""
+    """Return, by atom, displacements (3,) in Å and the changes of the forces they make, (M, 3, B)."""
     found: dict[int, list[tuple[NDArray[np.float64], NDArray[np.float64]]]] = {}
     for step, opposite in pairs(plan):
         assert step.atom is not None
-        after = mobile_forces(plan, forces, step.index)
-        if opposite is not None:
-            change = (after - mobile_forces(plan, forces, opposite.index)) / 2
-        else:
-            # The images under symmetry contain the opposite displacement, which makes the fit a central
-            # difference. Forces left at the equilibrium by a structure only nearly symmetric, or by the
-            # real-space grid, would not cancel there: they are taken away first.
-            change = after - mobile_forces(plan, forces, 0)
+        after = forces[step.index]
+        # Where the opposite was not run, the images under symmetry contain it, which makes the fit a central
+        # difference. Forces left at the equilibrium by a structure only nearly symmetric, or by the real-space
+        # grid, would not cancel there: they are taken away first.
+        change = after - forces[0] if opposite is None else (after - forces[opposite.index]) / 2
         found.setdefault(step.atom, []).append((np.array(step.vector), change))
     return found
 
@@ -114,7 +129,7 @@ def _force_changes(
 def _displaced_rows(
     plan: Plan, place: int, changes: list[tuple[NDArray[np.float64], NDArray[np.float64]]]
 ) -> NDArray[np.float64]:
-    """Fit the rows of one displaced atom: (3, M, 3) in eV/Å²."""
+    """Fit the rows of one displaced atom: (3, M, 3, B) in eV/Å²."""
     steps, images = [], []
     for operation in plan.operations:
         if operation.permutation[place] != place:
@@ -122,8 +137,8 @@ def _displaced_rows(
         R = operation.matrix
         for vector, change in changes:
             turned = np.empty_like(change)
-            turned[list(operation.permutation)] = change @ R.T
+            turned[list(operation.permutation)] = R @ change
             steps.append(R @ vector)
             images.append(-turned.ravel())
     rows: NDArray[np.float64] = np.linalg.pinv(np.array(steps)) @ np.array(images)
-    return rows.reshape(3, len(plan.mobile), 3)
+    return rows.reshape(3, *changes[0][1].shape)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from zpe_sdk.vibrations.hessian import raw_hessian
+from zpe_sdk.vibrations.hessian import fitted
 from zpe_sdk.vibrations.modes import CM_EV, QUANTUM_EV, Modes
 from zpe_sdk.vibrations.plan import Plan
 
 Array = NDArray[np.float64]
 
 DRAWS = 32  # of random forces; the estimate is good to some 10 % by it, which is enough for an error
+AT_ONCE = 5_000_000  # numbers; large cells are drawn in several goes
 
 
 @dataclass(frozen=True)
@@ -79,16 +81,17 @@ def estimate_noise(
     gradient = (vectors.T * weights) @ vectors
 
     rng = np.random.default_rng(0)
-    atoms = max(plan.mobile) + 1
+    shape = (len(plan.displacements), len(plan.mobile), 3)
+    at_once = max(1, AT_ONCE // math.prod(shape))
     sizes, residuals, energies = [], [], []
-    for _ in range(DRAWS):
-        forces = {d.index: rng.standard_normal((atoms, 3)) for d in plan.displacements}
+    for start in range(0, DRAWS, at_once):
+        forces = rng.standard_normal((*shape, min(at_once, DRAWS - start)))
         if complete:  # pw.x makes the forces of every SCF add up to zero
-            forces = {index: f - f.mean(axis=0) for index, f in forces.items()}
-        draw = raw_hessian(plan, forces)
-        sizes.append(_rms(draw))
-        residuals.append(_rms(_residuals(draw, complete)))
-        energies.append(np.sum(gradient * draw))
+            forces -= forces.mean(axis=1, keepdims=True)
+        for draw in np.moveaxis(fitted(plan, forces), -1, 0):
+            sizes.append(_rms(draw))
+            residuals.append(_rms(_residuals(draw, complete)))
+            energies.append(np.sum(gradient * draw))
     if _rms(residuals) <= 1e-9 * _rms(sizes):
         return None
     force = _rms(_residuals(hessian, complete)) / _rms(residuals)
