@@ -119,8 +119,8 @@ def _force_changes(
         assert step.atom is not None
         after = forces[step.index]
         # Where the opposite was not run, the images under symmetry contain it, which makes the fit a central
-        # difference. Forces left at the equilibrium by a structure only nearly symmetric, or by the real-space
-        # grid, would not cancel there: they are taken away first.
+        # difference. Forces left at the equilibrium by a structure only nearly symmetric, or by the grid in
+        # real space, would not cancel there: they are taken away first.
         change = after - forces[0] if opposite is None else (after - forces[opposite.index]) / 2
         found.setdefault(step.atom, []).append((np.array(step.vector), change))
     return found
