@@ -78,6 +78,7 @@ class Jobs:
                 {"environ": request.use_environ, "pseudopotentials": planned.pseudopotentials}
             ),
             "formula": planned.formula,
+            "nat": planned.nat,
             "request_id": request_id,
         }
         if request.name:

@@ -55,6 +55,7 @@ _CONFLICTS = {
     "partial": ("lease_partial", "the lease covers only some of the job's tasks: report them one by one"),
     "cancelled": ("job_cancelled", "the job was cancelled"),
     "discarded": ("job_over", "the job has failed and was discarded"),
+    "malformed": ("forces_malformed", "forces must have one row for each atom of the input"),
     "lease_not_found": ("lease_not_found", "there is no such lease"),
 }
 
@@ -139,6 +140,7 @@ class Leases:
             tasks=[report.task for report in request.reports],
             fingerprints=[_canonical(report) for report in request.reports],
             seconds=[report.scf_seconds for report in request.reports],
+            atoms=[len(report.forces_ev_ang) for report in request.reports],
             keep_ms=self._settings.result_ttl_seconds * 1000,
         )
         _raise(reply)

@@ -29,8 +29,8 @@ class PlannedJob:
         long as program and pseudopotentials are the same.
     pseudopotentials
         File names that a worker must have.
-    formula
-        Chemical formula of the whole structure.
+    formula, nat
+        Chemical formula and number of atoms of the whole structure.
     """
 
     payload: JobPayload
@@ -39,6 +39,7 @@ class PlannedJob:
     scf_keys: list[str]
     pseudopotentials: list[str]
     formula: str
+    nat: int
 
 
 def plan_job(request: JobRequest, settings: Settings) -> PlannedJob:
@@ -84,6 +85,7 @@ def plan_job(request: JobRequest, settings: Settings) -> PlannedJob:
         scf_keys=[_scf_key(pw_input, task, request.use_environ) for task in tasks],
         pseudopotentials=sorted(pw_input.pseudopotentials),
         formula=pw_input.formula,
+        nat=len(pw_input.labels),
     )
 
 

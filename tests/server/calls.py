@@ -31,7 +31,7 @@ async def submit(store: Store, job: str, tasks: int = 3, needs: Sequence[str] = 
         "scf_keys": [],
         "reuse": False,
         "keep_ms": LATER_MS,
-        "fields": {"needs": json.dumps({"environ": False, "pseudopotentials": list(needs)})},
+        "fields": {"nat": 1, "needs": json.dumps({"environ": False, "pseudopotentials": list(needs)})},
     }
     return await store.transition("submit", "{}", "{}", "[]", job=job, total=tasks, **(arguments | more))
 
@@ -68,6 +68,7 @@ async def report(
         worker=worker,
         instance=instance,
         lease=name,
+        atoms=[1] * len(tasks),
         keep_ms=LATER_MS,
         ttl_ms=TTL_MS,
         tasks=tasks,

@@ -97,6 +97,18 @@ def test_tasks_reported_one_by_one_become_a_result_with_files(
     assert {(task["state"], task["worker"]) for task in detail["tasks"]} == {("done", "lab")}
 
 
+def test_forces_of_another_number_of_atoms_are_refused_and_the_task_stays(
+    api: httpx.Client, worker: httpx.Client, tmp_path: Path
+) -> None:
+    job = submit(api)
+    leased = lease(worker, max_tasks=1)
+    [report] = computed(leased, tmp_path)
+    path, body = f"/calc/zpe/compute/jobs/{job}/tasks", {"lease_id": leased["lease_id"]}
+    short = report | {"forces_ev_ang": report["forces_ev_ang"][:1]}
+    assert error(worker.post(path, json=body | {"reports": [short]}), 422)["code"] == "forces_malformed"
+    assert worker.post(path, json=body | {"reports": [report]}).json()["accepted"] == [0]
+
+
 def test_a_worker_that_knows_only_lease_and_result_settles_a_whole_job(
     api: httpx.Client, worker: httpx.Client
 ) -> None:

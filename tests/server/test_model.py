@@ -120,7 +120,7 @@ class ControlPlane(RuleBasedStateMachine):
         if expected is None:
             assert reply == {"conflict": True}
         else:
-            assert reply == {"job": expected, "created": expected == name}
+            assert (reply["job"], reply["created"]) == (expected, expected == name)
 
     def ask(self, name: str, worker: str, ability: Ability, max_tasks: int) -> Lease | None:
         expected, passed = self.model.lease(name, worker, ability, max_tasks)

@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -74,6 +75,10 @@ class Site:
         self.workers.append(process)
         return process
 
+    def submit(self, text: str, **more: Any) -> Job:
+        """Submit a job that takes nothing over from those before it."""
+        return self.client.submit(text, calc_mode="new", **more)
+
     def computed(self, job: Job) -> Counter[int]:
         """Count how often each task of a job was computed."""
         lines = self.log.read_text().splitlines() if self.log.exists() else []
@@ -102,7 +107,7 @@ class Site:
             kill(self.workers.pop())
         for state in ("queued", "started"):
             for job in self.client.jobs(status=state):
-                self.client.job(job.job_id).cancel()
+                job.cancel()
         wait_until(lambda: not self.queue.get_job_ids())
 
 
@@ -140,7 +145,7 @@ def test_a_job_finishes_with_the_numbers_of_any_other_mode(
     site: Site, own_control_plane: Callable[..., ControlPlane]
 ) -> None:
     site.worker()
-    job = site.client.submit(h2(), symmetry=False)
+    job = site.submit(h2(), symmetry=False)
     result = job.wait(60, progress=False).result()
     site.agree(job, None)
     plane = own_control_plane(ZPE_COMPUTE_MODE="mock")
@@ -155,7 +160,7 @@ def test_a_job_finishes_with_the_numbers_of_any_other_mode(
 
 def test_progress_is_seen_while_rq_runs_the_job_and_cancelling_stops_it(site: Site) -> None:
     site.worker(ZPE_MOCK_SCF_SECONDS=0.5, ZPE_SLOTS=1)
-    job = site.client.submit(h2(), symmetry=False)
+    job = site.submit(h2(), symmetry=False)
     wait_until(lambda: 0 < job.status().progress.done < 13)
     assert job.status().status == "started"
     assert site.in_rq(job) == "started"
@@ -167,7 +172,7 @@ def test_progress_is_seen_while_rq_runs_the_job_and_cancelling_stops_it(site: Si
 
 def test_a_killed_worker_costs_no_scf_that_was_acknowledged(site: Site) -> None:
     worker = site.worker(ZPE_MOCK_SCF_SECONDS=0.3, ZPE_SLOTS=1)
-    job = site.client.submit(h2(), symmetry=False)
+    job = site.submit(h2(), symmetry=False)
     wait_until(lambda: job.status().progress.done >= 2)
     kill(worker)
     done = {task.index for task in job.detail().tasks if task.state == "done"}
@@ -181,7 +186,7 @@ def test_a_killed_worker_costs_no_scf_that_was_acknowledged(site: Site) -> None:
 
 def test_a_killed_work_horse_counts_as_an_attempt_at_once(site: Site) -> None:
     worker = site.worker(ZPE_MOCK_SCF_SECONDS=0.3, ZPE_SLOTS=1)
-    job = site.client.submit(h2(), symmetry=False)
+    job = site.submit(h2(), symmetry=False)
     wait_until(lambda: job.status().progress.done >= 2)
     horse_of(worker).kill()
     assert job.wait(60, progress=False).result().zpe_ev > 0.2
@@ -192,8 +197,8 @@ def test_a_killed_work_horse_counts_as_an_attempt_at_once(site: Site) -> None:
 
 
 def test_a_failure_goes_to_both_dead_letter_queues_and_comes_out_of_both(site: Site) -> None:
-    site.worker()
-    job = site.client.submit(h2("mock: fail=pw_crashed task=1 times=4"))
+    site.worker(ZPE, "rq-worker")
+    job = site.submit(h2("mock: fail=pw_crashed task=1 times=4"))
     with pytest.raises(ComputeError) as caught:
         job.wait(60, progress=False)
     assert caught.value.code == "pw_crashed"
@@ -203,7 +208,7 @@ def test_a_failure_goes_to_both_dead_letter_queues_and_comes_out_of_both(site: S
     site.agree(job, "failed")
     result = RQJob.fetch(f"zpe-{job.id}", connection=site.redis).latest_result()
     assert result is not None
-    assert caught.value.message in (result.exc_string or "")
+    assert dead.error.message in (result.exc_string or "")
 
     job.requeue()
     assert job.wait(60, progress=False).result().zpe_ev > 0.2
@@ -213,12 +218,13 @@ def test_a_failure_goes_to_both_dead_letter_queues_and_comes_out_of_both(site: S
 
 def test_what_is_requeued_in_rq_is_requeued_with_us(site: Site) -> None:
     site.worker()
-    job = site.client.submit(h2("mock: fail=bad_input times=1"))
+    job = site.submit(h2("mock: fail=bad_input task=0 times=1"))
     with pytest.raises(ZPEError) as caught:
         job.wait(60, progress=False)
     assert caught.value.code == "bad_input"
     site.agree(job, "failed")
     subprocess.run([RQ, "requeue", "--queue", "zpe", "-u", site.redis_url, f"zpe-{job.id}"], check=True)
+    wait_until(lambda: job.status().status != "failed")
     assert job.wait(60, progress=False).result().zpe_ev > 0.2
     assert site.dead(job) is None
     site.agree(job, None)
@@ -226,7 +232,7 @@ def test_what_is_requeued_in_rq_is_requeued_with_us(site: Site) -> None:
 
 def test_what_is_discarded_leaves_rq(site: Site) -> None:
     site.worker()
-    job = site.client.submit(h2("mock: fail=bad_input times=always"))
+    job = site.submit(h2("mock: fail=bad_input times=always"))
     wait_until(lambda: job.status().status == "failed")
     site.agree(job, "failed")
     site.client.admin.discard([job.id])
@@ -234,13 +240,13 @@ def test_what_is_discarded_leaves_rq(site: Site) -> None:
 
 
 def test_what_is_stopped_or_cancelled_in_rq_is_cancelled_with_us(site: Site) -> None:
-    waiting = site.client.submit(h2())
+    waiting = site.submit(h2())
     site.agree(waiting, "queued")
     RQJob.fetch(f"zpe-{waiting.id}", connection=site.redis).cancel()
     wait_until(lambda: waiting.status().status == "cancelled")
 
     site.worker(ZPE_MOCK_SCF_SECONDS=0.5, ZPE_SLOTS=1)
-    running = site.client.submit(h2(), symmetry=False)
+    running = site.submit(h2(), symmetry=False)
     wait_until(lambda: running.status().progress.done > 0)
     send_stop_job_command(site.redis, f"zpe-{running.id}")
     wait_until(lambda: running.status().status == "cancelled")
@@ -249,7 +255,7 @@ def test_what_is_stopped_or_cancelled_in_rq_is_cancelled_with_us(site: Site) -> 
 
 
 def test_jobs_wait_in_rq_in_the_order_of_our_line(site: Site) -> None:
-    jobs = [site.client.submit(h2(), priority=priority) for priority in (0, 5, 0, 5)]
+    jobs = [site.submit(h2(), priority=priority) for priority in (0, 5, 0, 5)]
     wait_until(lambda: len(site.queue.get_job_ids()) == 4)
     assert site.queue.get_job_ids() == [f"zpe-{jobs[n].id}" for n in (1, 3, 0, 2)]
     jobs[3].cancel()
@@ -259,11 +265,11 @@ def test_jobs_wait_in_rq_in_the_order_of_our_line(site: Site) -> None:
 def test_two_control_planes_offer_each_job_once_and_either_may_die(site: Site) -> None:
     other = site.control_plane("other")
     with ZPEClient(other.url, other.admin_token) as client:
-        jobs = [submitter.submit(h2()) for submitter in (site.client, client) * 3]
+        jobs = [submitter.submit(h2(), calc_mode="new") for submitter in (site.client, client) * 3]
     wait_until(lambda: len(site.queue.get_job_ids()) >= 6)
     assert site.queue.get_job_ids() == [f"zpe-{job.id}" for job in jobs]
     other.kill()
-    site.worker()
+    site.worker(ZPE, "rq-worker")
     for job in jobs:
         found = site.client.job(job.id).wait(60, progress=False)
         assert site.computed(found) == Counter(range(3))
@@ -271,7 +277,7 @@ def test_two_control_planes_offer_each_job_once_and_either_may_die(site: Site) -
 
 def test_what_rq_cannot_even_begin_is_counted_and_ends_in_the_dead_letter_queue(site: Site) -> None:
     site.worker(ZPE_REDIS_URL="", RQ_REDIS_URL=site.redis_url)
-    job = site.client.submit(h2())
+    job = site.submit(h2())
     with pytest.raises(ComputeError) as caught:
         job.wait(60, progress=False)
     assert caught.value.code == "worker_died"
@@ -284,7 +290,7 @@ def test_what_rq_cannot_even_begin_is_counted_and_ends_in_the_dead_letter_queue(
 
 def test_a_machine_without_pw_leaves_the_job_to_others_and_its_status_says_why(site: Site) -> None:
     poor = site.worker(ZPE_WORKER_MODE="qe", ZPE_PW_PATH="/nowhere/pw.x")
-    job = site.client.submit(h2())
+    job = site.submit(h2())
     wait_until(lambda: "/nowhere/pw.x" in (job.status().detail or ""))
     assert job.status().status == "queued"
     kill(poor)
@@ -294,7 +300,7 @@ def test_a_machine_without_pw_leaves_the_job_to_others_and_its_status_says_why(s
 
 def test_sigterm_twice_hands_the_rest_back(site: Site) -> None:
     worker = site.worker(ZPE_MOCK_SCF_SECONDS=0.3, ZPE_SLOTS=1)
-    job = site.client.submit(h2(), symmetry=False)
+    job = site.submit(h2(), symmetry=False)
     wait_until(lambda: job.status().progress.done > 0)
     horse_of(worker).send_signal(signal.SIGTERM)
     worker.send_signal(signal.SIGTERM)
@@ -304,7 +310,7 @@ def test_sigterm_twice_hands_the_rest_back(site: Site) -> None:
 
 
 def test_zpe_rq_worker_computes_and_refuses_a_machine_that_cannot(site: Site) -> None:
-    job = site.client.submit(h2())
+    job = site.submit(h2())
     site.agree(job, "queued")
     assert site.worker(ZPE, "rq-worker", "--burst").wait(60) == 0
     assert job.wait(30, progress=False).result().zpe_ev > 0.2

@@ -126,6 +126,18 @@ def test_what_differs_in_physics_or_owner_is_not_taken_over(lab: Lab) -> None:
         assert done == status["progress"]["total"] - (1 if "delta" in change else 0), change
 
 
+def test_a_worker_of_whole_jobs_computes_all_of_a_job_that_is_partly_known(lab: Lab) -> None:
+    lab.submit("gil", mobile_indices=[0])
+    lab.compute()
+    lab.submit("gil", mobile_indices=[0, 1])
+    whole = lab.worker.post(LEASE, json={}).json()
+    assert [task["index"] for task in whole["tasks"]] == list(range(13))
+    done = {"result": {}, "summary_text": "s", "freqs_csv": "f"}
+    body = done | {"lease_id": whole["lease_id"]}
+    lab.worker.post(f"/calc/zpe/compute/jobs/{whole['job_id']}/result", json=body).raise_for_status()
+    assert lab.status("gil", whole["job_id"])["status"] == "finished"
+
+
 def test_springs_never_pass_for_an_scf(lab: Lab) -> None:
     job = lab.submit("fay")
     lease = lab.worker.post(LEASE, json={"max_tasks": 100}).json()

@@ -83,13 +83,45 @@ def test_a_warm_start_saves_iterations_and_gives_the_forces_of_a_cold_one(tmp_pa
     assert warm.pseudo_dir == str(PSEUDO_DIR)
 
 
+def test_the_opposite_displacement_is_nearly_known_beforehand(tmp_path: Path) -> None:
+    pw = engine(tmp_path / "work")
+    pw.run(payload(), Task(index=0), job_id="job", stop=Event())
+    first = pw.run(payload(), DISPLACED, job_id="job", stop=Event())
+    opposite = Task(index=5, atom=1, displacement=(-0.01, 0.0, 0.0))
+    second = pw.run(payload(), opposite, job_id="job", stop=Event())
+    alone = engine(tmp_path / "other").run(payload(), opposite, job_id="job", stop=Event())
+    np.testing.assert_allclose(second.forces_ev_ang, alone.forces_ev_ang, atol=3e-5)
+    assert second.energy_ev == pytest.approx(alone.energy_ev, abs=1e-7)
+    assert second.scf_iterations is not None
+    assert first.scf_iterations is not None
+    assert second.scf_iterations < first.scf_iterations
+
+
+def test_a_density_of_no_use_costs_a_start_from_scratch_and_no_more(tmp_path: Path) -> None:
+    pw = engine(tmp_path)
+    rest = pw.run(payload(), Task(index=0), job_id="job", stop=Event())
+    density = tmp_path / "jobs" / "job" / "equilibrium.save" / "charge-density.dat"
+    density.write_bytes(density.read_bytes()[:1000])
+    assert pw.run(payload(), DISPLACED, job_id="job", stop=Event()).fingerprint == rest.fingerprint
+
+
 def test_only_densities_stay_on_disk_and_only_until_the_job_is_over(tmp_path: Path) -> None:
     pw = engine(tmp_path)
+    job = tmp_path / "jobs" / "job"
+
+    def kept() -> list[str]:
+        return sorted(path.name.split("_")[0] for path in job.iterdir())
+
     pw.run(payload(), Task(index=0), job_id="job", stop=Event())
-    kept = {path.name for path in (tmp_path / "jobs" / "job").iterdir()}
-    assert kept == {"equilibrium.save"}
-    size = sum(path.stat().st_size for path in (tmp_path / "jobs").rglob("*") if path.is_file())
-    assert size < 2_000_000
+    assert kept() == ["equilibrium.save"]
+    pw.run(payload(), DISPLACED, job_id="job", stop=Event())
+    assert kept() == ["displaced", "equilibrium.save"]
+    size = sum(path.stat().st_size for path in job.rglob("*") if path.is_file())
+    assert size < 4_000_000
+    # The opposite displacement is what it was kept for.
+    opposite = Task(index=5, atom=1, displacement=(-0.01, 0.0, 0.0))
+    pw.run(payload(), opposite, job_id="job", stop=Event())
+    assert kept() == ["equilibrium.save"]
     pw.forget("job")
     assert list((tmp_path / "jobs").iterdir()) == []
 
@@ -146,3 +178,23 @@ def test_a_machine_says_what_it_can_run(tmp_path: Path) -> None:
     assert able.pseudopotentials is not None
     assert "H.pbe-kjpaw.UPF" in able.pseudopotentials
     assert (able.environ, able.slots) == (False, 3)
+
+
+def test_a_job_with_environ_is_run_with_it_or_not_at_all(tmp_path: Path) -> None:
+    # pw.x as it is here lacks the plug-in, and passes over -environ in silence.
+    (tmp_path / "environ.in").write_text("&ENVIRON\n environ_type = 'water'\n/\n")
+    seen = tmp_path / "seen"
+    program = tmp_path / "pw.x"
+    program.write_text(f'#!/bin/sh\necho "$@" >>{seen}\ncat environ.in >>{seen}\nexec pw.x "$@"\n')
+    program.chmod(0o755)
+    pw = engine(tmp_path / "work", pw_path=program, environ_path=tmp_path)
+    assert pw.capabilities().environ
+    seen.unlink()
+    with pytest.raises(ConfigError) as caught:
+        pw.run(payload(environ=True), Task(index=0), job_id="job", stop=Event())
+    assert (caught.value.code, caught.value.field) == ("environ_missing", "ZPE_PW_PATH")
+    assert seen.read_text().splitlines()[0].split() == ["-in", "pw.in", "-environ"]
+    assert "environ_type = 'water'" in seen.read_text()
+    assert not pw.capabilities().environ
+    # Other jobs do not mind.
+    pw.run(payload(), Task(index=0), job_id="other", stop=Event())

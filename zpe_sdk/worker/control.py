@@ -6,7 +6,7 @@ import math
 import uuid
 from collections.abc import Callable
 from threading import Event, Lock
-from typing import Literal, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 import httpx
 import structlog
@@ -43,6 +43,32 @@ PATIENTLY = math.inf
 log = structlog.get_logger(__name__)
 Reply = TypeVar("Reply", bound=Message)
 LeaseState = Literal["held", "lost", "cancelled"]
+
+
+class Control(Protocol):
+    """What a worker's loop asks of the control plane, whichever way it is reached."""
+
+    @property
+    def away(self) -> bool:
+        """Whether the last call found nobody."""
+
+    def lease(self, request: LeaseRequest, give_up: Callable[[], bool]) -> LeaseReply | None:
+        """Ask for work; None if there is none."""
+
+    def heartbeat(self, request: HeartbeatRequest, *, seconds: float) -> HeartbeatReply:
+        """Renew leases."""
+
+    def about_job(
+        self, job_id: str, action: str, request: Message, reply: type[Reply], *, seconds: float = PATIENTLY
+    ) -> Reply:
+        """Tell of ``tasks`` that are done or ``failed``, or ``release`` a lease."""
+
+
+class Token(Protocol):
+    """A token that somebody keeps fresh."""
+
+    def rotate_if_due(self) -> None:
+        """Renew it in good time."""
 
 
 class ControlPlane:

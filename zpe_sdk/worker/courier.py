@@ -10,7 +10,7 @@ import structlog
 
 from zpe_sdk.errors import ZPEError
 from zpe_sdk.wire import FailedReply, FailedRequest, JobState, Ok, TaskReportReply
-from zpe_sdk.worker.control import PATIENTLY, ControlPlane, LeaseState
+from zpe_sdk.worker.control import PATIENTLY, Control, LeaseState
 from zpe_sdk.worker.outbox import Letter, Outbox, request_for
 
 MAX_BATCH = 32
@@ -33,7 +33,7 @@ class Courier:
         its lease, as far as the answer told.
     """
 
-    def __init__(self, control: ControlPlane, outbox: Outbox, heard: Heard) -> None:
+    def __init__(self, control: Control, outbox: Outbox, heard: Heard) -> None:
         self._control = control
         self._outbox = outbox
         self._heard = heard
@@ -102,7 +102,9 @@ class Courier:
                 )
             # Refused, and the lease gone: other physics, or others have the tasks. To go on is no use.
             state = "held" if reply.lease_held else "cancelled" if reply.refused else "lost"
-            status = reply.job_status
+            # Nothing is left for workers to do once all SCFs are in, whatever the control plane still does.
+            complete = reply.progress.done == reply.progress.total
+            status = "finished" if complete else reply.job_status
         elif first.kind == "failed":
             failed = self._control.about_job(first.job_id, "failed", request, FailedReply, seconds=seconds)
             log.info(

@@ -6,6 +6,7 @@ worker whose slots are all busy does not look dead. The main thread waits for th
 
 from __future__ import annotations
 
+import contextlib
 import time
 import uuid
 from collections.abc import Callable
@@ -23,10 +24,9 @@ from zpe_sdk.wire import (
     LeaseRequest,
 )
 from zpe_sdk.worker.compute import compute
-from zpe_sdk.worker.control import ControlPlane, LeaseState
+from zpe_sdk.worker.control import Control, LeaseState, Token
 from zpe_sdk.worker.courier import Courier
 from zpe_sdk.worker.engines import Engine
-from zpe_sdk.worker.identity import Credentials
 from zpe_sdk.worker.outbox import Letter, Outbox
 from zpe_sdk.worker.pace import CLOSING_SECONDS, Pace
 from zpe_sdk.worker.settings import WorkerSettings
@@ -62,8 +62,8 @@ class Worker:
         settings: WorkerSettings,
         engine: Engine,
         capabilities: Capabilities,
-        control: ControlPlane,
-        credentials: Credentials,
+        control: Control,
+        credentials: Token,
         stopping: Event,
     ) -> None:
         self._settings = settings
@@ -85,6 +85,7 @@ class Worker:
         self._runs: dict[tuple[str, int], Run] = {}  # by job and task
         self._jobs: dict[str, bool] = {}  # job -> whether it is over; the last one worked on is the last
         self._draining = False
+        self._asking: LeaseRequest | None = None
         self._ttl = DEFAULT_TTL_SECONDS
         self._beat_now = Event()
         self._error: BaseException | None = None
@@ -123,6 +124,7 @@ class Worker:
             slot.join(deadline - time.monotonic())
         if at_work:
             poller.join(SHORT_POLL_SECONDS + 1)
+        self._settle_poll()
         with self._changed:
             for share in self._shares.values():
                 if not share.lost:
@@ -130,12 +132,24 @@ class Worker:
                 share.waiting.clear()
                 share.running.clear()
                 self._logbook.note(share)
+            for job_id in self._jobs:
+                self._engine.forget(job_id)
         self._courier.close(1.0 if self._control.away else max(1.0, deadline - time.monotonic()))
         courier.join(CLOSING_SECONDS)
         if len(self._outbox):
             log.warning(
                 "some results are not delivered yet; the next start sends them", count=len(self._outbox)
             )
+
+    def _settle_poll(self) -> None:
+        """Hand back what the poll that is still under way was given, if its answer is not here yet."""
+        request = self._asking
+        if request is None or self._control.away:
+            return
+        with contextlib.suppress(ZPEError):  # the lease, if there is one, will expire
+            request = request.model_copy(update={"wait_seconds": 0})
+            if lease := self._control.lease(request, give_up=lambda: True):
+                self._hand_back(lease)
 
     def _thread(self, target: Callable[[], None]) -> Thread:
         def guarded() -> None:
@@ -169,6 +183,7 @@ class Worker:
             request = LeaseRequest(
                 max_tasks=wanted, wait_seconds=wait, capabilities=capabilities, lease_key=lease_key
             )
+            self._asking = request
             try:
                 lease = self._control.lease(request, give_up=self._has_letters)
             except ZPEError as error:
@@ -180,9 +195,10 @@ class Worker:
             lease_key = uuid.uuid4().hex
             if lease:
                 self._take(lease)
-            elif drain and idle:
+            self._asking = None
+            if lease is None and drain and idle:
                 self._end("there is no work left")
-            elif drain:
+            elif lease is None and drain:
                 with self._changed:
                     self._changed.wait(1.0)
 

@@ -25,7 +25,8 @@ local function obstacle(job)
   local name = 'worker ' .. worker_name(a.worker)
   local f = redis.call('HMGET', key('job', job), 'engine', 'total')
   -- A worker that does whole jobs would do again what others did or do, or what waits for its next try.
-  if a.max_tasks == 0 and redis.call('ZCOUNT', key('job', job, 'open'), '-inf', now) < tonumber(f[2]) then
+  local due = redis.call('ZCOUNT', key('job', job, 'open'), '-inf', now)
+  if a.max_tasks == 0 and due + redis.call('SCARD', key('job', job, 'reserved')) < tonumber(f[2]) then
     return name .. ' takes whole jobs only, and a part of this one is done or not due'
   end
   -- Once a job has a result, only the same kind of engine can add to it.
@@ -46,6 +47,13 @@ end
 local function take(job)
   local open = key('job', job, 'open')
   local most = a.max_tasks == 0 and -1 or a.max_tasks
+  if a.max_tasks == 0 then
+    -- It will not tell of single tasks, so there is nothing to take over.
+    for _, task in ipairs(redis.call('SMEMBERS', key('job', job, 'reserved'))) do
+      open_task(job, task)
+    end
+    redis.call('DEL', key('job', job, 'reserved'))
+  end
   local tasks = redis.call('ZRANGEBYSCORE', open, '-inf', now, 'LIMIT', 0, most)
   for _, task in ipairs(tasks) do
     redis.call('ZREM', open, task)

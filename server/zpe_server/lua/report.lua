@@ -1,8 +1,8 @@
 -- Stores finished tasks. Each is stored once; the first one pins the job's physics.
 -- a: job, worker, instance, lease, ttl_ms, tasks [indices], fingerprints [canonical JSON texts], seconds [..],
---    keep_ms (how long SCFs are remembered for later jobs)
+--    atoms [rows of forces in each], keep_ms (how long SCFs are remembered for later jobs)
 -- ARGV[2 i], ARGV[2 i + 1]: the report of a.tasks[i], and the short record of who ran it
--- Returns {error = 'not_found' | 'lease_not_yours'} or
+-- Returns {error = 'not_found' | 'lease_not_yours' | 'malformed'} or
 --   {accepted, idempotent, refused, reason, difference, status, progress, complete, lease_held}
 
 heard()
@@ -14,8 +14,11 @@ renew(a.lease, a.ttl_ms)
 
 local record, reports = key('job', a.job), key('job', a.job, 'reports')
 local mine, attempts = key('lease', a.lease, 'tasks'), key('job', a.job, 'attempts')
-local f = redis.call('HMGET', record, 'total', 'fingerprint', 'owner')
+local f = redis.call('HMGET', record, 'total', 'fingerprint', 'owner', 'nat')
 local total, pinned, owner = tonumber(f[1]), f[2], f[3]
+for _, atoms in ipairs(a.atoms) do
+  if f[4] and atoms ~= tonumber(f[4]) then return cjson.encode({error = 'malformed'}) end
+end
 local all_there = status == 'finished' or redis.call('ZSCORE', P .. 'assemble', a.job)
 local discarded = is_discarded(a.job, status)
 

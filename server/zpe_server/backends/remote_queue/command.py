@@ -1,0 +1,45 @@
+"""``zpe rq-worker``: an RQ worker that has checked its machine first."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from zpe_sdk.errors import ConfigError
+
+
+def rq_worker(
+    burst: Annotated[bool, typer.Option("--burst", help="End when there is no work left.")] = False,
+) -> None:
+    """Run SCFs that RQ hands out, on a trusted host that may reach Redis.
+
+    The same as `rq worker zpe`, but it makes sure first that this machine can compute. Set ZPE_REDIS_URL
+    and what `zpe worker` reads of the machine: ZPE_PSEUDO_DIR, ZPE_PW_PATH, ZPE_SLOTS, ZPE_WORK_DIR, …
+    The control plane must run with ZPE_COMPUTE_MODE=remote-queue.
+    """
+    try:
+        import rq
+    except ImportError:
+        raise ConfigError(
+            "zpe rq-worker is not installed here: pip install 'zpe[server,queue]'", code="extra_missing"
+        ) from None
+    import redis
+
+    # Imported before RQ forks: each job then starts at once.
+    from zpe_sdk.worker.engines import make_engine
+    from zpe_sdk.worker.settings import WorkerSettings
+    from zpe_server.backends.remote_queue import work  # noqa: F401
+    from zpe_server.backends.remote_queue.offers import QUEUE
+    from zpe_server.command import read_settings
+
+    url = read_settings().redis_url
+    if url is None:
+        raise ConfigError(
+            "ZPE_REDIS_URL must name the Redis of the control plane",
+            code="redis_url_missing",
+            field="ZPE_REDIS_URL",
+        )
+    settings = WorkerSettings()
+    make_engine(settings.model_copy(update={"work_dir": settings.work_dir / "rq-check"})).capabilities()
+    rq.Worker([QUEUE], connection=redis.Redis.from_url(url.get_secret_value())).work(burst=burst)

@@ -1,0 +1,47 @@
+"""Leases on a given job, for those to whom RQ has given it."""
+
+from __future__ import annotations
+
+from zpe_sdk.wire import Capabilities, LeaseReply
+from zpe_server.leases import Leases, _abilities
+from zpe_server.tokens import Principal
+
+# More than any job has.
+ALL_TASKS = 1_000_000
+
+
+class JobLeases(Leases):
+    """Leases of which the job and the id are given."""
+
+    async def lease_job(
+        self,
+        worker: Principal,
+        job_id: str,
+        lease_id: str,
+        capabilities: Capabilities | None,
+        *,
+        instance: str,
+    ) -> LeaseReply | None:
+        """Return a lease on all tasks of a job that are due, or None if there are none for this worker."""
+        rank = (await self._store.transition("rank", job=job_id)).get("rank")
+        if rank is None:
+            return None
+        await self._store.transition("introduce", worker=worker.subject, name=worker.name)
+        reply = await self._store.transition(
+            "lease",
+            capabilities.model_dump_json() if capabilities else "",
+            worker=worker.subject,
+            instance=instance,
+            lease=lease_id,
+            ttl_ms=self._ttl_ms,
+            max_tasks=ALL_TASKS,
+            offset=rank,
+            scan=1,
+            **_abilities(capabilities),
+        )
+        if "job" not in reply:
+            return None
+        if reply["job"] != job_id:  # the line has moved in this moment
+            await self.release(worker, reply["job"], lease_id, instance=instance)
+            return None
+        return self._lease_reply(reply)
