@@ -12,8 +12,6 @@ import anyio.to_thread
 
 from zpe_sdk.errors import ConfigError, InputError
 from zpe_sdk.wire import (
-    DeadJob,
-    DeadJobsReply,
     ErrorInfo,
     Fingerprint,
     HistoryEvent,
@@ -219,7 +217,7 @@ class Jobs:
             content=payload["content"],
             mobile_indices=payload["mobile_indices"],
             tasks=tasks,
-            history=[_event(text) for text in history],
+            history=[history_event(text) for text in history],
             fingerprint=Fingerprint.model_validate_json(pinned) if pinned else None,
         )
 
@@ -278,71 +276,6 @@ class Jobs:
             raise InputError("the job is not in the dead-letter queue", code="not_in_dlq")
         return await self.status(who, job_id), bool(reply.get("complete"))
 
-    # ---------------------------------------------------------------------------- dead-letter queue
-
-    async def dead(self, *, code: str | None, limit: int, offset: int) -> tuple[list[DeadJob], int]:
-        """Return a page of the dead-letter queue, newest first, and how many there are in all."""
-        if code is None:
-            job_ids, total = await self._store.page(key("dlq"), offset, limit)
-        else:
-            job_ids = await self._dead_with(code)
-            total, job_ids = len(job_ids), job_ids[offset : offset + limit]
-        found = []
-        for status in await self.statuses(job_ids):
-            if status is None or status.error is None:
-                continue
-            texts = await self._store.texts(key("job", status.job_id, "history"), 200)
-            events = [_event(text) for text in texts]
-            found.append(
-                DeadJob(
-                    job=status,
-                    failed_at=status.finished_at or status.updated_at,
-                    error=status.error,
-                    attempts=[event for event in events if event.code is not None],
-                )
-            )
-        return found, total
-
-    async def requeue_dead(
-        self, who: Principal, job_ids: list[str] | None, code: str | None
-    ) -> tuple[DeadJobsReply, list[str]]:
-        """Requeue jobs of the dead-letter queue; return also those that only need their result made."""
-        done: list[str] = []
-        skipped: list[str] = []
-        complete: list[str] = []
-        for job_id in await self._chosen(job_ids, code):
-            reply = await self._store.transition("requeue", job=job_id, by=who.subject)
-            (skipped if "error" in reply else done).append(job_id)
-            if reply.get("complete"):
-                complete.append(job_id)
-        return DeadJobsReply(done=done, skipped=skipped), complete
-
-    async def discard_dead(
-        self, who: Principal, job_ids: list[str] | None, code: str | None
-    ) -> DeadJobsReply:
-        """Take jobs out of the dead-letter queue for good; they stay failed until they are forgotten."""
-        done: list[str] = []
-        skipped: list[str] = []
-        for job_id in await self._chosen(job_ids, code):
-            reply = await self._store.transition(
-                "discard", job=job_id, by=who.subject, retire_ms=self._settings.result_ttl_seconds * 1000
-            )
-            (skipped if "error" in reply else done).append(job_id)
-        return DeadJobsReply(done=done, skipped=skipped)
-
-    async def _chosen(self, job_ids: list[str] | None, code: str | None) -> list[str]:
-        if (job_ids is None) == (code is None):
-            raise InputError("name either job_ids or a code", code="bad_selection", field="job_ids")
-        return job_ids if job_ids is not None else await self._dead_with(code or "")
-
-    async def _dead_with(self, code: str) -> list[str]:
-        job_ids, _ = await self._store.page(key("dlq"), 0, SEARCHED)
-        return [
-            job.job_id
-            for job in await self.statuses(job_ids)
-            if job is not None and job.error is not None and job.error.code == code
-        ]
-
 
 def _may_see(who: Principal, job: JobStatus) -> bool:
     return who.role == "admin" or job.owner == who.subject
@@ -369,7 +302,8 @@ def _status(record: dict[str, Any]) -> JobStatus:
     )
 
 
-def _event(text: str) -> HistoryEvent:
+def history_event(text: str) -> HistoryEvent:
+    """Return an entry of a job's history as it is shown."""
     event = json.loads(text)
     event["at"] = iso(event["at"])
     event["tasks"] = sorted(int(task) for task in items(event.get("tasks")))

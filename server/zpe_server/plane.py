@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from zpe_server.completion import Completion
+from zpe_server.dead import DeadLetters
 from zpe_server.events import Events
 from zpe_server.flags import Switches
 from zpe_server.jobs import Jobs
@@ -27,6 +28,7 @@ class Plane:
     workers: Workers
     leases: Leases
     jobs: Jobs
+    dead: DeadLetters
     flags: Switches
     results: ResultStore
     completion: Completion
@@ -39,6 +41,7 @@ class Plane:
         results = make_result_store(settings, store)
         workers = Workers(store, settings)
         flags = Switches(store)
+        jobs = Jobs(store, events, results, workers, flags, settings)
         return cls(
             settings=settings,
             store=store,
@@ -46,7 +49,8 @@ class Plane:
             tokens=Tokens(store, settings),
             workers=workers,
             leases=Leases(store, events, settings),
-            jobs=Jobs(store, events, results, workers, flags, settings),
+            jobs=jobs,
+            dead=DeadLetters(store, jobs, settings),
             flags=flags,
             results=results,
             completion=Completion(store, results, settings),

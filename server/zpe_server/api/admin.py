@@ -107,14 +107,14 @@ async def dead_jobs(
     offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
 ) -> DeadJobList:
     """List the dead-letter queue: why jobs failed, and every attempt."""
-    jobs, total = await plane.jobs.dead(code=code, limit=limit, offset=offset)
+    jobs, total = await plane.dead.find(code=code, limit=limit, offset=offset)
     return DeadJobList(jobs=jobs, total=total)
 
 
 @router.post("/admin/dlq/requeue")
 async def requeue_dead(body: DeadJobsRequest, who: Admin, plane: InPlane, address: Address) -> DeadJobsReply:
     """Give jobs another chance; their ids, histories and finished SCFs are kept."""
-    reply, complete = await plane.jobs.requeue_dead(who, body.job_ids, body.code)
+    reply, complete = await plane.dead.requeue(who, body.job_ids, body.code)
     for job_id in complete:
         await plane.completion.complete(job_id)
     await _record_dead(plane, who, "requeued", reply, address)
@@ -124,7 +124,7 @@ async def requeue_dead(body: DeadJobsRequest, who: Admin, plane: InPlane, addres
 @router.post("/admin/dlq/discard")
 async def discard_dead(body: DeadJobsRequest, who: Admin, plane: InPlane, address: Address) -> DeadJobsReply:
     """Take jobs out of the dead-letter queue for good."""
-    reply = await plane.jobs.discard_dead(who, body.job_ids, body.code)
+    reply = await plane.dead.discard(who, body.job_ids, body.code)
     await _record_dead(plane, who, "discarded", reply, address)
     return reply
 
