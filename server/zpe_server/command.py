@@ -128,8 +128,9 @@ def read_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        name = "ZPE_" + "_".join(str(part) for part in first["loc"]).upper()
-        raise ConfigError(f"{name}: {first['msg']}", code="bad_setting", field=name) from None
+        name = "ZPE_" + "_".join(str(part) for part in first["loc"]).upper() if first["loc"] else None
+        message = f"{name}: {first['msg']}" if name else first["msg"]
+        raise ConfigError(message, code="bad_setting", field=name) from None
 
 
 def _with_dev_token(settings: Settings, host: str) -> Settings:

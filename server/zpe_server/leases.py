@@ -89,7 +89,7 @@ class Leases:
             "ttl_ms": self._ttl_ms,
             "max_tasks": request.max_tasks or 0,
             "scan": SCAN,
-            **_abilities(able),
+            **abilities(able),
         }
         deadline = time.monotonic() + request.wait_seconds
         with self._events.work() as waiter:
@@ -299,7 +299,7 @@ class Leases:
         )
 
 
-def _abilities(able: Capabilities | None) -> dict[str, Any]:
+def abilities(able: Capabilities | None) -> dict[str, Any]:
     """Return what the lease transition asks about a worker; one that tells nothing is offered anything."""
     if able is None:
         return {"engine": "", "environ": True, "pseudopotentials": None, "digest": "unknown"}

@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import Any
 
 import redis.asyncio
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from zpe_sdk.errors import StoreError
 
@@ -42,11 +42,14 @@ def script(name: str) -> str:
 
 
 @contextmanager
-def _as_store_errors() -> Iterator[None]:
+def as_store_errors() -> Iterator[None]:
+    """Raise :class:`StoreError` for what Redis or the way to it is to blame for."""
     try:
         yield
     except (RedisError, OSError) as error:
-        if "user_script" in str(error):  # a fault of ours, which no waiting mends
+        # A plain error out of a script is a fault of ours, which no waiting mends; a full or read-only Redis
+        # says so from within scripts too, but in classes of their own or as MISCONF.
+        if type(error) is ResponseError and "user_script" in str(error) and "MISCONF" not in str(error):
             raise
         raise StoreError(
             f"Redis does not answer as it should ({type(error).__name__}); try again later",
@@ -87,25 +90,25 @@ class Store:
         """
         if name not in self._scripts:
             self._scripts[name] = self.redis.register_script(script(name))
-        with _as_store_errors():
+        with as_store_errors():
             reply = await self._scripts[name](keys=[PREFIX], args=[json.dumps(arguments), *texts])
         decoded: dict[str, Any] = json.loads(reply)
         return decoded
 
     async def fields(self, name: str) -> dict[str, str]:
         """Return all fields of a hash; none if there is no such key."""
-        with _as_store_errors():
+        with as_store_errors():
             found: Any = await self.redis.hgetall(name)
         return dict(found)
 
     async def set_fields(self, name: str, values: dict[str, str]) -> None:
         """Set fields of a hash."""
-        with _as_store_errors():
+        with as_store_errors():
             await self.redis.hset(name, mapping=dict[Any, Any](values))
 
     async def page(self, name: str, offset: int, limit: int) -> tuple[list[str], int]:
         """Return members of a sorted set, highest score first, and how many there are in all."""
-        with _as_store_errors():
+        with as_store_errors():
             async with self.redis.pipeline(transaction=False) as pipeline:
                 pipeline.zrevrange(name, offset, offset + limit - 1)
                 pipeline.zcard(name)
@@ -114,7 +117,7 @@ class Store:
 
     async def many_fields(self, names: list[str]) -> list[dict[str, str]]:
         """Return all fields of several hashes, in one round trip."""
-        with _as_store_errors():
+        with as_store_errors():
             async with self.redis.pipeline(transaction=False) as pipeline:
                 for name in names:
                     pipeline.hgetall(name)
@@ -123,12 +126,12 @@ class Store:
 
     async def delete(self, *names: str) -> int:
         """Delete keys; return how many there were."""
-        with _as_store_errors():
+        with as_store_errors():
             return int(await self.redis.delete(*names))
 
     async def count(self, name: str, *, seconds: int) -> int:
         """Count one more; return the count since the first within the last ``seconds``."""
-        with _as_store_errors():
+        with as_store_errors():
             async with self.redis.pipeline(transaction=True) as pipeline:
                 pipeline.set(name, 0, ex=seconds, nx=True)  # EXPIRE … NX would need Redis 7
                 pipeline.incr(name)
@@ -137,7 +140,7 @@ class Store:
 
     async def push(self, name: str, text: str, *, keep: int) -> None:
         """Put a text in front of a list that is kept at most ``keep`` long."""
-        with _as_store_errors():
+        with as_store_errors():
             async with self.redis.pipeline(transaction=True) as pipeline:
                 pipeline.lpush(name, text)
                 pipeline.ltrim(name, 0, keep - 1)
@@ -145,18 +148,18 @@ class Store:
 
     async def texts(self, name: str, limit: int) -> list[str]:
         """Return the first ``limit`` texts of a list."""
-        with _as_store_errors():
+        with as_store_errors():
             found: Any = await self.redis.lrange(name, 0, limit - 1)
         return list(found)
 
     async def publish(self, message: str) -> None:
         """Tell all replicas."""
-        with _as_store_errors():
+        with as_store_errors():
             await self.redis.publish(key("events"), message)
 
     async def ping(self) -> None:
         """Raise unless Redis answers."""
-        with _as_store_errors():
+        with as_store_errors():
             await self.redis.ping()
 
     async def close(self) -> None:

@@ -79,6 +79,19 @@ def test_pw_tells_its_version() -> None:
     assert pw_version(pw_command())[0].isdigit()
 
 
+def test_what_may_start_mpi_is_left_its_interconnect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZPE_WORKER_TOKEN", "secret")
+    script = tmp_path / "pw.x"
+    script.write_text("#!/bin/sh\nenv\n")
+    script.chmod(0o755)
+    with pytest.raises(ComputeError):
+        run_scf([str(script)], h2(), tmp_path, prefix="zpe")
+    environment = (tmp_path / "pw.out").read_text()
+    assert "OMPI_MCA_btl=" not in environment
+    assert "OMP_NUM_THREADS=1" in environment
+    assert "secret" not in environment
+
+
 def test_a_missing_program_names_the_setting() -> None:
     with pytest.raises(ConfigError) as caught:
         pw_command("/nowhere/pw.x")

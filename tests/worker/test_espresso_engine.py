@@ -94,7 +94,8 @@ def test_the_opposite_displacement_is_nearly_known_beforehand(tmp_path: Path) ->
     assert second.energy_ev == pytest.approx(alone.energy_ev, abs=1e-7)
     assert second.scf_iterations is not None
     assert first.scf_iterations is not None
-    assert second.scf_iterations < first.scf_iterations
+    assert alone.scf_iterations is not None
+    assert second.scf_iterations <= first.scf_iterations < alone.scf_iterations
 
 
 def test_a_density_of_no_use_costs_a_start_from_scratch_and_no_more(tmp_path: Path) -> None:
@@ -187,7 +188,7 @@ def test_a_job_with_environ_is_run_with_it_or_not_at_all(tmp_path: Path) -> None
     program = tmp_path / "pw.x"
     program.write_text(f'#!/bin/sh\necho "$@" >>{seen}\ncat environ.in >>{seen}\nexec pw.x "$@"\n')
     program.chmod(0o755)
-    pw = engine(tmp_path / "work", pw_path=program, environ_path=tmp_path)
+    pw = engine(tmp_path / "work", pw_path=str(program), environ_path=tmp_path)
     assert pw.capabilities().environ
     seen.unlink()
     with pytest.raises(ConfigError) as caught:

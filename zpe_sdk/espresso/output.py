@@ -34,7 +34,7 @@ class ScfResult:
     version
         Version of the ``pw.x`` that ran, e.g. ``"6.7MaX"``.
     environ
-        Version of Environ, if it took part.
+        Version of Environ, if it took part; ``"unknown"`` if it did not say.
     """
 
     energy_ev: float
@@ -77,9 +77,14 @@ def version_in(stdout: str) -> str | None:
 
 
 def environ_in(stdout: str) -> str | None:
-    """Return the version of Environ that pw.x printed, or None if Environ took no part."""
+    """Return the version of Environ that pw.x printed, or None if Environ took no part.
+
+    ``"unknown"`` if it is named without one. pw.x without the plug-in passes over ``-environ`` in silence.
+    """
     found = re.search(r"Environ(?:\s+(?:Module|version))*\s*[,:]?\s*v?\.?\s*(\d[\w.\-]*)", stdout, re.I)
-    return found[1] if found else None
+    if found:
+        return found[1]
+    return "unknown" if re.search(r"\b(?:Environ|ENVIRON)\b", stdout) else None
 
 
 def failure(stdout: str, stderr: str, code: int, *, out_of_memory: bool = False) -> ZPEError:

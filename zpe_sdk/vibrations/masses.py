@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 from ase.data import atomic_masses, atomic_numbers
 from numpy.typing import NDArray
 
+from zpe_sdk.errors import InputError
 from zpe_sdk.espresso.input import PwInput
 
 # u; isotopes that are used to label vibrations and differ by more than 1 % from the standard mass
@@ -26,6 +29,8 @@ ISOTOPES: dict[str, tuple[float, ...]] = {
     "Cu": (62.9296, 64.9278),
     "Br": (78.9183, 80.9163),
 }
+# The most abundant ones, which are within 1 % of the standard mass.
+COMMON: dict[str, float] = {"H": 1.007825, "B": 11.009305, "C": 12.0, "N": 14.003074, "O": 15.994915}
 TOLERANCE = 0.01
 
 
@@ -54,3 +59,31 @@ def masses_of(pw_input: PwInput) -> tuple[NDArray[np.float64], list[str]]:
             )
         by_label[species.label] = mass
     return np.array([by_label[label] for label in pw_input.labels]), warnings
+
+
+def isotope_mass(isotope: str, symbol: str) -> float:
+    """Return the mass in u of an isotope such as ``D`` or ``13C``.
+
+    Parameters
+    ----------
+    isotope
+        Mass number and chemical symbol, or ``D`` or ``T``.
+    symbol
+        Of the element it has to be of.
+
+    Raises
+    ------
+    InputError
+        ``bad_masses``: another element's, or none that is known here; a mass can be given as a number.
+    """
+    label = {"D": "2H", "T": "3H"}.get(isotope, isotope)
+    found = re.fullmatch(r"(\d+)([A-Z][a-z]?)", label)
+    known = [*ISOTOPES.get(symbol, ()), *((COMMON[symbol],) if symbol in COMMON else ())]
+    masses = [mass for mass in known if found and found[2] == symbol and round(mass) == int(found[1])]
+    if not masses:
+        raise InputError(
+            f"{isotope!r} is no isotope of {symbol} that is known here; give its mass in u",
+            code="bad_masses",
+            field="masses",
+        )
+    return float(masses[0])

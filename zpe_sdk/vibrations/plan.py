@@ -32,7 +32,7 @@ class Plan:
     Attributes
     ----------
     displacements
-        The SCFs; the first is the equilibrium.
+        The SCFs: the equilibrium, one displacement of each pair, then their opposites.
     mobile
         0-based indices of the atoms that vibrate; rows of the Hessian follow this order.
     delta
@@ -121,7 +121,9 @@ def plan_displacements(
     else:
         group = no_symmetry(positions, cell, mobile)
 
+    # Opposites come last: when they are run, the density of the first gives them a start (docs/engine.md).
     steps: list[tuple[int, Vector]] = []
+    opposites: list[tuple[int, Vector]] = []
     needed: dict[Operation, None] = {}
     reached: set[int] = set()
     for place in range(len(mobile)):
@@ -134,13 +136,14 @@ def plan_displacements(
         needed.update((group.operation(n), None) for n in first[others != place].tolist())
         reached.update(others.tolist())
         for direction, both in site_directions(tuple(operation.rotation for operation in site)):
-            for sign in (1, -1) if both else (1,):
-                x, y, z = (sign * delta * component + 0.0 for component in direction)
-                steps.append((mobile[place], (x, y, z)))
+            x, y, z = (delta * component + 0.0 for component in direction)
+            steps.append((mobile[place], (x, y, z)))
+            if both:
+                opposites.append((mobile[place], (-x + 0.0, -y + 0.0, -z + 0.0)))
     return Plan(
         displacements=(
             Displacement(0, None, None),
-            *(Displacement(n, atom, vector) for n, (atom, vector) in enumerate(steps, start=1)),
+            *(Displacement(n, atom, vector) for n, (atom, vector) in enumerate(steps + opposites, start=1)),
         ),
         mobile=tuple(mobile),
         delta=float(delta),

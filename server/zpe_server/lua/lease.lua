@@ -1,6 +1,6 @@
 -- Gives a worker a share of the first job in line that it can run.
 -- a: worker, instance, lease, ttl_ms, max_tasks (0: the whole job, which nobody else may be working on),
---    offset, scan (which part of the line to look at), engine ('': unknown), environ,
+--    offset, scan (which part of the line to look at), or of_job (the one job wanted), engine ('': unknown), environ,
 --    pseudopotentials (object used as a set, or null: unknown), digest
 -- ARGV[2]: the capabilities in full, to be shown
 -- Returns {job, lease, tasks, payload, task_table, request_id}, or {} when there is nothing to do, or
@@ -87,7 +87,12 @@ end
 if redis.call('HGET', P .. 'flags', 'dequeue_enabled') == '0' then return '{}' end
 if redis.call('HGET', key('worker', a.worker), 'draining') == '1' then return '{}' end
 
-local line = redis.call('ZRANGE', P .. 'ready', a.offset, a.offset + a.scan - 1)
+local line
+if a.of_job then
+  line = redis.call('ZSCORE', P .. 'ready', a.of_job) and {a.of_job} or {}
+else
+  line = redis.call('ZRANGE', P .. 'ready', a.offset, a.offset + a.scan - 1)
+end
 for _, job in ipairs(line) do
   local equipped = is_equipped(job)
   local why = equipped and obstacle(job)

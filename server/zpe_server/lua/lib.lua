@@ -17,6 +17,7 @@
 --   assemble           zset  jobs whose tasks are all done and whose result is not stored yet
 --   dlq, retire        zset  job -> when it failed for good / when it is to be forgotten
 --   index:<owner>:<status>  zset  jobs by creation; either part may be *: all
+--   rq                 the lock of whoever tells RQ what there is to do;  job:<id>:completing  likewise, of one result
 --   counters           hash  attempts by class since the beginning
 --   worker:<id>        hash  name, capabilities, digest, counts;  workers  zset  worker -> when last heard of
 --   scf:<owner>:<key>  hash  "report <physics>", "run <physics>" of an SCF done; forgotten some time after its last use

@@ -18,11 +18,15 @@ from zpe_sdk.espresso.output import ScfResult
 from zpe_sdk.espresso.run import pw_command, pw_version, run_scf
 from zpe_sdk.wire import Capabilities, JobPayload, Task, TaskReport
 from zpe_sdk.worker.engines.cores import CorePool, available_cores, ranks_for
+from zpe_sdk.worker.engines.starts import Start, keep, prepare
 from zpe_sdk.worker.settings import WorkerSettings
 
 PREFIX = "pw"
-# Tight enough that a start from the equilibrium's density does not show in the forces: docs/engine.md.
+# Tight enough that the forces do not show where an SCF has started, near its end more so: docs/engine.md.
 CONV_THR = 1e-10
+WARM_CONV_THR = 1e-11
+# Where the input does not say. With pw.x's 8, an SCF from scratch takes up to 5 iterations more.
+MIXING_NDIM = 4
 GENTLE_MIXING_BETA = 0.3
 
 log = structlog.get_logger(__name__)
@@ -51,6 +55,7 @@ class EspressoEngine:
             [self._cores[i % len(self._cores)] for i in range(max(self._slots, len(self._cores)))]
         )
         self._announced: set[str] = set()
+        self._without_environ = False  # pw.x has been found to lack the plug-in
 
     def capabilities(self) -> Capabilities:
         """Ask pw.x for its version and list the pseudopotentials that are there."""
@@ -63,17 +68,13 @@ class EspressoEngine:
                 field="ZPE_PSEUDO_DIR",
             )
         files = sorted(path.name for path in pseudo_dir.iterdir() if path.is_file())
-        with contextlib.suppress(ConfigError):
-            return Capabilities(
-                engine=self.name,
-                engine_version=version,
-                # An input may bring a folder of its own: what it holds, we cannot know yet.
-                pseudopotentials=None if self._settings.allow_input_pseudo_dir else files,
-                environ=self._environ_in() is not None,
-                slots=self._slots,
-            )
         return Capabilities(
-            engine=self.name, engine_version=version, pseudopotentials=files, slots=self._slots
+            engine=self.name,
+            engine_version=version,
+            # An input may bring a folder of its own: what it holds, we cannot know yet.
+            pseudopotentials=None if self._settings.allow_input_pseudo_dir else files,
+            environ=self._has_environ(),
+            slots=self._slots,
         )
 
     def run(self, payload: JobPayload, task: Task, *, job_id: str, stop: Event) -> TaskReport:
@@ -86,6 +87,13 @@ class EspressoEngine:
         ranks = self._announced_ranks(pw_input, job_id)
         with self._pool.take(self._cores_per_scf(ranks), stop) as cpus:
             result = self._converge(pw_input, task, job_id, pseudo_dir, environ_in, ranks, cpus, stop)
+        if environ_in is not None and result.environ is None:
+            self._without_environ = True
+            raise ConfigError(
+                "the job wants Environ, but pw.x took no notice of it: this build has no such plug-in",
+                code="environ_missing",
+                field="ZPE_PW_PATH",
+            )
         return TaskReport(
             task=task.index,
             energy_ev=result.energy_ev,
@@ -104,6 +112,7 @@ class EspressoEngine:
 
     def forget(self, job_id: str) -> None:
         """Remove the job's folder."""
+        self._announced.discard(job_id)
         shutil.rmtree(self._job_folder(job_id), ignore_errors=True)
 
     # ------------------------------------------------------------------------------------- one SCF
@@ -122,39 +131,51 @@ class EspressoEngine:
         """Run the SCF; if it does not converge, once more from scratch and with gentler mixing."""
         job = self._job_folder(job_id)
         folder = job / str(task.index)
-        # The equilibrium's density has every symmetry a displaced one has; another's is the next best.
-        starts = (job / "equilibrium.save", job / "displaced.save")
-        density = next((path for path in starts if task.atom is not None and path.is_dir()), None)
+        save = folder / f"{PREFIX}.save"
 
-        def scf(electrons: dict[str, object], start: Path | None) -> ScfResult:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-            if start is not None:
-                shutil.copytree(start, folder / f"{PREFIX}.save")
+        def scf(electrons: dict[str, object], start: Start | None) -> ScfResult:
+            text = pw_input.task_text(
+                task,
+                prefix=PREFIX,
+                outdir="./",
+                pseudo_dir=str(pseudo_dir),
+                electrons={**electrons, **(start.electrons if start else {})},
+            )
             if environ_in is not None:
                 shutil.copyfile(environ_in, folder / "environ.in")
-            text = pw_input.task_text(
-                task, prefix=PREFIX, outdir="./", pseudo_dir=str(pseudo_dir), electrons=electrons
-            )
-            command = self._command(ranks)
             pinned = () if self._settings.pw_command else cpus
             return run_scf(
-                command, text, folder, prefix=PREFIX, cpus=pinned, environ=environ_in is not None, stop=stop
+                self._command(ranks),
+                text,
+                folder,
+                prefix=PREFIX,
+                cpus=pinned,
+                environ=environ_in is not None,
+                stop=stop,
             )
 
-        given = _electrons(pw_input)
-        tight: dict[str, object] = {"conv_thr": min(CONV_THR, _number(given.get("conv_thr"), 1e-6))}
+        given = pw_input.namelists.get("electrons", {})
+        given_thr = _number(given.get("conv_thr"), 1e-6)
+        mixing = {} if "mixing_ndim" in given else {"mixing_ndim": MIXING_NDIM}
         try:
+            _empty(folder)
+            start = prepare(job, task, save)
             try:
-                result = scf({**tight, "startingpot": "file"} if density else tight, density)
+                conv_thr = min(given_thr, WARM_CONV_THR if start else CONV_THR)
+                result = scf({"conv_thr": conv_thr, **mixing}, start)
             except ComputeError as error:
-                if error.code != "scf_not_converged" and not (density and error.code == "pw_crashed"):
+                if error.code != "scf_not_converged" and not (start and error.code == "pw_crashed"):
                     raise
                 log.warning("SCF is tried again with gentler mixing", task=task.index, reason=error.message)
                 steps = 2 * max(100, int(_number(given.get("electron_maxstep"), 100)))
                 beta = min(GENTLE_MIXING_BETA, _number(given.get("mixing_beta"), 0.7) / 2)
-                result = scf({**tight, "mixing_beta": beta, "electron_maxstep": steps}, None)
-            _keep_density(folder / f"{PREFIX}.save", starts[0] if task.atom is None else starts[1])
+                _empty(folder)
+                gentle = {"mixing_beta": beta, "electron_maxstep": steps}
+                result = scf({"conv_thr": min(given_thr, CONV_THR), **gentle}, None)
+            try:
+                keep(job, task, save)
+            except OSError as error:  # a full disk: what was computed counts all the same
+                log.warning("the density could not be kept for other SCFs", reason=str(error))
             return result
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -193,7 +214,13 @@ class EspressoEngine:
         ranks = self.ranks(pw_input)
         if job_id not in self._announced:
             self._announced.add(job_id)
-            log.info("cores shared out", cores=len(self._cores), slots=self._slots, ranks_per_scf=ranks)
+            side_by_side = max(1, min(self._slots, len(self._cores) // max(1, self._cores_per_scf(ranks))))
+            log.info(
+                "cores shared out",
+                cores=len(self._cores),
+                scfs_side_by_side=side_by_side,
+                ranks_per_scf=ranks,
+            )
         return ranks
 
     def _cores_per_scf(self, ranks: int) -> int:
@@ -226,25 +253,20 @@ class EspressoEngine:
             )
         return path
 
+    def _has_environ(self) -> bool:
+        with contextlib.suppress(ConfigError):
+            return self._environ_in() is not None and not self._without_environ
+        return False
+
     def _job_folder(self, job_id: str) -> Path:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_\-]*", job_id):
             raise InputError(f"{job_id!r} cannot be a job's id", code="bad_job_id", field="job_id")
         return self._jobs / job_id
 
 
-def _keep_density(save: Path, kept: Path) -> None:
-    """Keep what a warm start reads, for the job's displaced SCFs, and nothing else."""
-    if kept.exists() or not save.is_dir():
-        return
-    for path in save.iterdir():
-        if not path.name.startswith(("charge-density", "paw.txt", "occup.txt", "data-file-schema.xml")):
-            path.unlink()
-    with contextlib.suppress(OSError):  # another slot was first
-        save.rename(kept)  # in one step: others may look for it at any time
-
-
-def _electrons(pw_input: PwInput) -> dict[str, object]:
-    return dict(pw_input.namelists.get("electrons", {}))
+def _empty(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
 
 
 def _number(value: object, default: float) -> float:

@@ -19,7 +19,7 @@ from zpe_sdk.wire import FailedRequest
 from zpe_server.backends.remote_queue.leases import JobLeases
 from zpe_server.backends.remote_queue.offers import Offer, Offers, State
 from zpe_server.plane import Plane
-from zpe_server.store import items, key
+from zpe_server.store import as_store_errors, items, key
 from zpe_server.tokens import Principal
 
 log = structlog.get_logger(__name__)
@@ -27,8 +27,8 @@ log = structlog.get_logger(__name__)
 _IDLE_SECONDS = 2.0
 _PAUSE_SECONDS = 0.05
 _AWAY_SECONDS = 1.0
-# A pass takes much less; past this another replica takes over from one that has died in it.
-_LOCK_SECONDS = 30.0
+# A pass ends before; past this another replica takes over from one that has died in it.
+_LOCK_SECONDS = 10.0
 # An execution whose lease is over ends within moments, unless its worker is dead.
 _ENDING_MS = 5000
 # As long as the sweeper leaves it to whoever began.
@@ -60,9 +60,10 @@ class RemoteQueue:
             while True:
                 self._news.clear()
                 try:
-                    await self._compare()
-                except (StoreError, RedisError, OSError) as error:  # said by others
-                    log.debug("the store is away", reason=type(error).__name__)
+                    with as_store_errors():
+                        await self._compare()
+                except StoreError as error:  # said by others
+                    log.debug("the store is away", reason=str(error))
                     await asyncio.sleep(_AWAY_SECONDS)
                 await asyncio.sleep(_PAUSE_SECONDS)
                 with contextlib.suppress(TimeoutError):
@@ -98,18 +99,23 @@ class RemoteQueue:
                     self._news.set()
                     return
                 state = theirs.get(job_id)
-                if job_id in dead:
-                    await self._mend_dead(job_id, state)
-                elif state == "failed":
-                    await self._mend_failed(job_id)
-                elif state == "canceled":
-                    await self._cancel(job_id)
-                elif job_id in place:
-                    if state is None or await self._is_over(job_id, state, ours["now"]):
-                        later = (other for other in waiting if place[other] > place[job_id])
-                        await self._offer(job_id, next(later, None))
-                elif state == "queued":
-                    await self._withdraw(job_id)
+                try:
+                    if job_id in dead:
+                        await self._mend_dead(job_id, state)
+                    elif state == "failed":
+                        await self._mend_failed(job_id)
+                    elif state == "canceled":
+                        await self._cancel(job_id)
+                    elif job_id in place:
+                        if state is None or await self._is_over(job_id, state, ours["now"]):
+                            later = (other for other in waiting if place[other] > place[job_id])
+                            await self._offer(job_id, next(later, None))
+                    elif state == "queued":
+                        await self._withdraw(job_id)
+                except (StoreError, RedisError, OSError):
+                    raise
+                except Exception:  # RQ may trip over one job: the others go on
+                    log.exception("this job and RQ could not be brought into line", job_id=job_id)
         for job_id in items(ours["assemble"]):
             await self._complete(job_id)
 
@@ -198,16 +204,16 @@ class RemoteQueue:
             who = _RQ_WORKER
             if not await self._leases.lease_job(who, job_id, offer.lease_id, None, instance=""):
                 return
-        last = offer.failure.strip().splitlines()[-1:]
+        lines = offer.failure.strip().splitlines() or ["no reason given"]
         failure = FailedRequest(
             lease_id=offer.lease_id,
-            error_code="worker_died",
-            error_message=f"RQ lost the worker: {last[0]}" if last else "RQ lost the worker",
+            error_code="worker_died" if lease else "worker_error",
+            error_message=f"RQ: {lines[-1].rstrip('; ')}",
             traceback=offer.failure,
         )
         with contextlib.suppress(InputError):  # the job is gone
             await self._leases.fail(who, job_id, failure, instance="")
-            log.warning("RQ lost a worker", job_id=job_id, reason=failure.error_message)
+            log.warning("an execution failed in RQ", job_id=job_id, reason=failure.error_message)
 
     # ---------------------------------------------------------------------------------- completion
 

@@ -28,6 +28,7 @@ def rq_worker(
 
     # Imported before RQ forks: each job then starts at once.
     from zpe_sdk.worker.engines import make_engine
+    from zpe_sdk.worker.files import own_folder
     from zpe_sdk.worker.settings import WorkerSettings
     from zpe_server.backends.remote_queue import work  # noqa: F401
     from zpe_server.backends.remote_queue.offers import QUEUE
@@ -41,5 +42,7 @@ def rq_worker(
             field="ZPE_REDIS_URL",
         )
     settings = WorkerSettings()
-    make_engine(settings.model_copy(update={"work_dir": settings.work_dir / "rq-check"})).capabilities()
+    work_dir = settings.work_dir.expanduser().absolute() / "rq-check"
+    with own_folder(work_dir):
+        make_engine(settings.model_copy(update={"work_dir": work_dir})).capabilities()
     rq.Worker([QUEUE], connection=redis.Redis.from_url(url.get_secret_value())).work(burst=burst)

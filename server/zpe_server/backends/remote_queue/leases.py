@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zpe_sdk.wire import Capabilities, LeaseReply
-from zpe_server.leases import Leases, _abilities
+from zpe_server.leases import Leases, abilities
 from zpe_server.tokens import Principal
 
 # More than any job has.
@@ -23,9 +23,6 @@ class JobLeases(Leases):
         instance: str,
     ) -> LeaseReply | None:
         """Return a lease on all tasks of a job that are due, or None if there are none for this worker."""
-        rank = (await self._store.transition("rank", job=job_id)).get("rank")
-        if rank is None:
-            return None
         await self._store.transition("introduce", worker=worker.subject, name=worker.name)
         reply = await self._store.transition(
             "lease",
@@ -35,13 +32,9 @@ class JobLeases(Leases):
             lease=lease_id,
             ttl_ms=self._ttl_ms,
             max_tasks=ALL_TASKS,
-            offset=rank,
+            of_job=job_id,
+            offset=0,
             scan=1,
-            **_abilities(capabilities),
+            **abilities(capabilities),
         )
-        if "job" not in reply:
-            return None
-        if reply["job"] != job_id:  # the line has moved in this moment
-            await self.release(worker, reply["job"], lease_id, instance=instance)
-            return None
-        return self._lease_reply(reply)
+        return self._lease_reply(reply) if "job" in reply else None

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import redis
 from rq import Queue
-from rq.exceptions import NoSuchJobError
+from rq.exceptions import DeserializationError, NoSuchJobError
 from rq.job import Job, JobStatus
 from rq.results import Result
 
@@ -92,9 +92,13 @@ class Offers:
         job = self._fetch(job_id)
         if job is None:
             return None
+        try:
+            lease_id = job.args[1]
+        except (DeserializationError, LookupError):  # none of ours
+            return None
         result = job.latest_result()
         return Offer(
-            lease_id=job.args[1],
+            lease_id=lease_id,
             again=job.func_name == AGAIN,
             stopped=job.get_status(refresh=False) == JobStatus.STOPPED,
             failure=(result.exc_string if result else "") or "",
@@ -142,8 +146,16 @@ class Offers:
             pipeline.execute()
 
     def withdraw(self, job_id: str) -> None:
-        """Remove a job from RQ."""
+        """Remove a job from RQ, and all that RQ remembers of its executions."""
+        name = PREFIX + job_id
+        started = self._queue.started_job_registry.key
+        entries: Any = self._redis.zrange(started, 0, -1)
+        for entry in entries:
+            if entry.decode().partition(":")[0] == name:
+                self._redis.zrem(started, entry)
         if job := self._fetch(job_id):
+            # RQ cannot delete a job with an execution that has expired, as a dead worker's does.
+            self._redis.delete(job.execution_registry.key)
             job.delete()
             return
         # The registries outlive what they list.
@@ -152,8 +164,8 @@ class Offers:
             self._queue.failed_job_registry,
             self._queue.canceled_job_registry,
         ):
-            registry.remove(PREFIX + job_id)
-        self._queue.remove(PREFIX + job_id)
+            registry.remove(name)
+        self._queue.remove(name)
 
     def close(self) -> None:
         """Close all connections."""

@@ -1,0 +1,377 @@
+"""Compare the pw.x engine with ASE's Vibrations and Espresso calculator: SCFs, seconds, zero-point energy.
+
+    python -m benchmarks.engine                     # all systems; a quarter of an hour on two quiet cores
+    python -m benchmarks.engine --only h2,h2o
+    python -m benchmarks.engine --thresholds h2o    # which conv_thr and start: the table of docs/engine.md
+
+For each system:
+
+- **ASE**: `Vibrations` with the `Espresso` calculator on the same input, on one core or on all with mpirun,
+  whichever is faster for the SCF of the equilibrium.
+- **engine**: plan, engine and Hessian called directly, as many SCFs side by side as the engine wants.
+- **service**: the same through a control plane and a worker, from submission to result, both started before.
+- **tight**: the plan's SCFs with `conv_thr = 1e-12`, each from scratch. What the others' ZPE is held against.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from threading import Event
+from unittest.mock import patch
+
+import numpy as np
+from ase import Atoms, units
+from ase.calculators.espresso import Espresso, EspressoProfile
+from ase.vibrations import Vibrations
+
+from zpe_sdk.espresso import density
+from zpe_sdk.espresso.input import PwInput
+from zpe_sdk.espresso.symmetry import symmetry_of
+from zpe_sdk.result import ZPEResult
+from zpe_sdk.service import local_service
+from zpe_sdk.vibrations.plan import Plan, plan_displacements
+from zpe_sdk.vibrations.result import make_result
+from zpe_sdk.wire import JobPayload, Task, TaskReport
+from zpe_sdk.worker.engines import espresso
+from zpe_sdk.worker.engines.cores import available_cores
+from zpe_sdk.worker.engines.espresso import EspressoEngine
+from zpe_sdk.worker.settings import WorkerSettings
+
+DELTA, LOW_CUT_CM, TEMPERATURE = 0.01, 50.0, 298.15
+CONV_THR = 1e-8  # of the input: usual for forces, and what ASE runs with
+TIGHT = 1e-12
+
+BOX = """&CONTROL
+  calculation = 'scf'
+/
+&SYSTEM
+  ibrav = 1, A = 8.0, nat = {nat}, ntyp = {ntyp}, ecutwfc = 30.0, ecutrho = 240.0
+/
+&ELECTRONS
+  conv_thr = 1e-8
+/
+ATOMIC_SPECIES
+{species}
+ATOMIC_POSITIONS angstrom
+{positions}
+K_POINTS {kpoints}
+"""
+SLAB = """&CONTROL
+  calculation = 'scf'
+/
+&SYSTEM
+  ibrav = 0, nat = 4, ntyp = 2, ecutwfc = 25.0
+  occupations = 'smearing', smearing = 'mv', degauss = 0.03
+/
+&ELECTRONS
+  conv_thr = 1e-8
+/
+ATOMIC_SPECIES
+Al 26.982 Al.pz-vbc.UPF
+H   1.008 H.pz-vbc.UPF
+CELL_PARAMETERS angstrom
+2.8142849891224593 0.0 0.0
+1.4071424945612296 2.4372422940692620 0.0
+0.0 0.0 13.4957081427494200
+ATOMIC_POSITIONS angstrom
+Al  1.4071424946  0.8124140980  4.0000000000  0 0 0
+Al  0.0000000000  1.6248281961  6.2978540714  0 0 0
+Al  0.0000000000  0.0000000000  8.5957081427  0 0 0
+H   1.4071424946  0.8124140980  9.5391514880
+K_POINTS automatic
+4 4 1 0 0 0
+"""
+FILES = {
+    "H": "H   1.008 H.pbe-kjpaw.UPF",
+    "C": "C  12.011 C.pbe-n-kjpaw_psl.0.1.UPF",
+    "N": "N  14.007 N.pbe-kjpaw.UPF",
+    "O": "O  15.999 O.pbe-kjpaw.UPF",
+}
+# Relaxed at these settings, as far as a user would.
+MOLECULES = {
+    "h2": ["H 0 0 0.3767670914", "H 0 0 -0.3767670914"],
+    "h2o": ["O 0 0 0.1196405386", "H 0 0.7704921517 -0.4772362693", "H 0 -0.7704921517 -0.4772362693"],
+    "co2": ["C 0 0 0", "O 0 0 1.1791948449", "O 0 0 -1.1791948449"],
+    "nh3": [
+        "N 0 -0.0522054800 0.1190120837",
+        "H 0 0.9496182290 -0.1053582723",
+        "H 0.8189867094 -0.4487058745 -0.3562944057",
+        "H -0.8189867094 -0.4487058745 -0.3562944057",
+    ],
+}
+SYSTEMS = [*MOLECULES, "h/al"]
+INTERNAL_MODES = {"h2": 1, "h2o": 3, "co2": 4, "nh3": 6, "h/al": 3}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """SCFs run, wall-clock and processor seconds, and all wavenumbers in cm⁻¹, imaginary ones negative."""
+
+    scfs: int
+    seconds: float
+    cpu_seconds: float
+    frequencies_cm: list[float]
+    how: str = ""
+
+    def zpe_ev(self, modes: int) -> float:
+        """Return the zero-point energy of the highest ``modes`` modes: those of the molecule as such."""
+        return float(sum(sorted(self.frequencies_cm)[-modes:]) * units.invcm / 2)
+
+
+def system_input(name: str, *, kpoints: str) -> str:
+    """Return the pw.x input of a system; molecules at the gamma point, written as ``kpoints``."""
+    if name not in MOLECULES:
+        return SLAB
+    atoms = MOLECULES[name]
+    kinds = sorted({line.split()[0] for line in atoms})
+    return BOX.format(
+        nat=len(atoms),
+        ntyp=len(kinds),
+        species="\n".join(FILES[kind] for kind in kinds),
+        positions="\n".join(atoms),
+        kpoints={"gamma": "gamma", "automatic": "automatic\n1 1 1 0 0 0"}[kpoints],
+    )
+
+
+@contextmanager
+def stopwatch() -> Iterator[Callable[[], tuple[float, float]]]:
+    """Give wall-clock and processor seconds (of child processes that have ended) since the start."""
+
+    def cpu() -> float:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
+    wall, before = time.perf_counter(), cpu()
+    yield lambda: (time.perf_counter() - wall, cpu() - before)
+
+
+# --------------------------------------------------------------------------------------------- ASE
+
+
+def run_ase(text: str, pseudo_dir: Path, folder: Path) -> Outcome:
+    """Run ASE's Vibrations on one core or on all, whichever is faster for one SCF."""
+    cores = len(available_cores())
+    commands = {"1 core": "pw.x"}
+    if cores > 1:
+        commands[f"mpirun -np {cores}"] = f"mpirun --allow-run-as-root -np {cores} pw.x"
+    seconds: dict[str, float] = {}
+    for how, command in commands.items():
+        atoms = ase_atoms(text, command, pseudo_dir, folder / "probe")
+        with stopwatch() as read:
+            atoms.get_forces()
+            seconds[how] = read()[0]
+    how = min(seconds, key=lambda name: seconds[name])
+    atoms = ase_atoms(text, commands[how], pseudo_dir, folder / "pw")
+    mobile = list(PwInput.parse(text).mobile())
+    vibrations = Vibrations(atoms, indices=mobile, delta=DELTA, name=str(folder / "vib"))
+    with stopwatch() as read:
+        vibrations.run()
+        energies = vibrations.get_energies()
+        wall, cpu = read()
+    frequencies = (energies.real - energies.imag) / units.invcm
+    return Outcome(6 * len(mobile) + 1, wall, cpu, sorted(frequencies.tolist()), how)
+
+
+def ase_atoms(text: str, command: str, pseudo_dir: Path, folder: Path) -> Atoms:
+    """Return the structure of an input with a calculator that runs it as ASE does."""
+    pw_input = PwInput.parse(text)
+    system = {
+        key: value
+        for key, value in pw_input.namelists["system"].items()
+        if key not in ("ibrav", "a", "nat", "ntyp")
+    }
+    k = pw_input.kpoints
+    atoms = Atoms(
+        pw_input.symbols,
+        pw_input.positions,
+        cell=pw_input.cell,
+        pbc=True,
+        calculator=Espresso(
+            profile=EspressoProfile(command=command, pseudo_dir=pseudo_dir),
+            directory=folder,
+            pseudopotentials={s.label: s.pseudopotential for s in pw_input.species},
+            input_data={
+                "control": {"tprnfor": True},
+                "system": system,
+                "electrons": {"conv_thr": CONV_THR},
+            },
+            kpts=k.mesh if k.mode == "automatic" else None,
+        ),
+    )
+    masses = {s.label: s.mass for s in pw_input.species}
+    atoms.set_masses([masses[label] for label in pw_input.labels])
+    return atoms
+
+
+# -------------------------------------------------------------------------------------------- ours
+
+
+def planned(text: str) -> tuple[PwInput, JobPayload, Plan]:
+    """Parse and plan, as the control plane does."""
+    pw_input = PwInput.parse(text)
+    labels, breakers = symmetry_of(pw_input) or (pw_input.labels, None)
+    mobile = pw_input.mobile()
+    plan = plan_displacements(
+        pw_input.positions, pw_input.cell, labels, mobile, delta=DELTA, breakers=breakers
+    )
+    payload = JobPayload(
+        content=text,
+        mobile_indices=list(mobile),
+        delta=DELTA,
+        low_cut_cm=LOW_CUT_CM,
+        temperature=TEMPERATURE,
+    )
+    return pw_input, payload, plan
+
+
+def run_engine(text: str, pseudo_dir: Path, folder: Path) -> Outcome:
+    """Plan, compute and assemble without control plane and worker."""
+    started = datetime.now(UTC)
+    with stopwatch() as read:
+        pw_input, payload, plan = planned(text)
+        engine = EspressoEngine(WorkerSettings(work_dir=folder, pseudo_dir=pseudo_dir))
+        tasks = [Task(index=d.index, atom=d.atom, displacement=d.vector) for d in plan.displacements]
+        one = partial(engine.run, payload, job_id="benchmark", stop=Event())
+        with ThreadPoolExecutor(engine.capabilities().slots) as slots:
+            reports: dict[int, TaskReport] = {report.task: report for report in slots.map(one, tasks)}
+        engine.forget("benchmark")
+        document = make_result(
+            payload,
+            pw_input,
+            plan,
+            reports,
+            workers=dict.fromkeys(reports, "engine"),
+            started_at=started,
+            finished_at=datetime.now(UTC),
+        )
+        wall, cpu = read()
+    iterations = "+".join(str(run.scf_iterations) for run in document.tasks)
+    return Outcome(len(tasks), wall, cpu, document.freqs_cm, f"iterations {iterations}")
+
+
+@contextmanager
+def other(*, conv_thr: float, start: str = "extrapolated") -> Iterator[None]:
+    """Run the engine with another threshold and kind of start for the ``with`` block."""
+    changes: list[tuple[object, str, object]] = [
+        (espresso, "CONV_THR", conv_thr),
+        (espresso, "WARM_CONV_THR", conv_thr),
+    ]
+    if start == "scratch":
+        changes.append((espresso, "prepare", lambda job, task, save: None))
+    elif start == "equilibrium":
+        changes.append((density, "extrapolate", lambda centre, displaced, save: False))
+    with ExitStack() as stack:
+        for module, name, value in changes:
+            stack.enter_context(patch.object(module, name, value))
+        yield
+
+
+def run_tight(text: str, pseudo_dir: Path, folder: Path) -> Outcome:
+    """Run the engine with a threshold so tight that nothing else matters."""
+    with other(conv_thr=TIGHT, start="scratch"):
+        return run_engine(text, pseudo_dir, folder)
+
+
+# --------------------------------------------------------------------------------------------- tables
+
+
+def compare(names: list[str], pseudo_dir: Path, kpoints: str, scratch: Path) -> None:
+    """Print the comparison, a line as soon as it is known."""
+    print(
+        f"{len(available_cores())} cores; molecules: K_POINTS {kpoints}; conv_thr of the input: {CONV_THR:g}"
+    )
+    print(
+        "| system | ASE: SCFs, seconds | engine: SCFs, seconds | ratio | service: seconds | ratio "
+        "| ZPE tight / eV | ASE - tight / meV | engine - tight / meV |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
+    notes = []
+    with (
+        local_service(scratch / "service", settings={"ZPE_PSEUDO_DIR": str(pseudo_dir)}) as service,
+        service.client() as client,
+    ):
+        for name in names:
+            text, modes = system_input(name, kpoints=kpoints), INTERNAL_MODES[name]
+            folder = scratch / name.replace("/", "-")
+            ours = run_engine(text, pseudo_dir, folder / "engine")
+            begun = time.perf_counter()
+            job = client.submit(text, calc_mode="new", name=name).wait(progress=False)
+            result: ZPEResult = job.result()
+            service_seconds = time.perf_counter() - begun
+            theirs = run_ase(text, pseudo_dir, folder / "ase")
+            tight = run_tight(text, pseudo_dir, folder / "tight")
+            zpe = tight.zpe_ev(modes)
+            print(
+                f"| {name} | {theirs.scfs}, {theirs.seconds:.1f} ({theirs.how}) "
+                f"| {ours.scfs}, {ours.seconds:.1f} | {theirs.seconds / ours.seconds:.1f} "
+                f"| {service_seconds:.1f} | {theirs.seconds / service_seconds:.1f} | {zpe:.6f} "
+                f"| {1000 * (theirs.zpe_ev(modes) - zpe):+.3f} | {1000 * (ours.zpe_ev(modes) - zpe):+.3f} |",
+                flush=True,
+            )
+            highest = ", ".join(f"{cm:.1f}" for cm in result.document.freqs_cm[-modes:])
+            notes.append(
+                f"{name}: {highest} cm-1; {ours.how}; processor seconds: ASE {theirs.cpu_seconds:.1f}, "
+                f"engine {ours.cpu_seconds:.1f}, tight {tight.cpu_seconds:.1f}"
+            )
+            shutil.rmtree(folder)
+    print("\n" + "\n".join(notes))
+
+
+def thresholds(names: list[str], pseudo_dir: Path, scratch: Path) -> None:
+    """Print what threshold and start do to iterations and zero-point energy."""
+    print(
+        "| system | conv_thr | start | iterations of the displaced | largest error / cm-1 | ZPE error / meV |"
+    )
+    print("| --- | --- | --- | --- | --- | --- |")
+    for name in names:
+        text, modes = system_input(name, kpoints="gamma"), INTERNAL_MODES[name]
+        text = text.replace("1e-8", "1e-6")  # the engine's own threshold decides
+        tight = run_tight(text, pseudo_dir, scratch / "tight")
+        for conv_thr in (1e-8, 1e-9, 1e-10, 1e-11):
+            for start in ("scratch", "equilibrium", "extrapolated"):
+                with other(conv_thr=conv_thr, start=start):
+                    found = run_engine(text, pseudo_dir, scratch / "engine")
+                off = np.subtract(found.frequencies_cm[-modes:], tight.frequencies_cm[-modes:])
+                zpe_off = found.zpe_ev(modes) - tight.zpe_ev(modes)
+                print(
+                    f"| {name} | {conv_thr:g} | {start} | {found.how.split('+', 1)[1]} "
+                    f"| {np.abs(off).max():.2f} | {1000 * zpe_off:+.3f} |",
+                    flush=True,
+                )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--only", default=",".join(SYSTEMS), help="comma-separated: " + ", ".join(SYSTEMS))
+    parser.add_argument("--pseudo-dir", type=Path, default=Path("/usr/share/espresso/pseudo"))
+    parser.add_argument(
+        "--kpoints",
+        choices=("automatic", "gamma"),
+        default="automatic",
+        help="how the molecules' inputs write the gamma point; gamma spares ASE half of its plane waves too",
+    )
+    parser.add_argument("--thresholds", metavar="SYSTEMS", help="the other table, of these systems")
+    options = parser.parse_args()
+    names = (options.thresholds or options.only).split(",")
+    if unknown := sorted(set(names) - set(SYSTEMS)):
+        parser.error(f"no such systems: {', '.join(unknown)}")
+    with tempfile.TemporaryDirectory(prefix="zpe-engine-") as folder:
+        if options.thresholds:
+            thresholds(names, options.pseudo_dir, Path(folder))
+        else:
+            compare(names, options.pseudo_dir, options.kpoints, Path(folder))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""The density an SCF starts from, predicted from the densities of SCFs already done.
+
+To first order in a displacement d the density changes by what it changes for -d with the opposite sign:
+
+    ρ(-d) = 2 ρ(0) - ρ(d) + O(d²)
+
+so the SCF of -d starts far nearer to its end than from ρ(0). The result does not depend on the
+start: the SCF goes on to its threshold as ever.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+# What pw.x keeps of a density besides its plane waves: PAW occupations, Hubbard occupations. Both are
+# plain lists of numbers, and linear in the density.
+_LISTS = ("paw.txt", "occup.txt")
+_PLANE_WAVES = ("charge-density.dat", "ekin-density.dat")
+_DESCRIPTION = "data-file-schema.xml"
+KEPT = ("charge-density", "ekin-density", *_LISTS, _DESCRIPTION)
+
+
+def keep(save: Path, kept: Path) -> None:
+    """Turn pw.x's ``.save`` folder into one that holds what a start needs, and nothing else.
+
+    It appears in one step, since other threads may look for it at any time; if it is there already,
+    nothing happens.
+    """
+    if kept.exists() or not save.is_dir():
+        return
+    for path in save.iterdir():
+        if not path.name.startswith(KEPT):
+            path.unlink()
+    try:
+        save.rename(kept)
+    except OSError:
+        if not kept.exists():  # else another slot was first
+            raise
+
+
+def extrapolate(centre: Path, displaced: Path, save: Path) -> bool:
+    """Write 2 ρ(centre) - ρ(displaced) into a new ``.save`` folder.
+
+    Parameters
+    ----------
+    centre, displaced
+        Folders made by :func:`keep`, of the equilibrium and of the opposite displacement.
+    save
+        The folder to make.
+
+    Returns
+    -------
+    bool
+        False, and nothing is made, if the files are of another kind (HDF5) or do not match.
+    """
+    try:
+        files = {path.name: path.read_bytes() for path in centre.iterdir()}
+        predicted = {_DESCRIPTION: files.pop(_DESCRIPTION)}
+        for name, content in files.items():
+            other = (displaced / name).read_bytes()
+            if name in _PLANE_WAVES:
+                predicted[name] = _plane_waves(content, other)
+            elif name in _LISTS:
+                predicted[name] = _list(content, other)
+            else:
+                return False
+        save.mkdir(parents=True)
+        for name, content in predicted.items():
+            (save / name).write_bytes(content)
+    except (OSError, KeyError, ValueError):
+        shutil.rmtree(save, ignore_errors=True)
+        return False
+    return True
+
+
+def copy(kept: Path, save: Path) -> bool:
+    """Copy a folder made by :func:`keep`; False if it is gone."""
+    try:
+        shutil.copytree(kept, save)
+    except OSError:
+        shutil.rmtree(save, ignore_errors=True)
+        return False
+    return True
+
+
+def _plane_waves(centre: bytes, displaced: bytes) -> bytes:
+    """Extrapolate a file of Fourier coefficients (QE's io_base.f90, write_rhog).
+
+    Its records are: Γ alone or not, number of G vectors, number of components; reciprocal lattice; Miller
+    indices of the G vectors; then for each component the coefficients, as complex numbers.
+    """
+    records, others = _records(centre), _records(displaced)
+    if records[:3] != others[:3]:
+        raise ValueError("the densities are on different grids")
+    rows = [
+        (2 * np.frombuffer(a, np.complex128) - np.frombuffer(b, np.complex128)).tobytes()
+        for a, b in zip(records[3:], others[3:], strict=True)
+    ]
+    return b"".join(_marked(record) for record in (*records[:3], *rows))
+
+
+def _list(centre: bytes, displaced: bytes) -> bytes:
+    values = 2 * np.array(centre.split(), dtype=float) - np.array(displaced.split(), dtype=float)
+    return "".join(f"{value:.17e}\n" for value in values.tolist()).encode()
+
+
+def _records(content: bytes) -> list[bytes]:
+    """Split a Fortran unformatted file: each record stands between two markers of its length."""
+    records, place = [], 0
+    while place < len(content):
+        length = int.from_bytes(content[place : place + 4], "little", signed=True)
+        end = place + 4 + length
+        if length < 0 or content[end : end + 4] != content[place : place + 4]:
+            raise ValueError("not the records of a Fortran file, or one above 2 GB")
+        records.append(content[place + 4 : end])
+        place = end + 4
+    return records
+
+
+def _marked(record: bytes) -> bytes:
+    marker = len(record).to_bytes(4, "little", signed=True)
+    return marker + record + marker

@@ -1,0 +1,77 @@
+"""Where the SCFs of a job start from: densities of those that are done, kept in the job's folder."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from zpe_sdk.espresso import density
+from zpe_sdk.wire import Task
+
+# Of a job's displaced structures. A density takes 3 MB for a molecule and some 100 MB for a large slab; what
+# comes when there is no room is not kept.
+KEPT_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class Start:
+    """A density to start from, and what pw.x should make of it.
+
+    Attributes
+    ----------
+    diago_thr_init
+        How far the first diagonalisation goes. pw.x's own 1e-5 would spoil a good density, which costs an
+        iteration or two.
+    """
+
+    diago_thr_init: float
+
+    @property
+    def electrons(self) -> dict[str, object]:
+        """Keys of ``&ELECTRONS``."""
+        return {"startingpot": "file", "diago_thr_init": self.diago_thr_init}
+
+
+NEAR = Start(1e-7)
+EXTRAPOLATED = Start(1e-9)
+
+
+def prepare(job: Path, task: Task, save: Path) -> Start | None:
+    """Make the folder ``save`` that a task's SCF starts from.
+
+    The best there is: the equilibrium's density and the one of the opposite displacement, extrapolated;
+    the equilibrium's; that of any other displacement. None: nothing is there, or the task is the
+    equilibrium itself, which must not inherit a lower symmetry.
+    """
+    if task.atom is None:
+        return None
+    centre = job / "equilibrium.save"
+    if centre.is_dir() and density.extrapolate(centre, _place(job, task, -1), save):
+        return EXTRAPOLATED
+    for kept in (centre, *_displaced(job)):
+        if density.copy(kept, save):
+            return NEAR
+    return None
+
+
+def keep(job: Path, task: Task, save: Path) -> None:
+    """Keep the density of an SCF that is done, if it can be of use to others of its job."""
+    if task.atom is None:
+        density.keep(save, job / "equilibrium.save")
+        return
+    opposite = _place(job, task, -1)
+    if opposite.is_dir() and (job / "equilibrium.save").is_dir():
+        shutil.rmtree(opposite, ignore_errors=True)  # it has served
+    elif sum(path.stat().st_size for path in job.glob("displaced_*.save/*")) < KEPT_BYTES:
+        density.keep(save, _place(job, task))
+
+
+def _displaced(job: Path) -> Iterator[Path]:
+    return job.glob("displaced_*.save")
+
+
+def _place(job: Path, task: Task, sign: int = 1) -> Path:
+    vector = "_".join(f"{sign * x + 0.0:.6f}" for x in task.displacement or ())
+    return job / f"displaced_{task.atom}_{vector}.save"
