@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
-import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,28 +20,48 @@ import redis
 import trustme
 from moto.server import ThreadedMotoServer
 
-from tests.processes import ZPE, ControlPlane, RedisServer, environment
+from tests.processes import ControlPlane, RedisServer
+from zpe_sdk.cli import main
 
 PSEUDO_DIR = "/usr/share/espresso/pseudo"
 ADMIN = "zpea_0123456789abcdefghij"
 Found = dict[str, dict[str, str | None]]
+Zpe = Callable[..., tuple[int, str, str]]
+Doctor = Callable[..., tuple[int, Found]]
 
 
-def doctor(*arguments: str, **settings: object) -> tuple[int, Found]:
-    """Run it with --json; return its exit status and what it found by the checks' names."""
-    done = subprocess.run(
-        [ZPE, "doctor", "--json", *arguments],
-        env=environment(**settings),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.stderr == ""
-    found = {check["name"]: check for check in json.loads(done.stdout)}
-    failed = any(check["state"] == "fail" for check in found.values())
-    assert done.returncode == int(failed)
-    assert all(check["hint"] for check in found.values() if check["state"] != "ok")
-    return done.returncode, found
+@pytest.fixture
+def zpe_doctor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Zpe:
+    """Run ``zpe doctor`` in this process with the given settings and no others."""
+
+    def run(*arguments: str, **settings: object) -> tuple[int, str, str]:
+        with monkeypatch.context() as patch:
+            for name in [name for name in os.environ if name.startswith("ZPE_")]:
+                patch.delenv(name)
+            for name, value in settings.items():
+                patch.setenv(name, str(value))
+            patch.setattr(sys, "argv", ["zpe", "doctor", *arguments])
+            capsys.readouterr()
+            with pytest.raises(SystemExit) as ended:
+                main()
+        return int(ended.value.code or 0), *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def doctor(zpe_doctor: Zpe) -> Doctor:
+    """Run it with --json; give its exit status and what it found by the checks' names."""
+
+    def run(*arguments: str, **settings: object) -> tuple[int, Found]:
+        status, out, err = zpe_doctor("--json", *arguments, **settings)
+        assert err == ""
+        found = {check["name"]: check for check in json.loads(out)}
+        assert status == int(any(check["state"] == "fail" for check in found.values()))
+        assert all(check["hint"] for check in found.values() if check["state"] != "ok")
+        return status, found
+
+    return run
 
 
 @pytest.fixture
@@ -55,7 +76,7 @@ def node(control_plane: ControlPlane, tmp_path: Path) -> dict[str, object]:
 
 
 @pytest.mark.qe
-def test_a_node_that_is_fit(control_plane: ControlPlane, node: dict[str, object]) -> None:
+def test_a_node_that_is_fit(doctor: Doctor, control_plane: ControlPlane, node: dict[str, object]) -> None:
     worker_token = control_plane.register(name="lab-pc")["worker_token"]
     status, found = doctor(**node, ZPE_WORKER_TOKEN=worker_token, ZPE_SLOTS=3)
     assert status == 0
@@ -66,7 +87,7 @@ def test_a_node_that_is_fit(control_plane: ControlPlane, node: dict[str, object]
     assert worker_token not in json.dumps(found)
 
 
-def test_what_a_bare_machine_lacks(tmp_path: Path) -> None:
+def test_what_a_bare_machine_lacks(doctor: Doctor, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
     status, found = doctor(
@@ -79,7 +100,9 @@ def test_what_a_bare_machine_lacks(tmp_path: Path) -> None:
     assert "cores" not in found
 
 
-def test_enrolment_and_its_token(control_plane: ControlPlane, node: dict[str, object]) -> None:
+def test_enrolment_and_its_token(
+    doctor: Doctor, control_plane: ControlPlane, node: dict[str, object]
+) -> None:
     mock = node | {"ZPE_WORKER_MODE": "mock"}
     assert doctor(**mock)[1]["enrolment"]["state"] == "fail"
     token = control_plane.enroll_token()
@@ -95,7 +118,7 @@ def test_enrolment_and_its_token(control_plane: ControlPlane, node: dict[str, ob
     assert "[auth/" in str(found["enrolment"]["found"])
 
 
-def test_nobody_there(node: dict[str, object]) -> None:
+def test_nobody_there(doctor: Doctor, node: dict[str, object]) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         away = f"http://127.0.0.1:{probe.getsockname()[1]}"
@@ -105,7 +128,7 @@ def test_nobody_there(node: dict[str, object]) -> None:
 
 
 def test_a_certificate_of_a_stranger(
-    own_control_plane: Callable[..., ControlPlane], node: dict[str, object], tmp_path: Path
+    doctor: Doctor, own_control_plane: Callable[..., ControlPlane], node: dict[str, object], tmp_path: Path
 ) -> None:
     authority = trustme.CA()
     files = {name: tmp_path / f"{name}.pem" for name in ("ca", "cert", "key")}
@@ -144,7 +167,7 @@ def running_late(seconds: float) -> Iterator[str]:
     server.server_close()
 
 
-def test_a_clock_that_differs(node: dict[str, object]) -> None:
+def test_a_clock_that_differs(doctor: Doctor, node: dict[str, object]) -> None:
     with running_late(3600) as url:
         found = doctor(**node | {"ZPE_WORKER_MODE": "mock", "ZPE_CONTROL_API_URL": url})[1]
     assert found["clock"]["state"] == "warn"
@@ -154,7 +177,7 @@ def test_a_clock_that_differs(node: dict[str, object]) -> None:
 # ------------------------------------------------------------------------------- the control plane
 
 
-def test_a_server_with_a_redis_of_its_own(tmp_path: Path) -> None:
+def test_a_server_with_a_redis_of_its_own(doctor: Doctor, tmp_path: Path) -> None:
     status, found = doctor("--server", ZPE_ADMIN_TOKEN=ADMIN, ZPE_DATA_DIR=tmp_path)
     assert status == 0
     assert str(tmp_path / "redis") in str(found["Redis"]["found"])
@@ -162,14 +185,14 @@ def test_a_server_with_a_redis_of_its_own(tmp_path: Path) -> None:
     assert doctor("--server", ZPE_DATA_DIR=tmp_path)[1]["admin token"]["state"] == "fail"
 
 
-def test_a_redis_that_keeps_everything(redis_server: RedisServer) -> None:
+def test_a_redis_that_keeps_everything(doctor: Doctor, redis_server: RedisServer) -> None:
     status, found = doctor("--server", ZPE_ADMIN_TOKEN=ADMIN, ZPE_REDIS_URL=redis_server.url)
     assert status == 0
     assert {check["state"] for check in found.values()} == {"ok"}
     assert "appendfsync always" in str(found["Redis, persistence"]["found"])
 
 
-def test_a_redis_that_would_lose_jobs(tmp_path: Path) -> None:
+def test_a_redis_that_would_lose_jobs(doctor: Doctor, tmp_path: Path) -> None:
     server = RedisServer(tmp_path)
     server.start()
     try:
@@ -191,7 +214,7 @@ def test_a_redis_that_would_lose_jobs(tmp_path: Path) -> None:
         server.kill()
 
 
-def test_a_redis_that_is_away_or_refuses(tmp_path: Path) -> None:
+def test_a_redis_that_is_away_or_refuses(doctor: Doctor, tmp_path: Path) -> None:
     secret = "redis-password-that-nobody-sees"
     url = f"redis://someone:{secret}@127.0.0.1:9/0"
     status, found = doctor("--server", ZPE_ADMIN_TOKEN=ADMIN, ZPE_REDIS_URL=url)
@@ -199,7 +222,7 @@ def test_a_redis_that_is_away_or_refuses(tmp_path: Path) -> None:
     assert secret not in json.dumps(found)
 
 
-def test_a_bucket(redis_server: RedisServer) -> None:
+def test_a_bucket(doctor: Doctor, redis_server: RedisServer) -> None:
     s3 = ThreadedMotoServer("127.0.0.1", port=0)
     s3.start()
     endpoint = "http://{}:{}".format(*s3.get_host_and_port())
@@ -223,24 +246,16 @@ def test_a_bucket(redis_server: RedisServer) -> None:
         s3.stop()
 
 
-def test_for_people_there_is_a_table_with_hints(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [ZPE, "doctor", "--server"],
-        env=environment(ZPE_DATA_DIR=tmp_path),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 1
-    first, *_, last = done.stdout.splitlines()
+def test_for_people_there_is_a_table_with_hints(zpe_doctor: Zpe, tmp_path: Path) -> None:
+    status, out, err = zpe_doctor("--server", ZPE_DATA_DIR=tmp_path)
+    assert (status, err) == (1, "")
+    first, *_, last = out.splitlines()
     assert first.split() == ["CHECK", "STATE", "FOUND"]
     assert last.startswith("fail: admin token: ")
 
 
-def test_a_bad_setting_is_one_line() -> None:
-    done = subprocess.run(
-        [ZPE, "doctor"], env=environment(ZPE_SLOTS="many"), capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 1
-    assert "ZPE_SLOTS" in done.stderr
-    assert done.stderr.count("\n") == 1
+def test_a_bad_setting_is_one_line(zpe_doctor: Zpe) -> None:
+    status, out, err = zpe_doctor(ZPE_SLOTS="many")
+    assert (status, out) == (1, "")
+    assert "ZPE_SLOTS" in err
+    assert err.count("\n") == 1

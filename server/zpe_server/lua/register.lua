@@ -8,11 +8,12 @@ if not expires or tonumber(expires) <= now then return cjson.encode({error = 'in
 redis.call('DEL', enroll)
 redis.call('ZREM', P .. 'enrolls', a.enroll)
 
-redis.call('HSET', key('worker', a.worker), 'name', a.name ~= '' and a.name or (label or a.worker),
-  'label', label or '', 'registered', now, 'meta', ARGV[2])
+label = label or ''
+local name = a.name ~= '' and a.name or label ~= '' and label or 'worker ' .. string.sub(a.worker, 1, 8)
+redis.call('HSET', key('worker', a.worker), 'name', name, 'label', label, 'registered', now, 'meta', ARGV[2])
 seen(a.worker)
 redis.call('HSET', key('token', a.token), 'role', 'worker', 'subject', a.worker, 'created', now,
-  'expires', now + a.token_ttl_ms, 'label', label or '')
+  'expires', now + a.token_ttl_ms, 'label', label)
 redis.call('PEXPIREAT', key('token', a.token), now + a.token_ttl_ms)
 redis.call('SADD', key('worker', a.worker, 'tokens'), a.token)
 return cjson.encode({registered = now, expires = now + a.token_ttl_ms, name = worker_name(a.worker)})

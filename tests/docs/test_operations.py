@@ -1,0 +1,78 @@
+"""docs/operations.md: its table of calls is complete, its metrics exist, its backup can be restored."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from tests.processes import ZPE, ControlPlane, environment
+from zpe_sdk.cli import admin
+from zpe_server.api.admin import router
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "operations.md").read_text()
+
+
+def test_every_call_of_administrators_has_a_command() -> None:
+    documented = dict(re.findall(r"^\| `([A-Z]+ /calc/\S+)` \| `(.*?)`.*\|$", PAGE, flags=re.M))
+    calls = {f"{method} {route.path}" for route in router.routes for method in route.methods}
+    assert set(documented) == calls
+    commands = get_command(admin.app).commands
+    named = {re.findall(r"^zpe admin ([\w-]+)", command)[0] for command in documented.values()}
+    assert named == set(commands)
+    for command in documented.values():
+        name, *options = command.removeprefix("zpe admin ").split()
+        known = {option for parameter in commands[name].params for option in parameter.opts}
+        known |= {option for parameter in commands[name].params for option in parameter.secondary_opts}
+        assert {option for option in options if option.startswith("--")} <= known
+
+
+def test_every_metric_is_listed(own_control_plane: Callable[..., ControlPlane]) -> None:
+    plane = own_control_plane()
+    plane.register(name="lab-pc")
+    with plane.api() as api:
+        text = api.get("/metrics").raise_for_status().text
+    section = PAGE.split("## Metrics")[1].split("Worth an alarm")[0]
+    exposed = set(re.findall(r"^# TYPE (zpe_\w+) ", text, flags=re.M))
+    assert set(re.findall(r"\b(zpe_\w+)", section)) == exposed
+
+
+def test_a_backup_can_be_restored(tmp_path: Path, unused_port: int) -> None:
+    (tmp_path / "samples").symlink_to(ROOT / "samples")
+    (block,) = re.findall(r"^```bash\n(.*?)^```$", PAGE, flags=re.M | re.S)
+    (tmp_path / "backup.sh").write_text(block)
+    process = subprocess.Popen(
+        ["bash", "-euo", "pipefail", "backup.sh"],
+        cwd=tmp_path,
+        env=environment(API_PORT=unused_port, PATH=f"{Path(ZPE).parent}:{os.environ['PATH']}"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        said, _ = process.communicate(timeout=120)
+        assert process.returncode == 0, said
+        assert "# ZPE summary: H2" in said
+        assert str(tmp_path / "elsewhere") in (tmp_path / "after.log").read_text()
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # as it should be
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

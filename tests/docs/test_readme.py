@@ -1,0 +1,29 @@
+"""The Japanese README has the commands and examples of the English one; links of all pages lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+
+
+def blocks(page: Path) -> list[str]:
+    return re.findall(r"^```.*?^```$", page.read_text(), flags=re.M | re.S)
+
+
+def test_the_translation_has_the_same_commands_and_sections() -> None:
+    english, japanese = ROOT / "README.md", ROOT / "README.ja.md"
+    assert blocks(japanese) == blocks(english)
+    count = [len(re.findall(r"^#+ ", page.read_text(), flags=re.M)) for page in (english, japanese)]
+    assert count[0] == count[1]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text())
+    local = [target for target in targets if not target.startswith(("http://", "https://"))]
+    assert [target for target in local if not (page.parent / target).exists()] == []
