@@ -58,8 +58,9 @@ def serve(
 ) -> None:
     """Run the control plane: accepts jobs, gives work to workers, keeps results.
 
-    Needs no Quantum ESPRESSO. Uses the Redis of ZPE_REDIS_URL, or runs one of its own with its data in
-    --data-dir. All other settings are environment variables: ZPE_ADMIN_TOKEN, ZPE_LEASE_TTL_SECONDS, …
+    Needs no Quantum ESPRESSO. Uses the Redis of ZPE_REDIS_URL, or runs one of
+    its own in --data-dir. All other settings are environment variables, such
+    as ZPE_ADMIN_TOKEN and ZPE_LEASE_TTL_SECONDS.
 
     Example:  ZPE_ADMIN_TOKEN=$(openssl rand -hex 32) zpe serve --port 8000
     """

@@ -113,6 +113,9 @@ def _installed() -> dict[str, EntryPoint]:
 def _command(entry: EntryPoint) -> Any:
     found = entry.load()
     if not isinstance(found, typer.Typer):
-        function, found = found, typer.Typer(pretty_exceptions_show_locals=False, rich_markup_mode="markdown")
+        function, found = (
+            found,
+            typer.Typer(pretty_exceptions_show_locals=False, rich_markup_mode="rich", add_completion=False),
+        )
         found.command(entry.name)(function)
     return typer.main.get_command(found)
