@@ -7,8 +7,9 @@ from zpe_sdk.errors import AuthError, ComputeError, ConfigError, InputError, Sto
 
 if TYPE_CHECKING:
     from zpe_sdk.client import AsyncZPEClient, ZPEClient
-    from zpe_sdk.job import AsyncJob, Job
+    from zpe_sdk.job import AsyncJob, Job, as_completed
     from zpe_sdk.result import ZPEResult
+    from zpe_sdk.views import as_table
 
 __all__ = [
     "AsyncJob",
@@ -22,6 +23,8 @@ __all__ = [
     "ZPEClient",
     "ZPEError",
     "ZPEResult",
+    "as_completed",
+    "as_table",
 ]
 __version__ = "0.1.0"
 
@@ -31,6 +34,8 @@ _MODULES = {
     "AsyncJob": "job",
     "Job": "job",
     "ZPEResult": "result",
+    "as_completed": "job",
+    "as_table": "views",
 }
 
 

@@ -1,6 +1,9 @@
 """Blocking calls of coroutines, from a script, a thread or a notebook whose own loop is running.
 
-All run on one event loop in a daemon thread of this process. No loop of the caller's is touched.
+All run on one event loop in a daemon thread of this process. No loop of the caller's is touched, but for
+one case: in a cell of a notebook, whose kernel has a loop of its own, what waits for long lets that loop go
+on (widgets, Panel's periodic callbacks, the cell's tasks). asyncio alone cannot do that; nest-asyncio can.
+Where it cannot, as with uvloop, the cell waits as a script does.
 """
 
 from __future__ import annotations
@@ -8,12 +11,15 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import sys
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import aclosing
 from queue import SimpleQueue
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
+
+import nest_asyncio
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -49,11 +55,32 @@ def iterate(items: AsyncGenerator[R, None]) -> Iterator[R]:
 
     future = _start(pump())
     try:
-        while (item := arrived.get()) is not None:
+        while (item := _next(arrived)) is not None:
             yield item
         future.result()
     finally:
         future.cancel()
+
+
+def _next(arrived: SimpleQueue[R | None]) -> R | None:
+    loop = _loop_of_notebook()
+    if loop is None:
+        return arrived.get()
+    # Patched as late as this, since uvicorn imported after it does not start on Python 3.13.
+    nest_asyncio.apply(loop)
+    return loop.run_until_complete(loop.run_in_executor(None, arrived.get))
+
+
+def _loop_of_notebook() -> asyncio.BaseEventLoop | None:
+    """Return the loop that runs this cell; None in a script, in another thread, or if it has no patch."""
+    kernel = sys.modules.get("ipykernel.kernelapp")
+    if kernel is None or not kernel.IPKernelApp.initialized():
+        return None
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+    return loop if isinstance(loop, asyncio.BaseEventLoop) else None
 
 
 @overload

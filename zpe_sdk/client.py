@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import uuid
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
-from contextlib import aclosing
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import httpx
 from ase import Atoms
@@ -17,16 +20,39 @@ from tenacity import AsyncRetrying, RetryCallState
 
 from zpe_sdk import http
 from zpe_sdk.admin import Admin, AsyncAdmin
-from zpe_sdk.blocking import blocking, iterate
+from zpe_sdk.blocking import blocking, run
 from zpe_sdk.errors import ConfigError, InputError, StoreError, ZPEError
-from zpe_sdk.job import AsyncJob, Job
+from zpe_sdk.job import AsyncJob, Job, as_completed, completed
+from zpe_sdk.pseudopotentials import Choose, choose, in_words, placeholders
 from zpe_sdk.settings import ClientSettings
 from zpe_sdk.submission import Mobile, Structure, input_text, mobile_indices
 from zpe_sdk.wire import JobList, JobReply, JobRequest, JobState, Message, ParseReply, ParseRequest
 
+if TYPE_CHECKING:
+    from zpe_sdk.service import LocalService
+
 M = TypeVar("M", bound=Message)
+Engine = Literal["qe", "mock"]
+EMBEDDED_FOLDER = Path("zpe-data/notebook")
+_TOGETHER = 8  # submissions under way at a time
 # Not structlog's: unless it is configured it writes to standard output, which is the caller's.
 log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Embedded:
+    """A service that this process has started, with what it was started."""
+
+    stack: ExitStack
+    service: LocalService
+    options: dict[str, Any]
+
+    def close(self) -> None:
+        _embedded.pop(self.service.folder, None)
+        self.stack.close()
+
+
+_embedded: dict[Path, _Embedded] = {}
 
 
 class AsyncZPEClient:
@@ -45,6 +71,9 @@ class AsyncZPEClient:
         Seconds to wait for a connection or a reply, or an :class:`httpx.Timeout`.
     retry_seconds
         How long a call is repeated while the control plane is away; every call may be.
+    pseudo_dir
+        A folder of pseudopotential files as the workers have them, from which those of Atoms are chosen;
+        default: ``ZPE_PSEUDO_DIR``. Without it, they have to be named.
     transport
         Another way to the control plane than the network, see :mod:`httpx`; a pickle does not keep it.
 
@@ -76,10 +105,15 @@ class AsyncZPEClient:
         ca_bundle: Path | str | None = None,
         timeout: float | httpx.Timeout = 30.0,
         retry_seconds: float = 60.0,
+        pseudo_dir: Path | str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         settings = ClientSettings.find(
-            url, token, insecure=insecure, ca_bundle=Path(ca_bundle) if ca_bundle else None
+            url,
+            token,
+            insecure=insecure,
+            ca_bundle=Path(ca_bundle) if ca_bundle else None,
+            pseudo_dir=Path(pseudo_dir) if pseudo_dir else None,
         )
         self.url = http.base_url(settings.control_api_url, insecure=settings.insecure)
         # Whatever is needed to make this client again elsewhere; no token goes into a pickle.
@@ -89,14 +123,75 @@ class AsyncZPEClient:
             "ca_bundle": settings.ca_bundle,
             "timeout": timeout,
             "retry_seconds": retry_seconds,
+            "pseudo_dir": settings.pseudo_dir,
         }
         self._token = settings.token
         self._verify = http.tls(settings.ca_bundle)
         self._timeout = httpx.Timeout(timeout)
         self._retry_seconds = retry_seconds
         self._transport = transport
+        self._choose: Choose | None = partial(choose, settings.pseudo_dir) if settings.pseudo_dir else None
+        self._told: set[str] = set()
+        self._embedded: _Embedded | None = None
         self._connections: tuple[asyncio.AbstractEventLoop, httpx.AsyncClient] | None = None
         self.admin = AsyncAdmin(self)
+
+    @classmethod
+    async def embedded(
+        cls,
+        folder: Path | str = EMBEDDED_FOLDER,
+        *,
+        engine: Engine = "qe",
+        pseudo_dir: Path | str | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Start a control plane, its Redis and a worker on this machine, and return a client of them.
+
+        They are stopped by :meth:`aclose`, at the end of an ``async with`` block, or with this process. Jobs
+        and results stay in ``folder`` and are there again the next time. Called again meanwhile, it returns a
+        client of what runs already.
+
+        Parameters
+        ----------
+        folder
+            Where everything is kept; one process at a time can use it.
+        engine
+            ``"qe"`` runs pw.x; ``"mock"`` computes forces of springs, for teaching: no physics, and at once.
+        pseudo_dir
+            Folder of the pseudopotential files; default: ``ZPE_PSEUDO_DIR``, or that of Debian's package.
+        settings
+            More ``ZPE_`` variables for control plane and worker.
+
+        Raises
+        ------
+        ConfigError
+            ``extra_missing``, ``pw_not_found`` or ``service_not_started``.
+        """
+        from zpe_sdk.service import local_service
+
+        folder = Path(folder).resolve()
+        start = partial(
+            local_service,
+            folder,
+            engine=engine,
+            pseudo_dir=Path(pseudo_dir) if pseudo_dir else None,
+            settings=settings,
+        )
+        running = _embedded.get(folder)
+        # A cell that is run again gets what it has started before.
+        if running is None or running.options != start.keywords:
+            if running is not None:
+                await asyncio.to_thread(running.close)
+            stack = ExitStack()
+            # It waits for processes, and calls them blocking: not on this loop.
+            service = await asyncio.to_thread(lambda: stack.enter_context(start()))
+            running = _embedded[folder] = _Embedded(stack, service, start.keywords)
+        service = running.service
+        client = cls(service.url, service.token, pseudo_dir=service.pseudo_dir)
+        if engine == "mock":
+            client._choose = placeholders
+        client._embedded = running
+        return client
 
     async def submit(
         self,
@@ -144,15 +239,17 @@ class AsyncZPEClient:
         priority
             From -100 to 100; higher ones first.
         pseudopotentials, ecutwfc, ecutrho, kpts, input_data
-            For Atoms only: how the pw.x input is made, see :func:`zpe_sdk.espresso.render.render_input`.
+            For Atoms only: how the pw.x input is made, see :func:`zpe_sdk.espresso.render.render_input`. What
+            is not given is chosen (:mod:`zpe_sdk.pseudopotentials`) and told: ``job.choices``.
 
         Raises
         ------
         InputError
             Naming the field, the card or the namelist key at fault.
         """
-        text = input_text(
+        text, chosen = input_text(
             structure,
+            self._choose,
             pseudopotentials=pseudopotentials,
             ecutwfc=ecutwfc,
             ecutrho=ecutrho,
@@ -177,7 +274,59 @@ class AsyncZPEClient:
         reply = await self._call(
             "POST", "/calc/zpe/jobs", JobReply, body=JobRequest, fields=fields, headers=key
         )
-        return AsyncJob(self, reply.job_id)
+        job = AsyncJob(self, reply.job_id)
+        job.choices = in_words(chosen)
+        return job
+
+    async def submit_many(
+        self, /, structures: Iterable[Structure], *, names: Iterable[str] | None = None, **options: Any
+    ) -> list[AsyncJob]:
+        """Submit several calculations, all of them or none.
+
+        Parameters
+        ----------
+        structures
+            As for :meth:`submit`.
+        names
+            What you call each job.
+        **options
+            As for :meth:`submit`, the same for all.
+
+        Raises
+        ------
+        InputError
+            As for :meth:`submit`; a note tells which structure is at fault. Jobs submitted until then are
+            cancelled.
+        """
+        items = list(structures)
+        called = [None] * len(items) if names is None else list(names)
+        if len(called) != len(items):
+            raise InputError(
+                f"{len(called)} names for {len(items)} structures", code="bad_request", field="names"
+            )
+        together = asyncio.Semaphore(_TOGETHER)
+        submitted: dict[int, AsyncJob] = {}
+        failed: list[ZPEError] = []
+
+        async def one(place: int, structure: Structure, name: str | None) -> None:
+            async with together:
+                # After a failure no other begins; those under way end, and are cancelled with the rest.
+                if failed:
+                    return
+                try:
+                    submitted[place] = await self.submit(structure, name=name, **options)
+                except ZPEError as error:
+                    error.add_note(f"structures[{place}]{f' ({name})' if name else ''}; none was submitted")
+                    failed.append(error)
+
+        await asyncio.gather(
+            *(one(place, *item) for place, item in enumerate(zip(items, called, strict=True)))
+        )
+        if failed:
+            # One may be over already: no matter.
+            await asyncio.gather(*(job.cancel() for job in submitted.values()), return_exceptions=True)
+            raise failed[0]
+        return [submitted[place] for place in range(len(items))]
 
     async def parse(self, text: str) -> ParseReply:
         """Let the control plane read a pw.x input: structure, fixed atoms, species, k-points.
@@ -221,36 +370,16 @@ class AsyncZPEClient:
         page = await self._call("GET", "/calc/zpe/jobs", JobList, params=params)
         return [AsyncJob(self, job.job_id, job) for job in page.jobs]
 
-    async def as_completed(
-        self, jobs: Iterable[AsyncJob], timeout: float | None = None
-    ) -> AsyncGenerator[AsyncJob, None]:
-        """Yield each job when it is over, in whatever way; ``job.result()`` then tells which.
-
-        Raises
-        ------
-        TimeoutError
-            Some go on after ``timeout`` seconds.
-        """
-
-        async def over(job: AsyncJob) -> AsyncJob:
-            async with aclosing(job.events(timeout)) as events:
-                async for _ in events:
-                    pass
-            return job
-
-        tasks = [asyncio.ensure_future(over(job)) for job in jobs]
-        try:
-            for done in asyncio.as_completed(tasks):
-                yield await done
-        finally:
-            for task in tasks:
-                task.cancel()
+    as_completed = staticmethod(completed)
 
     async def aclose(self) -> None:
-        """Close the connections."""
+        """Close the connections, and stop what :meth:`embedded` has started."""
         if self._connections:
             await self._http().aclose()
             self._connections = None
+        if self._embedded:
+            await asyncio.to_thread(self._embedded.close)
+            self._embedded = None
 
     def _http(self) -> httpx.AsyncClient:
         """Return the connections of the running loop; those of another loop (or process) are of no use."""
@@ -345,6 +474,16 @@ class AsyncZPEClient:
         await self.aclose()
 
 
+def _told(jobs: Iterable[AsyncJob]) -> list[Job]:
+    """Tell, in the thread of the caller and once for each client, what was chosen for jobs."""
+    told = list(jobs)
+    for job in told:
+        if job.choices and job.choices not in job._client._told:
+            job._client._told.add(job.choices)
+            print(f"Chosen: {job.choices}", file=sys.stderr)
+    return [Job(job) for job in told]
+
+
 class ZPEClient:
     """A client for scripts and notebooks: the calls of :class:`AsyncZPEClient`, blocking.
 
@@ -372,6 +511,7 @@ class ZPEClient:
         ca_bundle: Path | str | None = None,
         timeout: float | httpx.Timeout = 30.0,
         retry_seconds: float = 60.0,
+        pseudo_dir: Path | str | None = None,
     ) -> None:
         self._async = AsyncZPEClient(
             url,
@@ -380,15 +520,38 @@ class ZPEClient:
             ca_bundle=ca_bundle,
             timeout=timeout,
             retry_seconds=retry_seconds,
+            pseudo_dir=pseudo_dir,
         )
         self.admin = Admin(self._async.admin)
+
+    @classmethod
+    def embedded(
+        cls,
+        folder: Path | str = EMBEDDED_FOLDER,
+        *,
+        engine: Engine = "qe",
+        pseudo_dir: Path | str | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Start a control plane, its Redis and a worker on this machine, and return a client of them.
+
+        Stopped by :meth:`close`, at the end of a ``with`` block, or with this process; see
+        :meth:`AsyncZPEClient.embedded`.
+        """
+        client = cls.__new__(cls)
+        client._async = run(
+            AsyncZPEClient.embedded(folder, engine=engine, pseudo_dir=pseudo_dir, settings=settings)
+        )
+        client.admin = Admin(client._async.admin)
+        return client
 
     @property
     def url(self) -> httpx.URL:
         """The base URL of the control plane."""
         return self._async.url
 
-    submit = blocking(AsyncZPEClient.submit, Job)
+    submit = blocking(AsyncZPEClient.submit, lambda job: _told([job])[0])
+    submit_many = blocking(AsyncZPEClient.submit_many, _told)
     parse = blocking(AsyncZPEClient.parse)
     jobs = blocking(AsyncZPEClient.jobs, lambda jobs: [Job(job) for job in jobs])
     close = blocking(AsyncZPEClient.aclose)
@@ -397,11 +560,7 @@ class ZPEClient:
         """Return the job of an id, without asking the control plane yet."""
         return Job(self._async.job(job_id))
 
-    def as_completed(self, jobs: Iterable[Job], timeout: float | None = None) -> Iterator[Job]:
-        """Yield each job when it is over; see :meth:`AsyncZPEClient.as_completed`."""
-        by_async = {job._async: job for job in jobs}
-        for done in iterate(self._async.as_completed(by_async, timeout)):
-            yield by_async[done]
+    as_completed = staticmethod(as_completed)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_remade, (type(self), self._async._options))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator
+import asyncio
+from collections.abc import AsyncGenerator, Iterable, Iterator
+from contextlib import aclosing
 from html import escape
 from math import inf
 from time import monotonic
@@ -33,6 +35,8 @@ class AsyncJob:
         The job's id.
     last_status
         The status seen last; None before the first look.
+    choices
+        In words, what :meth:`AsyncZPEClient.submit` chose of the input because it was not given.
     """
 
     def __init__(self, client: AsyncZPEClient, job_id: str, last_status: JobStatus | None = None) -> None:
@@ -42,6 +46,7 @@ class AsyncJob:
         self._path = f"/calc/zpe/jobs/{quote(job_id, safe='')}"
         self.id = job_id
         self.last_status = last_status
+        self.choices = ""
 
     async def status(self) -> JobStatus:
         """Return where the job stands now."""
@@ -89,7 +94,7 @@ class AsyncJob:
         ZPEError
             Why the job failed, as the class of the side at fault; ``job_cancelled`` if it was cancelled.
         """
-        with _Bar(self.id, shown=progress) as bar:
+        with _Bar(shown=progress) as bar:
             async for status in self.events(timeout):
                 bar.show(status)
         return self.raise_for_status()
@@ -201,6 +206,11 @@ class Job:
         """The status seen last; None before the first look."""
         return self._async.last_status
 
+    @property
+    def choices(self) -> str:
+        """In words, what the client chose of the input because it was not given."""
+        return self._async.choices
+
     status = blocking(AsyncJob.status)
     result = blocking(AsyncJob.result)
     summary = blocking(AsyncJob.summary)
@@ -216,7 +226,7 @@ class Job:
     def wait(self, timeout: float | None = None, *, progress: bool = True) -> Self:
         """Wait until the job is over, and raise its error if it failed; see :meth:`AsyncJob.wait`."""
         # Not AsyncJob.wait: a notebook's bar belongs to the thread of its cell.
-        with _Bar(self.id, shown=progress) as bar:
+        with _Bar(shown=progress) as bar:
             for status in self.events(timeout):
                 bar.show(status)
         return self.raise_for_status()
@@ -233,23 +243,94 @@ class Job:
         return _html(self.id, self.last_status)
 
 
+async def completed(jobs: Iterable[AsyncJob], timeout: float | None = None) -> AsyncGenerator[AsyncJob, None]:
+    """Yield each job when it is over, in whatever way; ``await job.result()`` then tells which.
+
+    Raises
+    ------
+    TimeoutError
+        Some go on after ``timeout`` seconds.
+    """
+
+    async def over(job: AsyncJob) -> AsyncJob:
+        async with aclosing(job.events(timeout)) as events:
+            async for _ in events:
+                pass
+        return job
+
+    tasks = [asyncio.ensure_future(over(job)) for job in jobs]
+    try:
+        for done in asyncio.as_completed(tasks):
+            yield await done
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def as_completed(jobs: Iterable[Job], timeout: float | None = None) -> Iterator[Job]:
+    """Yield each job when it is over, in whatever way; ``job.result()`` then tells which.
+
+    As that of :mod:`concurrent.futures`: one after the other, the first to be over first.
+
+    Parameters
+    ----------
+    jobs
+        Jobs of one client or of several.
+    timeout
+        Seconds to wait at most; None: as long as it takes.
+
+    Raises
+    ------
+    TimeoutError
+        Some go on.
+
+    Examples
+    --------
+    >>> for job in as_completed(client.submit_many(molecules)):
+    ...     print(job.result())
+    """
+    by_async = {job._async: job for job in jobs}
+    for done in iterate(completed(by_async, timeout)):
+        yield by_async[done]
+
+
 class _Bar:
     """A progress bar on standard error or in the notebook: SCFs done of all that the job needs."""
 
-    def __init__(self, job_id: str, *, shown: bool) -> None:
-        self._bar = tqdm(total=None, desc=job_id, unit="SCF", disable=not shown)
+    def __init__(self, *, shown: bool) -> None:
+        self._shown = shown
+        self._bar: tqdm | None = None
 
     def show(self, status: JobStatus) -> None:
-        self._bar.total = status.progress.total or None
-        self._bar.n = status.progress.done
-        self._bar.set_description_str(status.name or status.formula or status.job_id, refresh=False)
-        self._bar.set_postfix_str(status.status if status.status in OVER else status.detail or status.status)
+        progress = status.progress
+        if self._bar is None:
+            # Not earlier: where a saved notebook cannot show the bar, its first look is what stands there.
+            name = status.name or status.formula or status.job_id
+            self._bar = tqdm(total=progress.total or None, desc=name, unit="SCF", disable=not self._shown)
+        self._bar.total = progress.total or None
+        self._bar.n = progress.done
+        self._bar.set_postfix_str(_doing(status))
 
     def __enter__(self) -> _Bar:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _doing(status: JobStatus) -> str:
+    """Say what goes on: SCFs taken over, SCFs that run and on which workers, or why none does."""
+    progress = status.progress
+    parts = [f"{progress.reused} reused"] if progress.reused else []
+    if status.status in OVER:
+        parts.append(status.status)
+    elif progress.running:
+        workers = f" on {', '.join(status.workers)}" if status.workers else ""
+        parts.append(f"{progress.running} running{workers}")
+    else:
+        parts.append(status.detail or status.status)
+    return ", ".join(parts)
 
 
 def _job_error(status: JobStatus | None) -> ZPEError | None:
@@ -276,14 +357,20 @@ def _in_words(status: JobStatus | None) -> str:
 def _html(job_id: str, status: JobStatus | None) -> str:
     rows = {"job": job_id}
     if status is not None:
+        progress = status.progress
+        full = f" ({progress.full} without symmetry)" if (progress.full or 0) > progress.total else ""
         rows |= {
             "name": status.name or "",
             "formula": status.formula or "",
             "status": status.status,
-            "SCFs": f"{status.progress.done} of {status.progress.total}",
+            "SCFs": f"{progress.done} of {progress.total} done{full}",
+            "reused": f"{progress.reused} from earlier jobs" if progress.reused else "",
+            "workers": ", ".join(status.workers),
             "detail": status.detail or "",
         }
-    cells = (
-        f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows.items() if value
-    )
+    cells = (f"<tr>{_cell('th', name)}{_cell('td', value)}</tr>" for name, value in rows.items() if value)
     return f"<table>{''.join(cells)}</table>"
+
+
+def _cell(kind: str, text: str) -> str:
+    return f'<{kind} style="text-align:left">{escape(text)}</{kind}>'

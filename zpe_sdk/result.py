@@ -13,8 +13,11 @@ from ase.units import invcm
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from zpe_sdk import views
 from zpe_sdk.errors import ComputeError, InputError
+from zpe_sdk.thermo import Model, Thermochemistry, thermochemistry
 from zpe_sdk.vibrations.kinds import mode_kinds
+from zpe_sdk.vibrations.masses import isotope_mass
 from zpe_sdk.vibrations.modes import (
     heat_capacity,
     internal_energy,
@@ -27,6 +30,7 @@ from zpe_sdk.wire import ZPEResultDocument
 
 if TYPE_CHECKING:
     from ase.vibrations import VibrationsData
+    from matplotlib.axes import Axes
 
 Array = NDArray[np.float64]
 
@@ -133,35 +137,136 @@ class ZPEResult:
         """Return the result as a text for people."""
         return summary_text(self.document)
 
-    def freqs_csv(self) -> str:
+    def to_csv(self) -> str:
         """Return one line per mode, as CSV with a header."""
         return freqs_csv(self.document)
 
-    def reevaluated(
-        self,
-        *,
-        masses: Mapping[str, float] | Sequence[float] | None = None,
-        low_cut_cm: float | None = None,
-        temperature: float | None = None,
-    ) -> Self:
-        """Return the result for other masses, cutoff or temperature, from the same Hessian.
+    def to_xyz(self, mode: int | None = None) -> str:
+        """Return modes as XYZ with a displacement behind each position, as Jmol, VMD and Avogadro read it.
 
         Parameters
         ----------
-        masses
-            In u: by chemical symbol (``{"H": 2.0141}`` for deuterium), or one per mobile atom.
-        low_cut_cm
-            Modes below this wavenumber are left out of ZPE and thermochemistry.
-        temperature
-            In K.
+        mode
+            From 0; None: all of them, one after the other.
 
         Raises
         ------
         InputError
-            ``bad_masses``, ``bad_temperature`` or ``bad_cutoff``.
+            ``bad_mode``.
         """
+        return views.xyz(self, mode)
+
+    def plot(self, *, width_cm: float = 20.0, axes: Axes | None = None) -> Axes:
+        """Draw the modes as sticks, and broadened, over their wavenumbers; needs matplotlib.
+
+        All modes are as high: intensities are not computed.
+
+        Parameters
+        ----------
+        width_cm
+            Full width at half maximum of the Lorentzians in cm⁻¹.
+        axes
+            Where to draw; default: a new figure.
+        """
+        return views.plot(self, width_cm, axes)
+
+    def animate(self, mode: int = -1, *, amplitude: float = 0.3) -> views.Animation:
+        """Show how the atoms move in a mode, in the notebook and without a network.
+
+        Parameters
+        ----------
+        mode
+            From 0, or from the end if negative.
+        amplitude
+            Of the atom that moves most, in Å.
+
+        Raises
+        ------
+        InputError
+            ``bad_mode``.
+        """
+        return views.animation(self, mode, amplitude)
+
+    def thermo(
+        self,
+        temperature: float | None = None,
+        pressure: float = 1e5,
+        model: Model = "harmonic",
+        *,
+        symmetry_number: int | None = None,
+        spin: float = 0.0,
+    ) -> Thermochemistry:
+        """Return energies and entropy at a temperature and pressure, from ASE's thermochemistry.
+
+        Parameters
+        ----------
+        temperature
+            In K; default: that of the result.
+        pressure
+            In Pa; for the ideal gas.
+        model
+            ``"harmonic"``: the modes above ``document.low_cut_cm``, as for an adsorbate. ``"ideal_gas"``: a
+            free molecule, its translation and rotation included. ``"quasi_harmonic"``: all vibrations, those
+            below 100 cm⁻¹ raised to it (Ribeiro et al., J. Phys. Chem. B 115, 14556 (2011)).
+        symmetry_number
+            Of the ideal gas; default: counted from the structure.
+        spin
+            Total electronic spin of the ideal gas: 0.5 for a radical, 1 for O₂.
+
+        Raises
+        ------
+        InputError
+            ``bad_temperature``, ``bad_pressure``, ``bad_model``, ``no_molecule``, or ``mode_not_real``.
+        """
+        kelvin = self.document.temperature if temperature is None else temperature
+        return thermochemistry(self, kelvin, pressure, model, symmetry_number=symmetry_number, spin=spin)
+
+    def with_masses(self, masses: Mapping[int | str, float | str] | Sequence[float]) -> Self:
+        """Return the result for other isotopes, from the same Hessian: no SCF is run.
+
+        Parameters
+        ----------
+        masses
+            By atom (from 0) or by chemical symbol: an isotope (``"D"``, ``"T"``, ``"13C"``, ``"18O"``, …) or
+            a mass in u; ``{"H": "D"}`` for heavy water, ``{1: "D"}`` for HDO. An atom's own entry goes before
+            that of its symbol. Or one mass in u per mobile atom.
+
+        Raises
+        ------
+        InputError
+            ``bad_masses``.
+        """
+        return self._reevaluated(masses=self._masses(masses))
+
+    def with_cutoff(self, low_cut_cm: float) -> Self:
+        """Return the result with modes below another wavenumber (in cm⁻¹) left out.
+
+        Raises
+        ------
+        InputError
+            ``bad_cutoff``.
+        """
+        return self._reevaluated(low_cut_cm=low_cut_cm)
+
+    def at(self, temperature: float) -> Self:
+        """Return the result at another temperature in K.
+
+        Raises
+        ------
+        InputError
+            ``bad_temperature``.
+        """
+        return self._reevaluated(temperature=temperature)
+
+    def _reevaluated(
+        self,
+        *,
+        masses: Array | None = None,
+        low_cut_cm: float | None = None,
+        temperature: float | None = None,
+    ) -> Self:
         d = self.document
-        chosen = self._masses(masses)
+        chosen = self.masses if masses is None else masses
         cutoff = d.low_cut_cm if low_cut_cm is None else low_cut_cm
         kelvin = d.temperature if temperature is None else temperature
         if not cutoff >= 0:
@@ -196,21 +301,25 @@ class ZPEResult:
             )
         )
 
-    def _masses(self, given: Mapping[str, float] | Sequence[float] | None) -> Array:
-        if given is None:
-            return self.masses
+    def _masses(self, given: Mapping[int | str, float | str] | Sequence[float]) -> Array:
         if not isinstance(given, Mapping):
             return np.array(given, dtype=np.float64)
-        symbols = [self.document.symbols[i] for i in self.document.mobile_indices]
-        if absent := set(given) - set(symbols):
-            raise InputError(
-                f"no mobile atom is of {', '.join(sorted(absent))}", code="bad_masses", field="masses"
-            )
-        return np.array([given.get(s, mass) for s, mass in zip(symbols, self.document.masses, strict=True)])
+        mobile = self.document.mobile_indices
+        symbols = {i: self.document.symbols[i] for i in mobile}
+        if absent := set(given) - set(symbols) - set(symbols.values()):
+            named = ", ".join(str(key) for key in sorted(absent, key=str))
+            raise InputError(f"no mobile atom is {named}", code="bad_masses", field="masses")
+        chosen = self.masses
+        for place, i in enumerate(mobile):
+            mass = given.get(i, given.get(symbols[i], chosen[place]))
+            chosen[place] = isotope_mass(mass, symbols[i]) if isinstance(mass, str) else mass
+        return chosen
 
     def __repr__(self) -> str:
         d = self.document
-        imaginary = f", {len(d.imaginary_modes)} imaginary" if d.imaginary_modes else ""
+        # Motions of the whole are imaginary by noise as often as not.
+        count = sum(d.mode_kinds[k] == "vibration" for k in d.imaginary_modes)
+        imaginary = f", {count} imaginary" if count else ""
         formula = self.atoms.get_chemical_formula()
         return f"<ZPEResult {formula}: ZPE {d.zpe_ev:.6f} eV, {len(d.freqs_cm)} modes{imaginary}>"
 

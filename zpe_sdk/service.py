@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
@@ -14,16 +15,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
 
 import httpx
 
-from zpe_sdk.client import ZPEClient
+from zpe_sdk.client import Engine, ZPEClient
 from zpe_sdk.errors import ConfigError
 from zpe_sdk.keeper import keep
 
-Engine = Literal["qe", "mock"]
-
+_PSEUDO_DIRS = (Path("/usr/share/espresso/pseudo"),)
 _START_SECONDS = 60.0
 # The control plane closes its connections and its store in this time; then it is killed.
 _GRACE_SECONDS = 20.0
@@ -31,11 +30,12 @@ _GRACE_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class LocalService:
-    """A running service: where it is, how to get in, and where it keeps its data and logs."""
+    """A running service: where it is, how to get in, where it keeps its data and logs, and its files."""
 
     url: str
     token: str = field(repr=False)
     folder: Path = Path()
+    pseudo_dir: Path | None = None
 
     def client(self) -> ZPEClient:
         """Return a client of it, as its administrator."""
@@ -44,7 +44,11 @@ class LocalService:
 
 @contextmanager
 def local_service(
-    folder: Path, *, engine: Engine = "qe", settings: Mapping[str, str] | None = None
+    folder: Path,
+    *,
+    engine: Engine = "qe",
+    pseudo_dir: Path | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> Iterator[LocalService]:
     """Run a control plane and a worker on this machine for the ``with`` block.
 
@@ -57,18 +61,28 @@ def local_service(
         Where everything is kept.
     engine
         ``qe`` runs pw.x; ``mock`` computes forces of springs.
+    pseudo_dir
+        Folder of the pseudopotential files; default: ``ZPE_PSEUDO_DIR``, or that of Debian's package.
     settings
-        More ``ZPE_`` variables for both processes, e.g. ``ZPE_PSEUDO_DIR``.
+        More ``ZPE_`` variables for both processes.
 
     Raises
     ------
     ConfigError
-        ``extra_missing``: the server is not installed; ``service_not_started``: a process ended at once.
+        ``extra_missing``: the server is not installed; ``pw_not_found``: no pw.x here, or no such folder;
+        ``service_not_started``: a process ended at once.
     """
     if find_spec("zpe_server") is None:
         raise ConfigError(
             "the control plane is not installed here: pip install 'zpe[server,embedded]'",
             code="extra_missing",
+        )
+    pseudo_dir = pseudo_dir or _pseudo_dir()
+    if engine == "qe" and (shutil.which("pw.x") is None or pseudo_dir is None):
+        raise ConfigError(
+            "there is no pw.x here, or no folder of pseudopotentials: install Quantum ESPRESSO "
+            "(Debian: apt install quantum-espresso quantum-espresso-data), or take the mock engine",
+            code="pw_not_found",
         )
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -76,7 +90,9 @@ def local_service(
     token = _admin_token(folder)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ZPE_")}
     environment = kept | dict(settings or {})
-    service = LocalService(f"http://127.0.0.1:{port}", token, folder)
+    if pseudo_dir:
+        environment["ZPE_PSEUDO_DIR"] = str(pseudo_dir.resolve())
+    service = LocalService(f"http://127.0.0.1:{port}", token, folder, pseudo_dir)
     with ExitStack() as stack:
         control_plane = stack.enter_context(
             _process(
@@ -145,6 +161,11 @@ def _wait_until_ready(service: LocalService, control_plane: subprocess.Popen[byt
     raise ConfigError(
         f"the control plane did not start; the end of {log}: {''.join(last)}", code="service_not_started"
     )
+
+
+def _pseudo_dir() -> Path | None:
+    named = os.environ.get("ZPE_PSEUDO_DIR")
+    return Path(named) if named else next((path for path in _PSEUDO_DIRS if path.is_dir()), None)
 
 
 def _admin_token(folder: Path) -> str:

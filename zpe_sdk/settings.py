@@ -70,6 +70,8 @@ class ClientSettings(BaseSettings):
         Send the token over plain HTTP to another machine.
     ca_bundle
         PEM file of the certificate authorities to trust, for a private one.
+    pseudo_dir
+        Pseudopotential files as the workers have them, from which those of Atoms are chosen.
     """
 
     model_config = SettingsConfigDict(env_prefix="ZPE_", env_ignore_empty=True, hide_input_in_errors=True)
@@ -78,10 +80,17 @@ class ClientSettings(BaseSettings):
     token: SecretStr = SecretStr("")
     insecure: bool = False
     ca_bundle: Path | None = None
+    pseudo_dir: Path | None = None
 
     @classmethod
     def find(
-        cls, url: str | None, token: str | None, *, insecure: bool = False, ca_bundle: Path | None = None
+        cls,
+        url: str | None,
+        token: str | None,
+        *,
+        insecure: bool = False,
+        ca_bundle: Path | None = None,
+        pseudo_dir: Path | None = None,
     ) -> ClientSettings:
         """Complete the arguments of a client from the environment and from ``zpe login``.
 
@@ -92,7 +101,13 @@ class ClientSettings(BaseSettings):
         AuthError
             ``token_missing`` or ``bad_token``.
         """
-        given = {"control_api_url": url, "token": token, "insecure": insecure or None, "ca_bundle": ca_bundle}
+        given = {
+            "control_api_url": url,
+            "token": token,
+            "insecure": insecure or None,
+            "ca_bundle": ca_bundle,
+            "pseudo_dir": pseudo_dir,
+        }
         try:
             settings = cls.model_validate({name: value for name, value in given.items() if value is not None})
         except ValidationError as error:

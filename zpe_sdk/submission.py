@@ -12,19 +12,24 @@ from numpy.typing import NDArray
 
 from zpe_sdk.errors import InputError
 from zpe_sdk.espresso.input import PwInput
+from zpe_sdk.pseudopotentials import Choose, defaults
 
 Structure: TypeAlias = Atoms | Path | str
 Chosen: TypeAlias = str | Sequence[int] | Sequence[bool] | Sequence[str] | NDArray[Any]
 Mobile: TypeAlias = Chosen | Callable[[Atoms], Chosen]
 
 
-def input_text(structure: Structure, **rendering: Any) -> str:
-    """Return the text of a pw.x input.
+def input_text(
+    structure: Structure, choose: Choose | None = None, **rendering: Any
+) -> tuple[str, dict[str, Any]]:
+    """Return the text of a pw.x input, and what was chosen because nobody said it.
 
     Parameters
     ----------
     structure
         ASE Atoms; a file (a string of one line names one); or the text itself.
+    choose
+        Chooses the pseudopotentials of Atoms; None: they must be given.
     **rendering
         For Atoms only: see :func:`zpe_sdk.espresso.render.render_input`.
 
@@ -38,15 +43,16 @@ def input_text(structure: Structure, **rendering: Any) -> str:
     if isinstance(structure, Atoms):
         from zpe_sdk.espresso.render import render_input
 
-        return str(render_input(structure, **given))
+        chosen = defaults(structure, choose, given)
+        return str(render_input(structure, **given | chosen)), chosen
     if given:
         name = next(iter(given))
         raise InputError(
             f"{name} is for ASE Atoms; a pw.x input says it itself", code="not_for_a_text", field=name
         )
     if isinstance(structure, str) and (not structure.strip() or "\n" in structure):
-        return _checked(structure, "structure")
-    return _read(Path(structure))
+        return _checked(structure, "structure"), {}
+    return _read(Path(structure)), {}
 
 
 def mobile_indices(mobile: Mobile | None, text: str, atoms: Atoms | None = None) -> list[int] | None:

@@ -16,7 +16,7 @@ from ase import Atoms
 from ase.build import molecule
 
 from tests.processes import ControlPlane, environment, h2, wait_until
-from zpe_sdk import AsyncZPEClient, AuthError, ComputeError, ConfigError, InputError, ZPEClient
+from zpe_sdk import AsyncZPEClient, AuthError, ComputeError, ConfigError, InputError, ZPEClient, as_completed
 from zpe_sdk.job import AsyncJob, Job
 
 # The engine's springs give H2 at 0.75 Å one stretch near 4400 cm⁻¹.
@@ -62,7 +62,7 @@ def test_a_job_from_submission_to_result(client: ZPEClient, capsys: pytest.Captu
     assert result.frequencies_cm[-1] == STRETCH
     assert result.document.low_cut_cm == 100.0
     assert job.summary() == result.summary()
-    assert job.freqs_csv() == result.freqs_csv()
+    assert job.freqs_csv() == result.to_csv()
     status = job.status()
     assert (status.status, status.owner, status.name) == ("finished", "ada", "hydrogen <b>")
     assert job.detail().content == h2()
@@ -71,6 +71,7 @@ def test_a_job_from_submission_to_result(client: ZPEClient, capsys: pytest.Captu
     # The bar is on standard error: standard output is the caller's.
     shown = capsys.readouterr()
     assert "hydrogen" in shown.err
+    assert "3/3" in shown.err
     assert not shown.out
 
 
@@ -347,6 +348,92 @@ def test_an_interrupt_ends_the_waiting_and_not_the_job(
     job.cancel()
 
 
+def test_many_are_submitted_all_or_none(client: ZPEClient) -> None:
+    texts = [h2(f"many {index}") for index in range(12)]
+    jobs = client.submit_many(texts, names=[f"many {index}" for index in range(12)], low_cut_cm=60.0)
+    for index, job in enumerate(jobs):
+        assert job.detail().content == texts[index]
+        assert job.status().name == f"many {index}"
+    assert {job.result().document.low_cut_cm for job in as_completed(jobs, timeout=60)} == {60.0}
+
+    bad = [*texts, h2().replace("nat = 2", "nat = 3")]
+    with pytest.raises(InputError) as caught:
+        client.submit_many(bad, names=[f"none {index}" for index in range(13)])
+    assert caught.value.field == "ATOMIC_POSITIONS"
+    assert "structures[12] (none 12)" in caught.value.__notes__[0]
+    left = client.jobs(search="none ", limit=100)
+    assert {job.last_status.status for job in left if job.last_status} <= {"cancelled", "finished"}
+    with pytest.raises(InputError) as unequal:
+        client.submit_many(texts, names=["one"])
+    assert unequal.value.field == "names"
+
+
+def test_jobs_of_several_clients_as_completed(client: ZPEClient, admin: ZPEClient) -> None:
+    jobs = [client.submit(h2("mine")), admin.submit(h2("theirs"))]
+    assert set(as_completed(jobs, timeout=60)) == set(jobs)
+
+
+def test_what_was_chosen_for_atoms_is_told_once(
+    plane: ControlPlane, token: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, kind, functional in (
+        ("H.US.UPF", "US", "PBE"),
+        ("H.UPF", "PAW", " SLA PW PBX PBC"),
+        ("H.A", "PAW", "PZ"),
+    ):
+        (tmp_path / name).write_text(
+            f'<UPF version="2.0.1">\n<PP_HEADER element="H " pseudo_type="{kind}" functional="{functional}"\n'
+            'wfc_cutoff="5.1E+001"/>'
+        )
+    with ZPEClient(plane.url, token, pseudo_dir=tmp_path) as client:
+        jobs = client.submit_many([molecule("H2"), molecule("H2")])
+        text = jobs[0].detail().content
+        assert "H.UPF" in text
+        read = {
+            line.split("=")[0].strip(): line.split("=")[1].strip()
+            for line in text.splitlines()
+            if "=" in line
+        }
+        # 51 Ry is suggested; PAW wants a denser grid than four times that.
+        assert (float(read["ecutwfc"]), float(read["ecutrho"])) == (55.0, 440.0)
+        told = capsys.readouterr().err
+        assert told.count("H.UPF") == 1
+        assert jobs[1].choices in told
+        with pytest.raises(InputError, match="Li") as caught:
+            client.submit(molecule("LiH"))
+    assert caught.value.field == "pseudopotentials"
+
+
+def test_a_result_that_lacks_our_fields_still_has_its_files(plane: ControlPlane, admin: ZPEClient) -> None:
+    """Of a worker that knows only how to lease a whole job and post its result."""
+    worker = plane.register(name="old")
+    for other in admin.admin.workers().workers:
+        if other.server_id != worker["server_id"]:
+            admin.admin.drain(other.server_id)
+    try:
+        job = admin.submit(h2("for an old worker"), priority=100)
+        with plane.api(str(worker["worker_token"])) as api:
+            lease = api.post("/calc/zpe/compute/jobs/lease", json={"wait_seconds": 20}).json()
+            assert lease["job_id"] == job.id
+            body = {
+                "lease_id": lease["lease_id"],
+                "result": {"freqs_cm": [4400.0], "zpe_ev": 0.2728},
+                "summary_text": "# ZPE summary\nby an old worker\n",
+                "freqs_csv": "frequency_cm-1\n4400.0\n",
+            }
+            api.post(f"/calc/zpe/compute/jobs/{job.id}/result", json=body).raise_for_status()
+    finally:
+        for other in admin.admin.workers().workers:
+            if not other.revoked:
+                admin.admin.drain(other.server_id, False)
+    job.wait(60, progress=False)
+    with pytest.raises(ComputeError) as caught:
+        job.result()
+    assert caught.value.code == "result_incomplete"
+    assert job.summary() == body["summary_text"]
+    assert job.freqs_csv() == body["freqs_csv"]
+
+
 def test_every_administrators_call(plane: ControlPlane, admin: ZPEClient, client: ZPEClient) -> None:
     calls = admin.admin
     minted = calls.enroll_token(label="spare", ttl_seconds=60)
@@ -388,4 +475,4 @@ def test_both_clients_have_the_same_calls() -> None:
         return {name for name in dir(kind) if not name.startswith("_")}
 
     assert calls(AsyncZPEClient) - {"aclose"} == calls(ZPEClient) - {"close", "url"}
-    assert calls(AsyncJob) == calls(Job) - {"id", "last_status"}
+    assert calls(AsyncJob) == calls(Job) - {"id", "last_status", "choices"}

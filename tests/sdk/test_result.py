@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
+from collections.abc import Callable
 
+import matplotlib
 import numpy as np
 import pytest
+from ase import Atoms
+from ase.build import molecule
+from ase.io import read
 from scipy import constants
 
-from zpe_sdk import ComputeError, InputError, ZPEResult
+from zpe_sdk import ComputeError, InputError, ZPEResult, as_table
+from zpe_sdk.thermo import count_rotations
+from zpe_sdk.vibrations.kinds import mode_kinds
+from zpe_sdk.vibrations.masses import isotope_mass
 from zpe_sdk.vibrations.modes import (
     heat_capacity,
     internal_energy,
@@ -93,23 +102,23 @@ def test_an_imaginary_mode_stays_one(h2: ZPEResult) -> None:
 
 
 def test_deuterium_divides_the_frequency_by_the_root_of_the_mass_ratio(h2: ZPEResult) -> None:
-    d2 = h2.reevaluated(masses={"H": D_MASS})
+    d2 = h2.with_masses({"H": D_MASS})
     assert h2.frequencies_cm[-1] / d2.frequencies_cm[-1] == pytest.approx(np.sqrt(D_MASS / H_MASS), rel=1e-9)
     assert h2.zpe_ev / d2.zpe_ev == pytest.approx(np.sqrt(D_MASS / H_MASS), rel=1e-9)
     np.testing.assert_array_equal(d2.hessian, h2.hessian)
-    hd = h2.reevaluated(masses=[H_MASS, D_MASS])
+    hd = h2.with_masses([H_MASS, D_MASS])
     reduced = H_MASS * D_MASS / (H_MASS + D_MASS)
     assert hd.frequencies_cm[-1] == pytest.approx(wavenumber(K, reduced), rel=1e-6)
     assert h2.document.masses == [H_MASS, H_MASS]
 
 
 def test_a_higher_cutoff_leaves_modes_out(h2: ZPEResult) -> None:
-    assert h2.reevaluated(low_cut_cm=5000).zpe_ev == 0
-    assert h2.reevaluated(low_cut_cm=50).zpe_ev == pytest.approx(h2.zpe_ev)
+    assert h2.with_cutoff(5000).zpe_ev == 0
+    assert h2.with_cutoff(50).zpe_ev == pytest.approx(h2.zpe_ev)
 
 
 def test_free_energy_at_another_temperature(h2: ZPEResult) -> None:
-    hot = h2.reevaluated(temperature=3000.0).document
+    hot = h2.at(3000.0).document
     quantum = constants.h * constants.c * 100 * h2.frequencies_cm[-1] / constants.e
     kt = constants.k * 3000.0 / constants.e
     # F = hν/2 + kT ln(1 - exp(-hν/kT)) of a harmonic oscillator
@@ -117,26 +126,34 @@ def test_free_energy_at_another_temperature(h2: ZPEResult) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "code"),
+    ("change", "code", "field"),
     [
-        ({"masses": {"D": 2.0}}, "bad_masses"),
-        ({"masses": [1.0]}, "bad_masses"),
-        ({"masses": {"H": -1.0}}, "bad_masses"),
-        ({"low_cut_cm": -1.0}, "bad_cutoff"),
-        ({"low_cut_cm": float("nan")}, "bad_cutoff"),
-        ({"temperature": 0.0}, "bad_temperature"),
+        (lambda h2: h2.with_masses({"D": 2.0}), "bad_masses", "masses"),
+        (lambda h2: h2.with_masses({0: "D"}), "bad_masses", "masses"),
+        (lambda h2: h2.with_masses({1: "13C"}), "bad_masses", "masses"),
+        (lambda h2: h2.with_masses([1.0]), "bad_masses", "masses"),
+        (lambda h2: h2.with_masses({"H": -1.0}), "bad_masses", "masses"),
+        (lambda h2: h2.with_cutoff(-1.0), "bad_cutoff", "low_cut_cm"),
+        (lambda h2: h2.with_cutoff(float("nan")), "bad_cutoff", "low_cut_cm"),
+        (lambda h2: h2.at(0.0), "bad_temperature", "temperature"),
+        (lambda h2: h2.thermo(-1.0), "bad_temperature", "temperature"),
+        (lambda h2: h2.thermo(pressure=0.0), "bad_pressure", "pressure"),
+        (lambda h2: h2.thermo(model="gas"), "bad_model", "model"),
+        (lambda h2: h2.thermo(model="ideal_gas"), "no_molecule", "model"),
+        (lambda h2: h2.animate(6), "bad_mode", "mode"),
+        (lambda h2: h2.to_xyz(-7), "bad_mode", "mode"),
     ],
 )
-def test_a_reevaluation_that_makes_no_sense_is_refused(
-    h2: ZPEResult, change: dict[str, float], code: str
+def test_what_makes_no_sense_is_refused(
+    h2: ZPEResult, change: Callable[[ZPEResult], object], code: str, field: str
 ) -> None:
     with pytest.raises(InputError) as caught:
-        h2.reevaluated(**change)  # type: ignore[arg-type]
-    assert (caught.value.code, caught.value.field) == (code, next(iter(change)))
+        change(h2)
+    assert (caught.value.code, caught.value.field) == (code, field)
 
 
 def test_ase_gets_the_same_frequencies(h2: ZPEResult) -> None:
-    d2 = h2.reevaluated(masses={"H": D_MASS})
+    d2 = h2.with_masses({"H": D_MASS})
     for result in (h2, d2):
         data = result.to_ase()
         theirs = data.get_frequencies()
@@ -149,6 +166,166 @@ def test_json_there_and_back(h2: ZPEResult) -> None:
     again = ZPEResult.from_json(h2.to_json())
     assert again.document == h2.document
     assert json.loads(h2.to_json())["zpe_ev"] == h2.zpe_ev
+
+
+def molecule_of(
+    atoms: Atoms, hessian: np.ndarray, masses: list[float] | None = None, low_cut_cm: float = 50.0
+) -> ZPEResult:
+    """A free molecule in a box of 12 Å, with a Hessian in eV/Å²."""
+    atoms = atoms.copy()
+    atoms.set_cell([12, 12, 12])
+    masses = atoms.get_masses().tolist() if masses is None else masses
+    modes = normal_modes(hessian, np.array(masses))
+    cm = modes.frequencies_cm
+    counted = cm[cm > low_cut_cm]
+    return ZPEResult(
+        ZPEResultDocument(
+            freqs_cm=cm.tolist(),
+            zpe_ev=zero_point_energy(counted),
+            s_vib_jmol_k=vibrational_entropy(counted, 298.15),
+            u_vib_ev=internal_energy(counted, 298.15),
+            f_vib_ev=0.0,
+            cv_jmol_k=heat_capacity(counted, 298.15),
+            mobile_indices=list(range(len(atoms))),
+            fixed_indices=[],
+            kpts=(1, 1, 1),
+            delta=0.01,
+            low_cut_cm=low_cut_cm,
+            temperature=298.15,
+            use_environ=False,
+            qe_input="",
+            pseudo_dir="",
+            calc_start_time="2026-01-01T00:00:00+00:00",
+            calc_end_time="2026-01-01T00:00:10+00:00",
+            elapsed_seconds=10,
+            cache_checked=0,
+            cache_deleted=0,
+            symbols=list(atoms.get_chemical_symbols()),
+            positions=[tuple(place) for place in atoms.positions.tolist()],
+            cell=[(12, 0, 0), (0, 12, 0), (0, 0, 12)],
+            masses=masses,
+            hessian=hessian.tolist(),
+            modes=modes.displacements.tolist(),
+            mode_kinds=list(
+                mode_kinds(modes.eigenvectors, np.array(masses), atoms.positions, 12 * np.eye(3))
+            ),
+            imaginary_modes=np.flatnonzero(cm < 0).tolist(),
+            energy_ev=-10.0,
+            max_force_ev_ang=0.0,
+            fingerprint=Fingerprint(engine="mock", engine_version="1", physics="0" * 64),
+            tasks=[],
+        )
+    )
+
+
+def diatomic(symbols: str, bond: float, omega_cm: float) -> ZPEResult:
+    """A diatomic with the bond length (Å) and the harmonic wavenumber of experiment."""
+    atoms = Atoms(symbols, [(0, 0, 0), (0, 0, bond)])
+    masses = [isotope_mass({"H": "1H", "C": "12C", "O": "16O", "N": "14N"}[s], s) for s in atoms.symbols]
+    k = omega_cm**2 / wavenumber(1.0, masses[0] * masses[1] / sum(masses)) ** 2
+    hessian = np.zeros((6, 6))
+    hessian[np.ix_([2, 5], [2, 5])] = [[k, -k], [-k, k]]
+    return molecule_of(atoms, hessian, masses)
+
+
+def test_isotopes_against_experiment() -> None:
+    # Harmonic wavenumbers, Huber and Herzberg, Constants of Diatomic Molecules (1979).
+    hydrogen = diatomic("H2", 0.7414, 4401.21)
+    for masses, measured in (({0: "D"}, 3813.15), ({"H": "D"}, 3115.50)):
+        assert hydrogen.with_masses(masses).frequencies_cm[-1] == pytest.approx(measured, rel=1e-3)
+    carbon_13 = diatomic("CO", 1.1283, 2169.81).with_masses({"C": "13C"})
+    assert carbon_13.frequencies_cm[-1] == pytest.approx(2121.4, abs=0.5)
+    # An atom's own entry goes before that of its element.
+    assert hydrogen.with_masses({"H": "D", 1: 1.007825}).document.masses == [2.0141, 1.007825]
+
+
+def test_standard_entropies_against_experiment() -> None:
+    # J/(mol K) at 298.15 K and 1 bar, CODATA Key Values (1989).
+    for result, measured, sigma in (
+        (diatomic("N2", 1.0977, 2358.57), 191.609, 2),
+        (diatomic("CO", 1.1283, 2169.81), 197.660, 1),
+    ):
+        gas = result.thermo(298.15, 1e5, "ideal_gas")
+        assert gas.entropy_jmol_k == pytest.approx(measured, abs=0.15)
+        assert gas.symmetry_number == sigma
+        assert gas.free_energy_ev == pytest.approx(
+            gas.enthalpy_ev - 298.15 * gas.entropy_jmol_k / (constants.N_A * constants.e), abs=1e-6
+        )
+    # Ten times the pressure: R ln 10 less.
+    less = result.thermo(298.15, 1e6, "ideal_gas").entropy_jmol_k
+    assert gas.entropy_jmol_k - less == pytest.approx(constants.R * np.log(10), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "sigma"),
+    [("H2O", 2), ("NH3", 3), ("CH4", 12), ("C2H4", 4), ("C6H6", 12), ("CO2", 2), ("HCN", 1)],
+)
+def test_symmetry_numbers(name: str, sigma: int) -> None:
+    # Cramer, Essentials of Computational Chemistry (2004), appendix B.
+    atoms = molecule(name)
+    atoms.rotate(40, (1, 2, 3))
+    assert count_rotations(atoms) == sigma
+
+
+def test_a_labelled_molecule_has_less_symmetry() -> None:
+    methane = molecule("CH4")
+    masses = methane.get_masses()
+    masses[1] = 2.0141
+    methane.set_masses(masses)
+    assert count_rotations(methane) == 3
+
+
+def test_the_harmonic_model_is_the_result_itself_and_the_quasi_harmonic_raises(h2: ZPEResult) -> None:
+    thermo = h2.thermo()
+    document = h2.at(298.15).document
+    assert thermo.zpe_ev == pytest.approx(h2.zpe_ev)
+    assert thermo.entropy_jmol_k == pytest.approx(document.s_vib_jmol_k, rel=1e-5)
+    assert thermo.free_energy_ev == pytest.approx(document.f_vib_ev, rel=1e-6)
+    weak = molecule_of(
+        Atoms("H", [(0, 0, 0)]), np.diag([1e-4, 1e-4, 1.0]), low_cut_cm=0.0
+    )  # 38 cm⁻¹, and much more
+    weak.document.mode_kinds = ["vibration"] * 3
+    raised = weak.thermo(model="quasi_harmonic")
+    assert raised.zpe_ev > weak.zpe_ev
+    assert raised.zpe_ev == pytest.approx((200 + weak.frequencies_cm[-1]) / 2 / 8065.544, rel=1e-5)
+
+
+def test_xyz_of_a_mode_is_read_by_ase(h2: ZPEResult) -> None:
+    frames = h2.to_xyz().splitlines()
+    assert frames.count("3") == 6
+    assert f"{-h2.frequencies_cm[0]:.1f}i" in frames[1]
+    atoms = read(io.StringIO(h2.to_xyz(5)), format="xyz")
+    np.testing.assert_allclose(atoms.positions, h2.document.positions, atol=1e-6)
+    stretch = np.array([line.split()[4:] for line in h2.to_xyz(5).splitlines()[2:]], dtype=float)
+    np.testing.assert_allclose(stretch[1:], h2.modes[5], atol=1e-6)
+    assert not stretch[0].any()
+
+
+def test_an_animation_needs_no_network(h2: ZPEResult) -> None:
+    animation = h2.animate(5)
+    assert "http" not in animation.html
+    assert "src=" not in animation.html
+    scene = json.loads(animation.html.split("const scene = ")[1].split(";\n")[0])
+    assert np.abs(scene["moves"]).max() == pytest.approx(0.3)
+    assert scene["bonds"] == [[0, 1], [1, 2]]
+    assert "sandbox" in animation._repr_html_()
+
+
+def test_a_plot_shows_each_mode_and_what_does_not_count(h2: ZPEResult) -> None:
+    matplotlib.use("agg")
+    axes = h2.plot()
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert "imaginary" in labels
+    assert "counted in the ZPE" in labels
+    grid, density = axes.lines[0].get_data()
+    assert grid[np.argmax(density * (grid > 1000))] == pytest.approx(h2.frequencies_cm[-1], abs=5)
+
+
+def test_a_table_of_results(h2: ZPEResult) -> None:
+    table = as_table({"light": h2, "heavy": h2.with_masses({"H": "D"})})
+    assert table.zpe_ev["light"] == h2.zpe_ev > table.zpe_ev["heavy"]
+    assert list(table.imaginary) == [1, 1]
+    assert list(as_table([h2]).index) == ["H2Cu"]
 
 
 def test_what_is_no_result_is_refused() -> None:

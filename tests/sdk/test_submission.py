@@ -30,7 +30,7 @@ def slab() -> Atoms:
 
 @pytest.fixture(scope="module")
 def slab_text(slab: Atoms) -> str:
-    return input_text(slab, pseudopotentials=PSEUDOPOTENTIALS, ecutwfc=30.0, kpts=(2, 2, 1))
+    return input_text(slab, pseudopotentials=PSEUDOPOTENTIALS, ecutwfc=30.0, kpts=(2, 2, 1))[0]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_mobile_atoms_that_cannot_be_are_refused(slab_text: str, mobile: Any) ->
 def test_a_file_a_path_and_a_text_are_the_same_input(tmp_path: Path) -> None:
     file = tmp_path / "h2.in"
     file.write_text(h2("é"), encoding="utf-8")
-    assert input_text(file) == input_text(str(file)) == input_text(h2("é")) == h2("é")
+    assert input_text(file) == input_text(str(file)) == input_text(h2("é")) == (h2("é"), {})
 
 
 @pytest.mark.parametrize(
@@ -117,6 +117,6 @@ def test_what_only_atoms_need_is_not_dropped_in_silence() -> None:
 
 @pytest.mark.parametrize("sample", sorted(SAMPLES.glob("*.in")), ids=lambda path: path.name)
 def test_the_samples_can_be_submitted_as_they_are(sample: Path) -> None:
-    text = input_text(sample)
+    text, _ = input_text(sample)
     assert mobile_indices(lambda atoms: "H", text)
     assert "/" not in [line.split("=")[-1] for line in text.splitlines() if "dir" in line]

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from zpe_sdk.errors import ConfigError
 from zpe_sdk.result import ZPEResult
 from zpe_sdk.service import local_service
-
-_PSEUDO_DIRS = ("/usr/share/espresso/pseudo",)
 
 
 def demo(
@@ -30,16 +26,8 @@ def demo(
 
     Example:  zpe demo samples/qe-in/h2_zpe.in
     """
-    pseudo_dir = pseudo_dir or next((path for path in map(Path, _PSEUDO_DIRS) if path.is_dir()), None)
-    if not mock and (shutil.which("pw.x") is None or pseudo_dir is None):
-        raise ConfigError(
-            "there is no pw.x here, or no folder of pseudopotentials: install Quantum ESPRESSO "
-            "(Debian: apt install quantum-espresso quantum-espresso-data), or try --mock",
-            code="pw_not_found",
-        )
     _say(f"Starting a control plane and a worker; their data and logs are in {data_dir}")
-    settings = {} if pseudo_dir is None else {"ZPE_PSEUDO_DIR": str(pseudo_dir.resolve())}
-    with local_service(data_dir, engine="mock" if mock else "qe", settings=settings) as service:
+    with local_service(data_dir, engine="mock" if mock else "qe", pseudo_dir=pseudo_dir) as service:
         _say(
             f"The API is at {service.url} (health: {service.url}/healthz, schema: {service.url}/openapi.json)"
         )

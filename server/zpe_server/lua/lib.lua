@@ -80,8 +80,13 @@ local function set_status(job, status, detail)
   announce_job(job)
 end
 
+local function worker_name(worker)
+  return redis.call('HGET', key('worker', worker), 'name') or worker
+end
+
 local function remember(job, event)
   event.at = now
+  event.worker = event.worker and worker_name(event.worker)
   local list = key('job', job, 'history')
   redis.call('LPUSH', list, cjson.encode(event))
   redis.call('LTRIM', list, 0, HISTORY_MAX - 1)
@@ -209,10 +214,6 @@ end
 
 local function is_revoked(worker)
   return redis.call('HEXISTS', key('worker', worker), 'revoked') == 1
-end
-
-local function worker_name(worker)
-  return redis.call('HGET', key('worker', worker), 'name') or worker
 end
 
 -- The worker is not to be offered this job again before its capabilities change. They are those with which it

@@ -1,0 +1,143 @@
+"""The blocking client in the cell of a real notebook kernel, whose loop goes on meanwhile, and elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from queue import Empty
+
+import pytest
+from jupyter_client.blocking.client import BlockingKernelClient
+from jupyter_client.manager import KernelManager
+
+from tests.processes import ControlPlane, environment, h2
+from zpe_sdk import ZPEClient
+
+
+@pytest.fixture(scope="module")
+def plane(control_plane: ControlPlane) -> ControlPlane:
+    """A control plane with one worker, whose SCFs take a moment."""
+    control_plane.worker(ZPE_MOCK_SCF_SECONDS="0.2", ZPE_SLOTS="1")
+    return control_plane
+
+
+class Notebook:
+    """A kernel, and what its cells print."""
+
+    def __init__(self, manager: KernelManager, client: BlockingKernelClient) -> None:
+        self.manager = manager
+        self.client = client
+
+    def run(self, cell: str) -> str:
+        """Run a cell to its end; return its streams and the name of its error."""
+        sent = self.client.execute(cell)
+        return self.output_of(sent)
+
+    def output_of(self, sent: str) -> str:
+        """Return what a cell prints until it is over."""
+        output = ""
+        while True:
+            try:
+                message = self.client.get_iopub_msg(timeout=60)
+            except Empty:
+                raise AssertionError(f"the cell did not end; so far: {output}") from None
+            if message["parent_header"].get("msg_id") != sent:
+                continue
+            content = message["content"]
+            output += content.get("text", "") + content.get("ename", "") + content.get("evalue", "")
+            if content.get("execution_state") == "idle":
+                return output
+
+    def wait_for(self, sent: str, text: str) -> None:
+        """Wait until a cell prints something."""
+        output = ""
+        while text not in output:
+            message = self.client.get_iopub_msg(timeout=60)
+            if message["parent_header"].get("msg_id") == sent:
+                output += message["content"].get("text", "")
+
+
+@pytest.fixture(scope="module")
+def notebook(plane: ControlPlane) -> Iterator[Notebook]:
+    manager = KernelManager(kernel_name="python3")
+    env = environment(ZPE_CONTROL_API_URL=plane.url, ZPE_TOKEN=plane.admin_token)
+    manager.start_kernel(env=env)
+    client = manager.client()
+    client.start_channels()
+    client.wait_for_ready(timeout=60)
+    notebook = Notebook(manager, client)
+    notebook.run("from zpe_sdk import ZPEClient, as_completed\nclient = ZPEClient()")
+    yield notebook
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+
+
+def test_the_kernels_loop_goes_on_while_a_cell_waits(notebook: Notebook) -> None:
+    output = notebook.run(f"""
+import asyncio
+ticks = 0
+async def tick():
+    global ticks
+    while True:
+        ticks += 1
+        await asyncio.sleep(0.01)
+task = asyncio.ensure_future(tick())
+await asyncio.sleep(0)
+before = ticks
+job = client.submit({h2()!r}, symmetry=False, calc_mode="new").wait(60, progress=False)
+print("ticked", ticks - before > 10, job.result().zpe_ev > 0.2)
+""")
+    assert "ticked True True" in output
+
+
+def test_an_interrupted_cell_stops_waiting_and_the_job_goes_on(notebook: Notebook) -> None:
+    sent = notebook.client.execute(f"""
+job = client.submit({h2()!r}, symmetry=False, calc_mode="new")
+for event in job.events():
+    print("event", event.status, flush=True)
+""")
+    notebook.wait_for(sent, "event")
+    notebook.manager.interrupt_kernel()
+    assert "KeyboardInterrupt" in notebook.output_of(sent)
+    assert "finished" in notebook.run("print(job.wait(60, progress=False).status().status)")
+
+
+def test_cells_after_one_that_has_waited(notebook: Notebook) -> None:
+    cell = f"print([job.result().zpe_ev > 0.2 for job in as_completed(client.submit_many(2 * [{h2()!r}]))])"
+    assert "[True, True]" in notebook.run(cell)
+    assert "[True, True]" in notebook.run(cell)
+    assert "3" in notebook.run("import asyncio\nprint(1 + await asyncio.sleep(0, 2))")
+
+
+UVLOOP = """
+import sys, uvloop
+from zpe_sdk import ZPEClient
+async def cell():
+    with ZPEClient() as client:
+        return client.submit(sys.argv[1]).wait(60, progress=False).result().zpe_ev
+print(uvloop.run(cell()) > 0.2)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no uvloop")
+def test_under_uvloop(plane: ControlPlane) -> None:
+    script = subprocess.run(
+        [sys.executable, "-c", UVLOOP, h2()],
+        env=environment(ZPE_CONTROL_API_URL=plane.url, ZPE_TOKEN=plane.admin_token),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert script.stdout.strip() == "True", script.stderr
+
+
+def test_outside_of_a_notebook_no_loop_is_patched(plane: ControlPlane) -> None:
+    async def cell() -> str:
+        with ZPEClient(plane.url, plane.admin_token) as client:
+            return client.submit(h2()).wait(60, progress=False).status().status
+
+    assert asyncio.run(cell()) == "finished"
+    assert not hasattr(asyncio, "_nest_patched"), os.getpid()

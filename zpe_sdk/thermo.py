@@ -1,0 +1,213 @@
+"""Thermochemistry of a result in three models, on that of ASE."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import permutations
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from ase import Atoms, units
+from numpy.typing import NDArray
+
+from zpe_sdk.errors import InputError
+from zpe_sdk.vibrations.kinds import unwrapped
+from zpe_sdk.vibrations.result import J_PER_MOL_K_IN_EV
+
+if TYPE_CHECKING:
+    from zpe_sdk.result import ZPEResult
+
+Model = Literal["harmonic", "ideal_gas", "quasi_harmonic"]
+Geometry = Literal["monatomic", "linear", "nonlinear"]
+Array = NDArray[np.float64]
+
+RAISED_CM = 100.0  # R. F. Ribeiro et al., J. Phys. Chem. B 115, 14556 (2011)
+_SAME = 0.1  # Å; a turned molecule whose atoms are this near to where others were is the same
+
+
+@dataclass(frozen=True)
+class Thermochemistry:
+    """What to add to the energy of the SCF at a temperature (and pressure).
+
+    Attributes
+    ----------
+    model
+        ``harmonic``, ``ideal_gas`` or ``quasi_harmonic``.
+    temperature
+        In K.
+    pressure
+        In Pa; None where the model has none.
+    zpe_ev
+        Zero-point energy in eV of the modes that the model counts.
+    internal_energy_ev
+        U in eV, with the zero-point energy.
+    enthalpy_ev
+        H in eV: U + kT for the ideal gas, else U.
+    entropy_jmol_k
+        S in J/(mol K).
+    free_energy_ev
+        G = H − TS in eV for the ideal gas, else F = U − TS.
+    energy_ev
+        Energy of the SCF in eV; ``energy_ev + free_energy_ev`` is the free energy on pw.x's scale.
+    symmetry_number
+        Of the ideal gas; else None.
+    """
+
+    model: Model
+    temperature: float
+    pressure: float | None
+    zpe_ev: float
+    internal_energy_ev: float
+    enthalpy_ev: float
+    entropy_jmol_k: float
+    free_energy_ev: float
+    energy_ev: float
+    symmetry_number: int | None = None
+
+
+def thermochemistry(
+    result: ZPEResult,
+    temperature: float,
+    pressure: float,
+    model: Model,
+    *,
+    symmetry_number: int | None,
+    spin: float,
+) -> Thermochemistry:
+    """Return the thermochemistry of a result; see :meth:`zpe_sdk.result.ZPEResult.thermo`."""
+    if not temperature > 0:
+        raise InputError("the temperature must be above 0 K", code="bad_temperature", field="temperature")
+    if not pressure > 0:
+        raise InputError("the pressure must be above 0 Pa", code="bad_pressure", field="pressure")
+    if model == "ideal_gas":
+        return _ideal_gas(result, temperature, pressure, symmetry_number, spin)
+    if model not in ("harmonic", "quasi_harmonic"):
+        raise InputError(
+            f"{model!r}: give 'harmonic', 'ideal_gas' or 'quasi_harmonic'", code="bad_model", field="model"
+        )
+    # Not imported above: it brings half a second of imports that a result alone does not need.
+    from ase.thermochemistry import HarmonicThermo
+
+    cm = result.frequencies_cm
+    if model == "harmonic":
+        counted = cm[cm > result.document.low_cut_cm]
+    else:
+        vibrations = np.array([kind == "vibration" for kind in result.document.mode_kinds])
+        counted = np.maximum(cm[(cm > 0) & vibrations], RAISED_CM)
+    thermo = HarmonicThermo(counted * float(units.invcm))
+    energy = float(thermo.get_internal_energy(temperature, verbose=False)) if counted.size else 0.0
+    entropy = float(thermo.get_entropy(temperature, verbose=False)) if counted.size else 0.0
+    return Thermochemistry(
+        model=model,
+        temperature=temperature,
+        pressure=None,
+        zpe_ev=float(counted.sum() * units.invcm / 2),
+        internal_energy_ev=energy,
+        enthalpy_ev=energy,
+        entropy_jmol_k=entropy * J_PER_MOL_K_IN_EV,
+        free_energy_ev=energy - temperature * entropy,
+        energy_ev=result.document.energy_ev,
+    )
+
+
+def _ideal_gas(
+    result: ZPEResult, temperature: float, pressure: float, symmetry_number: int | None, spin: float
+) -> Thermochemistry:
+    from ase.thermochemistry import IdealGasThermo
+
+    molecule = gas_molecule(result)
+    vibrations = np.array([kind == "vibration" for kind in result.document.mode_kinds])
+    energies = result.energies_ev[vibrations]
+    if np.any(energies <= 0):
+        raise InputError(
+            "a vibration is imaginary: this is no minimum, and has no thermochemistry of a gas",
+            code="mode_not_real",
+            field="model",
+        )
+    sigma = count_rotations(molecule) if symmetry_number is None else symmetry_number
+    thermo = IdealGasThermo(
+        energies, geometry(molecule), atoms=molecule, symmetrynumber=sigma, spin=spin, vib_selection="all"
+    )
+    energy = float(thermo.get_internal_energy(temperature, verbose=False))
+    enthalpy = float(thermo.get_enthalpy(temperature, verbose=False))
+    entropy = float(thermo.get_entropy(temperature, pressure, verbose=False))
+    return Thermochemistry(
+        model="ideal_gas",
+        temperature=temperature,
+        pressure=pressure,
+        zpe_ev=float(energies.sum()) / 2,
+        internal_energy_ev=energy,
+        enthalpy_ev=enthalpy,
+        entropy_jmol_k=entropy * J_PER_MOL_K_IN_EV,
+        free_energy_ev=enthalpy - temperature * entropy,
+        energy_ev=result.document.energy_ev,
+        symmetry_number=sigma,
+    )
+
+
+def gas_molecule(result: ZPEResult) -> Atoms:
+    """Return the molecule in one piece, without its box.
+
+    Raises
+    ------
+    InputError
+        ``no_molecule``: atoms are fixed, or it repeats.
+    """
+    document = result.document
+    positions = unwrapped(np.array(document.positions), np.array(document.cell))
+    if positions is None or len(document.mobile_indices) < len(document.symbols):
+        raise InputError(
+            "an ideal gas is made of molecules: all atoms mobile, and 4 Å of vacuum around them",
+            code="no_molecule",
+            field="model",
+        )
+    return Atoms(document.symbols, positions, masses=result.atoms.get_masses())
+
+
+def geometry(molecule: Atoms) -> Geometry:
+    """Tell the kind of rotor: ``monatomic``, ``linear`` or ``nonlinear``."""
+    if len(molecule) == 1:
+        return "monatomic"
+    moments = molecule.get_moments_of_inertia()
+    return "linear" if moments[0] < 1e-3 * moments[2] else "nonlinear"
+
+
+def count_rotations(molecule: Atoms) -> int:
+    """Return the symmetry number: how many rotations take the molecule to itself, isotopes included."""
+    masses = molecule.get_masses()
+    places = molecule.positions - molecule.get_center_of_mass()
+    kinds = list(zip(molecule.numbers.tolist(), np.round(masses, 3).tolist(), strict=True))
+    if len(molecule) == 1:
+        return 1
+    if geometry(molecule) == "linear":
+        return 2 if _maps(-np.eye(3), places, kinds) else 1
+    # Two atoms that are not in line with the centre say how the molecule is turned: see where they can go.
+    first = int(np.argmax(np.linalg.norm(places, axis=1)))
+    second = int(np.argmax(np.linalg.norm(np.cross(places, places[first]), axis=1)))
+    frame = _frame(places[first], places[second])
+    found: list[Array] = []
+    for i, j in permutations(range(len(molecule)), 2):
+        if kinds[i] != kinds[first] or kinds[j] != kinds[second]:
+            continue
+        if np.linalg.norm(np.cross(places[i], places[j])) < _SAME**2:
+            continue
+        rotation = _frame(places[i], places[j]).T @ frame
+        if _maps(rotation, places, kinds) and not any(np.allclose(rotation, r, atol=0.05) for r in found):
+            found.append(rotation)
+    return len(found)
+
+
+def _frame(first: Array, second: Array) -> Array:
+    """Return three orthonormal rows, made from two vectors."""
+    x = first / np.linalg.norm(first)
+    z = np.cross(first, second)
+    z = z / np.linalg.norm(z)
+    return np.array([x, np.cross(z, x), z])
+
+
+def _maps(rotation: Array, places: Array, kinds: list[tuple[int, float]]) -> bool:
+    apart = np.linalg.norm((places @ rotation.T)[:, None] - places[None], axis=2)
+    nearest = np.argmin(apart, axis=1)
+    return bool(np.all(apart[np.arange(len(places)), nearest] < _SAME)) and all(
+        kinds[i] == kinds[j] for i, j in enumerate(nearest)
+    )

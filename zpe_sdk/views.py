@@ -1,0 +1,199 @@
+"""Results to look at: a plot of the spectrum, a mode that moves, a table of many results, files of modes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from html import escape
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase.data import covalent_radii
+from ase.data.colors import jmol_colors
+
+from zpe_sdk.errors import ConfigError, InputError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from pandas import DataFrame
+
+    from zpe_sdk.result import ZPEResult
+
+_BOND = 1.3  # times the sum of the covalent radii: the longest distance that is drawn as a bond
+
+
+@dataclass(frozen=True)
+class Animation:
+    """A mode that moves in the notebook; turn it with the mouse. It needs no network.
+
+    Attributes
+    ----------
+    html
+        A page of its own; ``Path("mode.html").write_text(animation.html)`` keeps it.
+    """
+
+    html: str
+
+    def _repr_html_(self) -> str:
+        # In a frame, its script touches nothing else of the notebook.
+        return (
+            f'<iframe sandbox="allow-scripts" width="460" height="360" style="border:0" '
+            f'srcdoc="{escape(self.html)}"></iframe>'
+        )
+
+    def __repr__(self) -> str:
+        return "<Animation: shown by a notebook; .html is a page of its own>"
+
+
+def animation(result: ZPEResult, mode: int, amplitude: float) -> Animation:
+    """Return the animation of a mode; see :meth:`zpe_sdk.result.ZPEResult.animate`."""
+    k = checked_mode(result, mode)
+    atoms = result.atoms
+    positions, moves = _in_one_piece(result), np.zeros((len(atoms), 3))
+    moves[result.document.mobile_indices] = result.modes[k]
+    moves *= amplitude / np.linalg.norm(moves, axis=1).max()
+    radii = covalent_radii[atoms.numbers]
+    apart = np.linalg.norm(positions[:, None] - positions[None], axis=2)
+    bonded = np.triu(apart < _BOND * (radii[:, None] + radii[None]), k=1)
+    title = f"mode {k}: {wavenumber(result.frequencies_cm[k])} cm⁻¹, {result.document.mode_kinds[k]}"
+    scene = {
+        "title": title,
+        "symbols": atoms.get_chemical_symbols(),
+        "positions": np.round(positions - positions.mean(axis=0), 4).tolist(),
+        "moves": np.round(moves, 4).tolist(),
+        "radii": np.round(0.45 * radii, 3).tolist(),
+        "colors": [f"rgb({r},{g},{b})" for r, g, b in (255 * jmol_colors[atoms.numbers]).astype(int)],
+        "bonds": np.argwhere(bonded).tolist(),
+    }
+    page = files("zpe_sdk").joinpath("animation.html").read_text(encoding="utf-8")
+    # What could end the script is no JSON that we write, but a label might hold it one day.
+    return Animation(page.replace("SCENE", json.dumps(scene).replace("<", "\\u003c")))
+
+
+def plot(result: ZPEResult, width_cm: float, axes: Axes | None) -> Axes:
+    """Draw the spectrum; see :meth:`zpe_sdk.result.ZPEResult.plot`."""
+    if not width_cm > 0:
+        raise InputError("the width must be above 0", code="bad_width", field="width_cm")
+    try:
+        from matplotlib import pyplot
+    except ImportError:
+        raise _extra("matplotlib") from None
+
+    axes = pyplot.subplots(figsize=(7, 3))[1] if axes is None else axes
+    cm = result.frequencies_cm
+    counted = cm > result.document.low_cut_cm
+    vibrations = np.array([kind == "vibration" for kind in result.document.mode_kinds])
+    imaginary = vibrations & (cm < 0)
+    # Motions of the whole would be a peak at nothing.
+    shown = cm[counted | imaginary]
+    low, high = min(0.0, cm.min()) - 5 * width_cm, max(cm.max(), 100.0) + 5 * width_cm
+    grid = np.linspace(low, high, 2000)
+    # Lorentzians of full width at half maximum width_cm, 1 high for a single mode, as the sticks are.
+    half = width_cm / 2
+    density = (half**2 / ((grid[:, None] - shown[None]) ** 2 + half**2)).sum(axis=1)
+    axes.fill_between(grid, density, color="tab:blue", alpha=0.2, linewidth=0)
+    axes.plot(grid, density, color="tab:blue", linewidth=1)
+    told = [
+        (counted, "tab:blue", "counted in the ZPE"),
+        (~counted & ~imaginary, "tab:gray", "left out"),
+        (imaginary, "tab:red", "imaginary"),
+    ]
+    for which, color, label in told:
+        if which.any():
+            axes.vlines(cm[which], 0, 1, color=color, linewidth=2, label=label)
+    axes.set_xlabel("wavenumber / cm⁻¹ (imaginary modes below 0)")
+    axes.set_ylabel("modes")
+    axes.set_ylim(bottom=0)
+    axes.set_title(f"{result.atoms.get_chemical_formula()}: ZPE {result.zpe_ev:.4f} eV")
+    axes.legend(frameon=False)
+    return axes
+
+
+def as_table(results: Mapping[str, ZPEResult] | Iterable[ZPEResult]) -> DataFrame:
+    """Return a pandas table of several results, one per row.
+
+    Parameters
+    ----------
+    results
+        By name, or in a row; they are then named by their formulas.
+
+    Returns
+    -------
+    pandas.DataFrame
+        With units in the names of its columns; ``vibrations_cm`` holds each one's array of the modes that
+        are vibrations (cm⁻¹; imaginary ones negative).
+    """
+    try:
+        import pandas as pd
+    except ImportError:
+        raise _extra("pandas") from None
+    named = (
+        list(results.items())
+        if isinstance(results, Mapping)
+        else [(result.atoms.get_chemical_formula(), result) for result in results]
+    )
+    rows = []
+    for _, result in named:
+        document = result.document
+        vibrations = np.array([kind == "vibration" for kind in document.mode_kinds])
+        rows.append(
+            {
+                "formula": result.atoms.get_chemical_formula(),
+                "zpe_ev": result.zpe_ev,
+                "zpe_error_ev": document.checks.get("zpe_error_ev"),
+                "s_vib_jmol_k": document.s_vib_jmol_k,
+                "f_vib_ev": document.f_vib_ev,
+                "energy_ev": document.energy_ev,
+                "imaginary": int(np.sum(vibrations & (result.frequencies_cm < 0))),
+                "scf": len(document.tasks),
+                "elapsed_seconds": document.elapsed_seconds,
+                "warnings": len(document.warnings),
+                "vibrations_cm": result.frequencies_cm[vibrations],
+            }
+        )
+    return pd.DataFrame(rows, index=pd.Index([name for name, _ in named], name="name"))
+
+
+def xyz(result: ZPEResult, mode: int | None) -> str:
+    """Return modes as XYZ with displacements; see :meth:`zpe_sdk.result.ZPEResult.to_xyz`."""
+    which = range(len(result.frequencies_cm)) if mode is None else [checked_mode(result, mode)]
+    atoms = result.atoms
+    lines = []
+    for k in which:
+        moves = np.zeros((len(atoms), 3))
+        moves[result.document.mobile_indices] = result.modes[k]
+        lines += [str(len(atoms)), f"Mode {k}, f = {wavenumber(result.frequencies_cm[k])} cm^-1"]
+        lines += [
+            f"{symbol:2s} " + " ".join(f"{value:12.6f}" for value in (*place, *move))
+            for symbol, place, move in zip(
+                atoms.get_chemical_symbols(), _in_one_piece(result), moves, strict=True
+            )
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def checked_mode(result: ZPEResult, mode: int) -> int:
+    """Return the index of a mode, counted from 0, or from the end if negative."""
+    count = len(result.frequencies_cm)
+    if not -count <= mode < count:
+        raise InputError(f"mode {mode}: there are {count}, from 0", code="bad_mode", field="mode")
+    return mode % count
+
+
+def wavenumber(value: float) -> str:
+    """Write a wavenumber for people: ``123.4``, or ``123.4i`` if imaginary."""
+    return f"{-value:.1f}i" if value < 0 else f"{value:.1f}"
+
+
+def _in_one_piece(result: ZPEResult) -> np.ndarray[Any, np.dtype[np.float64]]:
+    from zpe_sdk.vibrations.kinds import unwrapped
+
+    positions = np.array(result.document.positions)
+    whole = unwrapped(positions, np.array(result.document.cell))
+    return positions if whole is None else whole
+
+
+def _extra(package: str) -> ConfigError:
+    return ConfigError(f"{package} is not installed: pip install 'zpe[notebook]'", code="extra_missing")
