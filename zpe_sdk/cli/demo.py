@@ -28,9 +28,8 @@ def demo(
     """
     _say(f"Starting a control plane and a worker; their data and logs are in {data_dir}")
     with local_service(data_dir, engine="mock" if mock else "qe", pseudo_dir=pseudo_dir) as service:
-        _say(
-            f"The API is at {service.url} (health: {service.url}/healthz, schema: {service.url}/openapi.json)"
-        )
+        _say(f"The API is at {service.url} (schema: {service.url}/openapi.json)")
+        _say(f"The dashboard is at {service.url}/dashboard; its token is in {service.folder}/admin-token")
         with service.client() as client:
             # A demonstration computes: it does not show what an earlier one has left.
             job = client.submit(file, calc_mode="new", name=file.stem)

@@ -1,0 +1,1 @@
+"""The administrators' dashboard. It speaks to the control plane over its HTTP API and to nothing else."""

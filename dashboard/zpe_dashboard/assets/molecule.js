@@ -1,0 +1,70 @@
+// The structure as balls on a canvas, and a normal mode as their motion. Drag to turn, arrow keys turn as well.
+
+export function render({model}) {
+  const canvas = h("canvas", {tabindex: 0, role: "img", "aria-label": model.label})
+  const box = h("div", {class: "molecule"}, canvas)
+  const pen = canvas.getContext("2d")
+  let across = -0.5, down = 0.35, grip = null, frame = 0
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches
+  const turn = (dx, dy) => { across += dx; down = Math.max(-1.5, Math.min(1.5, down + dy)); if (!frame) draw(0) }
+  canvas.addEventListener("pointerdown", event => { grip = [event.clientX, event.clientY]; canvas.setPointerCapture(event.pointerId) })
+  canvas.addEventListener("pointerup", () => { grip = null })
+  canvas.addEventListener("pointermove", event => {
+    if (!grip) return
+    turn((event.clientX - grip[0]) / 120, (event.clientY - grip[1]) / 120)
+    grip = [event.clientX, event.clientY]
+  })
+  canvas.addEventListener("keydown", event => {
+    const step = {ArrowLeft: [-0.12, 0], ArrowRight: [0.12, 0], ArrowUp: [0, -0.12], ArrowDown: [0, 0.12]}[event.key]
+    if (step) { event.preventDefault(); turn(...step) }
+  })
+
+  function project([x, y, z]) {
+    const [c, s] = [Math.cos(across), Math.sin(across)], [C, S] = [Math.cos(down), Math.sin(down)]
+    const x1 = c * x + s * z, z1 = -s * x + c * z
+    return [x1, C * y - S * z1, S * y + C * z1]
+  }
+
+  function draw(phase) {
+    const width = box.clientWidth, height = 300, dense = devicePixelRatio || 1
+    if (!width) return
+    if (canvas.width !== Math.round(width * dense)) { canvas.width = Math.round(width * dense); canvas.height = height * dense; canvas.style.height = `${height}px` }
+    pen.setTransform(dense, 0, 0, dense, 0, 0)
+    pen.clearRect(0, 0, width, height)
+    const style = getComputedStyle(canvas), line = style.getPropertyValue("--faint")
+    const atoms = model.atoms, middle = [0, 1, 2].map(k => atoms.reduce((sum, a) => sum + a.at[k], 0) / atoms.length)
+    const reach = Math.max(0.9, ...atoms.map(a => Math.hypot(...a.at.map((v, k) => v - middle[k])) + a.radius))
+    const scale = Math.min(width, height) / 2.35 / reach, swing = 0.35 * Math.sin(phase)
+    const put = a => { const p = project(a.at.map((v, k) => v - middle[k] + swing * (a.mode?.[k] ?? 0))); return [width / 2 + scale * p[0], height / 2 - scale * p[1], p[2]] }
+    const places = atoms.map(put)
+    pen.lineCap = "round"
+    for (const [i, j] of model.bonds) {
+      pen.strokeStyle = line; pen.globalAlpha = 0.55; pen.lineWidth = Math.max(2, scale * 0.13)
+      pen.beginPath(); pen.moveTo(...places[i].slice(0, 2)); pen.lineTo(...places[j].slice(0, 2)); pen.stroke()
+    }
+    pen.globalAlpha = 1
+    for (const i of [...places.keys()].sort((a, b) => places[a][2] - places[b][2])) {
+      const [x, y] = places[i], r = scale * atoms[i].radius * 0.62, light = pen.createRadialGradient(x - r / 3, y - r / 3, r / 8, x, y, r)
+      light.addColorStop(0, "#fff"); light.addColorStop(0.3, atoms[i].colour); light.addColorStop(1, `color-mix(in srgb, ${atoms[i].colour} 62%, black)`)
+      pen.fillStyle = light
+      pen.beginPath(); pen.arc(x, y, r, 0, 2 * Math.PI); pen.fill()
+      pen.strokeStyle = "rgb(0 0 0 / 45%)"; pen.lineWidth = 1; pen.stroke()
+    }
+  }
+
+  function play(time) {
+    if (!box.isConnected && time > 2000) return
+    draw(time / 260)
+    frame = requestAnimationFrame(play)
+  }
+  function start() {
+    cancelAnimationFrame(frame); frame = 0
+    const moves = model.atoms.some(a => a.mode) && !still
+    if (moves) frame = requestAnimationFrame(play)
+    else draw(still ? Math.PI / 2 : 0)
+  }
+  model.on("atoms", start)
+  new ResizeObserver(() => { if (!frame) draw(0) }).observe(box)
+  requestAnimationFrame(start)
+  return box
+}

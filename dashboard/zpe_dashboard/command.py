@@ -1,0 +1,70 @@
+"""``zpe dashboard``: the dashboard alone, for a control plane that runs elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+import uvicorn
+from fastapi import FastAPI
+from fastapi.responses import RedirectResponse
+
+from zpe_dashboard.app import PREFIX, connect_to, mount
+from zpe_sdk.cli.context import Connection
+from zpe_sdk.errors import ConfigError
+from zpe_sdk.http import base_url, tls
+from zpe_sdk.logging import configure_logging
+from zpe_sdk.settings import Login
+
+log = structlog.get_logger(__name__)
+
+
+def dashboard(
+    context: typer.Context,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8050,
+    control_url: Annotated[
+        str | None,
+        typer.Option(
+            "--url", envvar="ZPE_CONTROL_API_URL", help="The control plane; default: that of `zpe login`."
+        ),
+    ] = None,
+    log_level: Annotated[
+        str, typer.Option(envvar="ZPE_LOG_LEVEL", help="DEBUG, INFO, WARNING or ERROR.")
+    ] = "INFO",
+) -> None:
+    """Run the administrators' dashboard for a control plane elsewhere.
+
+    You log in with the administrator's token in the browser. `zpe serve` has the
+    dashboard of its own at /dashboard; this is for one on another machine.
+
+    Example:  zpe dashboard --url https://zpe.example.org
+    """
+    connection: Connection | None = context.obj
+    url = (
+        control_url
+        or (connection.url if connection else None)
+        or (login.url if (login := Login.load()) else None)
+    )
+    if url is None:
+        raise ConfigError(
+            "no control plane: give --url or set ZPE_CONTROL_API_URL",
+            code="url_missing",
+            field="ZPE_CONTROL_API_URL",
+        )
+    insecure = bool(connection and connection.insecure)
+    ca_bundle = connection.ca_bundle if connection else None
+    base_url(url, insecure=insecure)
+    tls(Path(ca_bundle) if ca_bundle else None)
+    configure_logging(log_level, None)
+    app = FastAPI(openapi_url=None)
+    app.get("/")(_home)
+    mount(app, connect_to(url, insecure=insecure, ca_bundle=ca_bundle), place=url.rstrip("/"))
+    log.info("dashboard", url=f"http://{host}:{port}{PREFIX}/", control_plane=url)
+    uvicorn.run(app, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=3)
+
+
+async def _home() -> RedirectResponse:
+    return RedirectResponse(f"{PREFIX}/")

@@ -1,0 +1,187 @@
+"""Small components in the browser: tables, facts, texts, the molecule, and the link to the session.
+
+Their scripts are in ``assets/``. They take data, show texts as texts, and send messages back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from importlib.resources import files
+from typing import Any
+
+import panel as pn
+import param
+from panel.custom import JSComponent
+
+_ASSETS = files("zpe_dashboard").joinpath("assets")
+
+
+def _asset(*names: str) -> str:
+    return "".join(_ASSETS.joinpath(name).read_text("utf-8") for name in names)
+
+
+class Table(JSComponent):
+    """Rows with the same columns; on a narrow screen each row is a card.
+
+    A column is a dict: ``key``, ``label``, ``kind`` (see ``cells.js``), maybe ``align``, ``sort`` and
+    ``below`` (in a line of its own). A row is a dict: ``id``, maybe ``name`` for screen readers and
+    ``sort`` with values to sort by, and a value for each column. A value of the kind ``actions`` is a
+    list of ``id``, ``text`` and ``tone``.
+
+    Parameters
+    ----------
+    on_action
+        Called with the id of a row and of an action.
+    """
+
+    columns = param.List(default=[])
+    rows = param.List(default=[])
+    selected = param.List(default=[], doc="Ids of the rows that are ticked.")
+    selectable = param.Boolean(default=False)
+    sort = param.List(default=[], doc="Key of the column to sort by at first, and 'up' or 'down'.")
+    label = param.String(default="", doc="What the table lists, for screen readers.")
+    select_label = param.String(default="")
+    empty = param.String(default="", doc="What stands there when there are no rows.")
+    lang = param.String(default="en")
+
+    _esm = _asset("cells.js", "table.js")
+    _stylesheets = [_asset("common.css", "table.css")]  # noqa: RUF012, Panel's way
+
+    def __init__(self, on_action: Callable[[str, str], Any] | None = None, **params: Any) -> None:
+        super().__init__(**{"sizing_mode": "stretch_width"} | params)
+        self._on_action = on_action
+
+    def _handle_msg(self, msg: Any) -> None:
+        row, action = str(msg.get("row", "")), str(msg.get("action", ""))
+        known = {
+            (str(r["id"]), a["id"])
+            for r in self.rows
+            for v in r.values()
+            if isinstance(v, list)
+            for a in _actions(v)
+        }
+        if self._on_action and (row, action) in known:
+            pn.state.execute(partial(self._on_action, row, action))
+
+
+def _actions(value: list[Any]) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict) and "id" in item]
+
+
+class Facts(JSComponent):
+    """Labels with values: dicts with ``label``, ``value``, maybe ``kind``, ``note``, ``tone``, ``big``."""
+
+    facts = param.List(default=[])
+    shape: param.Selector[str] = param.Selector(default="sheet", objects=["sheet", "tiles", "title"])
+    lang = param.String(default="en")
+
+    _esm = _asset("cells.js", "facts.js")
+    _stylesheets = [_asset("common.css", "facts.css")]  # noqa: RUF012
+
+    def __init__(self, **params: Any) -> None:
+        super().__init__(**{"sizing_mode": "stretch_width"} | params)
+
+
+class Code(JSComponent):
+    """A text as it is, with a button that copies it."""
+
+    text = param.String(default="")
+    label = param.String(default="", doc="What it is, for screen readers.")
+    wrap = param.Boolean(default=False)
+    copy_label = param.String(default="Copy")
+    copied_label = param.String(default="Copied")
+
+    _esm = _asset("cells.js", "code.js")
+    _stylesheets = [_asset("common.css", "code.css")]  # noqa: RUF012
+
+    def __init__(self, **params: Any) -> None:
+        super().__init__(**{"sizing_mode": "stretch_width"} | params)
+
+
+class Molecule(JSComponent):
+    """Atoms, each a dict: ``at`` (Å), ``radius`` (Å), ``colour``, maybe ``mode``, its displacement (Å)."""
+
+    atoms = param.List(default=[])
+    bonds = param.List(default=[], doc="Pairs of indices.")
+    label = param.String(default="")
+
+    _esm = _asset("cells.js", "molecule.js")
+    _stylesheets = [_asset("common.css", "molecule.css")]  # noqa: RUF012
+
+    def __init__(self, **params: Any) -> None:
+        super().__init__(**{"sizing_mode": "stretch_width", "height": 302} | params)
+
+
+class Pages(JSComponent):
+    """The list of pages, the other language, the way out.
+
+    Parameters
+    ----------
+    on_language
+        Called when the other language is wanted.
+    """
+
+    pages = param.List(default=[], doc="Dicts: ``id``, ``text``, ``icon``, maybe ``count`` and ``tone``.")
+    page = param.String(default="overview")
+    words = param.Dict(default={})
+    reload = param.Integer(default=0, doc="Loads the page again when it changes.")
+
+    _esm = _asset("cells.js", "pages.js")
+    _stylesheets = [_asset("common.css", "pages.css")]  # noqa: RUF012
+
+    def __init__(self, on_language: Callable[[], None], **params: Any) -> None:
+        super().__init__(**{"sizing_mode": "stretch_width"} | params)
+        self._on_language = on_language
+
+    def _handle_msg(self, msg: Any) -> None:
+        if msg.get("language"):
+            self._on_language()
+
+
+class Link(JSComponent):
+    """Joins a tab to its session: place, sight, width, beats, notices. It shows up only to tell something.
+
+    Parameters
+    ----------
+    on_place
+        Called with the part of the URL behind ``#`` and with the whole of it, at first and at every change.
+    on_visible
+        Called with whether the tab is in sight.
+    on_narrow
+        Called with whether it is too narrow for two columns.
+    """
+
+    notice = param.Dict(default={})
+    beat = param.Integer(default=0)
+    reachable = param.Boolean(default=True)
+    silence_seconds = param.Number(default=20.0, doc="Without a beat for so long, the server is asked for.")
+    words = param.Dict(default={})
+    lang = param.String(default="en")
+    overlay_css = param.String(default=_asset("overlay.css"))
+
+    _esm = _asset("cells.js", "link.js")
+
+    def __init__(
+        self,
+        on_place: Callable[[str, str], None],
+        on_visible: Callable[[bool], None],
+        on_narrow: Callable[[bool], None],
+        **params: Any,
+    ) -> None:
+        super().__init__(**{"width": 0, "height": 0, "margin": 0} | params)
+        self._on_place = on_place
+        self._on_visible = on_visible
+        self._on_narrow = on_narrow
+
+    def go(self, place: str) -> None:
+        """Put a place behind the ``#`` of the URL."""
+        self._send_msg({"place": place})
+
+    def _handle_msg(self, msg: Any) -> None:
+        if "place" in msg:
+            self._on_place(str(msg["place"]), str(msg["page"]))
+        elif "visible" in msg:
+            self._on_visible(bool(msg["visible"]))
+        elif "narrow" in msg:
+            self._on_narrow(bool(msg["narrow"]))

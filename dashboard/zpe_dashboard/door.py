@@ -1,0 +1,262 @@
+"""The door of the dashboard: nobody passes, to a page or to a websocket, without a session.
+
+A pure ASGI class, since it has to stand before websockets as well as before pages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import Awaitable, Callable
+from importlib.resources import files
+from urllib.parse import parse_qsl, urlsplit
+
+import structlog
+from jinja2 import Environment
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from zpe_dashboard.sessions import Attempts, Session, Sessions, current_session
+from zpe_dashboard.words import Language, Words, language_of
+from zpe_sdk.client import AsyncZPEClient
+from zpe_sdk.errors import ZPEError
+
+log = structlog.get_logger(__name__)
+
+COOKIE = "zpe_dashboard"
+#: Closes a websocket whose session has ended.
+LOGGED_OUT = 4401
+
+# Bokeh and Panel make their scripts at run time; nothing of it comes from another host, or could.
+_POLICY = (
+    "default-src 'none'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
+    "connect-src 'self' blob:; manifest-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "X-Frame-Options": "DENY",
+    "X-Content-Type-Options": "nosniff",
+    # Not "no-referrer": a form would be sent with the Origin "null".
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+_CACHED = "private, max-age=86400"
+_FORM_BYTES = 10_000
+
+Connect = Callable[[str, str], AsyncZPEClient]
+
+
+class Door:
+    """Lets administrators in.
+
+    Parameters
+    ----------
+    app
+        The dashboard proper.
+    connect
+        Makes a client of the control plane from a token and the address of the browser.
+    secret
+        What the dashboard signs its websocket tokens with.
+    """
+
+    def __init__(self, app: ASGIApp, connect: Connect, secret: bytes) -> None:
+        self._app = app
+        self._connect = connect
+        self._secret = secret
+        self._sessions = Sessions()
+        self._attempts = Attempts()
+        page = files("zpe_dashboard").joinpath("assets/login.html").read_text("utf-8")
+        self._login_page = Environment(autoescape=True).from_string(page)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or pass it on."""
+        if scope["type"] == "http":
+            await self._page(scope, receive, _with_headers(send, scope))
+        elif scope["type"] == "websocket":
+            await self._websocket(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        path = _inner_path(scope)
+        session = self._sessions.find(request.cookies.get(COOKIE))
+        if request.method not in ("GET", "HEAD") and not _from_here(request.headers):
+            await PlainTextResponse("This came from another site.", 403)(scope, receive, send)
+        elif path == "/login":
+            await (await self._login(request))(scope, receive, send)
+        elif path == "/logout" and request.method == "POST":
+            self._sessions.end(request.cookies.get(COOKIE))
+            response: Response = RedirectResponse("login", 303)
+            response.delete_cookie(COOKIE, path=_cookie_path(scope))
+            await response(scope, receive, send)
+        elif session is None and path == "/":
+            await RedirectResponse("login", 303)(scope, receive, send)
+        elif session is None:
+            await PlainTextResponse("Log in first.", 403)(scope, receive, send)
+        else:
+            current_session.set(session)
+            await self._app(scope, receive, send)
+
+    async def _login(self, request: Request) -> Response:
+        language = language_of(request.query_params.get("lang"), request.headers.get("accept-language", ""))
+        if request.method == "GET":
+            return self._form(language)
+        address = request.client.host if request.client else "unknown"
+        fields = await _fields(request)
+        language = language_of(fields.get("lang"), "")
+        words = Words(language)
+        if not self._attempts.allowed(address):
+            return self._form(language, words("Too many failed logins; wait a minute."), 429)
+        try:
+            client = await self._client(fields.get("token", "").strip(), address)
+        except ZPEError as error:
+            if error.code in ("bad_token", "token_missing", "forbidden"):
+                self._attempts.failed(address)
+                log.warning("failed login", address=address)
+                return self._form(language, words("This is not the administrator's token."), 403)
+            log.warning("login not possible", reason=str(error))
+            reached = error.side == "auth"
+            return self._form(
+                language, error.message if reached else words("The control plane cannot be reached."), 503
+            )
+        key = self._sessions.begin(
+            Session(
+                client=client,
+                language=language,
+                dark=fields.get("dark") == "1",
+                narrow=fields.get("narrow") == "1",
+            )
+        )
+        log.info("login", address=address)
+        response = RedirectResponse("./", 303)
+        response.set_cookie(
+            COOKIE,
+            key,
+            max_age=int(self._sessions.seconds),
+            path=_cookie_path(request.scope),
+            httponly=True,
+            samesite="strict",
+            secure=request.url.scheme == "https" or not _is_loopback(request.url.hostname or ""),
+        )
+        return response
+
+    async def _client(self, token: str, address: str) -> AsyncZPEClient:
+        """Return a client with an administrator's token."""
+        client = self._connect(token, address)
+        try:
+            await client.admin.flags()
+        except ZPEError:
+            await client.aclose()
+            raise
+        return client
+
+    def _form(self, language: Language, problem: str = "", status: int = 200) -> Response:
+        return HTMLResponse(
+            self._login_page.render(words=Words(language), language=language, problem=problem), status
+        )
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        connection = HTTPConnection(scope)
+        session = self._sessions.find(connection.cookies.get(COOKIE))
+        if session is None or not _from_here(connection.headers) or not self._signed(scope):
+            # Before it is accepted, this is a 403.
+            await receive()
+            await send({"type": "websocket.close", "code": LOGGED_OUT})
+            return
+        current_session.set(session)
+        line = _Line(session, receive, send)
+        await self._app({**scope, "zpe.line": line}, line.receive, line.send)
+
+    def _signed(self, scope: Scope) -> bool:
+        from bokeh.util.token import check_token_signature
+
+        protocols = scope.get("subprotocols", [])
+        try:
+            return len(protocols) == 2 and check_token_signature(
+                protocols[1], secret_key=self._secret, signed=True
+            )
+        except Exception:
+            # A token that is no token can fail in any way; all of them mean no.
+            return False
+
+
+class _Line:
+    """A websocket that is hung up when its session ends."""
+
+    def __init__(self, session: Session, receive: Receive, send: Send) -> None:
+        self._session = session
+        self._receive = receive
+        self._send = send
+
+    async def receive(self) -> Message:
+        ended = asyncio.ensure_future(self._session.ended.wait())
+        message = asyncio.ensure_future(_awaited(self._receive()))
+        try:
+            await asyncio.wait({ended, message}, return_when=asyncio.FIRST_COMPLETED)
+            if message.done() and not self._session.ended.is_set():
+                return message.result()
+        finally:
+            ended.cancel()
+            message.cancel()
+        await self._send({"type": "websocket.close", "code": LOGGED_OUT})
+        return {"type": "websocket.disconnect", "code": LOGGED_OUT}
+
+    async def send(self, message: Message) -> None:
+        if not self._session.ended.is_set():
+            await self._send(message)
+
+
+async def _fields(request: Request) -> dict[str, str]:
+    """Return the fields of a short form."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > _FORM_BYTES:
+            return {}
+    return dict(parse_qsl(body.decode("utf-8", "replace")))
+
+
+async def _awaited(message: Awaitable[Message]) -> Message:
+    return await message
+
+
+def _with_headers(send: Send, scope: Scope) -> Send:
+    static = _inner_path(scope).startswith("/static/")
+
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in _HEADERS.items():
+                headers[name] = value
+            if static and message["status"] in (200, 304):
+                headers["Cache-Control"] = _CACHED
+        await send(message)
+
+    return send_with_headers
+
+
+def _inner_path(scope: Scope) -> str:
+    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    return path or "/"
+
+
+def _cookie_path(scope: Scope) -> str:
+    return f"{scope.get('root_path', '')}/"
+
+
+def _from_here(headers: Headers) -> bool:
+    """Tell whether a page of this very host sent a request: browsers say where a page is from."""
+    return urlsplit(headers.get("origin", "")).netloc == headers.get("host") != ""
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

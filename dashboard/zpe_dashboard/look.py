@@ -1,0 +1,50 @@
+"""Colours and shapes that all pages share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zpe_sdk.wire import JobStatus
+
+_SHAPES = {"shape": {"borderRadius": 8}, "typography": {"button": {"textTransform": "none"}}}
+THEME: dict[str, Any] = {
+    "light": _SHAPES
+    | {
+        "palette": {
+            "primary": {"main": "#2456c7"},
+            "warning": {"main": "#b25e00"},
+            "background": {"default": "#f3f5f9", "paper": "#ffffff"},
+        }
+    },
+    "dark": _SHAPES
+    | {
+        "palette": {
+            "primary": {"main": "#8db0ff"},
+            "success": {"main": "#6fd08f"},
+            "error": {"main": "#ff8a80"},
+            "warning": {"main": "#ffb85c"},
+            "background": {"default": "#0f1420", "paper": "#182030"},
+        }
+    },
+}
+# Of the page around the content; the bar has one colour in both themes, since what is on it is white.
+FRAME = {
+    "& .main": {"backgroundColor": "var(--mui-palette-background-default)", "minHeight": "100vh"},
+    "& .header": {"backgroundColor": "#1d3b82", "backgroundImage": "none", "boxShadow": "none"},
+    "& .header .MuiIconButton-root": {"color": "#ffffff"},
+}
+# Readable on both backgrounds, for plots.
+BLUE, GREEN, RED, GREY = "#4c7fe6", "#3aa36b", "#e0554a", "#8693a8"
+
+TONES = {"queued": "", "started": "main", "finished": "good", "failed": "bad", "cancelled": "warn"}
+
+
+def progress(job: JobStatus, label: str) -> dict[str, Any]:
+    """Return a job's progress as a cell shows it."""
+    return {
+        "done": job.progress.done,
+        "total": job.progress.total,
+        "running": job.progress.running,
+        "tone": TONES[job.status] or "main",
+        "label": label,
+    }

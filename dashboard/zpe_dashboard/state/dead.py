@@ -1,0 +1,75 @@
+"""The dead-letter queue."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import param
+
+from zpe_dashboard.state.base import State, WorkerNames
+from zpe_sdk.client import AsyncZPEClient
+from zpe_sdk.wire import DeadJob, DeadJobsReply
+
+PAGE = 50
+# Reasons are counted over so many of the newest.
+COUNTED = 1000
+
+
+class DeadLetters(State):
+    """Jobs that failed for good: why, and after which attempts."""
+
+    code = param.String(default="", doc="Only jobs that failed with this code.")
+    page = param.Integer(default=1, bounds=(1, None))
+    jobs = param.List(default=[], item_type=DeadJob)
+    total = param.Integer(default=0)
+    reasons = param.List(default=[], doc="((side, code), number of jobs), the most frequent first.")
+    chosen = param.List(default=[], item_type=str, doc="Ids of the jobs that were ticked.")
+
+    @property
+    def pages(self) -> int:
+        """How many pages they fill."""
+        return max(1, -(-self.total // PAGE))
+
+    @property
+    def filters(self) -> dict[str, str]:
+        """What of this goes into the URL."""
+        return {"code": self.code, "page": str(self.page) if self.page > 1 else ""}
+
+    def open(self, subject: str, filters: dict[str, str]) -> None:
+        """Take the filters of the URL."""
+        page = filters.get("page", "")
+        self.param.update(
+            code=filters.get("code", "")[:100],
+            page=max(1, int(page)) if page.isdecimal() and len(page) < 9 else 1,
+        )
+
+    def __init__(self, client: AsyncZPEClient, **params: Any) -> None:
+        super().__init__(client, **params)
+        self._names = WorkerNames(client)
+
+    async def fetch(self) -> dict[str, Any]:
+        """Ask for the page, and count the reasons."""
+        newest = await self.client.admin.dead_jobs(limit=COUNTED)
+        matching = [job for job in newest.jobs if self.code in ("", job.error.code)]
+        start = (self.page - 1) * PAGE
+        jobs, total = matching[start : start + PAGE], len(matching)
+        if newest.total > COUNTED:
+            found = await self.client.admin.dead_jobs(limit=PAGE, offset=start, code=self.code or None)
+            jobs, total = found.jobs, found.total
+        jobs = [job.model_copy(update={"attempts": await self._names.put(job.attempts)}) for job in jobs]
+        there = {job.job.job_id for job in jobs}
+        return {
+            "jobs": jobs,
+            "total": total,
+            "reasons": Counter((job.error.side, job.error.code) for job in newest.jobs).most_common(),
+            "chosen": [job_id for job_id in self.chosen if job_id in there],
+        }
+
+    async def requeue(self, job_ids: list[str] | None = None, code: str | None = None) -> DeadJobsReply:
+        """Give jobs another chance, by id or all that failed with ``code``."""
+        return await self.client.admin.requeue(job_ids, code=code)
+
+    async def discard(self, job_ids: list[str] | None = None, code: str | None = None) -> DeadJobsReply:
+        """Take jobs out of the queue for good, by id or all that failed with ``code``."""
+        return await self.client.admin.discard(job_ids, code=code)

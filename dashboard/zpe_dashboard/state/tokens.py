@@ -1,0 +1,74 @@
+"""Tokens of compute nodes and researchers, and the audit trail."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from typing import Any
+
+import param
+
+from zpe_dashboard.state.base import State
+from zpe_sdk.wire import ApiToken, AuditEntry, EnrollToken
+
+HOUR = 3600
+
+
+class Tokens(State):
+    """Tokens in force, and the one that was made a moment ago.
+
+    ``minted`` and ``command`` hold a secret. They are set in the session that asked for it alone, and
+    :meth:`forget` empties them.
+    """
+
+    enroll_tokens = param.List(default=[], item_type=EnrollToken)
+    researcher_tokens = param.List(default=[], item_type=ApiToken)
+    minted = param.String(default="", doc="The new token.")
+    command = param.String(default="", doc="What to run with it.")
+
+    async def fetch(self) -> dict[str, Any]:
+        """Ask for the tokens in force."""
+        enroll, researchers = await asyncio.gather(
+            self.client.admin.enroll_tokens(), self.client.admin.api_tokens()
+        )
+        return {"enroll_tokens": enroll.enroll_tokens, "researcher_tokens": researchers.tokens}
+
+    async def mint_enroll(self, label: str, hours: float, url: str) -> None:
+        """Make a one-time token for a compute node, which is to reach the control plane at ``url``."""
+        reply = await self.client.admin.enroll_token(
+            label=label.strip() or None, ttl_seconds=round(hours * HOUR)
+        )
+        self.param.update(
+            minted=reply.token, command=f"ZPE_ENROLL_TOKEN={reply.token} zpe worker --url {shlex.quote(url)}"
+        )
+
+    async def mint_researcher(self, owner: str, label: str, days: float | None, url: str) -> None:
+        """Make a researcher's token; ``days`` None: in force until it is revoked."""
+        reply = await self.client.admin.api_token(
+            owner.strip(),
+            label=label.strip() or None,
+            ttl_seconds=None if days is None else round(days * 24 * HOUR),
+        )
+        self.param.update(minted=reply.token, command=f"zpe login {shlex.quote(url)}")
+
+    def forget(self) -> None:
+        """Show the new token no more."""
+        self.param.update(minted="", command="")
+
+    async def revoke_enroll(self, token_id: str) -> None:
+        """Make an enroll token useless."""
+        await self.client.admin.revoke_enroll_token(token_id)
+
+    async def revoke_researcher(self, token_id: str) -> None:
+        """Revoke a researcher's token."""
+        await self.client.admin.revoke_api_token(token_id)
+
+
+class Audit(State):
+    """Who did what: the newest acts of administrators, and registrations."""
+
+    entries = param.List(default=[], item_type=AuditEntry)
+
+    async def fetch(self) -> dict[str, Any]:
+        """Ask for the newest."""
+        return {"entries": (await self.client.admin.audit(limit=200)).entries}

@@ -1,0 +1,1 @@
+"""What the pages look like: thin views of the states."""

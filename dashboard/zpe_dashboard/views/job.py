@@ -1,0 +1,401 @@
+"""One job from inside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+
+from zpe_dashboard.look import TONES, progress
+from zpe_dashboard.route import Route
+from zpe_dashboard.state.jobs import JobInside
+from zpe_dashboard.views.molecule import MoleculeView
+from zpe_dashboard.views.page import View, heading, row
+from zpe_dashboard.views.plots import SpectrumPlot
+from zpe_sdk.wire import HistoryEvent, TaskStatus
+
+_OVER = ("finished", "failed", "cancelled")
+
+
+class JobView(View[JobInside]):
+    """What the job is, how it came out, who ran it, and what can be done with it."""
+
+    def content(self) -> list[Any]:
+        """Return the page."""
+        return [
+            self._title(),
+            self.problem(),
+            self._actions(),
+            self._card(),
+            self._error(),
+            self._outcome(),
+            heading(self.words("SCFs")),
+            self._tasks(),
+            heading(self.words("History")),
+            self._history(),
+            heading(self.words("Physics")),
+            self._fingerprint(),
+            heading(self.words("Input")),
+            self._input(),
+        ]
+
+    def _title(self) -> Any:
+        title = self.facts("title")
+
+        def draw() -> None:
+            detail = self.state.detail
+            job = detail.job if detail else None
+            title.facts = [
+                {
+                    "label": self.words("Job"),
+                    "big": True,
+                    "kind": "two",
+                    "value": {
+                        "text": (job.name or job.formula or job.job_id) if job else "…",
+                        "note": self.state.job_id,
+                    },
+                }
+            ]
+
+        self.watch(draw, "detail", "job_id")
+        return title
+
+    def _actions(self) -> Any:
+        w = self.words
+        cancel = pmui.Button(label=w("Cancel job"), variant="outlined", color="error", size="small")
+        requeue = pmui.Button(label=w("Requeue"), variant="contained", size="small")
+        again = pmui.Button(label=w("Submit again"), variant="outlined", size="small")
+
+        def draw() -> None:
+            job = self.state.detail.job if self.state.detail else None
+            cancel.visible = job is not None and job.status not in _OVER
+            requeue.visible = job is not None and job.in_dlq
+            again.visible = job is not None
+
+        async def resubmit(_: Any) -> None:
+            new: list[str] = []
+
+            async def submit() -> None:
+                new.append(await self.state.resubmit())
+
+            if await self.act(submit(), w("Submitted as a new job.")):
+                self.desk.go(Route("job", new[0]))
+
+        self.watch(draw, "detail")
+        cancel.on_click(
+            lambda _: self.confirm(
+                w("Cancel this job?"),
+                w("Workers stop its SCFs. It cannot be resumed."),
+                w("Cancel job"),
+                lambda: self.act(self.state.cancel(), w("Cancelled.")),
+            )
+        )
+
+        async def revive(_: Any) -> None:
+            await self.act(self.state.requeue(), w("Requeued."))
+
+        requeue.on_click(revive)
+        again.on_click(resubmit)
+        return row(requeue, again, cancel)
+
+    def _card(self) -> Any:
+        w, facts = self.words, self.facts()
+
+        def draw() -> None:
+            if self.state.detail is None:
+                facts.facts = []
+                return
+            detail = self.state.detail
+            job = detail.job
+            saved = job.progress.full and job.progress.full - job.progress.total
+            facts.facts = [
+                {
+                    "label": w("Status"),
+                    "kind": "chip",
+                    "value": {"text": w(job.status), "tone": TONES[job.status]},
+                    "note": job.detail,
+                },
+                {
+                    "label": w("SCFs"),
+                    "kind": "progress",
+                    "value": progress(job, w("SCFs done")),
+                    "note": w("{n} saved by symmetry", n=saved) if saved else None,
+                },
+                {"label": w("Formula"), "value": job.formula},
+                {
+                    "label": w("Mobile atoms"),
+                    "value": ", ".join(map(str, detail.mobile_indices)),
+                    "kind": "mono",
+                },
+                {"label": w("Owner"), "value": job.owner},
+                {"label": w("Workers"), "value": job.workers, "kind": "list"},
+                {"label": w("Submitted"), "value": job.created_at, "kind": "time"},
+                {"label": w("Started"), "value": job.started_at, "kind": "time"},
+                {"label": w("Over"), "value": job.finished_at, "kind": "time"},
+            ]
+
+        self.watch(draw, "detail")
+        return facts
+
+    def _error(self) -> Any:
+        w = self.words
+        title = heading(w("Why it failed"))
+        facts, tail = self.facts(), self.code(w("What the worker said"))
+        box = pn.Column(title, facts, tail, sizing_mode="stretch_width", visible=False)
+
+        def draw() -> None:
+            error = self.state.detail.job.error if self.state.detail else None
+            box.visible = error is not None
+            if error:
+                facts.facts = [
+                    {
+                        "label": w("Reason"),
+                        "kind": "chip",
+                        "value": {"text": f"{error.side} / {error.code}", "tone": "bad"},
+                    },
+                    {"label": w("Worker"), "value": error.worker},
+                    {"label": w("Message"), "value": error.message, "big": True},
+                ]
+                tail.param.update(text=error.traceback or "", visible=bool(error.traceback))
+
+        self.watch(draw, "detail")
+        return box
+
+    def _outcome(self) -> Any:
+        w = self.words
+        facts = self.facts("tiles")
+        spectrum = SpectrumPlot(w("Wavenumber / cm⁻¹"), w("Density of modes"))
+        molecule = MoleculeView(w)
+        modes = self.table(
+            [
+                {"key": "mode", "label": w("Mode"), "kind": "number", "align": "right"},
+                {"key": "cm", "label": w("Wavenumber / cm⁻¹"), "kind": "text", "align": "right"},
+                {"key": "mev", "label": w("Energy / meV"), "kind": "text", "align": "right"},
+                {"key": "kind", "label": w("Kind"), "kind": "text"},
+                {"key": "counted", "label": w("In the ZPE"), "kind": "text"},
+                {"key": "show", "label": "", "kind": "actions"},
+            ],
+            label=w("Modes"),
+            empty="",
+            on_action=lambda mode, _: molecule.animate(int(mode)),
+        )
+        warnings = pmui.Alert(
+            title="", severity="warning", visible=False, sizing_mode="stretch_width", margin=(12, 0, 0, 0)
+        )
+        downloads = self.facts()
+        downloads.margin = (12, 0, 0, 0)
+        panes = pn.FlexBox(
+            pn.Column(molecule.component, molecule.caption, styles={"flex": "1 1 320px"}, min_width=280),
+            pmui.Paper(
+                pn.pane.Bokeh(spectrum.figure, sizing_mode="stretch_width"),
+                elevation=0,
+                variant="outlined",
+                styles={"flex": "2 1 420px"},
+                min_width=280,
+                margin=0,
+            ),
+            gap="12px",
+            margin=(12, 0),
+            sizing_mode="stretch_width",
+        )
+        box = pn.Column(
+            heading(w("Result")),
+            facts,
+            warnings,
+            panes,
+            modes,
+            downloads,
+            sizing_mode="stretch_width",
+            visible=False,
+        )
+
+        def draw() -> None:
+            finished = self.state.detail is not None and self.state.detail.job.status == "finished"
+            result = self.state.result
+            box.visible = finished
+            for part in (facts, panes, modes):
+                part.visible = result is not None
+            if finished:
+                files = [("result.json", "JSON"), ("summary.txt", w("Summary")), ("freqs.csv", "CSV")]
+                downloads.facts = [
+                    {
+                        "label": w("Download"),
+                        "kind": "download",
+                        "big": True,
+                        "value": [
+                            {"href": f"files/{self.state.job_id}/{name}", "name": name, "text": text}
+                            for name, text in files
+                        ],
+                    }
+                ]
+            if result is None:
+                return
+            d = result.document
+            facts.facts = [
+                {
+                    "label": w("Zero-point energy"),
+                    "value": f"{d.zpe_ev:.6f}",
+                    "note": "eV",
+                    "tone": "main toned",
+                },
+                {
+                    "label": w("Entropy"),
+                    "value": f"{d.s_vib_jmol_k:.3f}",
+                    "note": f"J/(mol K), {d.temperature:g} K",
+                },
+                {"label": w("Heat capacity"), "value": f"{d.cv_jmol_k:.3f}", "note": "J/(mol K)"},
+                {"label": w("Internal energy"), "value": f"{d.u_vib_ev:.6f}", "note": w("eV, with the ZPE")},
+                {"label": w("Free energy"), "value": f"{d.f_vib_ev:.6f}", "note": "eV, U − TS"},
+                {
+                    "label": w("Largest force"),
+                    "value": f"{d.max_force_ev_ang:.4f}",
+                    "note": w("eV/Å, at the equilibrium"),
+                },
+            ]
+            warnings.param.update(title=" ".join(d.warnings), visible=bool(d.warnings))
+            spectrum.show(d.freqs_cm, d.low_cut_cm)
+            molecule.show(result)
+            modes.rows = [
+                {
+                    "id": str(k),
+                    "mode": k,
+                    "name": w("mode {n}", n=k),
+                    "cm": _wavenumber(cm),
+                    "mev": _wavenumber(1000 * float(energy)),
+                    "kind": w(kind),
+                    "counted": w("yes") if cm > d.low_cut_cm else w("no"),
+                    "show": [{"id": "show", "text": w("Animate")}],
+                }
+                for k, (cm, energy, kind) in enumerate(
+                    zip(d.freqs_cm, result.energies_ev, d.mode_kinds, strict=True)
+                )
+            ]
+
+        self.watch(draw, "result", "detail")
+        return box
+
+    def _tasks(self) -> Any:
+        w = self.words
+        table = self.table(
+            [
+                {"key": "index", "label": w("SCF"), "kind": "number", "align": "right", "sort": True},
+                {"key": "what", "label": w("Displacement"), "kind": "text"},
+                {"key": "state", "label": w("State"), "kind": "chip", "sort": True},
+                {"key": "worker", "label": w("Worker"), "kind": "text", "sort": True},
+                {"key": "seconds", "label": w("Seconds"), "kind": "text", "align": "right", "sort": True},
+                {
+                    "key": "attempts",
+                    "label": w("Failed attempts"),
+                    "kind": "number",
+                    "align": "right",
+                    "sort": True,
+                },
+            ],
+            label=w("SCFs"),
+            empty="",
+        )
+        self.watch(
+            lambda: setattr(
+                table, "rows", [self._task(t) for t in self.state.detail.tasks] if self.state.detail else []
+            ),
+            "detail",
+        )
+        return table
+
+    def _task(self, task: TaskStatus) -> dict[str, Any]:
+        tone = {"open": "", "held": "main", "done": "good"}[task.state]
+        what = self.words("equilibrium")
+        if task.atom is not None and task.displacement is not None:
+            vector = ", ".join(f"{x:+.3f}" for x in task.displacement)
+            what = self.words("atom {n}", n=task.atom) + f"  ({vector}) Å"
+        seconds = task.scf_seconds
+        return {
+            "id": str(task.index),
+            "index": task.index,
+            "what": what,
+            "state": {"text": self.words(task.state), "tone": tone},
+            "worker": task.worker,
+            "seconds": None if seconds is None else f"{seconds:.1f}",
+            "attempts": task.attempts,
+            "sort": {"state": task.state, "seconds": seconds},
+        }
+
+    def _history(self) -> Any:
+        w = self.words
+        table = self.table(
+            history_columns(w), label=w("History"), empty=w("Nothing out of the ordinary happened.")
+        )
+        self.watch(
+            lambda: setattr(
+                table, "rows", history_rows(self.state.detail.history, w) if self.state.detail else []
+            ),
+            "detail",
+        )
+        return table
+
+    def _fingerprint(self) -> Any:
+        w, facts = self.words, self.facts()
+
+        def draw() -> None:
+            found = self.state.detail.fingerprint if self.state.detail else None
+            if found is None:
+                facts.facts = [
+                    {
+                        "label": w("Settings fingerprint"),
+                        "value": w("Known when the first SCF is done."),
+                        "big": True,
+                    }
+                ]
+                return
+            facts.facts = [
+                {"label": w("Program"), "value": f"{found.engine} {found.engine_version}"},
+                {"label": "Environ", "value": found.environ},
+                {"label": w("Settings (SHA-256)"), "value": found.physics, "kind": "mono", "big": True},
+                *(
+                    {"label": name, "value": digest, "kind": "mono", "big": True}
+                    for name, digest in found.pseudopotentials.items()
+                ),
+            ]
+
+        self.watch(draw, "detail")
+        return facts
+
+    def _input(self) -> Any:
+        code = self.code(self.words("Input"))
+        self.watch(
+            lambda: setattr(code, "text", self.state.detail.content if self.state.detail else ""), "detail"
+        )
+        return code
+
+
+def history_columns(words: Any) -> list[dict[str, Any]]:
+    """Return the columns of a table of events."""
+    return [
+        {"key": "at", "label": words("When"), "kind": "age", "align": "nowrap"},
+        {"key": "what", "label": words("What"), "kind": "text"},
+        {"key": "who", "label": words("Who"), "kind": "text"},
+        {"key": "tasks", "label": words("SCFs"), "kind": "list"},
+        {"key": "message", "label": words("Message"), "kind": "text", "align": "wide"},
+        {"key": "traceback", "label": words("Output"), "kind": "more", "below": True},
+    ]
+
+
+def history_rows(events: list[HistoryEvent], words: Any) -> list[dict[str, Any]]:
+    """Return the rows of a table of events."""
+    return [
+        {
+            "id": f"{len(events) - n}",
+            "at": event.at,
+            "what": f"{event.what} ({event.code})" if event.code else event.what,
+            "who": event.worker or event.by,
+            "tasks": [str(task) for task in event.tasks],
+            "message": event.message,
+            "traceback": {"summary": words("Show"), "text": event.traceback} if event.traceback else None,
+        }
+        for n, event in enumerate(events)
+    ]
+
+
+def _wavenumber(value: float) -> str:
+    return f"{-value:.2f}i" if value < 0 else f"{value:.2f}"

@@ -1,0 +1,115 @@
+"""The list of jobs."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import panel_material_ui as pmui
+
+from zpe_dashboard.look import TONES, progress
+from zpe_dashboard.route import Route
+from zpe_dashboard.state.jobs import STATES, Jobs
+from zpe_dashboard.views.page import View, heading, row
+from zpe_sdk.wire import JobStatus
+
+
+class JobsView(View[Jobs]):
+    """Filters, a page of jobs, and the way to the other pages."""
+
+    def content(self) -> list[Any]:
+        """Return the page."""
+        return [
+            heading(self.words("Jobs"), 1),
+            self.problem(),
+            self._filters(),
+            self._table(),
+            self._paging(),
+        ]
+
+    def _narrow(self, **filters: str) -> None:
+        self.state.narrow(**filters)
+        self._show()
+
+    def _show(self) -> None:
+        self.desk.go(Route("jobs", filters=self.state.filters))
+
+    def _filters(self) -> Any:
+        w, state = self.words, self.state
+        search = pmui.TextInput(
+            label=w("Search name, formula, owner or id"), size="small", width=300, margin=0
+        )
+        status = pmui.Select(
+            label=w("Status"),
+            options={w("All"): "", **{w(s): s for s in STATES}},
+            size="small",
+            width=160,
+            margin=0,
+        )
+        owner = pmui.TextInput(label=w("Owner"), size="small", width=160, margin=0)
+
+        def draw() -> None:
+            for widget, value in ((search, state.search), (status, state.status), (owner, state.owner)):
+                if widget.value != value:
+                    widget.value = value
+
+        self.watch(draw, "search", "status", "owner")
+
+        def changed(event: Any, name: str) -> None:
+            if event.new != getattr(state, name):
+                self._narrow(**{name: event.new})
+
+        for widget, name in ((search, "search"), (status, "status"), (owner, "owner")):
+            widget.param.watch(partial(changed, name=name), "value")
+        return row(search, status, owner)
+
+    def _table(self) -> Any:
+        w, state = self.words, self.state
+        table = self.table(
+            [
+                {"key": "job", "label": w("Job"), "kind": "link", "align": "name"},
+                {"key": "formula", "label": w("Formula"), "kind": "text"},
+                {"key": "status", "label": w("Status"), "kind": "chip"},
+                {"key": "progress", "label": w("SCFs"), "kind": "progress"},
+                {"key": "owner", "label": w("Owner"), "kind": "text"},
+                {"key": "age", "label": w("Submitted"), "kind": "age", "align": "nowrap"},
+                {"key": "detail", "label": w("Detail"), "kind": "text", "align": "wide faint"},
+            ],
+            label=w("Jobs"),
+            empty=w("No job matches."),
+            margin=(12, 0),
+        )
+        self.watch(lambda: setattr(table, "rows", [self._row(job) for job in state.jobs]), "jobs")
+        return table
+
+    def _row(self, job: JobStatus) -> dict[str, Any]:
+        return {
+            "id": job.job_id,
+            "job": {"href": f"#/job/{job.job_id}", "text": job.name or job.job_id[:8], "title": job.job_id},
+            "formula": job.formula,
+            "status": {"text": self.words(job.status), "tone": TONES[job.status]},
+            "progress": progress(job, self.words("SCFs done")),
+            "owner": job.owner,
+            "age": job.created_at,
+            "detail": job.error.message if job.error else job.detail,
+        }
+
+    def _paging(self) -> Any:
+        state = self.state
+        pages = pmui.Pagination(count=1, value=0, margin=0)
+        total = pmui.Typography("", variant="body2", color="text.secondary", margin=0)
+
+        def draw() -> None:
+            pages.param.update(
+                count=max(state.pages, state.page), value=state.page - 1, visible=state.pages > 1
+            )
+            total.object = self.words("{n} jobs", n=state.total) if state.loaded else ""
+
+        def turned(event: Any) -> None:
+            if event.new is not None and event.new != state.page - 1:
+                state.page = event.new + 1
+                self._show()
+
+        self.watch(draw, "total", "page")
+        pages.param.watch(turned, "value")
+        return row(pages, total)

@@ -1,0 +1,96 @@
+"""What the views of all pages have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, TypeVar
+
+import panel as pn
+import panel_material_ui as pmui
+
+from zpe_dashboard.components import Code, Facts, Table
+from zpe_dashboard.state.base import State
+from zpe_dashboard.state.desk import Desk
+from zpe_dashboard.words import Words
+
+S = TypeVar("S", bound=State)
+
+
+class View(Generic[S]):
+    """A page in one tab.
+
+    Attributes
+    ----------
+    desk, state
+        What the tab looks at, and what is there.
+    words
+        Translates into the language of the session.
+    place
+        Where the control plane is seen from the browser, for commands to copy.
+    confirm
+        Asks before something is done: ``confirm(question, consequence, label, do)``.
+    """
+
+    def __init__(self, desk: Desk, state: S, words: Words, place: str, confirm: Confirm) -> None:
+        self.desk = desk
+        self.state = state
+        self.words = words
+        self.place = place
+        self.confirm = confirm
+
+    def content(self) -> list[Any]:
+        """Return what the page consists of."""
+        raise NotImplementedError
+
+    def watch(self, draw: Callable[[], None], *params: str) -> None:
+        """Draw now, and again whenever one of the state's params changes."""
+        draw()
+        self.state.param.watch(lambda *_: draw(), [*params, "loaded"])
+
+    def table(self, columns: list[dict[str, Any]], label: str, empty: str, **more: Any) -> Table:
+        """Return a table that says so while there is nothing to show yet."""
+        table = Table(columns=columns, label=label, lang=self.words.language, **more)
+
+        def say() -> None:
+            table.empty = empty if self.state.loaded else self.words("Loading …")
+
+        self.watch(say)
+        return table
+
+    def facts(self, shape: str = "sheet") -> Facts:
+        """Return an empty list of facts."""
+        return Facts(shape=shape, lang=self.words.language, margin=(0, 0, 8, 0))
+
+    def code(self, label: str, **more: Any) -> Code:
+        """Return an empty text with a button to copy it."""
+        words = self.words
+        return Code(label=label, copy_label=words("Copy"), copied_label=words("Copied"), **more)
+
+    def problem(self) -> pn.viewable.Viewable:
+        """Return the place where it stands why there is nothing to see."""
+        alert = pmui.Alert(title="", severity="error", visible=False, sizing_mode="stretch_width")
+
+        def say() -> None:
+            alert.param.update(title=self.state.problem, visible=bool(self.state.problem))
+
+        self.watch(say, "problem")
+        return alert
+
+    async def act(self, action: Awaitable[Any], done: str) -> bool:
+        """Carry out an action and say how it went."""
+        return await self.desk.act(action, done)
+
+
+Confirm = Callable[[str, str, str, Callable[[], Awaitable[Any]]], None]
+
+
+def heading(text: str, level: int = 2) -> pmui.Typography:
+    """Return a heading; its text must be ours, since it is read as Markdown."""
+    return pmui.Typography(text, variant=f"h{4 + level}", margin=(18 if level > 1 else 4, 0, 8, 0))
+
+
+def row(*objects: Any) -> pn.viewable.Viewable:
+    """Return things side by side, or below each other where there is no room."""
+    for thing in objects:
+        thing.margin = 0
+    return pn.FlexBox(*objects, gap="12px", align_items="center", margin=(8, 0), sizing_mode="stretch_width")

@@ -1,0 +1,206 @@
+"""Tokens, and the audit trail."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+
+from zpe_dashboard.state.tokens import Audit, Tokens
+from zpe_dashboard.views.page import View, heading, row
+
+
+class TokensView(View[Tokens]):
+    """Make tokens, see which are in force, revoke them."""
+
+    def content(self) -> list[Any]:
+        """Return the page."""
+        w = self.words
+        return [
+            heading(w("Tokens"), 1),
+            self.problem(),
+            heading(w("Compute nodes")),
+            self._mint_enroll(),
+            self._enroll_tokens(),
+            heading(w("Researchers")),
+            self._mint_researcher(),
+            self._researcher_tokens(),
+            self._shown_once(),
+        ]
+
+    def _mint_enroll(self) -> Any:
+        w = self.words
+        label = pmui.TextInput(label=w("Label, e.g. the node's name"), size="small", width=240, margin=0)
+        hours = pmui.Select(
+            label=w("Valid for"),
+            options={w("1 hour"): 1, w("8 hours"): 8, w("1 day"): 24, w("7 days"): 168},
+            value=1,
+            size="small",
+            width=130,
+            margin=0,
+        )
+        mint = pmui.Button(label=w("Make enroll token"), variant="contained", margin=0)
+
+        async def clicked(_: Any) -> None:
+            if await self.act(
+                self.state.mint_enroll(label.value_input or label.value, hours.value, self.place), w("Made.")
+            ):
+                label.value = ""
+
+        mint.on_click(clicked)
+        return row(label, hours, mint)
+
+    def _mint_researcher(self) -> Any:
+        w = self.words
+        owner = pmui.TextInput(label=w("Name, shown with the jobs"), size="small", width=240, margin=0)
+        label = pmui.TextInput(label=w("Label"), size="small", width=160, margin=0)
+        days = pmui.Select(
+            label=w("Valid for"),
+            options={w("until revoked"): 0, w("30 days"): 30, w("1 year"): 365},
+            value=0,
+            size="small",
+            width=150,
+            margin=0,
+        )
+        mint = pmui.Button(label=w("Make researcher token"), variant="contained", margin=0)
+
+        async def clicked(_: Any) -> None:
+            action = self.state.mint_researcher(
+                owner.value_input or owner.value,
+                label.value_input or label.value,
+                days.value or None,
+                self.place,
+            )
+            if await self.act(action, w("Made.")):
+                owner.value = label.value = ""
+
+        mint.on_click(clicked)
+        return row(owner, label, days, mint)
+
+    def _shown_once(self) -> Any:
+        w, state = self.words, self.state
+        token, command = self.code(w("Token"), wrap=True), self.code(w("Command"), wrap=True)
+        done = pmui.Button(label=w("Done"), variant="contained")
+        dialog = pmui.Dialog(
+            pn.Column(
+                pmui.Typography(
+                    w("It is shown only now: nobody can look it up later."), margin=(0, 0, 12, 0)
+                ),
+                pmui.Typography(w("Token"), variant="subtitle2", margin=(0, 0, 4, 0)),
+                token,
+                pmui.Typography(w("Run this there"), variant="subtitle2", margin=(12, 0, 4, 0)),
+                command,
+                pn.Row(pn.HSpacer(), done, margin=(16, 0, 0, 0), sizing_mode="stretch_width"),
+                sizing_mode="stretch_width",
+            ),
+            title=w("A new token"),
+            title_variant="h6",
+            width_option="md",
+        )
+
+        def draw() -> None:
+            token.text, command.text, dialog.open = state.minted, state.command, bool(state.minted)
+
+        self.watch(draw, "minted", "command")
+        done.on_click(lambda _: state.forget())
+        return dialog
+
+    def _enroll_tokens(self) -> Any:
+        w = self.words
+        table = self.table(
+            [
+                {"key": "label", "label": w("Label"), "kind": "text", "sort": True},
+                {"key": "created", "label": w("Made"), "kind": "age", "align": "nowrap", "sort": True},
+                {"key": "expires", "label": w("Expires"), "kind": "age", "align": "nowrap", "sort": True},
+                {"key": "actions", "label": "", "kind": "actions"},
+            ],
+            label=w("Enroll tokens"),
+            empty=w("No enroll token waits to be used."),
+            on_action=lambda token_id, _: self._revoke(token_id, self.state.revoke_enroll),
+            margin=(12, 0),
+        )
+
+        def draw() -> None:
+            table.rows = [
+                {
+                    "id": t.token_id,
+                    "name": t.label or t.token_id,
+                    "label": t.label or t.token_id,
+                    "created": t.created_at,
+                    "expires": t.expires_at,
+                    "actions": [{"id": "revoke", "text": w("Revoke"), "tone": "bad"}],
+                }
+                for t in self.state.enroll_tokens
+            ]
+
+        self.watch(draw, "enroll_tokens")
+        return table
+
+    def _researcher_tokens(self) -> Any:
+        w = self.words
+        table = self.table(
+            [
+                {"key": "owner", "label": w("Name"), "kind": "text", "sort": True},
+                {"key": "label", "label": w("Label"), "kind": "text", "sort": True},
+                {"key": "created", "label": w("Made"), "kind": "age", "align": "nowrap", "sort": True},
+                {"key": "expires", "label": w("Expires"), "kind": "age", "align": "nowrap", "sort": True},
+                {"key": "actions", "label": "", "kind": "actions"},
+            ],
+            label=w("Researcher tokens"),
+            empty=w("No researcher has a token."),
+            on_action=lambda token_id, _: self._revoke(token_id, self.state.revoke_researcher),
+            margin=(12, 0),
+        )
+
+        def draw() -> None:
+            table.rows = [
+                {
+                    "id": t.token_id,
+                    "name": t.owner,
+                    "owner": t.owner,
+                    "label": t.label,
+                    "created": t.created_at,
+                    "expires": t.expires_at,
+                    "actions": [{"id": "revoke", "text": w("Revoke"), "tone": "bad"}],
+                }
+                for t in self.state.researcher_tokens
+            ]
+
+        self.watch(draw, "researcher_tokens")
+        return table
+
+    def _revoke(self, token_id: str, revoke: Any) -> None:
+        w = self.words
+        self.confirm(
+            w("Revoke this token?"),
+            w("Whoever has it is shut out at once."),
+            w("Revoke"),
+            lambda: self.act(revoke(token_id), w("Revoked.")),
+        )
+
+
+class AuditView(View[Audit]):
+    """Who did what, when, from where."""
+
+    def content(self) -> list[Any]:
+        """Return the page."""
+        w = self.words
+        table = self.table(
+            [
+                {"key": "at", "label": w("When"), "kind": "time", "align": "nowrap"},
+                {"key": "who", "label": w("Who"), "kind": "text", "sort": True},
+                {"key": "what", "label": w("What"), "kind": "text", "sort": True},
+                {"key": "subject", "label": w("About"), "kind": "mono"},
+                {"key": "address", "label": w("From"), "kind": "mono", "sort": True},
+            ],
+            label=w("Audit trail"),
+            empty=w("Nothing happened yet."),
+        )
+
+        def draw() -> None:
+            entries = self.state.entries
+            table.rows = [{"id": f"{entry.at}{n}", **entry.model_dump()} for n, entry in enumerate(entries)]
+
+        self.watch(draw, "entries")
+        return [heading(w("Audit trail"), 1), self.problem(), table]

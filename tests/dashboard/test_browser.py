@@ -1,0 +1,330 @@
+"""The dashboard in a real browser, on a real control plane with a real worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect, sync_playwright
+
+from tests.processes import ZPE, ControlPlane, environment, h2, wait_until
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-dev-shm-usage",
+]
+WIDE: ViewportSize = {"width": 1280, "height": 900}
+NARROW: ViewportSize = {"width": 390, "height": 844}
+# What is cut off at the side of the screen: components and buttons, through all shadow roots.
+CUT_OFF = """() => {
+  const found = document.documentElement.scrollWidth > innerWidth ? ["the page"] : []
+  const look = root => {
+    for (const node of root.querySelectorAll("*")) {
+      if (node.shadowRoot) look(node.shadowRoot)
+      if (!node.matches("dl, .box, button, a, .bk-Figure")) continue
+      const place = node.getBoundingClientRect()
+      if (place.width && place.right > innerWidth + 1) found.push(node.outerHTML.slice(0, 80))
+    }
+  }
+  look(document)
+  return found
+}"""
+PAGES = ["overview", "jobs", "workers", "leases", "dlq", "tokens", "audit"]
+# The machine that runs this may be busy with other tests.
+expect.set_options(timeout=30_000)
+
+Open = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def plane_settings() -> dict[str, object]:
+    return {"ZPE_RETRY_MAX": 0}
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium: Browser, control_plane: ControlPlane) -> Iterator[Open]:
+    """Open the dashboard in a browser of its own, logged in; nothing may go wrong in it, nor ask outside."""
+    contexts: list[BrowserContext] = []
+    problems: list[str] = []
+
+    def open_page(place: str = "", url: str = control_plane.url, **options: object) -> Page:
+        context = chromium.new_context(**{"viewport": WIDE, "locale": "en-GB", **options})  # type: ignore[arg-type]
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+
+        def watch(asked: str) -> None:
+            parts = urlsplit(asked)
+            if parts.scheme not in ("blob", "data") and parts.hostname != "127.0.0.1":
+                problems.append(f"asked for {asked}")
+            if control_plane.admin_token in asked:
+                problems.append("the token is in a URL")
+
+        page.on("request", lambda request: watch(request.url))
+        page.on("websocket", lambda socket: watch(socket.url))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        log_in(page, url, control_plane.admin_token, place)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert problems == []
+
+
+def log_in(page: Page, url: str, token: str, place: str = "") -> None:
+    page.goto(f"{url}/dashboard/{place}")
+    page.locator("#token").fill(token)
+    page.keyboard.press("Enter")
+    page.locator("main h5, main dt").first.wait_for()
+
+
+def go(page: Page, name: str) -> None:
+    page.locator(f'nav a[href="#/{name}"]').click()
+    expect(page.locator(f'nav a[href="#/{name}"]')).to_have_attribute("aria-current", "page")
+
+
+def row(page: Page, name: str) -> object:
+    return page.locator("tbody").filter(has_text=name)
+
+
+@pytest.fixture(scope="module")
+def worker(chromium: Browser, control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A worker that was enrolled with the command that the dashboard shows; its name."""
+    context = chromium.new_context(viewport=WIDE, locale="en-GB")
+    page = context.new_page()
+    page.set_default_timeout(30_000)
+    log_in(page, control_plane.url, control_plane.admin_token)
+    go(page, "tokens")
+    page.get_by_label("Label, e.g. the node's name").fill("lab-pc-3")
+    page.get_by_role("button", name="Make enroll token").click()
+    dialog = page.get_by_role("dialog")
+    token = dialog.locator("pre").first.inner_text()
+    command = dialog.locator("pre").last.inner_text()
+    assert command == f"ZPE_ENROLL_TOKEN={token} zpe worker --url {control_plane.url}"
+    expect(row(page, "lab-pc-3")).to_have_count(1)
+    dialog.get_by_role("button", name="Done").click()
+    expect(dialog).to_have_count(0)
+    # It is gone from the page with the dialog.
+    assert token not in page.content()
+
+    folder = tmp_path_factory.mktemp("worker")
+    settings = environment(
+        ZPE_WORKER_MODE="mock",
+        ZPE_WORKER_NAME="lab-pc-3",
+        ZPE_WORK_DIR=folder,
+        ZPE_SLOTS=1,
+        ZPE_MOCK_SCF_SECONDS=0.5,
+    )
+    settings["PATH"] = f"{Path(ZPE).parent}{os.pathsep}{settings['PATH']}"
+    with (folder / "worker.log").open("ab") as log:
+        control_plane.workers.append(
+            subprocess.Popen(["bash", "-c", f"exec env {command}"], env=settings, stdout=log, stderr=log)
+        )
+    go(page, "workers")
+    expect(row(page, "lab-pc-3").get_by_text("alive")).to_be_visible()
+    context.close()
+    return "lab-pc-3"
+
+
+def submit(plane: ControlPlane, **fields: object) -> str:
+    with plane.api() as api:
+        reply = api.post("/calc/zpe/jobs", json={"content": h2(), "calc_mode": "new", **fields})
+        return str(reply.raise_for_status().json()["job_id"])
+
+
+def status(plane: ControlPlane, job: str) -> str:
+    with plane.api() as api:
+        return str(api.get(f"/calc/zpe/jobs/{job}").raise_for_status().json()["status"])
+
+
+def test_a_job_from_the_list_to_its_result(open_page: Open, control_plane: ControlPlane, worker: str) -> None:
+    page = open_page("#/jobs")
+    job = submit(control_plane, name="hydrogen <b>bold</b>", symmetry=False)
+    page.get_by_role("link", name="hydrogen <b>bold</b>").click()
+    bar = page.locator("dd [role=progressbar]")
+    seen = set()
+    while page.locator("dd .chip").first.inner_text() != "finished":
+        seen.add(int(bar.get_attribute("aria-valuenow") or 0))
+    assert len(seen) > 2, "the bar moves while one looks on"
+    expect(bar).to_have_attribute("aria-valuenow", "13")
+    assert page.url.endswith(f"#/job/{job}")
+
+    # The springs of the mock engine give H2 at 0.75 Å 4405 cm⁻¹, thus 0.273 eV.
+    expect(page.locator("dd", has_text="0.2731").first).to_be_visible()
+    expect(page.get_by_text("Mode 5: 4405")).to_be_visible()
+    page.get_by_role("button", name="Animate: mode 4").click()
+    expect(page.get_by_text("Mode 4:")).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="JSON").click()
+    assert json.loads(download.value.path().read_text())["zpe_ev"] == pytest.approx(0.2731, abs=1e-4)
+
+    page.go_back()
+    expect(page).to_have_url(re.compile(r"#/jobs$"))
+    page.get_by_label("Search").fill("no such job")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("No job matches.")).to_be_visible()
+    expect(page).to_have_url(re.compile("search=no"))
+    page.reload()
+    expect(page.get_by_text("No job matches.")).to_be_visible()
+
+
+def test_from_the_dead_letters_back_to_life(
+    open_page: Open, control_plane: ControlPlane, worker: str
+) -> None:
+    first = submit(control_plane, name="try again", content=h2("mock: fail=pw_crashed task=1 times=1"))
+    other = submit(control_plane, name="give up", content=h2("mock: fail=pw_crashed task=1 times=always"))
+    wait_until(lambda: {status(control_plane, job) for job in (first, other)} == {"failed"}, 60)
+    page = open_page("#/dlq")
+    dead = row(page, "try again")
+    expect(dead.get_by_text("compute / pw_crashed")).to_be_visible()
+    dead.get_by_text("1 attempts").click()
+    expect(dead.get_by_text("Traceback")).to_be_visible()
+    expect(dead.locator("pre")).to_contain_text(worker)
+    dead.get_by_role("button", name="Requeue: try again").click()
+    expect(dead).to_have_count(0)
+    wait_until(lambda: status(control_plane, first) == "finished", 60)
+
+    page.get_by_role("checkbox", name="give up").check()
+    page.get_by_role("button", name="Discard selected").click()
+    page.get_by_role("dialog").get_by_role("button", name="Back").click()
+    expect(row(page, "give up")).to_have_count(1)
+    page.get_by_role("button", name="Discard selected").click()
+    page.get_by_role("dialog").get_by_role("button", name="Discard").click()
+    expect(page.get_by_text("No dead letters.")).to_be_visible()
+
+
+def test_submission_is_stopped_after_a_question_and_resumed_without(
+    open_page: Open, control_plane: ControlPlane
+) -> None:
+    page, onlooker = open_page(), open_page()
+    switch = page.get_by_role("switch", name="New jobs are accepted")
+    expect(switch).to_be_checked()
+    switch.click()
+    page.get_by_role("dialog").get_by_role("button", name="Stop submission").click()
+    expect(switch).not_to_be_checked()
+    expect(onlooker.get_by_role("switch", name="New jobs are accepted")).not_to_be_checked()
+    with control_plane.api() as api:
+        assert api.get("/calc/zpe/admin/flags").json()["submission_enabled"] is False
+    switch.click()
+    expect(switch).to_be_checked()
+    expect(onlooker.get_by_role("switch", name="New jobs are accepted")).to_be_checked()
+
+
+def test_a_token_is_seen_only_by_the_one_who_made_it(open_page: Open, control_plane: ControlPlane) -> None:
+    page, onlooker = open_page("#/tokens"), open_page("#/tokens")
+    page.get_by_label("Name, shown with the jobs").fill("ann")
+    page.get_by_role("button", name="Make researcher token").click()
+    token = page.get_by_role("dialog").locator("pre").first.inner_text()
+    assert token.startswith("zper_")
+    expect(row(onlooker, "ann")).to_have_count(1)
+    expect(onlooker.get_by_role("dialog")).to_have_count(0)
+    # A key pressed by chance must not lose it.
+    page.keyboard.press("Escape")
+    page.get_by_role("dialog").get_by_role("button", name="Done").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    page.get_by_role("button", name="Revoke: ann").click()
+    expect(page.get_by_role("dialog").get_by_text("Revoke this token?")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    page.get_by_role("button", name="Revoke: ann").click()
+    page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
+    expect(page.get_by_text("No researcher has a token.")).to_be_visible()
+
+
+def test_the_keyboard_is_enough(open_page: Open) -> None:
+    page = open_page()
+    page.locator("nav a").first.focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("#/jobs"))
+    expect(page.get_by_label("Search")).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+def test_it_fits_the_screen(
+    open_page: Open, worker: str, scheme: str, size: ViewportSize, tmp_path: Path
+) -> None:
+    page = open_page("#/overview", viewport=size, color_scheme=scheme, locale="ja-JP")
+    expect(page.locator("html")).to_have_attribute("class", re.compile(scheme))
+    for name in PAGES:
+        page.evaluate(f"location.hash = '#/{name}'")
+        expect(page.locator("main h5").first).to_be_visible()
+        page.wait_for_function("document.querySelector('html').lang === 'ja'")
+        assert page.evaluate(CUT_OFF) == [], name
+        page.screenshot(path=tmp_path / f"{name}.png")
+
+
+def test_logout_closes_all_tabs_of_the_session_and_no_other(open_page: Open) -> None:
+    page, other = open_page(), open_page()
+    second = page.context.new_page()
+    second.goto(page.url)
+    second.locator("main h5").first.wait_for()
+    page.get_by_role("button", name="Log out").click()
+    expect(page.locator("#token")).to_be_visible()
+    page.reload()
+    expect(page.locator("#token")).to_be_visible()
+    assert page.context.cookies() == []
+    second.reload()
+    expect(second.locator("#token")).to_be_visible()
+    go(other, "audit")
+
+
+@pytest.fixture
+def alone(
+    own_control_plane: Callable[..., ControlPlane], control_plane: ControlPlane
+) -> Iterator[ControlPlane]:
+    """A control plane whose dashboard runs by itself, at ``alone.settings["dashboard"]``."""
+    plane = own_control_plane(ZPE_DASHBOARD="0")
+    # `open_page` logs in with the token of the shared one.
+    plane.stop()
+    plane.admin_token = control_plane.admin_token
+    plane.start()
+    port = plane.port + 1 if plane.port < 65535 else plane.port - 1
+    with (plane.folder / "dashboard.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "zpe_sdk.cli", "--url", plane.url, "dashboard", "--port", str(port)],
+            env=environment(),
+            stdout=log,
+            stderr=log,
+        )
+    plane.settings["dashboard"] = f"http://127.0.0.1:{port}"
+    log_file = plane.folder / "dashboard.log"
+    wait_until(lambda: "Uvicorn running" in log_file.read_text(), 60)
+    yield plane
+    process.terminate()
+    process.wait(30)
+
+
+def test_alone_it_says_when_the_control_plane_is_away_and_recovers(
+    open_page: Open, alone: ControlPlane
+) -> None:
+    page = open_page(url=alone.settings["dashboard"])
+    away = page.get_by_text("The control plane cannot be reached.")
+    expect(away).to_be_hidden()
+    alone.kill()
+    expect(away).to_be_visible()
+    alone.start()
+    expect(away).to_be_hidden()
+    submit(alone, name="after all")
+    go(page, "jobs")
+    expect(page.get_by_role("link", name="after all")).to_be_visible()

@@ -1,0 +1,310 @@
+"""The states behind the pages, without a browser, against a real control plane and worker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.processes import ControlPlane, h2, wait_until
+from zpe_dashboard.route import Route
+from zpe_dashboard.state.dead import DeadLetters
+from zpe_dashboard.state.desk import Desk
+from zpe_dashboard.state.fleet import Leases, Workers
+from zpe_dashboard.state.jobs import PAGE, JobInside, Jobs
+from zpe_dashboard.state.overview import HOURS, Overview
+from zpe_dashboard.state.tokens import Audit, Tokens
+from zpe_sdk import AsyncZPEClient, InputError, ZPEClient
+
+Plane = Callable[..., ControlPlane]
+NEVER = "mock: fail=scf_not_converged task=2 times=always"
+BAD = "mock: fail=bad_input task=1 times=always"
+
+
+@pytest.fixture
+def plane(own_control_plane: Plane) -> ControlPlane:
+    return own_control_plane(ZPE_RETRY_MAX=1, ZPE_RETRY_BASE_DELAY_SECONDS=0)
+
+
+@pytest.fixture
+def admin(plane: ControlPlane) -> Iterator[ZPEClient]:
+    with ZPEClient(plane.url, plane.admin_token) as client:
+        yield client
+
+
+def looking(plane: ControlPlane, look: Callable[[AsyncZPEClient], Any]) -> Any:
+    """Run something with a client of the kind that the dashboard has."""
+
+    async def run() -> Any:
+        async with AsyncZPEClient(plane.url, plane.admin_token, retry_seconds=0) as client:
+            return await look(client)
+
+    return asyncio.run(run())
+
+
+def over(admin: ZPEClient, job_id: str) -> bool:
+    return admin.job(job_id).status().status in ("finished", "failed", "cancelled")
+
+
+def test_the_overview_counts_and_says_who_waits_the_longest(plane: ControlPlane, admin: ZPEClient) -> None:
+    async def look(client: AsyncZPEClient) -> None:
+        overview = Overview(client)
+        await overview.refresh()
+        assert (overview.queued, overview.workers_alive, overview.oldest) == (0, 0, None)
+        first = await client.submit(h2(), name="first")
+        await client.submit(h2(), calc_mode="new")
+        await overview.refresh()
+        assert overview.queued == 2
+        assert overview.oldest is not None
+        assert overview.oldest.job_id == first.id
+        await overview.set_flag("submission_enabled", False)
+        assert overview.flags.submission_enabled is False
+        assert overview.flags.dequeue_enabled is True
+        assert [sample[1] for sample in overview.samples] == [0, 2]
+
+    looking(plane, look)
+    plane.worker()
+    wait_until(lambda: all(over(admin, job.id) for job in admin.jobs()))
+
+    async def look_later(client: AsyncZPEClient) -> None:
+        overview = Overview(client)
+        await overview.refresh()
+        assert (overview.queued, overview.started, overview.dead) == (0, 0, 0)
+        assert (overview.workers_alive, overview.workers) == (1, 1)
+        assert overview.finished_last_hour == 2
+        assert len(overview.by_hour) == HOURS
+        assert overview.by_hour[-1] == (0, 2, 0)
+
+    looking(plane, look_later)
+
+
+def test_jobs_come_in_pages_and_by_filters(plane: ControlPlane) -> None:
+    async def look(client: AsyncZPEClient) -> None:
+        submitted = [(await client.submit(h2(), name=f"run {n}")).id for n in range(PAGE + 2)]
+        await client.job(submitted[0]).cancel()
+        jobs = Jobs(client)
+        await jobs.refresh()
+        assert [job.job_id for job in jobs.jobs] == submitted[::-1][:PAGE]
+        assert (jobs.total, jobs.pages) == (PAGE + 2, 2)
+
+        jobs.open("", {"page": "2", "status": "no such state"})
+        await jobs.refresh()
+        assert [job.job_id for job in jobs.jobs] == submitted[1::-1]
+
+        jobs.narrow(status="cancelled")
+        assert jobs.filters == {"status": "cancelled", "owner": "", "search": "", "page": ""}
+        await jobs.refresh()
+        assert [job.job_id for job in jobs.jobs] == submitted[:1]
+
+        jobs.open("", {"search": "RUN 7"})
+        await jobs.refresh()
+        assert [job.name for job in jobs.jobs] == ["run 7"]
+
+    looking(plane, look)
+
+
+def test_a_job_from_inside_and_again(plane: ControlPlane, admin: ZPEClient) -> None:
+    plane.worker()
+    job = admin.submit(h2(), name="hydrogen", delta=0.02, temperature=300.0).wait(60, progress=False)
+
+    async def look(client: AsyncZPEClient) -> None:
+        inside = JobInside(client)
+        inside.open(job.id, {})
+        await inside.refresh()
+        assert inside.detail is not None
+        assert inside.result is not None
+        assert [task.state for task in inside.detail.tasks] == ["done"] * 3
+        assert inside.result.document.delta == 0.02
+
+        again = client.job(await inside.resubmit())
+        detail = await again.detail()
+        assert detail.content == inside.detail.content
+        assert detail.job.name == "hydrogen"
+        result = await (await again.wait(60, progress=False)).result()
+        assert (result.document.delta, result.document.temperature) == (0.02, 300.0)
+
+        inside.open(again.id, {})
+        assert (inside.detail, inside.result, inside.loaded) == (None, None, False)
+
+    looking(plane, look)
+
+
+def test_the_dead_by_reason(plane: ControlPlane, admin: ZPEClient) -> None:
+    plane.worker("node")
+    lost = [admin.submit(h2(NEVER), calc_mode="new").id for _ in range(2)]
+    bad = admin.submit(h2(BAD), calc_mode="new").id
+    wait_until(lambda: all(over(admin, job) for job in [*lost, bad]))
+
+    async def look(client: AsyncZPEClient) -> None:
+        dead = DeadLetters(client)
+        await dead.refresh()
+        assert dict(dead.reasons)["compute", "scf_not_converged"] == 2
+        assert dead.total == 3
+        dead.open("", {"code": "scf_not_converged"})
+        await dead.refresh()
+        assert {job.job.job_id for job in dead.jobs} == set(lost)
+        attempts = dead.jobs[0].attempts
+        assert len(attempts) == 2
+        assert {attempt.worker for attempt in attempts} == {"node"}
+        assert all("Traceback" in (attempt.traceback or "") for attempt in attempts)
+
+        dead.chosen = [lost[0]]
+        await dead.discard(list(dead.chosen))
+        await dead.refresh()
+        assert dead.chosen == []
+        assert [job.job.job_id for job in dead.jobs] == lost[1:]
+        await dead.requeue(code="scf_not_converged")
+        assert not (await client.job(lost[1]).status()).in_dlq
+
+    looking(plane, look)
+
+
+def test_workers_and_their_leases(plane: ControlPlane, admin: ZPEClient) -> None:
+    plane.worker("slow", ZPE_MOCK_SCF_SECONDS=600, ZPE_SLOTS=1)
+    admin.submit(h2())
+    wait_until(lambda: bool(admin.admin.leases().leases))
+
+    async def look(client: AsyncZPEClient) -> None:
+        workers, leases = Workers(client), Leases(client)
+        await workers.refresh()
+        await leases.refresh()
+        [worker], [lease] = workers.workers, leases.leases
+        assert [held.lease_id for held in workers.leases[worker.server_id]] == [lease.lease_id]
+        assert lease.expires_in_seconds > 500
+        await workers.drain(worker.server_id, True)
+        await leases.take_back(lease.lease_id)
+        await workers.refresh()
+        await leases.refresh()
+        assert workers.workers[0].draining
+        assert leases.leases == []
+        await workers.revoke(worker.server_id)
+        await workers.refresh()
+        assert workers.workers[0].revoked
+
+    looking(plane, look)
+
+
+def test_a_token_is_shown_once_with_the_command_for_it(control_plane: ControlPlane) -> None:
+    async def look(client: AsyncZPEClient) -> None:
+        tokens = Tokens(client)
+        await tokens.mint_enroll(" lab-pc-3 ", 8, "https://zpe.example.org/a b")
+        assert tokens.minted.startswith("zpee_")
+        assert (
+            tokens.command
+            == f"ZPE_ENROLL_TOKEN={tokens.minted} zpe worker --url 'https://zpe.example.org/a b'"
+        )
+        await tokens.refresh()
+        [open_one] = tokens.enroll_tokens
+        assert open_one.label == "lab-pc-3"
+        assert tokens.minted not in repr(tokens)
+        tokens.forget()
+        assert (tokens.minted, tokens.command) == ("", "")
+        await tokens.revoke_enroll(open_one.token_id)
+
+        await tokens.mint_researcher("ann", "", None, "https://zpe.example.org")
+        async with AsyncZPEClient(control_plane.url, tokens.minted) as ann:
+            await ann.jobs()
+        await tokens.refresh()
+        assert [(t.owner, t.expires_at) for t in tokens.researcher_tokens] == [("ann", None)]
+        assert tokens.enroll_tokens == []
+
+        audit = Audit(client)
+        await audit.refresh()
+        assert [entry.what for entry in audit.entries[:3]] == [
+            "researcher token minted",
+            "enroll token revoked",
+            "enroll token minted",
+        ]
+
+    looking(control_plane, look)
+
+
+def test_two_desks_share_nothing(control_plane: ControlPlane) -> None:
+    async def look(client: AsyncZPEClient) -> None:
+        mine, yours = Desk(client), Desk(client)
+        mine.go(Route("jobs", filters={"search": "secret project"}))
+        tokens = mine.states["tokens"]
+        assert isinstance(tokens, Tokens)
+        await tokens.mint_enroll("", 1, control_plane.url)
+        other = yours.states["tokens"]
+        assert isinstance(other, Tokens)
+        assert (yours.page, other.minted) == ("overview", "")
+        jobs = yours.states["jobs"]
+        assert isinstance(jobs, Jobs)
+        assert jobs.search == ""
+
+    looking(control_plane, look)
+
+
+class Following:
+    """A desk whose loop runs; tells when a condition holds after one of its beats."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self._beat = asyncio.Event()
+        desk.param.watch(lambda _: self._beat.set(), "beat")
+
+    async def __aenter__(self) -> Following:
+        self._task = asyncio.create_task(self.desk.follow())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._task.cancel()
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        async with asyncio.timeout(40):
+            while not true():
+                self._beat.clear()
+                await self._beat.wait()
+
+
+def test_a_desk_says_when_the_control_plane_is_away_and_recovers(plane: ControlPlane) -> None:
+    async def look(client: AsyncZPEClient) -> None:
+        desk = Desk(client)
+        async with Following(desk) as following:
+            await following.until(lambda: desk.state.loaded)
+            plane.kill()
+            await following.until(lambda: not desk.reachable)
+            await asyncio.to_thread(plane.start)
+            await following.until(lambda: desk.reachable)
+
+    looking(plane, look)
+
+
+def test_a_hidden_desk_asks_nothing(control_plane: ControlPlane) -> None:
+    async def look(client: AsyncZPEClient) -> None:
+        desk = Desk(client, visible=False)
+        async with Following(desk) as following:
+            desk.go(Route("audit"))
+            desk.hurry()
+            # Another desk has looked several times by then.
+            async with Following(Desk(client)) as other:
+                await other.until(lambda: other.desk.beat > 1)
+            assert (desk.beat, desk.state.loaded) == (0, False)
+            desk.visible = True
+            await following.until(lambda: desk.state.loaded)
+
+    looking(control_plane, look)
+
+
+def test_a_refusal_stands_on_the_page_it_is_about(control_plane: ControlPlane) -> None:
+    async def look(client: AsyncZPEClient) -> None:
+        desk = Desk(client)
+        async with Following(desk) as following:
+            desk.go(Route("job", "nosuchjob"))
+            await following.until(lambda: bool(desk.state.problem))
+            assert "job_not_found" in desk.state.problem
+            assert desk.reachable
+            desk.go(Route("workers"))
+            await following.until(lambda: desk.state.loaded)
+            assert desk.state.problem == ""
+
+        async def refused() -> None:
+            raise InputError("there is no such lease", code="lease_not_found")
+
+        assert not await desk.act(refused(), "Released.")
+        assert desk.notice == {"text": "there is no such lease [input/lease_not_found]", "problem": True}
+
+    looking(control_plane, look)
