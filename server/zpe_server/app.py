@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -54,10 +53,11 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
                 yield
         finally:
             plane.events.close()
-            for task in background:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+            # Again and again: a cancellation that meets a reply from Redis can get lost in its client.
+            while running := {task for task in background if not task.done()}:
+                for task in running:
+                    task.cancel()
+                await asyncio.wait(running, timeout=1)
             await plane.store.close()
 
     # No documentation pages: they would load their scripts from other hosts.

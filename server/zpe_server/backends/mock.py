@@ -38,12 +38,12 @@ class Mock:
         self._stop = Event()
 
     async def run(self) -> None:
-        """Compute jobs until cancelled."""
+        """Compute jobs until cancelled, or until the control plane closes."""
         try:
-            while True:
+            while not self._plane.events.closing:
                 try:
                     await self._introduce()
-                    while True:
+                    while not self._plane.events.closing:
                         await self._work()
                 except StoreError as error:  # said by others; the leases go on when it is back
                     log.debug("the store is away", reason=str(error))
