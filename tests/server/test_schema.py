@@ -24,7 +24,7 @@ def role_of(path: str, method: str) -> str:
         "/calc/zpe/compute/jobs/"
     ):
         return "worker"
-    if path.startswith(("/calc/zpe/compute", "/calc/zpe/admin")):
+    if path.startswith(("/calc/zpe/compute", "/calc/zpe/admin", "/metrics")):
         return "admin"
     return "researcher"
 
