@@ -4,33 +4,19 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-if TYPE_CHECKING:
-    from tests.processes import ControlPlane as Plane
+from tests.processes import ControlPlane as Plane
+from tests.processes import h2, wait_until
 
-H2 = """&CONTROL
-  title = '{title}'
-/
-&SYSTEM
-  ibrav = 1, A = 6.0, nat = 2, ntyp = 1, ecutwfc = 20.0
-/
-&ELECTRONS
-/
-ATOMIC_SPECIES
-H 1.008 H.pbe-kjpaw.UPF
-ATOMIC_POSITIONS angstrom
-H 0.0 0.0 0.0
-H 0.0 0.0 0.75
-K_POINTS gamma
-"""
+until = partial(wait_until, seconds=60)
 ALL = set(range(13))  # the equilibrium and six displacements of each atom
 NEVER = 3600.0
 LEASE_SECONDS = 4.0
@@ -62,7 +48,7 @@ def plane(control_plane: Plane) -> Iterator[Plane]:
 
 def submit(plane: Plane, title: str = "") -> str:
     with plane.api() as api:
-        request = {"content": H2.format(title=title), "symmetry": False, "calc_mode": "new"}
+        request = {"content": h2(title), "symmetry": False, "calc_mode": "new"}
         return str(api.post("/calc/zpe/jobs", json=request).raise_for_status().json()["job_id"])
 
 
@@ -79,13 +65,6 @@ def detail(plane: Plane, job_id: str) -> dict[str, Any]:
 def leases(plane: Plane) -> list[dict[str, Any]]:
     with plane.api() as api:
         return list(api.get("/calc/zpe/compute/leases").raise_for_status().json()["leases"])
-
-
-def until(true: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.02)
 
 
 def until_over(plane: Plane, job_id: str, wanted: str = "finished") -> dict[str, Any]:
