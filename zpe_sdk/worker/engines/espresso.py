@@ -18,7 +18,7 @@ from zpe_sdk.espresso.output import ScfResult
 from zpe_sdk.espresso.run import pw_command, pw_version, run_scf
 from zpe_sdk.wire import Capabilities, JobPayload, Task, TaskReport
 from zpe_sdk.worker.engines.cores import CorePool, available_cores, ranks_for
-from zpe_sdk.worker.engines.starts import Start, keep, prepare
+from zpe_sdk.worker.engines.starts import Running, Start, keep, prepare
 from zpe_sdk.worker.settings import WorkerSettings
 
 PREFIX = "pw"
@@ -54,6 +54,7 @@ class EspressoEngine:
         self._pool = CorePool(
             [self._cores[i % len(self._cores)] for i in range(max(self._slots, len(self._cores)))]
         )
+        self._running = Running()
         self._announced: set[str] = set()
         self._without_environ = False  # pw.x has been found to lack the plug-in
 
@@ -85,7 +86,9 @@ class EspressoEngine:
             find_pseudopotential(species.pseudopotential, pseudo_dir)
         environ_in = self._environ_in() if payload.use_environ else None
         ranks = self._announced_ranks(pw_input, job_id)
-        with self._pool.take(self._cores_per_scf(ranks), stop) as cpus:
+        job = self._job_folder(job_id)
+        self._running.await_opposite(job, task, stop)
+        with self._pool.take(self._cores_per_scf(ranks), stop) as cpus, self._running.scf(job, task):
             result = self._converge(pw_input, task, job_id, pseudo_dir, environ_in, ranks, cpus, stop)
         if environ_in is not None and result.environ is None:
             self._without_environ = True
@@ -113,6 +116,7 @@ class EspressoEngine:
     def forget(self, job_id: str) -> None:
         """Remove the job's folder."""
         self._announced.discard(job_id)
+        self._running.forget(self._job_folder(job_id))
         shutil.rmtree(self._job_folder(job_id), ignore_errors=True)
 
     # ------------------------------------------------------------------------------------- one SCF

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Condition, Event
 
 from zpe_sdk.espresso import density
 from zpe_sdk.wire import Task
@@ -13,6 +16,7 @@ from zpe_sdk.wire import Task
 # Of a job's displaced structures. A density takes 3 MB for a molecule and some 100 MB for a large slab; what
 # comes when there is no room is not kept.
 KEPT_BYTES = 1 << 30
+EQUILIBRIUM = "equilibrium.save"
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,53 @@ NEAR = Start(1e-7)
 EXTRAPOLATED = Start(1e-9)
 
 
+class Running:
+    """The SCFs that run side by side, so that one can wait for the density of another where that pays.
+
+    A displaced SCF that starts from the equilibrium and its opposite takes half the time of one that
+    starts from anywhere else. So it pays to wait for these two, if less than that is left of them.
+    """
+
+    def __init__(self) -> None:
+        self._began: dict[Path, float] = {}
+        self._seconds: dict[Path, float] = {}  # of each job's latest SCF: what to expect of the others
+        self._changed = Condition()
+
+    @contextmanager
+    def scf(self, job: Path, task: Task) -> Iterator[None]:
+        """Note that a task's SCF runs for the length of the ``with`` block."""
+        place, began = _place(job, task), time.monotonic()
+        with self._changed:
+            self._began[place] = began
+        try:
+            yield
+        finally:
+            with self._changed:
+                del self._began[place]
+                self._seconds[job] = time.monotonic() - began
+                self._changed.notify_all()
+
+    def await_opposite(self, job: Path, task: Task, stop: Event) -> None:
+        """Wait for the equilibrium and the opposite of a displacement, if both are done or nearly so."""
+        if task.atom is None:
+            return
+        sources = (job / EQUILIBRIUM, _place(job, task, -1))
+        with self._changed:
+            while not stop.is_set():
+                running = [self._began[source] for source in sources if source in self._began]
+                if not running or not all(source.is_dir() or source in self._began for source in sources):
+                    return
+                expected = self._seconds.get(job, float("inf"))
+                if time.monotonic() - max(running) < expected / 2:
+                    return
+                self._changed.wait(timeout=0.1)  # for the sake of ``stop``
+
+    def forget(self, job: Path) -> None:
+        """Drop what is known of a job."""
+        with self._changed:
+            self._seconds.pop(job, None)
+
+
 def prepare(job: Path, task: Task, save: Path) -> Start | None:
     """Make the folder ``save`` that a task's SCF starts from.
 
@@ -47,7 +98,7 @@ def prepare(job: Path, task: Task, save: Path) -> Start | None:
     """
     if task.atom is None:
         return None
-    centre = job / "equilibrium.save"
+    centre = job / EQUILIBRIUM
     if centre.is_dir() and density.extrapolate(centre, _place(job, task, -1), save):
         return EXTRAPOLATED
     for kept in (centre, *_displaced(job)):
@@ -59,10 +110,10 @@ def prepare(job: Path, task: Task, save: Path) -> Start | None:
 def keep(job: Path, task: Task, save: Path) -> None:
     """Keep the density of an SCF that is done, if it can be of use to others of its job."""
     if task.atom is None:
-        density.keep(save, job / "equilibrium.save")
+        density.keep(save, job / EQUILIBRIUM)
         return
     opposite = _place(job, task, -1)
-    if opposite.is_dir() and (job / "equilibrium.save").is_dir():
+    if opposite.is_dir() and (job / EQUILIBRIUM).is_dir():
         shutil.rmtree(opposite, ignore_errors=True)  # it has served
     elif sum(path.stat().st_size for path in job.glob("displaced_*.save/*")) < KEPT_BYTES:
         density.keep(save, _place(job, task))
@@ -73,5 +124,7 @@ def _displaced(job: Path) -> Iterator[Path]:
 
 
 def _place(job: Path, task: Task, sign: int = 1) -> Path:
+    if task.atom is None:
+        return job / EQUILIBRIUM
     vector = "_".join(f"{sign * x + 0.0:.6f}" for x in task.displacement or ())
     return job / f"displaced_{task.atom}_{vector}.save"

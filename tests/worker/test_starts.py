@@ -1,0 +1,57 @@
+"""Waiting for the density of another SCF, where that pays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+
+from zpe_sdk.wire import Task
+from zpe_sdk.worker.engines.starts import Running
+
+EQUILIBRIUM = Task(index=0)
+FIRST = Task(index=1, atom=1, displacement=(0.01, 0.0, 0.0))
+OPPOSITE = Task(index=2, atom=1, displacement=(-0.01, 0.0, 0.0))
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Path:
+    (tmp_path / "equilibrium.save").mkdir()
+    return tmp_path
+
+
+def test_an_opposite_waits_for_a_first_that_is_half_through(job: Path) -> None:
+    running, order = Running(), []
+    with running.scf(job, EQUILIBRIUM):
+        pass  # over in no time: whatever runs now is more than half through
+
+    def opposite() -> None:
+        running.await_opposite(job, OPPOSITE, Event())
+        order.append("opposite goes")
+
+    waiting = Thread(target=opposite)
+    with running.scf(job, FIRST):
+        waiting.start()
+        waiting.join(timeout=0.3)  # time enough for one that does not wait
+        order.append("first is done")
+    waiting.join()
+    assert order == ["first is done", "opposite goes"]
+
+
+def test_nothing_is_waited_for_that_has_just_begun_or_does_not_come(job: Path) -> None:
+    running = Running()
+    with running.scf(job, FIRST):  # no SCF is done yet, so no end of this one can be foreseen
+        running.await_opposite(job, OPPOSITE, Event())
+    running.await_opposite(job, OPPOSITE, Event())
+
+
+def test_a_wait_ends_when_the_worker_is_to_stop(job: Path) -> None:
+    running, stop = Running(), Event()
+    with running.scf(job, EQUILIBRIUM):
+        pass
+    waiting = Thread(target=running.await_opposite, args=(job, OPPOSITE, stop))
+    with running.scf(job, FIRST):
+        waiting.start()
+        stop.set()
+        waiting.join()
