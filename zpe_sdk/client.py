@@ -206,6 +206,7 @@ class AsyncZPEClient:
         use_environ: bool = False,
         calc_mode: Literal["continue", "new"] = "continue",
         priority: int = 0,
+        requires: Mapping[str, Any] | None = None,
         pseudopotentials: Mapping[str, str] | None = None,
         ecutwfc: float | None = None,
         ecutrho: float | None = None,
@@ -237,7 +238,10 @@ class AsyncZPEClient:
             ``"continue"`` takes over SCFs that were already run for exactly the same physics; ``"new"``
             ignores them.
         priority
-            From -100 to 100; higher ones first.
+            From -100 to 100; higher ones first. Among equals, owners take turns.
+        requires
+            What a machine must have to get SCFs of this job: ``{"tags": ["bigmem"], "cores": 16,
+            "memory_gb": 64}`` or some of these. Administrators give tags to their workers (``ZPE_TAGS``).
         pseudopotentials, ecutwfc, ecutrho, kpts, input_data
             For Atoms only: how the pw.x input is made, see :func:`zpe_sdk.espresso.render.render_input`. What
             is not given is chosen (:mod:`zpe_sdk.pseudopotentials`) and told: ``job.choices``.
@@ -268,6 +272,7 @@ class AsyncZPEClient:
             "use_environ": use_environ,
             "calc_mode": calc_mode,
             "priority": priority,
+            "requires": requires or {},
         }
         # One key for all attempts of this call: a reply that was lost makes no second job.
         key = {http.IDEMPOTENCY_KEY: uuid.uuid4().hex}

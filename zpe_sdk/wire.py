@@ -113,6 +113,21 @@ class ParseReply(Message):
 # -------------------------------------------------------------------------------------------- jobs
 
 
+Tag = Annotated[str, Field(min_length=1, max_length=50, pattern=r"^[\w.:@+-]+$")]
+
+
+class Requirements(Message):
+    """What a job wants of a compute node, beyond the pseudopotentials that its input names.
+
+    ``tags`` are labels that administrators give to their nodes; ``cores`` and ``memory_gb`` (10⁹ bytes)
+    are the least that a node must have.
+    """
+
+    tags: Annotated[list[Tag], Field(max_length=20)] = []
+    cores: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    memory_gb: Annotated[float, Field(gt=0, le=1e6)] | None = None
+
+
 class JobRequest(Message):
     """A vibrational calculation to run.
 
@@ -142,6 +157,7 @@ class JobRequest(Message):
     symmetry: bool = True
     name: Annotated[str, Field(max_length=200)] | None = None
     priority: Annotated[int, Field(ge=-100, le=100)] = 0
+    requires: Requirements = Requirements()
 
 
 class JobReply(Message):
@@ -361,26 +377,34 @@ class RevokeReply(Message):
 
 
 class Capabilities(Message):
-    """What a worker can run. ``pseudopotentials`` null means: unknown, offer anything."""
+    """What a worker can run. ``pseudopotentials`` null means: unknown, offer anything.
+
+    ``slots`` SCFs run side by side. ``cores``, ``memory_gb`` and ``tags`` are held against what jobs require.
+    """
 
     engine: str = "espresso"
     engine_version: str | None = None
     pseudopotentials: list[str] | None = None
     environ: bool = False
     slots: Annotated[int, Field(ge=1, le=4096)] = 1
+    cores: Annotated[int, Field(ge=1)] | None = None
+    memory_gb: Annotated[float, Field(gt=0)] | None = None
+    tags: list[Tag] = []
 
 
 class LeaseRequest(Message):
     """A request for work. An empty body asks for one whole job (``max_tasks`` null).
 
     ``wait_seconds`` holds the request open until there is work (at most 30 s). ``lease_key`` names the
-    request: sent again after a lost reply, it brings the same lease and not another one.
+    request: sent again after a lost reply, it brings the same lease and not another one. ``warm`` are jobs of
+    which the worker has densities: it may get more of one before its turn.
     """
 
     max_tasks: Annotated[int, Field(ge=1, le=10_000)] | None = None
     wait_seconds: Annotated[float, Field(ge=0, le=30)] = 0
     capabilities: Capabilities | None = None
     lease_key: Annotated[str, Field(min_length=16, max_length=100)] | None = None
+    warm: Annotated[list[Id], Field(max_length=16)] = []
 
 
 class Task(Message):
@@ -437,7 +461,8 @@ class TaskReportRequest(Message):
 
 class TaskReportReply(Message):
     """``accepted``: stored now; ``idempotent``: already there; ``refused``: not needed any more, or
-    from other physics than the job's first result (``detail`` says which).
+    from other physics than the job's first result (``detail`` says which). ``left``, if not null, are the
+    tasks that the lease still has: others were taken out of it, because the worker was slow to begin them.
     """
 
     ok: bool = True
@@ -448,6 +473,7 @@ class TaskReportReply(Message):
     job_status: JobState
     progress: Progress
     lease_held: bool = True
+    left: list[int] | None = None
 
 
 class HeartbeatRequest(Message):
@@ -457,9 +483,13 @@ class HeartbeatRequest(Message):
 
 
 class HeartbeatReply(Message):
-    """State of each lease: ``held`` (renewed), ``lost`` (expired or released) or ``cancelled``."""
+    """State of each lease: ``held`` (renewed), ``lost`` (expired or released) or ``cancelled``.
+
+    ``left``: as in a :class:`TaskReportReply`, of the leases of which it is not null.
+    """
 
     leases: dict[str, Literal["held", "lost", "cancelled"]]
+    left: dict[str, list[int]] = {}
     lease_ttl_seconds: float
     draining: bool = False
 

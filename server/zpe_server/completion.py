@@ -10,10 +10,10 @@ import anyio.to_thread
 import structlog
 
 from zpe_sdk.errors import StoreError, ZPEError
-from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.vibrations.plan import Plan
 from zpe_sdk.vibrations.result import freqs_csv, make_result, summary_text
 from zpe_sdk.wire import ErrorInfo, JobPayload, TaskReport, TaskRun
+from zpe_server.planning import parse
 from zpe_server.results import Result, ResultStore
 from zpe_server.settings import Settings
 from zpe_server.store import Store, key
@@ -84,7 +84,7 @@ def _assemble(job: dict[str, str], reports: dict[str, str], runs: dict[str, str]
     ran = {int(task): TaskRun.model_validate_json(text) for task, text in runs.items()}
     document = make_result(
         payload,
-        PwInput.parse(payload.content),
+        parse(payload.content),
         Plan.from_json(json.loads(job["plan"])),
         # A report that was reused has the index it had in its own job.
         {

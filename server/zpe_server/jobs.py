@@ -20,6 +20,7 @@ from zpe_sdk.wire import (
     JobState,
     JobStatus,
     Progress,
+    Requirements,
     Task,
     TaskRun,
     TaskStatus,
@@ -73,7 +74,11 @@ class Jobs:
         planned = await anyio.to_thread.run_sync(plan_job, request, self._settings)
         fields = {
             "needs": json.dumps(
-                {"environ": request.use_environ, "pseudopotentials": planned.pseudopotentials}
+                {
+                    "environ": request.use_environ,
+                    "pseudopotentials": planned.pseudopotentials,
+                    **request.requires.model_dump(exclude_defaults=True),
+                }
             ),
             "formula": planned.formula,
             "nat": planned.nat,
@@ -145,11 +150,13 @@ class Jobs:
             leasing = (await self._flags.get()).dequeue_enabled is not False
             for n in waiting:
                 needs = json.loads(records[n].get("needs") or "{}")
+                requires = {name: needs[name] for name in Requirements.model_fields if name in needs}
                 job = found[n]
                 assert job is not None
                 job.detail = why_waiting(
                     needs.get("pseudopotentials", []),
                     environ=needs.get("environ", False),
+                    requires=Requirements.model_validate(requires),
                     workers=workers,
                     leasing=leasing,
                 )

@@ -40,6 +40,10 @@ log = structlog.get_logger(__name__)
 
 # How many jobs of the line a lease looks at in one go, for one that its worker can run.
 SCAN = 100
+# Whoever was heard of so long ago counts as a worker where a job is shared out.
+ALIVE_MS = 60_000
+# How many SCFs a job may be ahead of its turn when a worker asks that has densities of it.
+WARM_TURNS = 8
 
 _REFUSALS = {
     "wrong_physics": "these forces come from other physics (pw.x version, pseudopotentials or settings) than "
@@ -88,6 +92,9 @@ class Leases:
             "lease": lease_id,
             "ttl_ms": self._ttl_ms,
             "max_tasks": request.max_tasks or 0,
+            "alive_ms": ALIVE_MS,
+            "warm": request.warm,
+            "warm_turns": WARM_TURNS,
             "scan": SCAN,
             **abilities(able),
         }
@@ -158,6 +165,7 @@ class Leases:
                 job_status=reply["status"],
                 progress=Progress(**reply["progress"]),
                 lease_held=reply["lease_held"],
+                left=None if reply.get("left") is None else items(reply["left"]),
             ),
             bool(reply.get("complete")),
         )
@@ -265,6 +273,7 @@ class Leases:
         )
         return HeartbeatReply(
             leases=dict(reply["leases"]),
+            left={lease: items(tasks) for lease, tasks in dict(reply["left"]).items()},
             lease_ttl_seconds=self._settings.lease_ttl_seconds,
             draining=reply["draining"],
         )
@@ -302,14 +311,20 @@ class Leases:
 def abilities(able: Capabilities | None) -> dict[str, Any]:
     """Return what the lease transition asks about a worker; one that tells nothing is offered anything."""
     if able is None:
-        return {"engine": "", "environ": True, "pseudopotentials": None, "digest": "unknown"}
+        able, digest = Capabilities(engine="", environ=True), "unknown"
+    else:
+        digest = hashlib.sha256(able.model_dump_json().encode()).hexdigest()[:32]
     return {
         "engine": able.engine,
         "environ": able.environ,
         "pseudopotentials": None
         if able.pseudopotentials is None
         else dict.fromkeys(able.pseudopotentials, True),
-        "digest": hashlib.sha256(able.model_dump_json().encode()).hexdigest()[:32],
+        "slots": able.slots,
+        "cores": able.cores or 0,
+        "memory_gb": able.memory_gb or 0,
+        "tags": dict.fromkeys(able.tags, True),
+        "digest": digest,
     }
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.symmetry import symmetry_of
 from zpe_sdk.vibrations.plan import Plan, plan_displacements
 from zpe_sdk.wire import JobPayload, JobRequest, Task
 from zpe_server.settings import Settings
+
+# A job's input is parsed when it comes in and when its result is made.
+parse = lru_cache(maxsize=32)(PwInput.parse)
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ def plan_job(request: JobRequest, settings: Settings) -> PlannedJob:
     InputError
         The input cannot be carried out; ``field`` names what is at fault.
     """
-    pw_input = PwInput.parse(request.content)
+    pw_input = parse(request.content)
     mobile = pw_input.mobile(request.mobile_indices)
     delta = settings.delta if request.delta is None else request.delta
     symmetry = symmetry_of(pw_input) if request.symmetry else None

@@ -23,6 +23,7 @@ _BATCH = 100
 _IDLE_SECONDS = 5.0
 _RETIRE_SECONDS = 60.0
 _ASSEMBLE_AFTER_MS = 10_000
+_PATIENCE_MS = 5_000
 
 
 async def sweep_for_ever(
@@ -40,11 +41,14 @@ async def sweep_for_ever(
                 limit=_BATCH,
                 retry=settings.retry(random.random()),
                 assemble_after_ms=_ASSEMBLE_AFTER_MS,
+                patience_ms=_PATIENCE_MS,
             )
             for job_id in reply["assemble"] or []:
                 await completion.complete(job_id)
             if reply["expired"]:
                 log.warning("leases expired; their unfinished tasks went back", leases=reply["expired"])
+            if reply["recalled"]:
+                log.info("tasks that a slow worker had not begun are for all again", tasks=reply["recalled"])
             if 0 <= reply["next_ms"] < longest * 1000:
                 pause = reply["next_ms"] / 1000 + 0.001
             if time.monotonic() >= next_retire:

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from zpe_sdk.wire import WorkerStatus
+from zpe_sdk.wire import Capabilities, Requirements, WorkerStatus
 
 
 def why_waiting(
-    needed: Sequence[str], *, environ: bool, workers: Sequence[WorkerStatus], leasing: bool
+    needed: Sequence[str],
+    *,
+    environ: bool,
+    workers: Sequence[WorkerStatus],
+    leasing: bool,
+    requires: Requirements,
 ) -> str:
     """Return what a queued job waits for.
 
@@ -23,6 +28,8 @@ def why_waiting(
         All workers that are not revoked.
     leasing
         Whether work is given out at all.
+    requires
+        What else it wants of a worker.
     """
     if not leasing:
         return "an administrator has stopped the giving out of work for now"
@@ -34,21 +41,33 @@ def why_waiting(
     willing = [worker for worker in alive if not worker.draining]
     if not willing:
         return f"{_count(alive)}, none takes new work"
-    missing = [_lacks(worker, needed, environ) for worker in willing]
+    wanted = [
+        *needed,
+        *(["Environ"] if environ else []),
+        *(f"the tag {tag}" for tag in requires.tags),
+        *([f"{requires.cores} cores"] if requires.cores else []),
+        *([f"{requires.memory_gb:g} GB of memory"] if requires.memory_gb else []),
+    ]
+    missing = [_lacks(worker, needed, environ, requires) for worker in willing]
     if all(missing):
         # What nobody has says more than what one or the other lacks.
-        common = [name for name in [*needed, "Environ"] if all(name in lacks for lacks in missing)]
-        return f"{_count(willing)}, none has {' and '.join(common) or 'all of ' + ', '.join(needed)}"
+        common = [name for name in wanted if all(name in lacks for lacks in missing)]
+        return f"{_count(willing)}, none has {' and '.join(common) or 'all of ' + ', '.join(wanted)}"
     able = [worker for worker, lacks in zip(willing, missing, strict=True) if not lacks]
     return f"waiting for {_count(able)} to have time"
 
 
-def _lacks(worker: WorkerStatus, needed: Sequence[str], environ: bool) -> list[str]:
-    able = worker.capabilities
-    if able is None or able.engine == "mock":
-        return []
+def _lacks(worker: WorkerStatus, needed: Sequence[str], environ: bool, requires: Requirements) -> list[str]:
+    able = worker.capabilities or Capabilities(engine="mock")
+    lacks = [f"the tag {tag}" for tag in requires.tags if tag not in able.tags]
+    if (requires.cores or 0) > (able.cores or 0):
+        lacks.append(f"{requires.cores} cores")
+    if (requires.memory_gb or 0) > (able.memory_gb or 0):
+        lacks.append(f"{requires.memory_gb:g} GB of memory")
+    if able.engine == "mock":
+        return lacks
     has = able.pseudopotentials
-    lacks = [name for name in needed if has is not None and name not in has]
+    lacks += [name for name in needed if has is not None and name not in has]
     return lacks + (["Environ"] if environ and not able.environ else [])
 
 

@@ -243,6 +243,8 @@ def test_events_end_with_the_job(plane: ControlPlane, token: str) -> None:
         ({"delta": -0.01}, "bad_request", "delta"),
         ({"priority": 1000}, "bad_request", "priority"),
         ({"calc_mode": "again"}, "bad_request", "calc_mode"),
+        ({"requires": {"cores": 0}}, "bad_request", "requires.cores"),
+        ({"requires": {"tags": ["two words"]}}, "bad_request", "requires.tags.0"),
         ({"mobile": [7]}, "bad_mobile_indices", "mobile_indices"),
     ],
 )

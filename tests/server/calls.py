@@ -41,6 +41,13 @@ async def lease(store: Store, name: str, worker: str = "w1", **more: Any) -> Rep
         "instance": "",
         "ttl_ms": TTL_MS,
         "max_tasks": 10,
+        "alive_ms": -1,  # whatever others there are, a share is as large as was asked for
+        "warm": [],
+        "warm_turns": 8,
+        "slots": 1,
+        "cores": 0,
+        "memory_gb": 0,
+        "tags": {},
         "offset": 0,
         "scan": 100,
         "engine": "espresso",
@@ -109,7 +116,7 @@ async def heartbeat(store: Store, names: list[str], worker: str = "w1", instance
 
 
 async def sweep(store: Store, **more: Any) -> Reply:
-    arguments = {"limit": 100, "retry": RETRY, "assemble_after_ms": LATER_MS} | more
+    arguments = {"limit": 100, "retry": RETRY, "assemble_after_ms": LATER_MS, "patience_ms": LATER_MS} | more
     return await store.transition("sweep", **arguments)
 
 

@@ -38,7 +38,9 @@ class Job:
     """Each task is in exactly one of ``open``, ``held`` and ``done`` as long as tasks are what is missing."""
 
     name: str
-    rank: tuple[int, str]
+    owner: str
+    priority: int
+    turn: int
     total: int
     needs: frozenset[str]
     idempotency_key: str
@@ -51,6 +53,7 @@ class Job:
     pinned: Physics | None = None
     avoided: set[tuple[str, str]] = field(default_factory=set)
     settled_by: str | None = None
+    in_line: bool = True
 
     @property
     def status(self) -> str:
@@ -132,26 +135,47 @@ class Model:
         self.jobs: dict[str, Job] = {}
         self.leases: dict[str, Lease] = {}
         self.workers = {name: Worker() for name in workers}
-        self.idempotency: dict[str, tuple[str, str]] = {}
+        self.idempotency: dict[tuple[str, str], tuple[str, str]] = {}
+        self.clock: Counter[int] = Counter()  # of each priority: the turn of the job served last
+        self.ends: Counter[tuple[int, str]] = Counter()  # where the next job of an owner begins
 
     # ------------------------------------------------------------------------------------------ work
 
     def submit(
-        self, name: str, total: int, priority: int, needs: frozenset[str], idempotency_key: str, digest: str
+        self,
+        name: str,
+        total: int,
+        priority: int,
+        needs: frozenset[str],
+        idempotency_key: str,
+        digest: str,
+        owner: str,
     ) -> str | None:
         """Return the job's name, or None for a conflict."""
-        if idempotency_key in self.idempotency:
-            job, known = self.idempotency[idempotency_key]
+        if (owner, idempotency_key) in self.idempotency:
+            job, known = self.idempotency[owner, idempotency_key]
             return job if known == digest else None
         if idempotency_key:
-            self.idempotency[idempotency_key] = (name, digest)
-        self.jobs[name] = Job(name, (-priority, name), total, needs, idempotency_key, open=set(range(total)))
+            self.idempotency[owner, idempotency_key] = (name, digest)
+        turn = max(self.clock[priority], self.ends[priority, owner])
+        self.ends[priority, owner] = turn + total
+        self.jobs[name] = Job(
+            name, owner, priority, turn, total, needs, idempotency_key, open=set(range(total))
+        )
         return name
+
+    def look_at_line(self) -> None:
+        """Let jobs that have come back into the line have the turn they had at the latest."""
+        for job in self.jobs.values():
+            ready = job.stage == "living" and bool(job.due)
+            if ready and not job.in_line:
+                job.turn = min(job.turn, self.clock[job.priority])
+            job.in_line = ready
 
     def line(self) -> list[Job]:
         """Return the jobs with something to do now, in the order in which they are given out."""
         ready = [job for job in self.jobs.values() if job.stage == "living" and job.due]
-        return sorted(ready, key=lambda job: job.rank)
+        return sorted(ready, key=lambda job: (-job.priority, job.turn, job.name))
 
     def is_equipped(self, job: Job, ability: Ability) -> bool:
         return ability.engine == "mock" or ability.files is None or job.needs <= ability.files
@@ -173,7 +197,10 @@ class Model:
             return (self.leases[name] if self.leases[name].state == "held" else None), []
         if self.workers[worker].draining:
             return None, []
-        passed = []
+        passed: list[Job] = []
+        if not self.line() and not any(j.stage == "living" and j.delayed for j in self.jobs.values()):
+            self.clock.clear()
+            self.ends.clear()
         for job in self.line():
             if not self.can_run(job, worker, ability, whole=max_tasks == 0):
                 passed.append(job)
@@ -184,6 +211,9 @@ class Model:
                 job.held[task] = name
             lease = Lease(name, job.name, worker, ability.digest, set(tasks), len(tasks))
             self.leases[name] = lease
+            self.clock[job.priority] = max(self.clock[job.priority], job.turn)
+            job.turn += len(tasks)
+            self.look_at_line()
             return lease, passed
         return None, passed
 
@@ -288,7 +318,12 @@ class Model:
         for name in set(job.held.values()):
             self.give_back(self.leases[name], state)
 
+    def give_up_turns(self, job: Job) -> None:
+        if (job.priority, job.owner) in self.ends:
+            self.ends[job.priority, job.owner] -= len(job.open)
+
     def kill(self, job: Job) -> None:
+        self.give_up_turns(job)
         self.end_all(job, "cancelled")
         job.stage = "dead"
 
@@ -317,6 +352,7 @@ class Model:
     def cancel(self, job: Job) -> bool:
         """Return whether the job could be cancelled, or was."""
         if job.stage in ("living", "assembling"):
+            self.give_up_turns(job)
             self.end_all(job, "cancelled")
             job.close("cancelled")
         return job.stage == "cancelled"
@@ -357,5 +393,5 @@ class Model:
 
     def retire(self, job: Job) -> None:
         del self.jobs[job.name]
-        if self.idempotency.get(job.idempotency_key, ("",))[0] == job.name:
-            del self.idempotency[job.idempotency_key]
+        if self.idempotency.get((job.owner, job.idempotency_key), ("",))[0] == job.name:
+            del self.idempotency[job.owner, job.idempotency_key]

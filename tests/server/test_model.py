@@ -40,6 +40,7 @@ ABILITIES = (
 )
 USUAL = Physics("a", "espresso")
 PHYSICS = (USUAL, Physics("b", "espresso"), Physics("a", "mock"))
+OWNERS = ("ann", "bob", "*")
 STATUSES = ("queued", "started", "finished", "failed", "cancelled", "*")
 
 workers = st.sampled_from(WORKERS)
@@ -71,6 +72,7 @@ class ControlPlane(RuleBasedStateMachine):
         self.count = 0
 
     def run(self, call: Awaitable[Any]) -> Any:
+        self.model.look_at_line()
         return self.runner.get_loop().run_until_complete(call)
 
     def name(self, letter: str) -> str:
@@ -93,7 +95,7 @@ class ControlPlane(RuleBasedStateMachine):
             self.run(self.store.redis.hset(key("worker", worker), mapping={"name": worker}))
             self.run(self.store.redis.zadd(key("workers"), {worker: 0}))
         for total in totals:
-            self.submit(total, 0, (), "")
+            self.submit(total, 0, (), "", "ann")
 
     # ------------------------------------------------------------------------------------------ work
 
@@ -102,16 +104,20 @@ class ControlPlane(RuleBasedStateMachine):
         priority=st.integers(-1, 1),
         needs=st.sampled_from([(), ("H",), ("H", "O")]),
         idempotency_key=st.sampled_from(["", "", "k1", "k2"]),
+        owner=st.sampled_from(["ann", "ann", "bob"]),
     )
-    def submit(self, total: int, priority: int, needs: tuple[str, ...], idempotency_key: str) -> None:
+    def submit(
+        self, total: int, priority: int, needs: tuple[str, ...], idempotency_key: str, owner: str
+    ) -> None:
         name, digest = self.name("j"), str(total)
-        expected = self.model.submit(name, total, priority, frozenset(needs), idempotency_key, digest)
+        expected = self.model.submit(name, total, priority, frozenset(needs), idempotency_key, digest, owner)
         reply = self.run(
             calls.submit(
                 self.store,
                 name,
                 total,
                 needs,
+                owner=owner,
                 priority=priority,
                 idempotency_key=idempotency_key,
                 digest=digest,
@@ -405,6 +411,7 @@ class ControlPlane(RuleBasedStateMachine):
 
     def expected(self) -> dict[str, Any]:
         model = self.model
+        model.look_at_line()
         by_stage = {
             stage: {job.name for job in model.jobs.values() if job.stage in stage.split()}
             for stage in ("assembling", "dead", "finished cancelled discarded")
@@ -418,8 +425,12 @@ class ControlPlane(RuleBasedStateMachine):
             "dlq": by_stage["dead"],
             "retire": by_stage["finished cancelled discarded"],
             "index": {
-                owner + status: {job.name for job in model.jobs.values() if status in (job.status, "*")}
-                for owner, status in product(("ann", "*"), STATUSES)
+                owner + status: {
+                    job.name
+                    for job in model.jobs.values()
+                    if status in (job.status, "*") and owner in (job.owner, "*")
+                }
+                for owner, status in product(OWNERS, STATUSES)
             },
             "leases": {lease.name for lease in model.leases.values() if lease.state == "held"},
             "worker leases": {
@@ -442,12 +453,15 @@ class ControlPlane(RuleBasedStateMachine):
                     "attempts": {f"{task}:{kind}": n for (task, kind), n in job.attempts.items()},
                     "avoid": {f"{worker} {digest}" for worker, digest in job.avoided},
                     "pinned": job.pinned and calls.physics(job.pinned.name, job.pinned.engine),
+                    "turn": job.turn,
                     "error and end": (job.status == "failed", not job.keeps_forces or job.stage == "dead"),
                 }
                 for job in model.jobs.values()
             },
             "all jobs": set(model.jobs),
-            "idempotency": set(model.idempotency),
+            "idempotency": {f"{owner}:{name}" for owner, name in model.idempotency},
+            "turns": {str(priority): turn for priority, turn in model.clock.items() if turn}
+            | {f"{priority} {owner}": turn for (priority, owner), turn in model.ends.items()},
         }
 
     def found(self, at: calls.Dump) -> dict[str, Any]:
@@ -464,6 +478,7 @@ class ControlPlane(RuleBasedStateMachine):
                 "attempts": {attempt: int(n) for attempt, n in at["job", name, "attempts"].items()},
                 "avoid": set(at["job", name, "avoid"]),
                 "pinned": record.get("fingerprint"),
+                "turn": int(record["turn"]),
                 # While a job is being tried again, its last error stays to be seen.
                 "error and end": (record["status"] == "failed" and "error" in record, "finished" in record),
             }
@@ -472,8 +487,7 @@ class ControlPlane(RuleBasedStateMachine):
             "ready": list(at["ready",]),
             **{name: set(at[name,]) for name in ("delayed", "assemble", "dlq", "retire", "leases")},
             "index": {
-                owner + status: set(at["index", owner, status])
-                for owner, status in product(("ann", "*"), STATUSES)
+                owner + status: set(at["index", owner, status]) for owner, status in product(OWNERS, STATUSES)
             },
             "worker leases": {name: set(at["worker", name, "leases"]) for name in WORKERS},
             "worker counts": {
@@ -490,7 +504,10 @@ class ControlPlane(RuleBasedStateMachine):
             },
             "jobs": {name: job(name) for name in self.model.jobs},
             "all jobs": {name.split(":")[2] for name in at.keys if name.startswith(key("job", ""))},
-            "idempotency": {name.split(":")[3] for name in at.keys if name.startswith(key("idem", ""))},
+            "idempotency": {
+                name.partition("idem:")[2] for name in at.keys if name.startswith(key("idem", ""))
+            },
+            "turns": {name: int(turn) for name, turn in at["turns",].items()} if at["turns",] else {},
         }
 
     def teardown(self) -> None:
@@ -500,6 +517,9 @@ class ControlPlane(RuleBasedStateMachine):
                 self.run(calls.decide(self.store, "cancel", job.name))
                 self.model.cancel(job)
                 self.do_retire(job)
+            # Nobody waits any more: turns begin anew.
+            self.drain("w1", False)
+            self.ask(self.name("l"), "w1", ABILITIES[0], 1)
             left = set(self.run(calls.dump(self.store)).keys)
             kept = {key("workers"), key("counters"), *(key("worker", name) for name in WORKERS)}
             # Ended leases are remembered for a while, so that late reports are answered well.

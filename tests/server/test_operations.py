@@ -74,3 +74,17 @@ def test_a_queued_job_says_what_it_waits_for(own_control_plane: Start) -> None:
             assert detail() == "1 worker, none has Environ"
             api.patch("/calc/zpe/admin/flags", json={"dequeue_enabled": False})
             assert "an administrator has stopped" in detail()
+
+
+def test_a_job_waits_for_a_machine_that_has_what_it_requires(own_control_plane: Start) -> None:
+    plane = own_control_plane()
+    requires = {"tags": ["bigmem"], "cores": 16, "memory_gb": 64}
+    with plane.api() as api, plane.api(plane.register()["worker_token"]) as worker:
+        job = api.post("/calc/zpe/jobs", json={"content": h2(), "requires": requires}).json()["job_id"]
+        able: dict[str, Any] = {"engine": "mock", "cores": 8, "memory_gb": 31.5, "tags": ["bigmem"]}
+        request = {"max_tasks": 1, "capabilities": able}
+        assert worker.post("/calc/zpe/compute/jobs/lease", json=request).status_code == 204
+        detail = api.get(f"/calc/zpe/jobs/{job}").json()["detail"]
+        assert detail == "1 worker, none has 16 cores and 64 GB of memory"
+        able |= {"cores": 16, "memory_gb": 128}
+        assert worker.post("/calc/zpe/compute/jobs/lease", json=request).json()["job_id"] == job

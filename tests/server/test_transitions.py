@@ -161,7 +161,8 @@ def test_an_input_error_is_not_retried(play: Callable[[Scenario], None]) -> None
         await lease(store, "l1")
         assert (await fail(store, "j", "l1", [0], **{"class": "input"}))["requeued"] is False
         assert await store.redis.zrange(key("dlq"), 0, -1) == ["j"]
-        assert await heartbeat(store, ["l1"]) == {"leases": {"l1": "cancelled"}, "draining": False}
+        told = {"leases": {"l1": "cancelled"}, "left": {}, "draining": False}
+        assert await heartbeat(store, ["l1"]) == told
 
     play(scenario)
 
@@ -203,6 +204,7 @@ def test_cancelling_leaves_no_lease_and_no_place_in_line(play: Callable[[Scenari
         assert await store.redis.zcard(key("ready")) == 0
         due = await store.transition("due", limit=10)
         await store.transition("retire", jobs=due["jobs"])
+        assert await lease(store, "l2") == {}  # with nobody in line, turns begin anew
         left = [name async for name in store.redis.scan_iter(key("*"))]
         # The ended lease is remembered for a while, so that late reports are answered well.
         assert sorted(left) == sorted([key("lease", "l1"), key("worker", "w1"), key("workers")])
@@ -551,6 +553,7 @@ def test_nothing_is_left_of_a_forgotten_job_but_the_memory_of_its_leases(
             await fail(store, "j", "l1", [2], **{"class": "input"})
         await store.transition(end, job="j", by="ann", retire_ms=0)
         await store.transition("retire", jobs=(await store.transition("due", limit=10))["jobs"])
+        assert await lease(store, "l2", max_tasks=1) == {}  # with nobody in line, turns begin anew
         left = await dump(store)
         of_no_job = {key("worker", "w1"), key("workers"), key("counters")}
         assert set(left.keys) - of_no_job == {key("lease", "l1")}
@@ -573,7 +576,7 @@ def test_a_drained_worker_finishes_what_it_holds_and_gets_nothing_new(
         await lease(store, "l1", max_tasks=1)
         await store.transition("drain", worker="w1", drain=True)
         assert await lease(store, "l2") == {}
-        assert await heartbeat(store, ["l1"]) == {"leases": {"l1": "held"}, "draining": True}
+        assert await heartbeat(store, ["l1"]) == {"leases": {"l1": "held"}, "left": {}, "draining": True}
         assert (await report(store, "j", "l1", [0]))["accepted"] == [0]
         await store.transition("drain", worker="w1", drain=False)
         assert (await lease(store, "l3"))["tasks"] == ["1", "2"]

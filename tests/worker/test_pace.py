@@ -22,7 +22,7 @@ def test_short_scfs_travel_in_bounded_batches_fetched_ahead() -> None:
     pace.measured(0.0)
     for _ in range(20):
         pace.measured(0.0)
-    assert pace.wanted(0) == 16
+    assert pace.wanted(0) == 128
 
 
 def test_nothing_is_begun_that_would_not_end_in_time() -> None:

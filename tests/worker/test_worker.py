@@ -128,8 +128,8 @@ def test_a_killed_worker_loses_nothing_and_repeats_nothing_that_was_heard(
 ) -> None:
     plane = own_control_plane(ZPE_LEASE_TTL_SECONDS=3600, ZPE_RETRY_BASE_DELAY_SECONDS=0.05)
     job_id = submit(plane)
-    worker = start(plane, scf_seconds=0.2)
-    until(lambda: len(acknowledged(plane, job_id)) >= 3)
+    worker = start(plane, scf_seconds=0.5)
+    until(lambda: len(acknowledged(plane, job_id)) >= 2)
     worker.kill()
     worker.wait()
     heard = acknowledged(plane, job_id)

@@ -43,6 +43,11 @@ def submit(
     environ: Annotated[bool, typer.Option("--environ", help="Run with Environ (implicit solvent).")] = False,
     new: Annotated[bool, typer.Option("--new", help="Take over no SCFs of earlier jobs.")] = False,
     priority: Annotated[int, typer.Option(help="From -100 to 100; higher ones first.")] = 0,
+    tag: Annotated[
+        list[str] | None, typer.Option(help="Only on machines with this tag; may be given again.")
+    ] = None,
+    cores: Annotated[int | None, typer.Option(help="Only on machines with so many cores.")] = None,
+    memory_gb: Annotated[float | None, typer.Option(help="Only on machines with so much memory.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for it and print its summary.")] = False,
 ) -> None:
     """Submit a pw.x input and print the job's id.
@@ -62,6 +67,7 @@ def submit(
             use_environ=environ,
             calc_mode="new" if new else "continue",
             priority=priority,
+            requires={"tags": tag or [], "cores": cores, "memory_gb": memory_gb},
         )
         if not wait:
             print(job.id)

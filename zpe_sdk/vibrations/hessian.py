@@ -76,7 +76,7 @@ def fitted(plan: Plan, forces: NDArray[np.float64]) -> NDArray[np.float64]:
         for operation in plan.operations:
             target, R = operation.permutation[place], operation.matrix
             if np.isnan(blocks[target, 0, 0, 0, 0]):
-                turned = np.einsum("ab,bjcn,dc->ajdn", R, block, R, optimize=True)
+                turned = R @ np.tensordot(R, block, 1)
                 blocks[target][:, list(operation.permutation)] = turned
     return blocks.reshape(3 * size, 3 * size, sets)
 

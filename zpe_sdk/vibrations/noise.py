@@ -27,8 +27,11 @@ class Noise:
 
 
 def asymmetry(hessian: Array) -> Array:
-    """Return H - Hᵀ above the diagonal, in eV/Å²: zero if forces were exact and displacements small."""
-    above: Array = (hessian - hessian.T)[np.triu_indices(len(hessian), 1)]
+    """Return H - Hᵀ above the diagonal, in eV/Å²: zero if forces were exact and displacements small.
+
+    Takes one Hessian, shape (3M, 3M), or B of them, shape (3M, 3M, B), and gives one row per element.
+    """
+    above: Array = (hessian - hessian.swapaxes(0, 1))[np.triu_indices(len(hessian), 1)]
     return above
 
 
@@ -42,9 +45,10 @@ def acoustic_residual(hessian: Array) -> Array:
     Parameters
     ----------
     hessian
-        As measured, displacements by row, of all atoms, in eV/Å², shape (3N, 3N).
+        As measured, displacements by row, of all atoms, in eV/Å², shape (3N, 3N), or B of them, shape
+        (3N, 3N, B).
     """
-    residual: Array = hessian.reshape(-1, 3, len(hessian)).sum(axis=0)
+    residual: Array = hessian.reshape(-1, 3, *hessian.shape[1:]).sum(axis=0)
     return residual
 
 
@@ -83,15 +87,17 @@ def estimate_noise(
     rng = np.random.default_rng(0)
     shape = (len(plan.displacements), len(plan.mobile), 3)
     at_once = max(1, AT_ONCE // math.prod(shape))
-    sizes, residuals, energies = [], [], []
+    sizes: list[float] = []
+    residuals: list[float] = []
+    energies: list[float] = []
     for start in range(0, DRAWS, at_once):
         forces = rng.standard_normal((*shape, min(at_once, DRAWS - start)))
         if complete:  # pw.x makes the forces of every SCF add up to zero
             forces -= forces.mean(axis=1, keepdims=True)
-        for draw in np.moveaxis(fitted(plan, forces), -1, 0):
-            sizes.append(_rms(draw))
-            residuals.append(_rms(_residuals(draw, complete)))
-            energies.append(np.sum(gradient * draw))
+        draws = fitted(plan, forces)
+        sizes += np.sqrt(np.mean(draws**2, axis=(0, 1))).tolist()
+        residuals += np.sqrt(np.mean(_residuals(draws, complete) ** 2, axis=0)).tolist()
+        energies += np.tensordot(gradient, draws, 2).tolist()
     if _rms(residuals) <= 1e-9 * _rms(sizes):
         return None
     force = _rms(_residuals(hessian, complete)) / _rms(residuals)
@@ -101,7 +107,7 @@ def estimate_noise(
 def _residuals(hessian: Array, complete: bool) -> Array:
     parts = [asymmetry(hessian)]
     if complete:
-        parts.append(acoustic_residual(hessian).ravel())
+        parts.append(acoustic_residual(hessian).reshape(-1, *hessian.shape[2:]))
     return np.concatenate(parts)
 
 

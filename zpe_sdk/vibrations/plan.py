@@ -130,10 +130,10 @@ def plan_displacements(
         if place in reached:
             continue
         images = group.images(place)
-        site = [group.operation(n) for n in np.flatnonzero(images == place).tolist()]
+        site = group.operations(np.flatnonzero(images == place))
         others, first = np.unique(images, return_index=True)
         needed.update(dict.fromkeys(site))
-        needed.update((group.operation(n), None) for n in first[others != place].tolist())
+        needed.update(dict.fromkeys(group.operations(first[others != place])))
         reached.update(others.tolist())
         for direction, both in site_directions(tuple(operation.rotation for operation in site)):
             x, y, z = (delta * component + 0.0 for component in direction)

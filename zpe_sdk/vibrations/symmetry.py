@@ -98,6 +98,8 @@ class SymmetryBreakers:
         axis = self.plane_axis
         if axis is not None and not np.array_equal(np.abs(rotation[axis]), unit[axis]):
             return False
+        if self.kmesh is None and self.kpoints is None:
+            return True
         reciprocal = np.rint(np.linalg.inv(rotation).T)
         return self._mesh_allows(reciprocal) and self._list_allows(reciprocal)
 
@@ -158,10 +160,16 @@ class Symmetry:
         """Return to which place in the list of mobile atoms each operation takes the one at ``place``."""
         return self._sites.find(self._rotations @ self._scaled[place] + self._translations)
 
-    def operation(self, n: int) -> Operation:
-        """Return operation n."""
-        images = self._sites.find(self._scaled @ self._rotations[n].T + self._translations[n])
-        return Operation(_cartesian(self._rotations[n], self._cell), tuple(images.tolist()))
+    def operations(self, numbers: NDArray[np.int_]) -> list[Operation]:
+        """Return the operations of these numbers."""
+        rotations = self._rotations[numbers]
+        points = self._scaled @ rotations.swapaxes(1, 2) + self._translations[numbers, None]
+        images = self._sites.find(points.reshape(-1, 3)).reshape(len(numbers), len(self._scaled))
+        matrices = _cartesian(rotations, self._cell).tolist()
+        return [
+            Operation(tuple(tuple(row) for row in matrix), tuple(places))
+            for matrix, places in zip(matrices, images.tolist(), strict=True)
+        ]
 
 
 def no_symmetry(positions: NDArray[np.float64], cell: NDArray[np.float64], mobile: Sequence[int]) -> Symmetry:
@@ -258,12 +266,13 @@ def _not_found(message: str) -> InputError:
     )
 
 
-def _cartesian(rotation: NDArray[np.int_], cell: NDArray[np.float64]) -> tuple[tuple[float, ...], ...]:
+def _cartesian(rotations: NDArray[np.int_], cell: NDArray[np.float64]) -> NDArray[np.float64]:
     # A lattice within symprec of the symmetric one gives a matrix within symprec of orthogonal: the
     # nearest orthogonal one (polar decomposition) keeps lengths exactly.
-    u, _, vt = np.linalg.svd(cell.T @ rotation @ np.linalg.inv(cell.T))
+    u, _, vt = np.linalg.svd(cell.T @ rotations @ np.linalg.inv(cell.T))
     # Rounded so that -0 and 1e-17 do not travel; the error is far below any force's.
-    return tuple(tuple(float(x) for x in row) for row in np.round(u @ vt, 15) + 0.0)
+    rounded: NDArray[np.float64] = np.round(u @ vt, 15) + 0.0
+    return rounded
 
 
 def _integers(values: NDArray[np.float64]) -> bool:

@@ -75,6 +75,14 @@ def worker(
             metavar="auto|N", help="SCFs side by side; auto (default): one per core.", rich_help_panel=_HOW
         ),
     ] = None,
+    tags: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TAG,TAG",
+            help="Labels of this machine, for jobs that ask for them.",
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
     pseudo_dir: Annotated[
         Path | None, typer.Option(help="Folder of the pseudopotential files.", rich_help_panel=_HOW)
     ] = None,
@@ -135,6 +143,7 @@ def worker(
         "ca_bundle": ca_bundle,
         "worker_mode": mode,
         "slots": slots,
+        "tags": tags,
         "pseudo_dir": pseudo_dir,
         "pw_path": pw,
         "work_dir": work_dir,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable
 from threading import Condition, Event, Thread
 
@@ -180,8 +181,14 @@ class Worker:
                 log.warning("this machine cannot take work at the moment", reason=str(error))
                 self._stopping.wait(POLL_SECONDS)
                 continue
+            with self._changed:
+                warm = [job for job, over in self._jobs.items() if not over]
             request = LeaseRequest(
-                max_tasks=wanted, wait_seconds=wait, capabilities=capabilities, lease_key=lease_key
+                max_tasks=wanted,
+                wait_seconds=wait,
+                capabilities=capabilities,
+                lease_key=lease_key,
+                warm=warm[-KEPT_JOBS:],
             )
             self._asking = request
             try:
@@ -215,7 +222,9 @@ class Worker:
             while not self._stopping.is_set() and not self._over:
                 on_hand = sum(len(s.waiting) + len(s.running) for s in self._shares.values())
                 wanted = self._pace.wanted(on_hand)
-                if wanted and not self._draining and not self._has_letters():
+                if wanted and not self._draining and self._has_letters():
+                    self._courier.hurry()
+                elif wanted and not self._draining:
                     if self._pace.fits():
                         return wanted
                     self._end("no further SCF fits into the wall time")
@@ -281,8 +290,10 @@ class Worker:
                     # What waits would fail in the same way.
                     letter.failure.tasks += [other.index for other in share.waiting]
                     share.waiting.clear()
+                last = share.over
             if letter:
-                self._courier.post(letter.about(share.lease.lease_id))
+                hurry = last or letter.report is None
+                self._courier.post(letter.about(share.lease.lease_id), hurry=hurry)
             with self._changed:
                 self._tidy(share)
 
@@ -320,6 +331,8 @@ class Worker:
                 for lease_id, state in reply.leases.items():
                     if state != "held":
                         self._lose(lease_id, state)
+                for lease_id, left in reply.left.items():
+                    self._keep_only(lease_id, left)
                 self._drain(reply.draining)
             except AuthError:
                 raise
@@ -347,6 +360,13 @@ class Worker:
                     self._runs[share.lease.job_id, index].stop.set()
             self._tidy(share)
 
+    def _keep_only(self, lease_id: str, left: list[int]) -> None:
+        """Drop what waits under a lease that others may begin: it has waited here for long."""
+        with self._changed:
+            if share := self._shares.get(lease_id):
+                share.waiting = deque(task for task in share.waiting if task.index in left)
+                self._tidy(share)
+
     def _drain(self, draining: bool) -> None:
         with self._changed:
             if draining != self._draining:
@@ -356,8 +376,12 @@ class Worker:
             self._draining = draining
             self._changed.notify_all()
 
-    def _heard(self, letter: Letter, status: JobState | None, state: LeaseState) -> None:
+    def _heard(
+        self, letter: Letter, status: JobState | None, state: LeaseState, left: list[int] | None
+    ) -> None:
         """Act on an answer to a letter."""
+        if left is not None:
+            self._keep_only(letter.lease_id, left)
         if state != "held":
             self._lose(letter.lease_id, state)
         with self._changed:

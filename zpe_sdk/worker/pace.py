@@ -6,7 +6,7 @@ import time
 
 # Work for so long is kept at hand, so that a slot need not wait for the network between short SCFs.
 AHEAD_SECONDS = 2.0
-MAX_TASKS_PER_SLOT = 8
+MAX_TASKS_PER_SLOT = 64
 # Of the wall time, kept to end pw.x, to report and to hand leases back.
 CLOSING_SECONDS = 10.0
 

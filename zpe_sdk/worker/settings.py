@@ -6,8 +6,10 @@ import socket
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from zpe_sdk.wire import Tag
 
 
 class WorkerSettings(BaseSettings):
@@ -27,6 +29,8 @@ class WorkerSettings(BaseSettings):
         ``qe`` runs pw.x; ``mock`` computes forces of springs, for teaching and tests.
     slots
         SCFs side by side; ``auto``: as many as there are cores.
+    tags
+        Labels of this machine, separated by commas, for jobs that ask for them: ``bigmem,environ-2``.
     insecure
         Send the token over plain HTTP to another machine.
     ca_bundle
@@ -61,6 +65,7 @@ class WorkerSettings(BaseSettings):
     worker_name: str = Field(default_factory=socket.gethostname)
     worker_mode: Literal["qe", "mock"] = "qe"
     slots: Literal["auto"] | Annotated[int, Field(ge=1, le=4096)] = "auto"
+    tags: Annotated[list[Tag], NoDecode] = []
     insecure: bool = False
     ca_bundle: Path | None = None
 
@@ -84,3 +89,8 @@ class WorkerSettings(BaseSettings):
 
     log_level: str = "INFO"
     log_json: bool | None = None
+
+    @field_validator("tags", mode="before")
+    @classmethod
+    def _by_commas(cls, tags: object) -> object:
+        return [tag.strip() for tag in tags.split(",") if tag.strip()] if isinstance(tags, str) else tags

@@ -17,13 +17,13 @@ log = structlog.get_logger(__name__)
 _bearer = HTTPBearer(auto_error=False, description="A worker's, a researcher's or the administrator's token")
 
 
-def plane_of(request: Request) -> Plane:
+async def plane_of(request: Request) -> Plane:  # FastAPI runs what is not async in a thread
     """Return this process's control plane."""
     plane: Plane = request.app.state.plane
     return plane
 
 
-def address_of(request: Request) -> str:
+async def address_of(request: Request) -> str:
     """Return where a request came from."""
     return request.client.host if request.client else "unknown"
 

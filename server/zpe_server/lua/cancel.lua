@@ -5,6 +5,7 @@ local status = job_field(a.job, 'status')
 if not status then return cjson.encode({error = 'not_found'}) end
 if status == 'cancelled' then return cjson.encode({status = status}) end
 if status ~= 'queued' and status ~= 'started' then return cjson.encode({error = 'over', status = status}) end
+give_up_turns(a.job)
 return_all_leases(a.job, 'cancelled')
 leave_line(a.job)
 redis.call('ZREM', P .. 'assemble', a.job)

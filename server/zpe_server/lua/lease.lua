@@ -1,7 +1,8 @@
 -- Gives a worker a share of the first job in line that it can run.
 -- a: worker, instance, lease, ttl_ms, max_tasks (0: the whole job, which nobody else may be working on),
---    offset, scan (which part of the line to look at), or of_job (the one job wanted), engine ('': unknown), environ,
---    pseudopotentials (object used as a set, or null: unknown), digest
+--    alive_ms (whoever was heard of so long ago counts as a worker), slots (SCFs it runs at once),
+--    warm [jobs it has densities of], offset, scan (which part of the line to look at), or of_job (the one job wanted), engine ('': unknown), environ,
+--    pseudopotentials (object used as a set, or null: unknown), cores, memory_gb, tags (a set), digest
 -- ARGV[2]: the capabilities in full, to be shown
 -- Returns {job, lease, tasks, payload, task_table, request_id}, or {} when there is nothing to do, or
 -- {blocked = true} when there is, but not for this worker; {next = offset} where the line goes on.
@@ -9,8 +10,13 @@
 -- Whether the worker has what a job needs. What a job waits for when no worker has it, is told with its status.
 local function is_equipped(job)
   local needs = job_field(job, 'needs')
-  if a.engine == 'mock' or not needs or a.pseudopotentials == cjson.null then return true end
+  if not needs then return true end
   needs = cjson.decode(needs)
+  if a.cores < (needs.cores or 0) or a.memory_gb < (needs.memory_gb or 0) then return false end
+  for _, tag in ipairs(needs.tags or {}) do
+    if not a.tags[tag] then return false end
+  end
+  if a.engine == 'mock' or a.pseudopotentials == cjson.null then return true end
   if needs.environ and not a.environ then return false end
   for _, file in ipairs(needs.pseudopotentials) do
     if not a.pseudopotentials[file] then return false end
@@ -44,9 +50,18 @@ local function explain(job, why)
   end
 end
 
+-- With fewer jobs than workers, several have to work on one. Each takes an equal part of what is left, so the parts
+-- get smaller towards the end and all are through at about the same time.
+local function share(job)
+  local workers = redis.call('ZCOUNT', P .. 'workers', now - a.alive_ms, '+inf')
+  local per_job = math.max(1, math.ceil(workers / redis.call('ZCARD', P .. 'ready')))
+  local due = redis.call('ZCOUNT', key('job', job, 'open'), '-inf', now)
+  return math.min(a.max_tasks, math.ceil(due / per_job))
+end
+
 local function take(job)
   local open = key('job', job, 'open')
-  local most = a.max_tasks == 0 and -1 or a.max_tasks
+  local most = a.max_tasks == 0 and -1 or share(job)
   if a.max_tasks == 0 then
     -- It will not tell of single tasks, so there is nothing to take over.
     for _, task in ipairs(redis.call('SMEMBERS', key('job', job, 'reserved'))) do
@@ -87,12 +102,32 @@ end
 if redis.call('HGET', P .. 'flags', 'dequeue_enabled') == '0' then return '{}' end
 if redis.call('HGET', key('worker', a.worker), 'draining') == '1' then return '{}' end
 
+-- A job of which this worker has densities may go before the first in line, as long as it is not far ahead of its
+-- turn: a worker that changed jobs with each share would start from scratch each time.
+local function warm_first(line)
+  local first = line[1] and redis.call('ZSCORE', P .. 'ready', line[1])
+  for _, job in ipairs(first and a.warm or {}) do
+    local score = redis.call('ZSCORE', P .. 'ready', job)
+    if score and score - first <= a.warm_turns then
+      table.insert(line, 1, job)
+      return line
+    end
+  end
+  return line
+end
+
 local line
 if a.of_job then
   line = redis.call('ZSCORE', P .. 'ready', a.of_job) and {a.of_job} or {}
 else
   line = redis.call('ZRANGE', P .. 'ready', a.offset, a.offset + a.scan - 1)
+  -- Nobody waits: everybody's next turn is now.
+  if #line == 0 and a.offset == 0 and redis.call('EXISTS', P .. 'delayed') == 0 then
+    redis.call('DEL', P .. 'turns')
+  end
 end
+local looked_at = #line
+if a.offset == 0 then line = warm_first(line) end
 for _, job in ipairs(line) do
   local equipped = is_equipped(job)
   local why = equipped and obstacle(job)
@@ -102,18 +137,21 @@ for _, job in ipairs(line) do
     local tasks = take(job)
     redis.call('HSET', key('lease', a.lease), 'job', job, 'worker', a.worker, 'instance', a.instance,
       'digest', a.digest, 'state', 'held', 'issued', now, 'ttl_ms', a.ttl_ms, 'renewals', 0, 'count', #tasks,
+      'slots', a.slots,
       'whole', a.max_tasks == 0 and 1 or 0)
     redis.call('ZADD', P .. 'leases', now + a.ttl_ms, a.lease)
+    if a.max_tasks ~= 0 and #tasks > a.slots then redis.call('ZADD', P .. 'spare', now, a.lease) end
     redis.call('SADD', key('worker', a.worker, 'leases'), a.lease)
     redis.call('SADD', key('job', job, 'workers'), a.worker)
     redis.call('HSETNX', key('job', job), 'started', now)
     set_status(job, 'started')
+    move_on(job, #tasks)
     local first = redis.call('ZRANGE', key('job', job, 'open'), 0, 0, 'WITHSCORES')
     if #first == 0 or tonumber(first[2]) > now then place(job) end
     return reply(job, tasks)
   end
 end
 return cjson.encode({
-  blocked = a.offset + #line > 0 or nil,
-  next = #line == a.scan and a.offset + a.scan or nil,
+  blocked = a.offset + looked_at > 0 or nil,
+  next = looked_at == a.scan and a.offset + a.scan or nil,
 })

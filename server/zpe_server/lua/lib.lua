@@ -11,7 +11,9 @@
 --   job:<id>:attempts  hash  "<task>:<class>" -> failures in a row
 --   job:<id>:avoid     hash  "<worker> <digest of its capabilities>" -> why it could not run this job with them
 --   job:<id>:history   list  attempts and decisions, newest first
---   ready / delayed    zset  jobs with a task to run now (score: rank) / later (score: time in ms)
+--   ready / delayed    zset  jobs with a task to run now (the line) / later (score: time in ms)
+--   turns              hash  what decides the order of the line: see there
+--   spare              zset  leases with more tasks than their worker runs at once; score = when one was last reported
 --   leases             zset  lease -> deadline (ms); the one place where deadlines live
 --   lease:<id>         hash  job, worker, instance, state, ...;  lease:<id>:tasks  set of its unfinished tasks
 --   assemble           zset  jobs whose tasks are all done and whose result is not stored yet
@@ -97,16 +99,60 @@ local function leave_line(job)
   redis.call('ZREM', P .. 'delayed', job)
 end
 
--- Where a living job stands in line follows from its open tasks alone.
+-- The line. Higher priority goes first; among equals, owners take turns, counted in tasks. A job's turn is the
+-- number of tasks its owner has asked for before it, on a clock that all owners of a priority share: it shows the
+-- turn of the job that was served last, and whoever comes new begins there. So a thousand jobs of one owner
+-- stand behind one another, and the next one of somebody else stands beside the first of them. A job's turn moves on
+-- with each task given out: a large job does not keep small ones waiting either.
+--
+--   turns  hash  <priority> -> the clock;  <priority> <owner> -> where the next job of this owner begins
+local function clock(priority)
+  return tonumber(redis.call('HGET', P .. 'turns', priority) or 0)
+end
+
+-- Both fit exactly into a double.
+local function stand_in_line(job, priority, turn)
+  redis.call('HSET', key('job', job), 'turn', turn)
+  redis.call('ZADD', P .. 'ready', string.format('%.0f', turn - priority * 1e13), job)
+end
+
+local function join_line(job, priority, owner, tasks)
+  local mine = priority .. ' ' .. owner
+  local turn = math.max(clock(priority), tonumber(redis.call('HGET', P .. 'turns', mine) or 0))
+  redis.call('HSET', P .. 'turns', mine, turn + tasks)
+  stand_in_line(job, priority, turn)
+end
+
+local function move_on(job, tasks)
+  local f = redis.call('HMGET', key('job', job), 'priority', 'turn')
+  local turn = tonumber(f[2])
+  if turn > clock(f[1]) then redis.call('HSET', P .. 'turns', f[1], turn) end
+  stand_in_line(job, f[1], turn + tasks)
+end
+
+-- Tasks that will not be run after all are not counted against their owner.
+local function give_up_turns(job)
+  local f = redis.call('HMGET', key('job', job), 'priority', 'owner')
+  local mine = f[1] .. ' ' .. f[2]
+  if redis.call('HEXISTS', P .. 'turns', mine) == 1 then
+    redis.call('HINCRBY', P .. 'turns', mine, 0 - redis.call('ZCARD', key('job', job, 'open')))  -- -0 is no number to Redis
+  end
+end
+
+-- Whether a living job stands in line follows from its open tasks alone. One that comes back goes to the front:
+-- it had its turn.
 local function place(job)
-  local status = job_field(job, 'status')
-  local first = redis.call('ZRANGE', key('job', job, 'open'), 0, 0, 'WITHSCORES')
+  local f = redis.call('HMGET', key('job', job), 'status', 'priority', 'turn')
+  local status, open = f[1], key('job', job, 'open')
+  local first = redis.call('ZRANGE', open, 0, 0, 'WITHSCORES')
   if #first == 0 or (status ~= 'queued' and status ~= 'started') then
     leave_line(job)
   elseif tonumber(first[2]) <= now then
-    redis.call('ZADD', P .. 'ready', job_field(job, 'rank'), job)
+    if not redis.call('ZSCORE', P .. 'ready', job) then
+      stand_in_line(job, f[2], math.min(tonumber(f[3]), clock(f[2])))
+    end
     redis.call('ZREM', P .. 'delayed', job)
-    announce_work(redis.call('ZCARD', key('job', job, 'open')))
+    announce_work(redis.call('ZCARD', open))
   else
     redis.call('ZREM', P .. 'ready', job)
     redis.call('ZADD', P .. 'delayed', first[2], job)
@@ -122,6 +168,7 @@ end
 local function end_lease(lease, state)
   local record = key('lease', lease)
   redis.call('ZREM', P .. 'leases', lease)
+  redis.call('ZREM', P .. 'spare', lease)
   redis.call('SREM', key('worker', redis.call('HGET', record, 'worker'), 'leases'), lease)
   redis.call('DEL', record .. ':tasks')
   redis.call('HSET', record, 'state', state, 'ended', now)
@@ -163,6 +210,7 @@ local function settle_status(job, detail)
 end
 
 local function fail_job(job, error, detail)
+  give_up_turns(job)
   return_all_leases(job, 'cancelled')
   leave_line(job)
   redis.call('ZREM', P .. 'assemble', job)
@@ -225,11 +273,21 @@ end
 
 -- The lease's record if it was given to this worker for this job, else nil.
 local function own_lease(lease, worker, job)
-  local record = redis.call('HMGET', key('lease', lease), 'worker', 'job', 'state')
+  local record = redis.call('HMGET', key('lease', lease), 'worker', 'job', 'state', 'recalled')
   if record[1] == worker and record[2] == job then
-    return {state = record[3]}
+    return {state = record[3], recalled = record[4]}
   end
   return nil
+end
+
+-- The tasks a lease still has, if some were taken out of it: its worker must not begin those.
+local function left_of(lease, recalled)
+  if not recalled then return nil end
+  local left = {}
+  for _, task in ipairs(redis.call('SMEMBERS', key('lease', lease, 'tasks'))) do
+    table.insert(left, tonumber(task))
+  end
+  return left
 end
 
 -- Whether an admin has taken a failed job out of the DLQ for good.

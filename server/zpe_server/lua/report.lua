@@ -3,7 +3,8 @@
 --    atoms [rows of forces in each], keep_ms (how long SCFs are remembered for later jobs)
 -- ARGV[2 i], ARGV[2 i + 1]: the report of a.tasks[i], and the short record of who ran it
 -- Returns {error = 'not_found' | 'lease_not_yours' | 'malformed'} or
---   {accepted, idempotent, refused, reason, difference, status, progress, complete, lease_held}
+--   {accepted, idempotent, refused, reason, difference, status, progress, complete, lease_held,
+--    left (tasks still with the lease, if some were taken out of it)}
 
 heard()
 local status = job_field(a.job, 'status')
@@ -122,6 +123,7 @@ if alien then
   line_changed = true
 else
   settle_if_empty(a.lease)
+  if #out.accepted > 0 then redis.call('ZADD', P .. 'spare', 'XX', now, a.lease) end
 end
 
 if #out.accepted > 0 and redis.call('HLEN', reports) == total then
@@ -140,5 +142,6 @@ elseif #out.accepted > 0 or alien then
 end
 out.status = job_field(a.job, 'status')
 out.progress = progress(a.job)
+out.left = left_of(a.lease, lease.recalled)
 out.lease_held = redis.call('HGET', key('lease', a.lease), 'state') == 'held'
 return cjson.encode(out)

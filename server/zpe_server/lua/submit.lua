@@ -26,10 +26,8 @@ if a.idempotency_key ~= '' then
   redis.call('HSET', record, 'idempotency_key', a.idempotency_key)
 end
 
--- Higher priority first, then first come first served; both fit exactly into a double.
-local rank = string.format('%.0f', now - a.priority * 1e13)
 redis.call('HSET', record,
-  'created', now, 'updated', now, 'rank', rank,
+  'created', now, 'updated', now, 'priority', a.priority, 'turn', 0,
   'owner', a.owner, 'total', a.total, 'full', a.full, 'reused', 0,
   'payload', ARGV[2], 'plan', ARGV[3], 'tasks', ARGV[4])
 for field, value in pairs(a.fields) do
@@ -81,6 +79,7 @@ else
     end
   end
   set_status(a.job, 'queued')
-  place(a.job)
+  join_line(a.job, a.priority, a.owner, a.total - #covered)
+  announce_work(a.total - #covered)
 end
 return cjson.encode({job = a.job, created = true, complete = complete})

@@ -1,6 +1,7 @@
 -- Takes back what expired and moves on what has waited long enough. Any replica may run it at any time.
--- a: limit, retry {max, base_ms, max_ms, jitter}, assemble_after_ms
--- Returns {expired, promoted, assemble [jobs], next_ms (until something falls due, or -1)}.
+-- a: limit, retry {max, base_ms, max_ms, jitter}, assemble_after_ms, patience_ms (how long a share with tasks that
+--    wait may go without a report before others may have these)
+-- Returns {expired, promoted, recalled (tasks), assemble [jobs], next_ms (until something falls due, or -1)}.
 
 local expired = redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', now, 'LIMIT', 0, a.limit)
 
@@ -39,10 +40,54 @@ for _, job in ipairs(promoted) do
   place(job)
 end
 
+-- How many tasks of a lease its worker runs at the moment, at most: older leases have its slots first.
+local function running(lease)
+  local record = redis.call('HMGET', key('lease', lease), 'worker', 'issued', 'slots')
+  local slots = tonumber(record[3])
+  for _, other in ipairs(redis.call('SMEMBERS', key('worker', record[1], 'leases'))) do
+    if other ~= lease and redis.call('HGET', key('lease', other), 'issued') <= record[2] then
+      slots = slots - redis.call('SCARD', key('lease', other, 'tasks'))
+    end
+  end
+  return math.max(0, slots)
+end
+
+local function recall(lease)
+  local tasks = {}
+  for _, task in ipairs(redis.call('SMEMBERS', key('lease', lease, 'tasks'))) do
+    table.insert(tasks, tonumber(task))
+  end
+  table.sort(tasks)  -- the order in which a worker runs them
+  local kept = running(lease)
+  redis.call('ZREM', P .. 'spare', lease)
+  if kept >= #tasks then return 0 end
+  local job = redis.call('HGET', key('lease', lease), 'job')
+  for n = kept + 1, #tasks do
+    redis.call('SREM', key('lease', lease, 'tasks'), tasks[n])
+    open_task(job, tasks[n])
+  end
+  redis.call('HSET', key('lease', lease), 'recalled', 1)
+  settle_if_empty(lease)
+  place(job)
+  settle_status(job)
+  return #tasks - kept
+end
+
+-- A share whose worker is slower than it thought gives back what it has not begun, if there is nothing else to do.
+local recalled = 0
+if redis.call('EXISTS', P .. 'ready') == 0 then
+  for _, lease in ipairs(redis.call('ZRANGEBYSCORE', P .. 'spare', '-inf', now - a.patience_ms, 'LIMIT', 0, a.limit)) do
+    recalled = recalled + recall(lease)
+  end
+end
+
 local next_at = nil
-for _, index in ipairs({'leases', 'delayed'}) do
+for index, after in pairs({leases = 0, delayed = 0, spare = a.patience_ms}) do
   local first = redis.call('ZRANGE', P .. index, 0, 0, 'WITHSCORES')
-  if first[2] then next_at = math.min(next_at or math.huge, tonumber(first[2])) end
+  -- While others wait in line, a spare share has to wait for that.
+  if first[2] and (index ~= 'spare' or redis.call('EXISTS', P .. 'ready') == 0) then
+    next_at = math.min(next_at or math.huge, tonumber(first[2]) + after)
+  end
 end
 -- Whoever was to assemble these has died or could not store the result: it is the caller's turn now.
 local assemble = redis.call('ZRANGEBYSCORE', P .. 'assemble', '-inf', now - a.assemble_after_ms, 'LIMIT', 0, a.limit)
@@ -50,6 +95,6 @@ for _, job in ipairs(assemble) do
   redis.call('ZADD', P .. 'assemble', now, job)
 end
 return cjson.encode({
-  expired = #expired, promoted = #promoted, assemble = assemble,
+  expired = #expired, promoted = #promoted, recalled = recalled, assemble = assemble,
   next_ms = next_at and math.max(0, next_at - now) or -1,
 })

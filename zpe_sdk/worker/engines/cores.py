@@ -1,4 +1,4 @@
-"""The machine's cores, and how SCFs share them."""
+"""The machine's cores and memory, and how SCFs share the cores."""
 
 from __future__ import annotations
 
@@ -46,6 +46,14 @@ def _quota() -> int | None:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
         return max(1, math.floor(int(quota) / int(period)))  # "max" is no number: no quota
     return None
+
+
+def available_memory_gb() -> float:
+    """Return the memory that this process may use, in GB (10⁹ bytes): the machine's, or its container's."""
+    size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with contextlib.suppress(OSError, ValueError):
+        size = min(size, int(Path("/sys/fs/cgroup/memory.max").read_text()))  # "max" is no number
+    return round(size / 1e9, 1)
 
 
 def ranks_for(cell: NDArray[np.float64], ecutrho: float, cores: int) -> int:

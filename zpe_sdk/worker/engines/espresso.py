@@ -17,7 +17,7 @@ from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.output import ScfResult
 from zpe_sdk.espresso.run import pw_command, pw_version, run_scf
 from zpe_sdk.wire import Capabilities, JobPayload, Task, TaskReport
-from zpe_sdk.worker.engines.cores import CorePool, available_cores, ranks_for
+from zpe_sdk.worker.engines.cores import CorePool, available_cores, available_memory_gb, ranks_for
 from zpe_sdk.worker.engines.starts import Running, Start, keep, prepare
 from zpe_sdk.worker.settings import WorkerSettings
 
@@ -76,6 +76,9 @@ class EspressoEngine:
             pseudopotentials=None if self._settings.allow_input_pseudo_dir else files,
             environ=self._has_environ(),
             slots=self._slots,
+            cores=len(self._cores),
+            memory_gb=available_memory_gb(),
+            tags=self._settings.tags,
         )
 
     def run(self, payload: JobPayload, task: Task, *, job_id: str, stop: Event) -> TaskReport:

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from zpe_sdk.errors import ComputeError, ConfigError, InputError, ZPEError
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.wire import Capabilities, Fingerprint, JobPayload, Task, TaskReport
-from zpe_sdk.worker.engines.cores import available_cores
+from zpe_sdk.worker.engines.cores import available_cores, available_memory_gb
 from zpe_sdk.worker.settings import WorkerSettings
 
 # k(x) = STIFFNESS x^-DECAY (1 - (x/REACH)²)², x: distance in units of the covalent one.
@@ -73,7 +73,15 @@ class MockEngine:
 
     def capabilities(self) -> Capabilities:
         """Springs need no pseudopotentials: any job will do."""
-        return Capabilities(engine=self.name, engine_version="1", environ=True, slots=self._slots)
+        return Capabilities(
+            engine=self.name,
+            engine_version="1",
+            environ=True,
+            slots=self._slots,
+            cores=len(available_cores()),
+            memory_gb=available_memory_gb(),
+            tags=self._settings.tags,
+        )
 
     def run(self, payload: JobPayload, task: Task, *, job_id: str, stop: Event) -> TaskReport:
         """Compute one task; see :class:`zpe_sdk.worker.engines.Engine`."""

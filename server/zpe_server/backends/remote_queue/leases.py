@@ -32,6 +32,9 @@ class JobLeases(Leases):
             lease=lease_id,
             ttl_ms=self._ttl_ms,
             max_tasks=ALL_TASKS,
+            alive_ms=-1,  # RQ has given the job to this one alone
+            warm=[],
+            warm_turns=0,
             of_job=job_id,
             offset=0,
             scan=1,

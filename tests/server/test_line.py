@@ -1,0 +1,159 @@
+"""Who gets work next: priorities, turns, shares, and what slow workers give back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.processes import RedisServer
+from tests.server.calls import lease, report, submit, sweep
+from zpe_server.store import Store, items, key
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def store(redis_server: RedisServer) -> AsyncIterator[Store]:
+    store = Store(redis_server.url)
+    await store.redis.flushdb()
+    yield store
+    await store.close()
+
+
+async def served(store: Store, count: int, **more: Any) -> list[str]:
+    """Lease one task at a time; return the jobs they are of."""
+    return [(await lease(store, f"{len(more)}-{n}", max_tasks=1, **more))["job"] for n in range(count)]
+
+
+async def test_one_owners_many_jobs_do_not_keep_back_anothers_one(store: Store) -> None:
+    for n in range(50):
+        await submit(store, f"ann{n:02}", tasks=1)
+    assert await served(store, 3) == ["ann00", "ann01", "ann02"]
+    await submit(store, "bob", tasks=1, owner="bob")
+    # Beside the job that was served last, not behind the fifty.
+    assert "bob" in await served(store, 2, worker="w2")
+
+
+async def test_owners_take_turns_counted_in_tasks(store: Store) -> None:
+    await submit(store, "large", tasks=40)
+    await submit(store, "small1", tasks=2, owner="bob")
+    await submit(store, "small2", tasks=2, owner="bob")
+    order = await served(store, 12)
+    assert order.count("large") in (7, 8, 9)
+    assert order.index("small2") < 9
+
+
+async def test_priority_goes_before_turns(store: Store) -> None:
+    await submit(store, "usual", tasks=2, owner="bob")
+    for n in range(3):
+        await submit(store, f"urgent{n}", tasks=2, priority=5)
+    assert await served(store, 7) == ["urgent0"] * 2 + ["urgent1"] * 2 + ["urgent2"] * 2 + ["usual"]
+
+
+async def test_what_is_cancelled_is_not_counted_against_its_owner(store: Store) -> None:
+    for n in range(20):
+        await submit(store, f"mistake{n}", tasks=10)
+    for n in range(20):
+        await store.transition("cancel", job=f"mistake{n}", by="ann", retire_ms=1)
+    for n in range(3):
+        await submit(store, f"bob{n}", tasks=1, owner="bob")
+    await submit(store, "ann", tasks=1)
+    assert "ann" in await served(store, 2)
+
+
+async def test_a_worker_keeps_to_the_job_it_has_densities_of_for_a_while(store: Store) -> None:
+    await submit(store, "warm", tasks=40)
+    await lease(store, "first", max_tasks=4)
+    await submit(store, "other", tasks=40, owner="bob")
+    await lease(store, "elsewhere", worker="w2", max_tasks=1)
+    order = await served(store, 12, warm=["warm"])
+    assert order[:4] == ["warm"] * 4
+    assert "other" in order  # but not for ever
+
+
+async def test_a_job_is_shared_out_among_the_workers_that_there_are(store: Store) -> None:
+    await submit(store, "job", tasks=16)
+    workers = ("w1", "w2", "w3", "w4")
+    for worker in workers:
+        await store.transition("heartbeat", worker=worker, instance="", leases=[], ttl_ms=1)
+    shares = [
+        len((await lease(store, f"l{n}", worker, max_tasks=100, alive_ms=60_000))["tasks"])
+        for n, worker in enumerate(workers * 2)
+    ]
+    assert shares == [4, 3, 3, 2, 1, 1, 1, 1]
+
+
+async def test_with_jobs_enough_for_all_each_worker_gets_a_whole_one(store: Store) -> None:
+    for n in range(6):
+        await submit(store, f"job{n}", tasks=16)
+    for worker in ("w1", "w2", "w3"):
+        await store.transition("heartbeat", worker=worker, instance="", leases=[], ttl_ms=1)
+        reply = await lease(store, f"of {worker}", worker, max_tasks=100, alive_ms=60_000)
+        assert len(reply["tasks"]) == 16
+
+
+async def test_tasks_that_a_slow_worker_has_not_begun_go_to_others(store: Store) -> None:
+    await submit(store, "job", tasks=6)
+    await lease(store, "slow", max_tasks=6, slots=2)
+    assert (await sweep(store))["recalled"] == 0  # it has just begun
+    assert (await lease(store, "nothing", "w2")).get("job") is None
+
+    assert (await sweep(store, patience_ms=-1))["recalled"] == 4
+    reply = await store.transition("heartbeat", worker="w1", instance="", leases=["slow"], ttl_ms=60_000)
+    assert sorted(reply["left"]["slow"]) == [0, 1]  # those that it runs
+    assert len((await lease(store, "quick", "w2"))["tasks"]) == 4
+
+    told = await report(store, "job", "slow", [0])
+    assert (told["accepted"], items(told["left"])) == ([0], [1])
+    # What it began all the same before it heard: too late, somebody else has it.
+    assert (await report(store, "job", "slow", [2]))["refused"] == [2]
+
+
+async def test_nothing_is_taken_from_a_worker_that_makes_progress_or_while_there_is_other_work(
+    store: Store,
+) -> None:
+    await submit(store, "job", tasks=6)
+    await lease(store, "busy", max_tasks=6, slots=1)
+    await store.redis.zadd(key("spare"), {"busy": 0})
+    await report(store, "job", "busy", [0])
+    assert (await sweep(store, patience_ms=5000))["recalled"] == 0
+    await submit(store, "other")
+    assert (await sweep(store, patience_ms=-1))["recalled"] == 0
+
+
+async def test_of_several_leases_the_oldest_has_the_slots(store: Store) -> None:
+    await submit(store, "one", tasks=3)
+    await submit(store, "two", tasks=3)
+    await lease(store, "first", max_tasks=3, slots=2)
+    await store.redis.hset(key("lease", "first"), "issued", "1000000000000")
+    await lease(store, "second", max_tasks=3, slots=2)
+    assert (await sweep(store, patience_ms=-1))["recalled"] == 1 + 3
+    reply = await store.transition(
+        "heartbeat", worker="w1", instance="", leases=["first", "second"], ttl_ms=1
+    )
+    assert reply["leases"] == {"first": "held", "second": "lost"}
+
+
+@pytest.mark.parametrize(
+    ("needs", "able"),
+    [
+        ({"tags": ["bigmem"]}, {"tags": {"bigmem": True}}),
+        ({"cores": 16}, {"cores": 16}),
+        ({"memory_gb": 64.0}, {"memory_gb": 125.6}),
+    ],
+)
+async def test_a_job_goes_to_a_machine_that_has_what_it_requires(
+    store: Store, needs: dict[str, Any], able: dict[str, Any]
+) -> None:
+    await submit(store, "job", fields={"nat": 1, "needs": json.dumps({"pseudopotentials": [], **needs})})
+    for engine in ("espresso", "mock"):
+        assert await lease(store, f"small {engine}", engine=engine) == {"blocked": True}
+    assert (await lease(store, "large", "w2", **able))["job"] == "job"
