@@ -43,7 +43,7 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
             log.warning("no ZPE_ADMIN_TOKEN: all admin calls answer 403")
         if not settings.researcher_auth:
             log.warning("ZPE_RESEARCHER_AUTH is off: anybody who reaches this port may submit and read jobs")
-        sweep = partial(sweep_for_ever, plane.store, plane.completion, plane.results, settings)
+        sweep = partial(sweep_for_ever, plane.store, plane.completion, plane.results, plane.leases, settings)
         background = [
             asyncio.create_task(_again_if_broken(part))
             for part in (plane.events.listen, make_backend(plane).run, sweep)

@@ -1,4 +1,4 @@
-"""News from Redis for the requests that wait: there is work, or a job has changed.
+"""News from Redis for the requests that wait: there is work, or a job or a token has changed.
 
 Each server process holds one subscription. Waiting costs Redis nothing.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,6 +19,7 @@ from zpe_server.store import Store, key
 log = structlog.get_logger(__name__)
 
 _RECONNECT_SECONDS = 0.5
+_SILENCE_SECONDS = 15.0
 
 
 class Waiter:
@@ -54,6 +56,8 @@ class Events:
         self._store = store
         self._generation = 0
         self.closing = False
+        self.tokens_changed = 0  # how often
+        self._heard_at = float("-inf")
         self._for_work: dict[Waiter, None] = {}  # in order of arrival
         self._for_job: dict[str, set[Waiter]] = {}
 
@@ -101,9 +105,24 @@ class Events:
         for waiter in [*self._for_work, *(w for waiters in self._for_job.values() for w in waiters)]:
             waiter.wake(self._generation)
 
+    @property
+    def listening(self) -> bool:
+        """Whether news would be heard. If not, what is remembered here may be out of date.
+
+        Each sweep of each server is heard, so that silence tells of a connection that is dead.
+        """
+        return time.monotonic() - self._heard_at < _SILENCE_SECONDS
+
+    @property
+    def generation(self) -> int:
+        """Number of the latest news of work."""
+        return self._generation
+
     def _hear(self, message: str) -> None:
         kind, _, subject = message.partition(" ")
-        if kind == "job":
+        if kind == "tokens":
+            self.tokens_changed += 1
+        elif kind == "job":
             for waiter in self._for_job.get(subject, ()):
                 waiter.wake(self._generation)
         elif kind == "work":
@@ -118,9 +137,13 @@ class Events:
                 async with self._store.redis.pubsub() as subscription:
                     await subscription.subscribe(key("events"))
                     self.wake_all()
-                    async for message in subscription.listen():
+                    self.tokens_changed += 1
+                    while message := await subscription.get_message(timeout=_SILENCE_SECONDS):
+                        self._heard_at = time.monotonic()
                         if message["type"] == "message":
                             self._hear(message["data"])
-            except (RedisError, OSError) as error:
+                    raise TimeoutError
+            except (RedisError, OSError) as error:  # TimeoutError is an OSError
+                self._heard_at = float("-inf")
                 log.warning("no news from Redis; connecting again", reason=type(error).__name__)
             await asyncio.sleep(_RECONNECT_SECONDS)

@@ -8,6 +8,7 @@ import random
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -44,6 +45,8 @@ SCAN = 100
 ALIVE_MS = 60_000
 # How many SCFs a job may be ahead of its turn when a worker asks that has densities of it.
 WARM_TURNS = 8
+# A worker that found nothing need not look again before there is news of work, but now and then it does.
+_FRUITLESS_SECONDS = 300.0
 
 _REFUSALS = {
     "wrong_physics": "these forces come from other physics (pw.x version, pseudopotentials or settings) than "
@@ -64,6 +67,24 @@ _CONFLICTS = {
 }
 
 
+@dataclass(frozen=True)
+class _Asks:
+    """What a worker asks for: whole jobs or shares, and what it can run."""
+
+    whole: bool
+    digest: str
+
+
+@dataclass(frozen=True)
+class _Fruitless:
+    """When a worker last found nothing: its request, the latest news of work then, and the time."""
+
+    asks: _Asks
+    lease_key: str | None
+    generation: int
+    looked: float
+
+
 class Leases:
     """Gives work to workers and takes their results."""
 
@@ -72,6 +93,8 @@ class Leases:
         self._events = events
         self._settings = settings
         self._ttl_ms = settings.lease_ttl_seconds * 1000
+        self._fruitless: dict[tuple[str, str], _Fruitless] = {}
+        self._idle: set[str] = set()
 
     async def lease(
         self,
@@ -98,24 +121,57 @@ class Leases:
             "scan": SCAN,
             **abilities(able),
         }
+        asks = _Asks(request.max_tasks is None, arguments["digest"])
         deadline = time.monotonic() + request.wait_seconds
         with self._events.work() as waiter:
-            offset = 0
+            offset, look = 0, not self._would_be_fruitless(worker.subject, instance, asks, request.lease_key)
             while True:
-                reply = await self._store.transition(
-                    "lease", able.model_dump_json() if able else "", offset=offset, **arguments
-                )
-                if "job" in reply:
-                    return self._lease_reply(reply)
-                if offset := reply.get("next", 0):
-                    continue
-                if reply.get("blocked"):
-                    self._events.pass_on(waiter)
+                if look:
+                    reply = await self._store.transition(
+                        "lease", able.model_dump_json() if able else "", offset=offset, **arguments
+                    )
+                    if "job" in reply:
+                        self._fruitless.pop((worker.subject, instance), None)
+                        return self._lease_reply(reply)
+                    if offset := reply.get("next", 0):
+                        continue
+                    if reply.get("blocked"):
+                        self._events.pass_on(waiter)
+                    self._fruitless[worker.subject, instance] = _Fruitless(
+                        asks, request.lease_key, waiter.generation, time.monotonic()
+                    )
+                look = True
                 remaining = deadline - time.monotonic()
                 if remaining <= 0 or self._events.closing:
                     return None
                 if not await waiter.wait(remaining) or await disconnected():
                     return None
+
+    def _would_be_fruitless(self, worker: str, instance: str, asks: _Asks, lease_key: str | None) -> bool:
+        """Tell whether a worker that asks again need not look, since nothing has changed.
+
+        A request that is sent again after a lost reply looks: there may be a lease by its key.
+        """
+        last = self._fruitless.get((worker, instance))
+        fruitless = (
+            last is not None
+            and self._events.listening
+            and last.generation == self._events.generation
+            and last.asks == asks
+            and lease_key not in (None, last.lease_key)
+            and time.monotonic() - last.looked < _FRUITLESS_SECONDS
+        )
+        if fruitless:
+            self._idle.add(worker)
+        return fruitless
+
+    async def note_idle(self) -> None:
+        """Note in Redis that those who need not look are alive; forget who has not asked for long."""
+        if self._idle:
+            workers, self._idle = sorted(self._idle), set()
+            await self._store.transition("seen", workers=workers)
+        now = time.monotonic()
+        self._fruitless = {k: f for k, f in self._fruitless.items() if now - f.looked < _FRUITLESS_SECONDS}
 
     async def report(
         self, worker: Principal, job_id: str, request: TaskReportRequest, *, instance: str

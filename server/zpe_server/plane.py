@@ -39,14 +39,14 @@ class Plane:
         store = Store(redis_url)
         events = Events(store)
         results = make_result_store(settings, store)
-        workers = Workers(store, settings)
+        workers = Workers(store, settings, events)
         flags = Switches(store)
         jobs = Jobs(store, events, results, workers, flags, settings)
         return cls(
             settings=settings,
             store=store,
             events=events,
-            tokens=Tokens(store, settings),
+            tokens=Tokens(store, settings, events),
             workers=workers,
             leases=Leases(store, events, settings),
             jobs=jobs,

@@ -13,6 +13,7 @@ import structlog
 
 from zpe_sdk.errors import StoreError
 from zpe_server.completion import Completion
+from zpe_server.leases import Leases
 from zpe_server.results import ResultStore
 from zpe_server.settings import Settings
 from zpe_server.store import Store
@@ -22,16 +23,17 @@ log = structlog.get_logger(__name__)
 _BATCH = 100
 _IDLE_SECONDS = 5.0
 _RETIRE_SECONDS = 60.0
+_IDLE_WORKERS_SECONDS = 20.0
 _ASSEMBLE_AFTER_MS = 10_000
 _PATIENCE_MS = 5_000
 
 
 async def sweep_for_ever(
-    store: Store, completion: Completion, results: ResultStore, settings: Settings
+    store: Store, completion: Completion, results: ResultStore, leases: Leases, settings: Settings
 ) -> None:
     """Sweep whenever something falls due."""
     away = False
-    next_retire = 0.0
+    next_retire = next_idle = 0.0
     longest = min(_IDLE_SECONDS, settings.lease_ttl_seconds / 4)
     while True:
         pause = longest
@@ -54,6 +56,9 @@ async def sweep_for_ever(
             if time.monotonic() >= next_retire:
                 await _retire(store, results)
                 next_retire = time.monotonic() + _RETIRE_SECONDS
+            if time.monotonic() >= next_idle:
+                await leases.note_idle()
+                next_idle = time.monotonic() + _IDLE_WORKERS_SECONDS
             if away:
                 log.info("the store is back")
             away = False

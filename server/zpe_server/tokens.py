@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from zpe_sdk.wire import (
     EnrollTokenReply,
     EnrollTokenRequest,
 )
+from zpe_server.events import Events
 from zpe_server.settings import Settings
 from zpe_server.store import Store, iso, items, key
 
@@ -24,6 +26,9 @@ Role = Literal["admin", "researcher", "worker", "scraper"]
 Kind = Literal["enroll", "token"]
 
 _ID_LENGTH = 16
+# For so long, and as long as no token changes, who a token belongs to is not asked again.
+_TRUSTED_SECONDS = 300.0
+_MAX_REMEMBERED = 10_000
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,15 @@ ANONYMOUS = Principal("researcher", "anonymous", "anonymous")
 SCRAPER = Principal("scraper", "metrics", "metrics")
 
 
+@dataclass(frozen=True)
+class _Known:
+    """Whose a token is, as of a count of changes, and until a time of the monotonic clock."""
+
+    who: Principal
+    changes: int
+    until: float
+
+
 def new_token(kind: str) -> str:
     """Return a new secret with 256 random bits; its beginning says what it is, e.g. ``zpew_`` a worker's."""
     return f"zpe{kind}_{secrets.token_urlsafe(32)}"
@@ -53,9 +67,11 @@ def hash_of(token: str) -> str:
 class Tokens:
     """Makes, finds, lists and revokes tokens."""
 
-    def __init__(self, store: Store, settings: Settings) -> None:
+    def __init__(self, store: Store, settings: Settings, events: Events) -> None:
         self._store = store
         self._settings = settings
+        self._events = events
+        self._known: dict[str, _Known] = {}
         admin = settings.admin_token
         self._admin_hash = hash_of(admin.get_secret_value()) if admin else None
         metrics = settings.metrics_token
@@ -73,6 +89,8 @@ class Tokens:
     async def authenticate(self, token: str) -> Principal:
         """Return whose token this is.
 
+        Redis is asked once; after that, it tells of changes by itself, to this process as to all others.
+
         Raises
         ------
         AuthError
@@ -81,10 +99,20 @@ class Tokens:
         digest = hash_of(token)
         if self._admin_hash is not None and hmac.compare_digest(digest, self._admin_hash):
             return ADMIN
+        changes, known = self._events.tokens_changed, self._known.get(digest)
+        if known and self._events.listening and known.changes == changes and time.monotonic() < known.until:
+            return known.who
+        asked = time.monotonic()
         found = await self._store.transition("authenticate", token=digest)
         if not found:
+            self._known.pop(digest, None)
             raise AuthError("this token is unknown, expired or revoked", code="bad_token")
-        return Principal(found["role"], found["subject"], found["name"])
+        who = Principal(found["role"], found["subject"], found["name"])
+        if len(self._known) >= _MAX_REMEMBERED:
+            self._known.clear()
+        trusted = min(_TRUSTED_SECONDS, found.get("left_ms", float("inf")) / 1000)
+        self._known[digest] = _Known(who, changes, asked + trusted)
+        return who
 
     async def mint_enroll_token(self, request: EnrollTokenRequest) -> EnrollTokenReply:
         """Make a one-time token with which a compute node enrolls."""
@@ -146,7 +174,10 @@ class Tokens:
         hashes = [r["token"] for r in await self._list(kind) if r["token"].startswith(token_id)]
         if len(token_id) != _ID_LENGTH or not hashes:
             raise InputError("there is no such token", code="token_not_found", field="token_id")
-        return await self._store.delete(*(key(kind, digest) for digest in hashes))
+        count = await self._store.delete(*(key(kind, digest) for digest in hashes))
+        self._events.tokens_changed += 1  # here at once
+        await self._store.publish("tokens")
+        return count
 
     async def count_failure(self, address: str) -> int:
         """Count a failed authentication; return how many there were from this address within a minute."""

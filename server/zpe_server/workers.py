@@ -15,6 +15,7 @@ from zpe_sdk.wire import (
     WorkerStatus,
     WorkerTokenReply,
 )
+from zpe_server.events import Events
 from zpe_server.settings import Settings
 from zpe_server.store import Store, iso
 from zpe_server.tokens import hash_of, new_token
@@ -26,9 +27,10 @@ ALIVE_SECONDS = 60.0
 class Workers:
     """The compute nodes that have enrolled."""
 
-    def __init__(self, store: Store, settings: Settings) -> None:
+    def __init__(self, store: Store, settings: Settings, events: Events) -> None:
         self._store = store
         self._settings = settings
+        self._events = events
 
     async def register(self, request: RegisterRequest) -> RegisterReply:
         """Turn a one-time enroll token into a worker with a token of its own.
@@ -97,6 +99,7 @@ class Workers:
             ``worker_not_found``.
         """
         reply = await self._store.transition("revoke", worker=worker)
+        self._events.tokens_changed += 1  # here at once; the transition tells the others
         self._found(reply)
         return int(reply["revoked"])
 

@@ -326,6 +326,9 @@ class Worker:
                 leases = list(self._shares)
             try:
                 self._credentials.rotate_if_due()
+                if not leases and self._asking is not None:
+                    self._beat_now.wait(seconds)  # its question is a sign of life
+                    continue
                 reply = self._control.heartbeat(HeartbeatRequest(lease_ids=leases), seconds=seconds)
                 self._ttl = reply.lease_ttl_seconds
                 for lease_id, state in reply.leases.items():

@@ -52,6 +52,11 @@ local function announce_work(n)
   redis.call('PUBLISH', P .. 'events', 'work ' .. n)
 end
 
+-- What servers remember of tokens may have changed.
+local function announce_tokens()
+  redis.call('PUBLISH', P .. 'events', 'tokens')
+end
+
 local function announce_job(job)
   redis.call('PUBLISH', P .. 'events', 'job ' .. job)
 end

@@ -81,6 +81,9 @@ if redis.call('EXISTS', P .. 'ready') == 0 then
   end
 end
 
+-- For those who listen to know that they would hear.
+redis.call('PUBLISH', P .. 'events', 'sweep')
+
 local next_at = nil
 for index, after in pairs({leases = 0, delayed = 0, spare = a.patience_ms}) do
   local first = redis.call('ZRANGE', P .. index, 0, 0, 'WITHSCORES')

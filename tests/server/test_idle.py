@@ -1,0 +1,101 @@
+"""What is not asked of Redis again and again, and what has to be known at once all the same."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+import redis
+
+from tests.processes import ControlPlane, RedisServer, h2, wait_until
+
+Start = Callable[..., ControlPlane]
+LEASE = "/calc/zpe/compute/jobs/lease"
+
+
+def poll(api: httpx.Client, wait_seconds: float = 0, **more: Any) -> httpx.Response:
+    return api.post(
+        LEASE, json={"max_tasks": 1, "wait_seconds": wait_seconds, "lease_key": uuid.uuid4().hex, **more}
+    )
+
+
+@pytest.fixture
+def commands(redis_server: RedisServer) -> Callable[[], int]:
+    """Return how often the lease and the token scripts have been run."""
+    connection = redis.Redis.from_url(redis_server.url)
+    return lambda: int(connection.info("commandstats")["cmdstat_evalsha"]["calls"])
+
+
+def test_workers_that_wait_cost_redis_next_to_nothing(
+    own_control_plane: Start, redis_server: RedisServer, commands: Callable[[], int]
+) -> None:
+    plane = own_control_plane(ZPE_REDIS_URL=redis_server.url)
+    with plane.api(plane.register()["worker_token"]) as worker:
+        assert poll(worker).status_code == 204
+        before, began = commands(), time.monotonic()
+        for _ in range(100):
+            assert poll(worker).status_code == 204
+        sweeps = 2 + (time.monotonic() - began)  # these go on meanwhile
+        assert commands() - before <= sweeps
+
+
+def test_work_that_comes_is_found_by_those_who_had_found_none(own_control_plane: Start) -> None:
+    plane = own_control_plane()
+    with (
+        plane.api() as api,
+        plane.api(plane.register()["worker_token"]) as worker,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        assert [poll(worker).status_code for _ in range(3)] == [204] * 3
+        waiting = pool.submit(poll, worker, 20)
+        job = api.post("/calc/zpe/jobs", json={"content": h2()}).json()["job_id"]
+        assert waiting.result().json()["job_id"] == job
+        while poll(worker).status_code == 200:
+            pass
+        # What it learns to run it is offered, though nothing has happened in the line.
+        able = {"engine": "espresso", "pseudopotentials": []}
+        other = api.post("/calc/zpe/jobs", json={"content": h2()}).json()["job_id"]
+        assert poll(worker, capabilities=able).status_code == 204
+        able["pseudopotentials"] = ["H.pbe-kjpaw.UPF"]
+        assert poll(worker, capabilities=able).json()["job_id"] == other
+
+
+def test_a_revoked_token_is_refused_at_the_next_call_by_every_server(
+    own_control_plane: Start, redis_server: RedisServer
+) -> None:
+    one, two = (own_control_plane(ZPE_REDIS_URL=redis_server.url, ZPE_ADMIN_TOKEN="a" * 32) for _ in "12")
+    one.admin_token = two.admin_token = "a" * 32
+    worker = one.register()
+    ann = one.researcher_token("ann")
+    with one.api() as admin:
+        for plane in (one, two):
+            with plane.api(worker["worker_token"]) as api:
+                assert [poll(api).status_code for _ in range(2)] == [204] * 2
+            with plane.api(ann) as api:
+                assert api.get("/calc/zpe/jobs").status_code == 200
+        admin.delete(f"/calc/zpe/compute/servers/{worker['server_id']}").raise_for_status()
+        [token] = admin.get("/calc/zpe/admin/tokens").json()["tokens"]
+        admin.delete(f"/calc/zpe/admin/tokens/{token['token_id']}").raise_for_status()
+    for plane in (one, two):
+        with plane.api(worker["worker_token"]) as api:
+            assert poll(api).status_code == 401
+        with plane.api(ann) as api:
+            assert api.get("/calc/zpe/jobs").status_code == 401
+
+
+def test_a_worker_that_need_not_look_is_still_heard_of(own_control_plane: Start) -> None:
+    plane = own_control_plane()
+    with plane.api() as admin, plane.api(plane.register()["worker_token"]) as worker:
+
+        def last_seen() -> str:
+            return str(admin.get("/calc/zpe/compute/servers").json()["workers"][0]["last_seen_at"])
+
+        assert poll(worker).status_code == 204
+        before = last_seen()
+        assert poll(worker).status_code == 204
+        wait_until(lambda: last_seen() > before)
