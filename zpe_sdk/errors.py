@@ -42,8 +42,8 @@ class ZPEError(Exception):
         return f"{self.message} [{self.side}/{self.code}]"
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Exceptions pickle through their positional arguments only; ours are keywords.
-        return (_rebuild, (type(self), self.message, self.code, self.field, self.request_id))
+        # Exceptions pickle through their positional arguments only; ours are keywords. Notes are state.
+        return (_rebuild, (type(self), self.message, self.code, self.field, self.request_id), self.__dict__)
 
 
 class InputError(ZPEError):

@@ -58,8 +58,8 @@ def doctor(
 
 
 def _worker_checks(options: dict[str, object]) -> Iterable[Check]:
-    from zpe_sdk.worker.command import settings_from
     from zpe_sdk.worker.doctor import worker_checks
+    from zpe_sdk.worker.settings import settings_from
 
     return worker_checks(settings_from({name: value for name, value in options.items() if value is not None}))
 

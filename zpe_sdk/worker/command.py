@@ -7,20 +7,19 @@ import signal
 from pathlib import Path
 from threading import Event
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated
 
 import structlog
 import typer
-from pydantic import ValidationError
 
-from zpe_sdk.errors import ConfigError, ZPEError
+from zpe_sdk.errors import ZPEError
 from zpe_sdk.logging import configure_logging
 from zpe_sdk.worker.control import ControlPlane
-from zpe_sdk.worker.engines import make_engine
+from zpe_sdk.worker.engines import Engine, make_engine
 from zpe_sdk.worker.files import own_folder
 from zpe_sdk.worker.identity import Credentials
 from zpe_sdk.worker.loop import Worker
-from zpe_sdk.worker.settings import WorkerSettings
+from zpe_sdk.worker.settings import WorkerSettings, settings_from
 
 log = structlog.get_logger(__name__)
 
@@ -83,6 +82,15 @@ def worker(
             rich_help_panel=_HOW,
         ),
     ] = None,
+    executor: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Run the SCFs on a Dask cluster, e.g. dask://scheduler:8786, and not on this machine. "
+            "pw.x, the pseudopotentials and zpe must be there. Needs the extra 'dask'.",
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
     pseudo_dir: Annotated[
         Path | None, typer.Option(help="Folder of the pseudopotential files.", rich_help_panel=_HOW)
     ] = None,
@@ -133,6 +141,9 @@ def worker(
       zpe worker --url https://zpe.example.org --pseudo-dir ~/pseudo
     In a batch job:
       zpe worker --drain --max-seconds 86000
+    For a whole Dask cluster:
+      zpe worker --url https://zpe.example.org --pseudo-dir ~/pseudo \\
+                 --executor dask://scheduler:8786
     """  # noqa: D301
     options = {
         "control_api_url": url,
@@ -144,6 +155,7 @@ def worker(
         "worker_mode": mode,
         "slots": slots,
         "tags": tags,
+        "executor": executor,
         "pseudo_dir": pseudo_dir,
         "pw_path": pw,
         "work_dir": work_dir,
@@ -159,8 +171,15 @@ def worker(
     raise typer.Exit(code)
 
 
-def run(settings: WorkerSettings) -> int:
+def run(settings: WorkerSettings, engine: Engine | None = None) -> int:
     """Run a worker until it is told to stop, or has no work or no time left; return the exit status.
+
+    Parameters
+    ----------
+    settings
+        How to work.
+    engine
+        What to compute with; default: what the settings say.
 
     Raises
     ------
@@ -175,7 +194,7 @@ def run(settings: WorkerSettings) -> int:
     _stop_on_signals(stopping)
     control = ControlPlane(settings, stopping)
     with own_folder(settings.work_dir):
-        engine = make_engine(settings)
+        engine = engine or make_engine(settings)
         capabilities = engine.capabilities()  # a machine that cannot work shall not use up an enroll token
         credentials = Credentials(settings, control)
         try:
@@ -205,19 +224,3 @@ def _stop_on_signals(stopping: Event) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-
-
-def settings_from(options: dict[str, Any]) -> WorkerSettings:
-    """Return a worker's settings: options, then the environment.
-
-    Raises
-    ------
-    ConfigError
-        ``bad_setting``.
-    """
-    try:
-        return WorkerSettings(**options)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        name = f"ZPE_{str(problem['loc'][0]).upper()}"
-        raise ConfigError(f"{name}: {problem['msg']}", code="bad_setting", field=name) from None

@@ -20,6 +20,7 @@ from zpe_sdk.espresso.run import pw_command, pw_version
 from zpe_sdk.http import base_url, raise_for_error, tls, unreachable
 from zpe_sdk.wire import Capabilities, HeartbeatRequest
 from zpe_sdk.worker.control import ControlPlane
+from zpe_sdk.worker.engines import make_engine
 from zpe_sdk.worker.engines.cores import available_cores
 from zpe_sdk.worker.engines.espresso import EspressoEngine
 from zpe_sdk.worker.files import own_folder
@@ -54,7 +55,13 @@ def worker_checks(settings: WorkerSettings) -> Iterator[Check]:
 
 
 def machine_checks(settings: WorkerSettings) -> Iterator[Check]:
-    """Look at pw.x, pseudopotentials, MPI and cores, as the engine of these settings sees them."""
+    """Look at pw.x, pseudopotentials, MPI and cores, as the engine of these settings sees them.
+
+    With an executor: at what it says of the machines there.
+    """
+    if settings.executor:
+        yield _executor(settings)
+        return
     if settings.worker_mode == "mock":
         yield warn("engine", "mock: springs, no pw.x", "unset ZPE_WORKER_MODE for real numbers")
         return
@@ -70,6 +77,17 @@ def machine_checks(settings: WorkerSettings) -> Iterator[Check]:
         except ConfigError:  # said above
             return
         yield _cores(settings, engine, capabilities)
+
+
+def _executor(settings: WorkerSettings) -> Check:
+    name = "executor"
+    try:
+        there = make_engine(settings).capabilities()
+    except ConfigError as error:
+        return failed(name, error, "see docs/scaling-out.md")
+    files = "" if there.pseudopotentials is None else f", {len(there.pseudopotentials)} pseudopotential files"
+    engine = f"{there.engine} {there.engine_version}"
+    return ok(name, f"{settings.executor}: {engine}, {there.slots} SCF(s) side by side{files}")
 
 
 def _pw(settings: WorkerSettings) -> Check:

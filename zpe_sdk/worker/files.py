@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from itertools import count
 from pathlib import Path
 
 from zpe_sdk.errors import ConfigError
@@ -58,3 +61,24 @@ def own_folder(folder: Path) -> Iterator[Path]:
         yield folder
     finally:
         os.close(lock)
+
+
+@contextmanager
+def free_folder(parent: Path, kind: str) -> Iterator[Path]:
+    """Hold the first free folder ``<kind>-<host>-<n>``: one for each process of a kind on this host.
+
+    Raises
+    ------
+    ConfigError
+        ``bad_work_dir``: it cannot be made or written.
+    """
+    host = re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname())[:48]
+    with ExitStack() as held:
+        for n in count():
+            try:
+                folder = held.enter_context(own_folder(parent / f"{kind}-{host}-{n}"))
+                break
+            except ConfigError as error:
+                if error.code != "work_dir_in_use":
+                    raise
+        yield folder

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from zpe_sdk.errors import ConfigError
 from zpe_sdk.wire import Tag
 
 
@@ -31,6 +32,8 @@ class WorkerSettings(BaseSettings):
         SCFs side by side; ``auto``: as many as there are cores.
     tags
         Labels of this machine, separated by commas, for jobs that ask for them: ``bigmem,environ-2``.
+    executor
+        Where SCFs run, if not on this machine: ``dask://host:port`` of a Dask scheduler.
     insecure
         Send the token over plain HTTP to another machine.
     ca_bundle
@@ -66,6 +69,7 @@ class WorkerSettings(BaseSettings):
     worker_mode: Literal["qe", "mock"] = "qe"
     slots: Literal["auto"] | Annotated[int, Field(ge=1, le=4096)] = "auto"
     tags: Annotated[list[Tag], NoDecode] = []
+    executor: str | None = None
     insecure: bool = False
     ca_bundle: Path | None = None
 
@@ -94,3 +98,19 @@ class WorkerSettings(BaseSettings):
     @classmethod
     def _by_commas(cls, tags: object) -> object:
         return [tag.strip() for tag in tags.split(",") if tag.strip()] if isinstance(tags, str) else tags
+
+
+def settings_from(options: dict[str, Any]) -> WorkerSettings:
+    """Return a worker's settings: options, then the environment.
+
+    Raises
+    ------
+    ConfigError
+        ``bad_setting``.
+    """
+    try:
+        return WorkerSettings(**options)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = f"ZPE_{str(problem['loc'][0]).upper()}"
+        raise ConfigError(f"{name}: {problem['msg']}", code="bad_setting", field=name) from None

@@ -1,10 +1,14 @@
-"""Engines compute the forces of one task: ``espresso`` with pw.x, ``mock`` with springs."""
+"""Engines compute the forces of one task: ``espresso`` with pw.x, ``mock`` with springs.
+
+``executor`` and ``dask`` give tasks to other processes, in which ``remote`` runs one of these two.
+"""
 
 from __future__ import annotations
 
 from threading import Event
 from typing import Protocol
 
+from zpe_sdk.errors import ConfigError
 from zpe_sdk.wire import Capabilities, JobPayload, Task, TaskReport
 from zpe_sdk.worker.settings import WorkerSettings
 
@@ -39,11 +43,40 @@ class Engine(Protocol):
 
 
 def make_engine(settings: WorkerSettings) -> Engine:
-    """Return the engine of ``settings.worker_mode``."""
+    """Return the engine that the settings ask for: on this machine, or on ``settings.executor``.
+
+    Raises
+    ------
+    ConfigError
+        ``extra_missing``, ``bad_setting``: ``ZPE_EXECUTOR`` cannot be used.
+    """
+    if settings.executor is None:
+        return local_engine(settings)
+    try:  # it is an extra
+        from zpe_sdk.worker.engines.dask import DaskEngine
+    except ModuleNotFoundError as error:
+        if error.name not in ("dask", "distributed"):
+            raise
+        raise ConfigError(
+            "ZPE_EXECUTOR needs Dask: pip install 'zpe[dask]'", code="extra_missing", field="ZPE_EXECUTOR"
+        ) from None
+    return DaskEngine(settings)
+
+
+def local_engine(settings: WorkerSettings, *, cores: int | None = None) -> Engine:
+    """Return the engine of ``settings.worker_mode``, for this process.
+
+    Parameters
+    ----------
+    settings
+        Settings of the engine.
+    cores
+        How many of the machine's cores are for this process; default: all.
+    """
     if settings.worker_mode == "mock":
         from zpe_sdk.worker.engines.mock import MockEngine
 
-        return MockEngine(settings)
+        return MockEngine(settings, cores=cores)
     from zpe_sdk.worker.engines.espresso import EspressoEngine
 
-    return EspressoEngine(settings)
+    return EspressoEngine(settings, cores=cores)

@@ -40,15 +40,19 @@ class EspressoEngine:
     ----------
     settings
         Where pw.x and the pseudopotentials are, and how many cores an SCF gets.
+    cores
+        How many of the machine's cores are for this process; default: all, and each SCF is pinned to its own.
     """
 
     name = "espresso"
 
-    def __init__(self, settings: WorkerSettings) -> None:
+    def __init__(self, settings: WorkerSettings, *, cores: int | None = None) -> None:
         self._settings = settings
         self._jobs = settings.work_dir / "jobs"
         shutil.rmtree(self._jobs, ignore_errors=True)  # of a worker that was killed
-        self._cores = available_cores()
+        self._cores = available_cores() if cores is None else list(range(cores))
+        # Which cores the machine's other processes use, nobody knows.
+        self._pinned = cores is None and not settings.pw_command
         self._slots = self._count_slots()
         # More slots than cores: cores are shared out several times.
         self._pool = CorePool(
@@ -150,13 +154,12 @@ class EspressoEngine:
             )
             if environ_in is not None:
                 shutil.copyfile(environ_in, folder / "environ.in")
-            pinned = () if self._settings.pw_command else cpus
             return run_scf(
                 self._command(ranks),
                 text,
                 folder,
                 prefix=PREFIX,
-                cpus=pinned,
+                cpus=cpus if self._pinned else (),
                 environ=environ_in is not None,
                 stop=stop,
             )

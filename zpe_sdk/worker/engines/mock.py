@@ -62,13 +62,16 @@ class MockEngine:
     settings
         ``mock_scf_seconds``: how long an SCF takes; ``mock_log``: a file that gets the line
         ``job task process-id start`` for each one computed (start: seconds since 1970).
+    cores
+        How many of the machine's cores are for this process; default: all.
     """
 
     name = "mock"
 
-    def __init__(self, settings: WorkerSettings) -> None:
+    def __init__(self, settings: WorkerSettings, *, cores: int | None = None) -> None:
         self._settings = settings
-        self._slots = len(available_cores()) if settings.slots == "auto" else settings.slots
+        self._cores = cores or len(available_cores())
+        self._slots = self._cores if settings.slots == "auto" else settings.slots
         self._counting = Lock()
 
     def capabilities(self) -> Capabilities:
@@ -78,7 +81,7 @@ class MockEngine:
             engine_version="1",
             environ=True,
             slots=self._slots,
-            cores=len(available_cores()),
+            cores=self._cores,
             memory_gb=available_memory_gb(),
             tags=self._settings.tags,
         )

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import signal
-import socket
 import threading
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from itertools import count
-from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -21,7 +17,7 @@ from zpe_sdk.errors import ConfigError
 from zpe_sdk.logging import configure_logging
 from zpe_sdk.wire import FailedReply, FailedRequest, LeaseRequest
 from zpe_sdk.worker.engines import make_engine
-from zpe_sdk.worker.files import own_folder
+from zpe_sdk.worker.files import free_folder
 from zpe_sdk.worker.loop import Worker
 from zpe_sdk.worker.settings import WorkerSettings
 from zpe_server.backends.remote_queue.direct import Direct
@@ -68,7 +64,8 @@ def _work(job_id: str, lease_id: str, rules: Mapping[str, Any], *, requeue: bool
     stopping = Event()
     store = Store(server.redis_url.get_secret_value())
     with (
-        _own_place(settings.work_dir.expanduser().absolute()) as folder,
+        # Its name is the worker's id, so that what is left in it by one that was killed finds its way.
+        free_folder(settings.work_dir.expanduser().absolute(), "rq") as folder,
         _stopped_by_sigterm(stopping),
         start_blocking_portal() as portal,
     ):
@@ -112,29 +109,6 @@ class _NoToken:
 
     def rotate_if_due(self) -> None:
         """Do nothing."""
-
-
-@contextmanager
-def _own_place(work_dir: Path) -> Iterator[Path]:
-    """Hold the first free folder ``rq-<host>-<n>``: one for each RQ worker that is busy on this host.
-
-    Its name is the worker's id, so that what is left in it by one that was killed finds its way.
-    """
-    host = re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname())[:48]
-    for n in count():
-        folder = work_dir / f"rq-{host}-{n}"
-        try:
-            place = own_folder(folder)
-            place.__enter__()
-        except ConfigError as error:
-            if error.code != "work_dir_in_use":
-                raise
-            continue
-        try:
-            yield folder
-        finally:
-            place.__exit__(None, None, None)
-        return
 
 
 @contextmanager
