@@ -23,6 +23,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 import nest_asyncio2
 
+from zpe_sdk.errors import ZPEError
+
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
@@ -37,9 +39,10 @@ def run(coroutine: Coroutine[Any, Any, R]) -> R:
 
     An interrupt (Ctrl-C) of the caller cancels the coroutine.
     """
+    __tracebackhide__ = True  # IPython leaves such frames out
     future = _start(coroutine)
     try:
-        return future.result()
+        return _outcome(future)
     finally:
         future.cancel()
 
@@ -60,9 +63,18 @@ def iterate(items: AsyncGenerator[R, None]) -> Iterator[R]:
     try:
         while (item := _next(arrived)) is not None:
             yield item
-        future.result()
+        _outcome(future)
     finally:
         future.cancel()
+
+
+def _outcome(future: Future[R]) -> R:
+    __tracebackhide__ = True
+    try:
+        return future.result()
+    except ZPEError as error:
+        # It says what is wrong; where in the other thread it came up would fill a notebook with frames.
+        raise error.with_traceback(None) from error.__cause__
 
 
 def _next(arrived: SimpleQueue[R | None]) -> R | None:
@@ -118,10 +130,15 @@ def _is_for_a_widget(coroutine: Awaiting) -> bool:
     return kind.startswith("comm_")
 
 
+def in_notebook() -> bool:
+    """Tell whether this process is the kernel of a notebook."""
+    kernel = sys.modules.get("ipykernel.kernelapp")
+    return kernel is not None and bool(kernel.IPKernelApp.initialized())
+
+
 def _loop_of_notebook() -> asyncio.BaseEventLoop | None:
     """Return the loop that runs this cell or callback; None in a script or if there is no patch for it."""
-    kernel = sys.modules.get("ipykernel.kernelapp")
-    if kernel is None or not kernel.IPKernelApp.initialized():
+    if not in_notebook():
         return None
     try:
         loop = asyncio.get_running_loop()
@@ -151,6 +168,7 @@ def blocking(method: Callable[..., Any], then: Callable[[Any], Any] | None = Non
 
     @functools.wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
         result = run(method(self._async, *args, **kwargs))
         return result if then is None else then(result)
 

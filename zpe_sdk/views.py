@@ -114,7 +114,7 @@ def spectrum(
     broadened
         The modes with a peak, shape (N,).
     told
-        Modes (shape (N,)), the colour of their sticks and what they are.
+        Modes (shape (N,)), the colour of their sticks and what they are; the first colour is the peaks' too.
 
     Raises
     ------
@@ -136,15 +136,17 @@ def spectrum(
     # Lorentzians 1 high for a single mode, as the sticks are.
     half = width_cm / 2
     density = (half**2 / ((grid[:, None] - cm[broadened][None]) ** 2 + half**2)).sum(axis=1)
-    axes.fill_between(grid, density, color="tab:blue", alpha=0.2, linewidth=0)
-    axes.plot(grid, density, color="tab:blue", linewidth=1)
+    _, main, _ = told[0]
+    axes.fill_between(grid, density, color=main, alpha=0.2, linewidth=0)
+    axes.plot(grid, density, color=main, linewidth=1)
     for which, color, label in told:
         if which.any():
             axes.vlines(cm[which], 0, 1, color=color, linewidth=2, label=label)
     axes.set_xlabel("wavenumber / cm⁻¹ (imaginary modes below 0)")
     axes.set_ylabel("modes")
-    axes.set_ylim(bottom=0)
-    axes.legend(frameon=False)
+    # Room for the legend above all sticks and peaks.
+    axes.set_ylim(0, 1.25 * max(1.0, density.max()))
+    axes.legend(frameon=False, loc="upper center", ncols=3)
     return axes
 
 

@@ -154,6 +154,17 @@ def test_cells_after_one_that_has_waited(notebook: Notebook) -> None:
     assert "3" in notebook.run("import asyncio\nprint(1 + await asyncio.sleep(0, 2))")
 
 
+def test_what_was_chosen_does_not_look_like_an_error(notebook: Notebook) -> None:
+    cell = """
+import contextlib, io
+from ase import Atoms
+with contextlib.redirect_stdout(io.StringIO()) as shown:
+    client.submit(Atoms("H2", [(0, 0, 0), (0, 0, 0.75)]), pseudopotentials={"H": "H.UPF"}, ecutwfc=20)
+print("told", "Chosen:" in shown.getvalue())
+"""
+    assert "told True" in notebook.run(cell)
+
+
 UVLOOP = """
 import sys, uvloop
 from zpe_sdk import ZPEClient
