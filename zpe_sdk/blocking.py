@@ -2,28 +2,33 @@
 
 All run on one event loop in a daemon thread of this process. No loop of the caller's is touched, but for
 one case: in a cell of a notebook, whose kernel has a loop of its own, what waits for long lets that loop go
-on (widgets, Panel's periodic callbacks, the cell's tasks). asyncio alone cannot do that; nest-asyncio can.
-Where it cannot, as with uvloop, the cell waits as a script does.
+on (widgets, Panel's callbacks, the cell's tasks). asyncio alone cannot do that; nest-asyncio2 can. Its
+forerunner nest-asyncio loses the cells that wait in line meanwhile, as they do after "Run All Cells".
+Where the loop cannot be patched, as with uvloop, the cell waits as a script does.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import os
 import sys
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
 from concurrent.futures import Future
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from queue import SimpleQueue
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
-import nest_asyncio
+import nest_asyncio2
+
+from zpe_sdk.errors import ZPEError
 
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
+Awaiting = Coroutine[Any, Any, Any] | Generator[Any, None, Any]
 
 _starting = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
@@ -34,9 +39,10 @@ def run(coroutine: Coroutine[Any, Any, R]) -> R:
 
     An interrupt (Ctrl-C) of the caller cancels the coroutine.
     """
+    __tracebackhide__ = True  # IPython leaves such frames out
     future = _start(coroutine)
     try:
-        return future.result()
+        return _outcome(future)
     finally:
         future.cancel()
 
@@ -57,24 +63,82 @@ def iterate(items: AsyncGenerator[R, None]) -> Iterator[R]:
     try:
         while (item := _next(arrived)) is not None:
             yield item
-        future.result()
+        _outcome(future)
     finally:
         future.cancel()
+
+
+def _outcome(future: Future[R]) -> R:
+    __tracebackhide__ = True
+    try:
+        return future.result()
+    except ZPEError as error:
+        # It says what is wrong; where in the other thread it came up would fill a notebook with frames.
+        raise error.with_traceback(None) from error.__cause__
 
 
 def _next(arrived: SimpleQueue[R | None]) -> R | None:
     loop = _loop_of_notebook()
     if loop is None:
         return arrived.get()
-    # Patched as late as this, since uvicorn imported after it does not start on Python 3.13.
-    nest_asyncio.apply(loop)
-    return loop.run_until_complete(loop.run_in_executor(None, arrived.get))
+    # Patched as late as this: a process that never waits in a cell keeps its asyncio.
+    nest_asyncio2.apply(loop)
+    with _hearing_widgets(loop):
+        return loop.run_until_complete(loop.run_in_executor(None, arrived.get))
+
+
+@contextmanager
+def _hearing_widgets(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Let messages of widgets be handled while a cell waits.
+
+    The kernel handles all that it is sent in the one context that the waiting cell is in, and a context
+    cannot be entered twice. Other cells have to wait for this one, so they lose nothing by it; what a
+    browser sends to a widget is handled in a copy.
+    """
+    before = loop.get_task_factory()
+
+    def new_task(loop: asyncio.AbstractEventLoop, coroutine: Awaiting, **options: Any) -> asyncio.Future[Any]:
+        context = options.get("context")
+        if context is not None and _is_for_a_widget(coroutine):
+            options["context"] = context.copy()
+        make: Callable[..., asyncio.Future[Any]] = before or _task
+        return make(loop, coroutine, **options)
+
+    loop.set_task_factory(new_task)
+    try:
+        yield
+    finally:
+        loop.set_task_factory(before)
+
+
+def _task(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
+    return asyncio.Task(coroutine, loop=loop, **options)
+
+
+def _is_for_a_widget(coroutine: Awaiting) -> bool:
+    """Tell whether a coroutine, not yet begun, is the kernel's own that handles a message to a widget."""
+    if not inspect.iscoroutine(coroutine) or coroutine.__name__ != "shell_main":
+        return False
+    given = inspect.getcoroutinelocals(coroutine)
+    try:
+        session = given["self"].session
+        _, frames = session.feed_identities(given["msg"], copy=False)
+        kind: str = session.deserialize(frames, content=False, copy=False)["header"]["msg_type"]
+    except (AttributeError, LookupError, ValueError):
+        # A message that cannot be read, which the kernel itself complains of, or a kernel built otherwise.
+        return False
+    return kind.startswith("comm_")
+
+
+def in_notebook() -> bool:
+    """Tell whether this process is the kernel of a notebook."""
+    kernel = sys.modules.get("ipykernel.kernelapp")
+    return kernel is not None and bool(kernel.IPKernelApp.initialized())
 
 
 def _loop_of_notebook() -> asyncio.BaseEventLoop | None:
-    """Return the loop that runs this cell; None in a script, in another thread, or if it has no patch."""
-    kernel = sys.modules.get("ipykernel.kernelapp")
-    if kernel is None or not kernel.IPKernelApp.initialized():
+    """Return the loop that runs this cell or callback; None in a script or if there is no patch for it."""
+    if not in_notebook():
         return None
     try:
         loop = asyncio.get_running_loop()
@@ -104,6 +168,7 @@ def blocking(method: Callable[..., Any], then: Callable[[Any], Any] | None = Non
 
     @functools.wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
         result = run(method(self._async, *args, **kwargs))
         return result if then is None else then(result)
 

@@ -20,7 +20,7 @@ from tenacity import AsyncRetrying, RetryCallState
 
 from zpe_sdk import http
 from zpe_sdk.admin import Admin, AsyncAdmin
-from zpe_sdk.blocking import blocking, run
+from zpe_sdk.blocking import blocking, in_notebook, run
 from zpe_sdk.errors import ConfigError, InputError, StoreError, ZPEError
 from zpe_sdk.job import AsyncJob, Job, as_completed, completed
 from zpe_sdk.pseudopotentials import Choose, choose, in_words, placeholders
@@ -485,7 +485,8 @@ def _told(jobs: Iterable[AsyncJob]) -> list[Job]:
     for job in told:
         if job.choices and job.choices not in job._client._told:
             job._client._told.add(job.choices)
-            print(f"Chosen: {job.choices}", file=sys.stderr)
+            # Standard output is the caller's, but a notebook shows standard error as if something had failed.
+            print(f"Chosen: {job.choices}", file=sys.stdout if in_notebook() else sys.stderr)
     return [Job(job) for job in told]
 
 

@@ -15,10 +15,11 @@ from tqdm.auto import tqdm
 
 from zpe_sdk.blocking import blocking, iterate
 from zpe_sdk.errors import BY_SIDE, ComputeError, InputError, ZPEError
-from zpe_sdk.wire import JobDetail, JobStatus, ResultReply
+from zpe_sdk.wire import JobDetail, JobStatus, PartialReply, ResultReply
 
 if TYPE_CHECKING:
     from zpe_sdk.client import AsyncZPEClient
+    from zpe_sdk.partial import PartialSpectrum
     from zpe_sdk.result import ZPEResult
 
 OVER = frozenset({"finished", "failed", "cancelled"})
@@ -118,6 +119,20 @@ class AsyncJob:
 
         return ZPEResult.from_dict(reply.result)
 
+    async def partial(self) -> PartialSpectrum:
+        """Return what the SCFs that are in tell by now: the modes of some atoms, all others held in place.
+
+        Raises
+        ------
+        InputError
+            ``too_few_scfs``: no atom has its SCFs yet. ``job_over``: the job has finished, :meth:`result` has
+            all modes; or it was cancelled.
+        """
+        reply = await self._client._call("GET", f"{self._path}/partial", PartialReply)
+        from zpe_sdk.partial import PartialSpectrum
+
+        return PartialSpectrum(reply)
+
     async def summary(self) -> str:
         """Return the summary of the finished job, a text for people."""
         return await self._file("summary")
@@ -213,6 +228,7 @@ class Job:
 
     status = blocking(AsyncJob.status)
     result = blocking(AsyncJob.result)
+    partial = blocking(AsyncJob.partial)
     summary = blocking(AsyncJob.summary)
     freqs_csv = blocking(AsyncJob.freqs_csv)
     detail = blocking(AsyncJob.detail)

@@ -324,4 +324,5 @@ class ZPEResult:
         return f"<ZPEResult {formula}: ZPE {d.zpe_ev:.6f} eV, {len(d.freqs_cm)} modes{imaginary}>"
 
     def _repr_html_(self) -> str:
-        return f"<pre>{escape(self.summary())}</pre>"
+        # JupyterLab breaks the lines of plain <pre> in the middle of words.
+        return f'<pre style="white-space: pre-wrap; word-break: normal">{escape(self.summary())}</pre>'

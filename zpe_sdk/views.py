@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase.data import covalent_radii
 from ase.data.colors import jmol_colors
+from numpy.typing import NDArray
 
 from zpe_sdk.errors import ConfigError, InputError
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from zpe_sdk.result import ZPEResult
+
+Numbers = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 _BOND = 1.3  # times the sum of the covalent radii: the longest distance that is drawn as a bond
 
@@ -74,6 +78,51 @@ def animation(result: ZPEResult, mode: int, amplitude: float) -> Animation:
 
 def plot(result: ZPEResult, width_cm: float, axes: Axes | None) -> Axes:
     """Draw the spectrum; see :meth:`zpe_sdk.result.ZPEResult.plot`."""
+    cm = result.frequencies_cm
+    counted = cm > result.document.low_cut_cm
+    vibrations = np.array([kind == "vibration" for kind in result.document.mode_kinds])
+    imaginary = vibrations & (cm < 0)
+    axes = spectrum(
+        cm,
+        width_cm,
+        axes,
+        # Motions of the whole would be a peak at nothing.
+        broadened=counted | imaginary,
+        told=[
+            (counted, "tab:blue", "counted in the ZPE"),
+            (~counted & ~imaginary, "tab:gray", "left out"),
+            (imaginary, "tab:red", "imaginary"),
+        ],
+    )
+    axes.set_title(f"{result.atoms.get_chemical_formula()}: ZPE {result.zpe_ev:.4f} eV")
+    return axes
+
+
+def spectrum(
+    cm: Numbers, width_cm: float, axes: Axes | None, *, broadened: Mask, told: list[tuple[Mask, str, str]]
+) -> Axes:
+    """Draw modes as sticks and broadened.
+
+    Parameters
+    ----------
+    cm
+        Wavenumbers in cm⁻¹, shape (N,); imaginary ones are negative.
+    width_cm
+        Full width at half maximum of the Lorentzians in cm⁻¹.
+    axes
+        Where to draw; None: a new figure.
+    broadened
+        The modes with a peak, shape (N,).
+    told
+        Modes (shape (N,)), the colour of their sticks and what they are; the first colour is the peaks' too.
+
+    Raises
+    ------
+    InputError
+        ``bad_width``.
+    ConfigError
+        ``extra_missing``: matplotlib is not installed.
+    """
     if not width_cm > 0:
         raise InputError("the width must be above 0", code="bad_width", field="width_cm")
     try:
@@ -82,32 +131,22 @@ def plot(result: ZPEResult, width_cm: float, axes: Axes | None) -> Axes:
         raise _extra("matplotlib") from None
 
     axes = pyplot.subplots(figsize=(7, 3))[1] if axes is None else axes
-    cm = result.frequencies_cm
-    counted = cm > result.document.low_cut_cm
-    vibrations = np.array([kind == "vibration" for kind in result.document.mode_kinds])
-    imaginary = vibrations & (cm < 0)
-    # Motions of the whole would be a peak at nothing.
-    shown = cm[counted | imaginary]
     low, high = min(0.0, cm.min()) - 5 * width_cm, max(cm.max(), 100.0) + 5 * width_cm
     grid = np.linspace(low, high, 2000)
-    # Lorentzians of full width at half maximum width_cm, 1 high for a single mode, as the sticks are.
+    # Lorentzians 1 high for a single mode, as the sticks are.
     half = width_cm / 2
-    density = (half**2 / ((grid[:, None] - shown[None]) ** 2 + half**2)).sum(axis=1)
-    axes.fill_between(grid, density, color="tab:blue", alpha=0.2, linewidth=0)
-    axes.plot(grid, density, color="tab:blue", linewidth=1)
-    told = [
-        (counted, "tab:blue", "counted in the ZPE"),
-        (~counted & ~imaginary, "tab:gray", "left out"),
-        (imaginary, "tab:red", "imaginary"),
-    ]
+    density = (half**2 / ((grid[:, None] - cm[broadened][None]) ** 2 + half**2)).sum(axis=1)
+    _, main, _ = told[0]
+    axes.fill_between(grid, density, color=main, alpha=0.2, linewidth=0)
+    axes.plot(grid, density, color=main, linewidth=1)
     for which, color, label in told:
         if which.any():
             axes.vlines(cm[which], 0, 1, color=color, linewidth=2, label=label)
     axes.set_xlabel("wavenumber / cm⁻¹ (imaginary modes below 0)")
     axes.set_ylabel("modes")
-    axes.set_ylim(bottom=0)
-    axes.set_title(f"{result.atoms.get_chemical_formula()}: ZPE {result.zpe_ev:.4f} eV")
-    axes.legend(frameon=False)
+    # Room for the legend above all sticks and peaks.
+    axes.set_ylim(0, 1.25 * max(1.0, density.max()))
+    axes.legend(frameon=False, loc="upper center", ncols=3)
     return axes
 
 

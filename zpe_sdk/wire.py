@@ -249,6 +249,24 @@ class ResultReply(Message):
     result: dict[str, Any]
 
 
+class PartialReply(Message):
+    """What the SCFs that are in tell of an unfinished job: the modes of some of its mobile atoms.
+
+    ``freqs_cm`` (ascending, imaginary modes negative) are three for each of ``atoms`` (0-based indices),
+    whose chemical symbols are ``symbols``; all other atoms are held in place. ``differences`` is ``forward``
+    as long as opposite displacements of these atoms are missing. ``detail`` says in a sentence what the
+    numbers are worth.
+    """
+
+    freqs_cm: list[float]
+    atoms: list[int]
+    symbols: list[str]
+    scf_done: int
+    scf_total: int
+    differences: Literal["central", "forward"]
+    detail: str
+
+
 class TaskRun(Message):
     """Who ran one SCF of a job, and how long it took."""
 

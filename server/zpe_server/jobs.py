@@ -11,6 +11,9 @@ from typing import Any
 import anyio.to_thread
 
 from zpe_sdk.errors import ConfigError, InputError
+from zpe_sdk.espresso.input import PwInput
+from zpe_sdk.vibrations.partial import partial_spectrum
+from zpe_sdk.vibrations.plan import Plan
 from zpe_sdk.wire import (
     ErrorInfo,
     Fingerprint,
@@ -19,9 +22,11 @@ from zpe_sdk.wire import (
     JobRequest,
     JobState,
     JobStatus,
+    PartialReply,
     Progress,
     Requirements,
     Task,
+    TaskReport,
     TaskRun,
     TaskStatus,
 )
@@ -253,6 +258,24 @@ class Jobs:
             )
         return result
 
+    async def partial(self, who: Principal, job_id: str) -> PartialReply:
+        """Return the modes of those atoms of an unfinished job whose SCFs are in.
+
+        Raises
+        ------
+        InputError
+            ``job_not_found``; ``too_few_scfs``; ``job_over``: its SCFs are not kept any more.
+        """
+        status = await self.status(who, job_id)
+        job, reports = await self._store.many_fields([key("job", job_id), key("job", job_id, "reports")])
+        # It may have ended since it was looked at.
+        if not job or job["status"] in ("finished", "cancelled"):
+            over = job.get("status", status.status)
+            raise InputError(
+                f"the job is {over}: only an unfinished one has a partial spectrum", code="job_over"
+            )
+        return await anyio.to_thread.run_sync(_partial, job, reports)
+
     async def cancel(self, who: Principal, job_id: str) -> JobStatus:
         """Cancel a queued or running job.
 
@@ -282,6 +305,14 @@ class Jobs:
         if reply.get("error") == "not_in_dlq":
             raise InputError("the job is not in the dead-letter queue", code="not_in_dlq")
         return await self.status(who, job_id), bool(reply.get("complete"))
+
+
+def _partial(job: dict[str, str], reports: dict[str, str]) -> PartialReply:
+    return partial_spectrum(
+        PwInput.parse(json.loads(job["payload"])["content"]),
+        Plan.from_json(json.loads(job["plan"])),
+        {int(task): TaskReport.model_validate_json(text) for task, text in reports.items()},
+    )
 
 
 def _may_see(who: Principal, job: JobStatus) -> bool:

@@ -273,6 +273,13 @@ def test_an_unknown_job(client: ZPEClient, job_id: str) -> None:
             call()
 
 
+def test_an_error_leads_to_the_call_and_not_through_the_other_thread(client: ZPEClient) -> None:
+    with pytest.raises(InputError) as caught:
+        client.job("nothing").status()
+    frames = {Path(frame.path).name for frame in caught.traceback}
+    assert frames == {Path(__file__).name, "blocking.py"}
+
+
 def test_a_wrong_token_and_a_token_without_the_right(plane: ControlPlane, client: ZPEClient) -> None:
     with (
         ZPEClient(plane.url, "zpe_api_wrong0123456789abcdef") as stranger,

@@ -30,6 +30,7 @@ class Notebook:
     def __init__(self, manager: KernelManager, client: BlockingKernelClient) -> None:
         self.manager = manager
         self.client = client
+        self.printed = ""
 
     def run(self, cell: str) -> str:
         """Run a cell to its end; return its streams and the name of its error."""
@@ -44,6 +45,7 @@ class Notebook:
                 message = self.client.get_iopub_msg(timeout=60)
             except Empty:
                 raise AssertionError(f"the cell did not end; so far: {output}") from None
+            self.printed += message["content"].get("text", "")
             if message["parent_header"].get("msg_id") != sent:
                 continue
             content = message["content"]
@@ -51,13 +53,19 @@ class Notebook:
             if content.get("execution_state") == "idle":
                 return output
 
-    def wait_for(self, sent: str, text: str) -> None:
-        """Wait until a cell prints something."""
+    def wait_for(self, sent: str, text: str) -> str:
+        """Wait until a cell has printed something, and return what it printed."""
         output = ""
         while text not in output:
             message = self.client.get_iopub_msg(timeout=60)
             if message["parent_header"].get("msg_id") == sent:
                 output += message["content"].get("text", "")
+        return output
+
+    def send_comm(self, comm: str, data: dict[str, object]) -> None:
+        """Send a message to a widget of the kernel, as a browser does."""
+        message = self.client.session.msg("comm_msg", {"comm_id": comm, "data": data})
+        self.client.shell_channel.send(message)
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +101,40 @@ print("ticked", ticks - before > 10, job.result().zpe_ev > 0.2)
     assert "ticked True True" in output
 
 
+WIDGET = """
+import ipywidgets
+slider = ipywidgets.IntSlider()
+def moved(change):
+    # Without this the job never ends.
+    client.admin.set_flags(dequeue_enabled=True)
+    inner = client.submit({h2!r}, calc_mode="new").wait(60, progress=False)
+    print("moved to", change.new, inner.result().zpe_ev > 0.2)
+slider.observe(moved, "value")
+client.admin.set_flags(dequeue_enabled=False)
+job = client.submit({h2!r}, calc_mode="new")
+print("waits", slider.comm.comm_id, flush=True)
+job.wait(60, progress=False)
+print("waited", slider.value)
+"""
+
+
+def test_a_widget_is_heard_while_a_cell_waits_and_cells_in_line_are_not_lost(notebook: Notebook) -> None:
+    cells = [
+        WIDGET.format(h2=h2()),
+        "import numpy\nnumpy.seterr(all='raise')",
+        "print(numpy.geterr()['over'])",
+    ]
+    # As "Run All Cells" does it.
+    first, *_, last = [notebook.client.execute(cell) for cell in cells]
+    comm = notebook.wait_for(first, "waits").split("waits", 1)[1].split()[0]
+    # What a browser sends when the slider is moved.
+    notebook.send_comm(comm, {"method": "update", "state": {"value": 7}, "buffer_paths": []})
+    # What a cell sets, those after it have: settings of numpy are kept in the context that it runs in.
+    assert "raise" in notebook.output_of(last)
+    assert "moved to 7 True" in notebook.printed
+    assert "waited 7" in notebook.printed
+
+
 def test_an_interrupted_cell_stops_waiting_and_the_job_goes_on(notebook: Notebook) -> None:
     sent = notebook.client.execute(f"""
 job = client.submit({h2()!r}, symmetry=False, calc_mode="new")
@@ -110,6 +152,17 @@ def test_cells_after_one_that_has_waited(notebook: Notebook) -> None:
     assert "[True, True]" in notebook.run(cell)
     assert "[True, True]" in notebook.run(cell)
     assert "3" in notebook.run("import asyncio\nprint(1 + await asyncio.sleep(0, 2))")
+
+
+def test_what_was_chosen_does_not_look_like_an_error(notebook: Notebook) -> None:
+    cell = """
+import contextlib, io
+from ase import Atoms
+with contextlib.redirect_stdout(io.StringIO()) as shown:
+    client.submit(Atoms("H2", [(0, 0, 0), (0, 0, 0.75)]), pseudopotentials={"H": "H.UPF"}, ecutwfc=20)
+print("told", "Chosen:" in shown.getvalue())
+"""
+    assert "told True" in notebook.run(cell)
 
 
 UVLOOP = """

@@ -69,7 +69,9 @@ HELD = "H 0 0 0 0 0 0\nH 0 0 1.1 1 1 1\nH 0 0 2.2 0 0 0"
 class Job:
     """A job whose forces come from ``forces(displacements)``, by default the mock engine's springs."""
 
-    def __init__(self, text: str, *, mobile: list[int] | None = None, low_cut_cm: float = 50.0) -> None:
+    def __init__(
+        self, text: str, *, mobile: list[int] | None = None, low_cut_cm: float = 50.0, symmetry: bool = True
+    ) -> None:
         self.pw_input = PwInput.parse(text)
         chosen = self.pw_input.mobile(mobile)
         self.payload = JobPayload(
@@ -80,7 +82,9 @@ class Job:
             temperature=298.15,
         )
         p = self.pw_input
-        self.plan: Plan = plan_displacements(p.positions, p.cell, p.labels, chosen, delta=0.01)
+        self.plan: Plan = plan_displacements(
+            p.positions, p.cell, p.labels, chosen, delta=0.01, symmetry=symmetry
+        )
         springs = Springs(p.symbols, p.positions, p.cell, held=False)
         self.forces = lambda u: springs.forces(u)[1]
         self.springs = springs

@@ -24,6 +24,7 @@ _BY_CODE = {
     "lease_not_found": 404,
     "token_not_found": 404,
     "not_finished": 409,
+    "too_few_scfs": 409,
     "job_over": 409,
     "not_in_dlq": 409,
     "idempotency_conflict": 409,

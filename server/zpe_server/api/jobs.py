@@ -18,6 +18,7 @@ from zpe_sdk.wire import (
     JobStatus,
     ParseReply,
     ParseRequest,
+    PartialReply,
     ResultReply,
 )
 from zpe_server.api.doors import InPlane, Researcher
@@ -93,6 +94,12 @@ async def result(job_id: JobId, who: Researcher, plane: InPlane) -> Response:
     found = await plane.jobs.result(who, job_id)
     # It was checked when it came in, and it may be large: it goes out as it is.
     return Response(f'{{"result": {found.document}}}', media_type="application/json")
+
+
+@router.get("/jobs/{job_id}/partial")
+async def partial(job_id: JobId, who: Researcher, plane: InPlane) -> PartialReply:
+    """Return the modes of those atoms of an unfinished job whose SCFs are in."""
+    return await plane.jobs.partial(who, job_id)
 
 
 @router.get("/jobs/{job_id}/files", response_class=Response)

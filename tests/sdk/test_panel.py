@@ -1,0 +1,96 @@
+"""The client in a callback of a real Panel server, whose button is pressed in a real browser."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, expect, sync_playwright
+
+from tests.dashboard.test_browser import ARGUMENTS
+from tests.processes import ControlPlane, environment, h2, wait_until
+from zpe_sdk import ZPEClient
+
+APP = """
+import sys
+import panel as pn
+from zpe_sdk import AsyncZPEClient, ZPEClient
+
+def blocking(event):
+    with ZPEClient() as client:
+        shown.object = f"ZPE {client.submit(sys.argv[2]).wait(60).result().zpe_ev:.6f} eV"
+
+async def awaited(event):
+    async with AsyncZPEClient() as client:
+        job = await client.submit(sys.argv[2])
+        shown.object = f"ZPE {(await (await job.wait(60)).result()).zpe_ev:.6f} eV"
+
+def app():
+    global shown
+    button, shown = pn.widgets.Button(name="Compute"), pn.pane.Str("nothing yet")
+    button.on_click(awaited if sys.argv[3] == "awaited" else blocking)
+    return pn.Column(button, shown)
+
+if sys.argv[3] == "threads":
+    pn.extension(nthreads=2)
+pn.serve(app, port=int(sys.argv[1]), show=False)
+"""
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def zpe(control_plane: ControlPlane) -> str:
+    """The ZPE of the job, as a plain script gets it."""
+    control_plane.worker()
+    with ZPEClient(control_plane.url, control_plane.admin_token) as client:
+        return f"{client.submit(h2()).wait(60, progress=False).result().zpe_ev:.6f}"
+
+
+@pytest.mark.parametrize("kind", ["blocking", "threads", "awaited"])
+def test_a_button_shows_the_zpe(
+    kind: str, zpe: str, control_plane: ControlPlane, chromium: Browser, tmp_path: Path
+) -> None:
+    (tmp_path / "app.py").write_text(APP)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = tmp_path / "app.log"
+    with log.open("w") as file:
+        server = subprocess.Popen(
+            [sys.executable, str(tmp_path / "app.py"), str(port), h2(), kind],
+            env=environment(ZPE_CONTROL_API_URL=control_plane.url, ZPE_TOKEN=control_plane.admin_token),
+            stdout=file,
+            stderr=file,
+        )
+
+    def serves() -> bool:
+        assert server.poll() is None, log.read_text()
+        try:
+            return httpx.get(f"http://127.0.0.1:{port}/").is_success
+        except httpx.TransportError:
+            return False
+
+    try:
+        wait_until(serves, 60)
+        page = chromium.new_page()
+        page.goto(f"http://127.0.0.1:{port}/")
+        page.get_by_role("button", name="Compute").click()
+        expect(page.get_by_text(re.compile(r"^ZPE "))).to_have_text(f"ZPE {zpe} eV", timeout=60_000)
+        page.close()
+        assert "Traceback" not in log.read_text()
+    finally:
+        server.terminate()
+        server.wait(30)
