@@ -94,8 +94,13 @@ def main() -> None:
                 page.evaluate(f"location.hash = '#/{place}'")
                 # Two looks at the control plane: numbers stand there, plots have their ranges.
                 page.wait_for_timeout(4500)
+                # The page scrolls within the window: the window has to grow to show all of it.
+                height = page.locator(".main-content").evaluate("node => node.scrollHeight") + 20
+                page.set_viewport_size({**size, "height": max(size["height"], height)})
+                page.wait_for_timeout(500)
                 name = {f"job/{job}": f"job-{kind}" for kind, job in inside.items()}.get(place, place)
-                page.screenshot(path=options.folder / f"{name}.png", full_page=True)
+                page.screenshot(path=options.folder / f"{name}.png")
+                page.set_viewport_size(size)
             browser.close()
         finally:
             plane.stop()

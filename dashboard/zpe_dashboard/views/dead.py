@@ -39,7 +39,7 @@ class DeadView(View[DeadLetters]):
 
     def _reasons(self) -> Any:
         w, state = self.words, self.state
-        select = pmui.Select(label=w("Reason"), options={w("All"): ""}, size="small", width=320, margin=0)
+        select = pmui.Select(label=w("Reason"), options={w("All"): ""}, size="small", width=300, margin=0)
 
         def draw() -> None:
             options = {w("All"): "", **{f"{r.side} / {r.code} ({r.count})": r.code for r in state.reasons}}
