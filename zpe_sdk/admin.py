@@ -22,6 +22,7 @@ from zpe_sdk.wire import (
     Flags,
     LeaseList,
     Ok,
+    Overview,
     RevokeReply,
     WorkerList,
 )
@@ -102,6 +103,10 @@ class AsyncAdmin:
         """Take dead jobs out of the dead-letter queue for good, by id or all that failed with ``code``."""
         return await self._dead("discard", job_ids, code)
 
+    async def overview(self) -> Overview:
+        """Return the service at a glance: jobs, workers, switches, and how the last day went."""
+        return await self._call("GET", f"{_ADMIN}/overview", Overview)
+
     async def flags(self) -> Flags:
         """Return the operational switches."""
         return await self._call("GET", f"{_ADMIN}/flags", Flags)
@@ -158,6 +163,7 @@ class Admin:
     dead_jobs = blocking(AsyncAdmin.dead_jobs)
     requeue = blocking(AsyncAdmin.requeue)
     discard = blocking(AsyncAdmin.discard)
+    overview = blocking(AsyncAdmin.overview)
     flags = blocking(AsyncAdmin.flags)
     set_flags = blocking(AsyncAdmin.set_flags)
     api_token = blocking(AsyncAdmin.api_token)

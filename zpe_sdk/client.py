@@ -26,7 +26,7 @@ from zpe_sdk.job import AsyncJob, Job, as_completed, completed
 from zpe_sdk.pseudopotentials import Choose, choose, in_words, placeholders
 from zpe_sdk.settings import ClientSettings
 from zpe_sdk.submission import Mobile, Structure, input_text, mobile_indices
-from zpe_sdk.wire import JobList, JobReply, JobRequest, JobState, Message, ParseReply, ParseRequest
+from zpe_sdk.wire import JobList, JobOrder, JobReply, JobRequest, JobState, Message, ParseReply, ParseRequest
 
 if TYPE_CHECKING:
     from zpe_sdk.service import LocalService
@@ -274,14 +274,17 @@ class AsyncZPEClient:
             "priority": priority,
             "requires": requires or {},
         }
+        job = await self._submit(fields)
+        job.choices = in_words(chosen)
+        return job
+
+    async def _submit(self, fields: Mapping[str, Any]) -> AsyncJob:
         # One key for all attempts of this call: a reply that was lost makes no second job.
         key = {http.IDEMPOTENCY_KEY: uuid.uuid4().hex}
         reply = await self._call(
             "POST", "/calc/zpe/jobs", JobReply, body=JobRequest, fields=fields, headers=key
         )
-        job = AsyncJob(self, reply.job_id)
-        job.choices = in_words(chosen)
-        return job
+        return AsyncJob(self, reply.job_id)
 
     async def submit_many(
         self, /, structures: Iterable[Structure], *, names: Iterable[str] | None = None, **options: Any
@@ -355,10 +358,11 @@ class AsyncZPEClient:
         status: JobState | None = None,
         search: str | None = None,
         owner: str | None = None,
+        order: JobOrder = "newest",
         limit: int | None = None,
         offset: int | None = None,
     ) -> list[AsyncJob]:
-        """Return your jobs (an administrator: everybody's), the newest first.
+        """Return your jobs (an administrator: everybody's), the newest first unless told otherwise.
 
         Parameters
         ----------
@@ -368,10 +372,19 @@ class AsyncZPEClient:
             Only jobs with this in their name, formula or id.
         owner
             Only this owner's.
+        order
+            ``"newest"`` or ``"oldest"`` first, by the time of submission.
         limit, offset
             How many, and how many to leave out first.
         """
-        params = {"status": status, "search": search, "owner": owner, "limit": limit, "offset": offset}
+        params = {
+            "status": status,
+            "search": search,
+            "owner": owner,
+            "order": order,
+            "limit": limit,
+            "offset": offset,
+        }
         page = await self._call("GET", "/calc/zpe/jobs", JobList, params=params)
         return [AsyncJob(self, job.job_id, job) for job in page.jobs]
 

@@ -22,6 +22,8 @@ REQUEST_ID = "X-Request-ID"
 # A uuid per worker process: any call that carries it renews all leases of that process.
 INSTANCE = "X-ZPE-Instance"
 IDEMPOTENCY_KEY = "Idempotency-Key"
+# Not a header: stands in the ASGI scope of a request from within the process, where no client can put it.
+WITHIN = "zpe.within"
 
 # 429: too many failed logins; 502 and 504: a proxy whose control plane is being restarted; 503: its store.
 _PASSING = {429, 502, 503, 504}

@@ -142,7 +142,7 @@ class AsyncJob:
         return await self._file("freqs")
 
     async def detail(self) -> JobDetail:
-        """Return the job from inside: its input, SCFs, history and pinned physics."""
+        """Return the job from inside: its request, SCFs, history and pinned physics."""
         return await self._client._call("GET", f"{self._path}/detail", JobDetail)
 
     async def cancel(self) -> JobStatus:
@@ -164,6 +164,10 @@ class AsyncJob:
             ``not_in_dlq``.
         """
         return await self._act("requeue")
+
+    async def resubmit(self) -> AsyncJob:
+        """Submit the same request, with all its settings, as a new job of yours."""
+        return await self._client._submit(dict(await self.detail()))
 
     def raise_for_status(self) -> Self:
         """Raise the error of the job if, when last looked at, it had failed or been cancelled."""
@@ -234,6 +238,7 @@ class Job:
     detail = blocking(AsyncJob.detail)
     cancel = blocking(AsyncJob.cancel)
     requeue = blocking(AsyncJob.requeue)
+    resubmit = blocking(AsyncJob.resubmit, lambda job: Job(job))
 
     def events(self, timeout: float | None = None) -> Iterator[JobStatus]:
         """Yield the status now, and after each change until the job is over; see :meth:`AsyncJob.events`."""

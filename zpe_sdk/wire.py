@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from zpe_sdk.errors import Side
 
 JobState = Literal["queued", "started", "finished", "failed", "cancelled"]
+JobOrder = Literal["newest", "oldest"]
 Vector = tuple[float, float, float]
 
 
@@ -201,7 +202,7 @@ class JobStatus(Message):
 
 
 class JobList(Message):
-    """One page of jobs, newest first."""
+    """One page of jobs, by the time of their submission."""
 
     jobs: list[JobStatus]
     total: int
@@ -232,12 +233,17 @@ class HistoryEvent(Message):
     tasks: list[int] = []
 
 
-class JobDetail(Message):
-    """A job from inside: its input, its SCFs, its history (newest first), its pinned physics."""
+class JobDetail(JobRequest):
+    """A job from inside: its request, its SCFs, its history (newest first), its pinned physics.
+
+    What the request left open stands here as it was decided, so that the same can be asked for again.
+    """
 
     job: JobStatus
-    content: str
     mobile_indices: list[int]
+    delta: float
+    low_cut_cm: float
+    temperature: float
     tasks: list[TaskStatus]
     history: list[HistoryEvent]
     fingerprint: Fingerprint | None = None
@@ -679,11 +685,20 @@ class DeadJob(Message):
     attempts: list[HistoryEvent]
 
 
+class DeadReason(Message):
+    """How many jobs of the dead-letter queue failed for the same reason."""
+
+    side: str
+    code: str
+    count: int
+
+
 class DeadJobList(Message):
-    """One page of the dead-letter queue, newest first."""
+    """One page of the dead-letter queue, newest first, and how often each reason is in all of it."""
 
     jobs: list[DeadJob]
     total: int
+    reasons: list[DeadReason] = []
 
 
 class DeadJobsRequest(Message):
@@ -705,6 +720,25 @@ class Flags(Message):
 
     submission_enabled: bool | None = None
     dequeue_enabled: bool | None = None
+
+
+class Overview(Message):
+    """The service at a glance.
+
+    ``dead`` is the length of the dead-letter queue, ``oldest`` the job that waits the longest. Lists by hour
+    have one number for each of the last 24 hours, the last hour first; ``failed_by_hour`` counts jobs that
+    are still in the dead-letter queue.
+    """
+
+    jobs: dict[JobState, int]
+    dead: int
+    scfs_running: int
+    workers: int
+    workers_alive: int
+    oldest: JobStatus | None = None
+    flags: Flags
+    finished_by_hour: list[int]
+    failed_by_hour: list[int]
 
 
 class AuditEntry(Message):

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from zpe_dashboard.door import Connect, Door
 from zpe_sdk.client import AsyncZPEClient
+from zpe_sdk.http import WITHIN
 
 PREFIX = "/dashboard"
 # Of one call: a page is kept up to date by the next one, not by patience with the last.
@@ -55,9 +56,12 @@ def connect_to(url: str, **options: Any) -> Connect:
 def connect_within(app: FastAPI) -> Connect:
     """Return what connects to the control plane of this very process, over its HTTP API but no socket."""
 
+    async def within(scope: Scope, receive: Receive, send: Send) -> None:
+        await app({**scope, WITHIN: True}, receive, send)
+
     def connect(token: str, address: str) -> AsyncZPEClient:
         # The audit trail shall show where the administrator sits.
-        transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(address, 0))
+        transport = httpx.ASGITransport(within, raise_app_exceptions=False, client=(address, 0))
         return AsyncZPEClient(
             "http://localhost", token, timeout=_CALL_SECONDS, retry_seconds=0, transport=transport
         )

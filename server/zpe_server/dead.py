@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from zpe_sdk.errors import InputError
-from zpe_sdk.wire import DeadJob, DeadJobsReply
-from zpe_server.jobs import SEARCHED, Jobs, history_event
+from zpe_sdk.wire import DeadJob, DeadJobList, DeadJobsReply, DeadReason
+from zpe_server.jobs import SEARCHED, STEP, Jobs, batched, history_event
 from zpe_server.settings import Settings
 from zpe_server.store import Store, key
 from zpe_server.tokens import Principal
@@ -18,18 +20,16 @@ class DeadLetters:
         self._jobs = jobs
         self._settings = settings
 
-    async def find(self, *, code: str | None, limit: int, offset: int) -> tuple[list[DeadJob], int]:
-        """Return a page of the dead-letter queue, newest first, and how many there are in all."""
-        if code is None:
-            job_ids, total = await self._store.page(key("dlq"), offset, limit)
-        else:
-            job_ids = await self._dead_with(code)
-            total, job_ids = len(job_ids), job_ids[offset : offset + limit]
+    async def find(self, *, code: str | None, limit: int, offset: int) -> DeadJobList:
+        """Return a page of the dead-letter queue, newest first, and the reasons of all of it."""
+        reasons = await self._reasons()
+        matching = [job_id for job_id, reason in reasons.items() if code in (None, reason[1])]
+        job_ids = matching[offset : offset + limit]
+        histories = await self._store.many_texts([key("job", job_id, "history") for job_id in job_ids], 200)
         found = []
-        for status in await self._jobs.statuses(job_ids):
+        for status, texts in zip(await self._jobs.statuses(job_ids), histories, strict=True):
             if status is None or status.error is None:
                 continue
-            texts = await self._store.texts(key("job", status.job_id, "history"), 200)
             events = [history_event(text) for text in texts]
             found.append(
                 DeadJob(
@@ -39,7 +39,12 @@ class DeadLetters:
                     attempts=[event for event in events if event.code is not None],
                 )
             )
-        return found, total
+        counted = Counter(reasons.values()).most_common()
+        return DeadJobList(
+            jobs=found,
+            total=len(matching),
+            reasons=[DeadReason(side=side, code=code, count=count) for (side, code), count in counted],
+        )
 
     async def requeue(
         self, who: Principal, job_ids: list[str] | None, code: str | None
@@ -72,9 +77,15 @@ class DeadLetters:
         return job_ids if job_ids is not None else await self._dead_with(code or "")
 
     async def _dead_with(self, code: str) -> list[str]:
+        return [job_id for job_id, reason in (await self._reasons()).items() if reason[1] == code]
+
+    async def _reasons(self) -> dict[str, tuple[str, str]]:
+        """Return side and code of the errors of all dead jobs, newest first."""
         job_ids, _ = await self._store.page(key("dlq"), 0, SEARCHED)
-        return [
-            job.job_id
-            for job in await self._jobs.statuses(job_ids)
-            if job is not None and job.error is not None and job.error.code == code
-        ]
+        found: dict[str, tuple[str, str]] = {}
+        for step in batched(job_ids, STEP):
+            reply = await self._store.transition("reasons", jobs=step)
+            for job_id, reason in zip(step, reply["reasons"], strict=True):
+                if reason:
+                    found[job_id] = (reason[0], reason[1])
+        return found

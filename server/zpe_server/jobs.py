@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import anyio.to_thread
@@ -19,6 +20,7 @@ from zpe_sdk.wire import (
     Fingerprint,
     HistoryEvent,
     JobDetail,
+    JobOrder,
     JobRequest,
     JobState,
     JobStatus,
@@ -40,8 +42,9 @@ from zpe_server.tokens import Principal
 from zpe_server.waiting import why_waiting
 from zpe_server.workers import Workers
 
-# A search looks at so many of the newest jobs.
-SEARCHED = 10_000
+# A search looks at so many of the newest jobs, in steps that hold up nobody else for long.
+SEARCHED = 100_000
+STEP = 500
 
 
 class Jobs:
@@ -62,6 +65,8 @@ class Jobs:
         self._workers = workers
         self._flags = flags
         self._settings = settings
+        # What a search looks at, by job: none of it ever changes.
+        self._texts: dict[str, str] = {}
 
     async def submit(
         self, who: Principal, request: JobRequest, *, idempotency_key: str, request_id: str
@@ -87,6 +92,8 @@ class Jobs:
             ),
             "formula": planned.formula,
             "nat": planned.nat,
+            "symmetry": int(request.symmetry),
+            "priority": request.priority,
             "request_id": request_id,
         }
         if request.name:
@@ -174,40 +181,39 @@ class Jobs:
         status: JobState | None,
         owner: str | None,
         search: str | None,
+        order: JobOrder,
         limit: int,
         offset: int,
     ) -> tuple[list[JobStatus], int]:
-        """Return a page of jobs, newest first, and how many there are in all."""
+        """Return a page of jobs and how many there are in all."""
         whose = (owner or "*") if who.role == "admin" else who.subject
         index = key("index", whose, status or "*")
         if search is None:
-            job_ids, total = await self._store.page(index, offset, limit)
+            job_ids, total = await self._store.page(index, offset, limit, lowest_first=order == "oldest")
         else:
             candidates, _ = await self._store.page(index, 0, SEARCHED)
-            found = await self._matching(candidates, search)
+            found = await self._matching(candidates if order == "newest" else candidates[::-1], search)
             job_ids, total = found[offset : offset + limit], len(found)
         return [job for job in await self.statuses(job_ids) if job is not None], total
 
     async def _matching(self, job_ids: list[str], search: str) -> list[str]:
+        if len(self._texts) > 2 * SEARCHED:
+            self._texts = {}
+        texts = self._texts
+        for step in batched([job_id for job_id in job_ids if job_id not in texts], STEP):
+            reply = await self._store.transition("fields", jobs=step, fields=["name", "formula", "owner"])
+            for job_id, row in zip(step, reply["rows"], strict=True):
+                texts[job_id] = "\n".join(text for text in (job_id, *row) if text).casefold()
         wanted = search.casefold()
-        found = []
-        for start in range(0, len(job_ids), 1000):
-            for job in await self.statuses(job_ids[start : start + 1000]):
-                if job is not None and any(
-                    wanted in (text or "").casefold()
-                    for text in (job.job_id, job.name, job.formula, job.owner)
-                ):
-                    found.append(job.job_id)
-        return found
+        return [job_id for job_id in job_ids if wanted in texts[job_id]]
 
     async def detail(self, who: Principal, job_id: str) -> JobDetail:
-        """Return a job from inside: input, tasks, history, pinned physics."""
+        """Return a job from inside: request, tasks, history, pinned physics."""
         status = await self.status(who, job_id)
         record, runs, held, attempts = await self._store.many_fields(
             [key("job", job_id), *(key("job", job_id, part) for part in ("runs", "held", "attempts"))]
         )
         history = await self._store.texts(key("job", job_id, "history"), 200)
-        payload = json.loads(record["payload"])
         pinned = record.get("fingerprint")
         holders = await self._holders(held)
         tasks = []
@@ -225,9 +231,11 @@ class Jobs:
                 )
             )
         return JobDetail(
+            **json.loads(record["payload"]),
+            symmetry=record.get("symmetry") != "0",
+            priority=int(record.get("priority", 0)),
+            name=status.name,
             job=status,
-            content=payload["content"],
-            mobile_indices=payload["mobile_indices"],
             tasks=tasks,
             history=[history_event(text) for text in history],
             fingerprint=Fingerprint.model_validate_json(pinned) if pinned else None,
@@ -338,6 +346,11 @@ def _status(record: dict[str, Any]) -> JobStatus:
         in_dlq=bool(record.get("dlq")),
         version=int(record["version"]),
     )
+
+
+def batched(job_ids: list[str], size: int) -> Iterator[list[str]]:
+    """Yield ``job_ids`` in lists of at most ``size``."""
+    return (job_ids[start : start + size] for start in range(0, len(job_ids), size))
 
 
 def history_event(text: str) -> HistoryEvent:

@@ -106,11 +106,13 @@ class Store:
         with as_store_errors():
             await self.redis.hset(name, mapping=dict[Any, Any](values))
 
-    async def page(self, name: str, offset: int, limit: int) -> tuple[list[str], int]:
-        """Return members of a sorted set, highest score first, and how many there are in all."""
+    async def page(
+        self, name: str, offset: int, limit: int, *, lowest_first: bool = False
+    ) -> tuple[list[str], int]:
+        """Return members of a sorted set, highest score first by default, and how many there are in all."""
         with as_store_errors():
             async with self.redis.pipeline(transaction=False) as pipeline:
-                pipeline.zrevrange(name, offset, offset + limit - 1)
+                pipeline.zrange(name, offset, offset + limit - 1, desc=not lowest_first)
                 pipeline.zcard(name)
                 members, total = await pipeline.execute()
         return members, total
@@ -151,6 +153,15 @@ class Store:
         with as_store_errors():
             found: Any = await self.redis.lrange(name, 0, limit - 1)
         return list(found)
+
+    async def many_texts(self, names: list[str], limit: int) -> list[list[str]]:
+        """Return the first ``limit`` texts of several lists, in one round trip."""
+        with as_store_errors():
+            async with self.redis.pipeline(transaction=False) as pipeline:
+                for name in names:
+                    pipeline.lrange(name, 0, limit - 1)
+                found: list[list[str]] = await pipeline.execute()
+        return found
 
     async def publish(self, message: str) -> None:
         """Tell all replicas."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Callable, Iterator
 
@@ -11,7 +12,7 @@ import pytest
 import websockets
 from bokeh.util.token import generate_jwt_token
 
-from tests.processes import ControlPlane
+from tests.processes import ControlPlane, wait_until
 from zpe_dashboard.door import COOKIE, LOGGED_OUT
 from zpe_dashboard.sessions import FAILURES_PER_MINUTE, Attempts
 
@@ -54,6 +55,25 @@ async def upgrade(plane: ControlPlane, cookie: str | None, origin: str | None, t
             return 101
     except websockets.InvalidStatus as error:
         return error.response.status_code
+
+
+def test_looks_of_the_dashboard_leave_no_line_in_the_log_but_failures_do(control_plane: ControlPlane) -> None:
+    before = len(control_plane.log)
+
+    def logged() -> list[tuple[str, int]]:
+        lines = [json.loads(line) for line in control_plane.log[before:].splitlines()]
+        return [(line["path"], line["status"]) for line in lines if line["event"] == "request"]
+
+    looked = ("/calc/zpe/admin/flags", 200)
+    with browser(control_plane) as inside:
+        # The login looks at the switches, to see whether this is an administrator.
+        log_in(inside, control_plane.admin_token)
+        inside.get(f"{PAGE}files/nosuchjob/result.json")
+    assert ("/calc/zpe/jobs/nosuchjob/result", 404) in logged()
+    assert looked not in logged()
+    with control_plane.api() as api:
+        api.get(looked[0])
+    wait_until(lambda: looked in logged())
 
 
 def test_nothing_without_a_session(control_plane: ControlPlane) -> None:

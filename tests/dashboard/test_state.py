@@ -14,9 +14,10 @@ from zpe_dashboard.state.dead import DeadLetters
 from zpe_dashboard.state.desk import Desk
 from zpe_dashboard.state.fleet import Leases, Workers
 from zpe_dashboard.state.jobs import PAGE, JobInside, Jobs
-from zpe_dashboard.state.overview import HOURS, Overview
+from zpe_dashboard.state.overview import Overview
 from zpe_dashboard.state.tokens import Audit, Tokens
 from zpe_sdk import AsyncZPEClient, InputError, ZPEClient
+from zpe_sdk.wire import JobRequest
 
 Plane = Callable[..., ControlPlane]
 NEVER = "mock: fail=scf_not_converged task=2 times=always"
@@ -74,7 +75,7 @@ def test_the_overview_counts_and_says_who_waits_the_longest(plane: ControlPlane,
         assert (overview.queued, overview.started, overview.dead) == (0, 0, 0)
         assert (overview.workers_alive, overview.workers) == (1, 1)
         assert overview.finished_last_hour == 2
-        assert len(overview.by_hour) == HOURS
+        assert len(overview.by_hour) == 24
         assert overview.by_hour[-1] == (0, 2, 0)
 
     looking(plane, look_later)
@@ -93,8 +94,17 @@ def test_jobs_come_in_pages_and_by_filters(plane: ControlPlane) -> None:
         await jobs.refresh()
         assert [job.job_id for job in jobs.jobs] == submitted[1::-1]
 
+        jobs.open("", {"order": "oldest"})
+        await jobs.refresh()
+        assert [job.job_id for job in jobs.jobs] == submitted[:PAGE]
+        assert jobs.filters["order"] == "oldest"
+        jobs.open("", {"order": "oldest", "search": "run 1"})
+        await jobs.refresh()
+        assert [job.name for job in jobs.jobs][:3] == ["run 1", "run 10", "run 11"]
+
+        jobs.open("", {"order": "by luck"})
         jobs.narrow(status="cancelled")
-        assert jobs.filters == {"status": "cancelled", "owner": "", "search": "", "page": ""}
+        assert {name: value for name, value in jobs.filters.items() if value} == {"status": "cancelled"}
         await jobs.refresh()
         assert [job.job_id for job in jobs.jobs] == submitted[:1]
 
@@ -118,17 +128,56 @@ def test_a_job_from_inside_and_again(plane: ControlPlane, admin: ZPEClient) -> N
         assert [task.state for task in inside.detail.tasks] == ["done"] * 3
         assert inside.result.document.delta == 0.02
 
-        again = client.job(await inside.resubmit())
-        detail = await again.detail()
-        assert detail.content == inside.detail.content
-        assert detail.job.name == "hydrogen"
-        result = await (await again.wait(60, progress=False)).result()
-        assert (result.document.delta, result.document.temperature) == (0.02, 300.0)
-
-        inside.open(again.id, {})
+        inside.open(await inside.resubmit(), {})
         assert (inside.detail, inside.result, inside.loaded) == (None, None, False)
 
     looking(plane, look)
+
+
+def test_a_job_is_submitted_again_with_all_its_settings(control_plane: ControlPlane) -> None:
+    request = JobRequest(
+        content=h2("again"),
+        mobile_indices=[1],
+        use_environ=True,
+        input_dir="runs/h2",
+        calc_mode="new",
+        structure_id="h2-17",
+        delta=0.02,
+        low_cut_cm=12.5,
+        temperature=77.0,
+        symmetry=False,
+        name="hydrogen",
+        priority=7,
+    )
+    left_open = [
+        name for name, field in JobRequest.model_fields.items() if getattr(request, name) == field.default
+    ]
+    assert left_open == []
+    with control_plane.api() as api:
+        job_id = api.post("/calc/zpe/jobs", json=request.model_dump()).raise_for_status().json()["job_id"]
+
+    async def look(client: AsyncZPEClient) -> None:
+        inside = JobInside(client)
+        inside.open(job_id, {})
+        again = await inside.resubmit()
+        assert again != job_id
+        for job in (job_id, again):
+            detail = await client.job(job).detail()
+            assert JobRequest.model_validate(dict(detail)) == request
+            assert len(detail.tasks) == 7
+
+    looking(control_plane, look)
+
+
+def test_what_a_request_leaves_open_is_decided_once(plane: ControlPlane, admin: ZPEClient) -> None:
+    job = admin.submit(h2())
+    plane.stop()
+    plane.settings["ZPE_DELTA"] = 0.03
+    plane.start()
+    again = job.resubmit()
+    assert (job.detail().delta, again.detail().delta) == (0.01, 0.01)
+    assert again.detail().symmetry
+    assert len(again.detail().tasks) == len(job.detail().tasks)
 
 
 def test_the_dead_by_reason(plane: ControlPlane, admin: ZPEClient) -> None:
@@ -140,8 +189,14 @@ def test_the_dead_by_reason(plane: ControlPlane, admin: ZPEClient) -> None:
     async def look(client: AsyncZPEClient) -> None:
         dead = DeadLetters(client)
         await dead.refresh()
-        assert dict(dead.reasons)["compute", "scf_not_converged"] == 2
+        assert [(reason.side, reason.code, reason.count) for reason in dead.reasons] == [
+            ("compute", "scf_not_converged", 2),
+            ("input", "bad_input", 1),
+        ]
         assert dead.total == 3
+        overview = Overview(client)
+        await overview.refresh()
+        assert (overview.dead, overview.by_hour[-1]) == (3, (0, 0, 3))
         dead.open("", {"code": "scf_not_converged"})
         await dead.refresh()
         assert {job.job.job_id for job in dead.jobs} == set(lost)

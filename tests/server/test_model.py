@@ -521,7 +521,8 @@ class ControlPlane(RuleBasedStateMachine):
             self.drain("w1", False)
             self.ask(self.name("l"), "w1", ABILITIES[0], 1)
             left = set(self.run(calls.dump(self.store)).keys)
-            kept = {key("workers"), key("counters"), *(key("worker", name) for name in WORKERS)}
+            kept = {key(name) for name in ("workers", "counters", "finished")}
+            kept |= {key("worker", name) for name in WORKERS}
             # Ended leases are remembered for a while, so that late reports are answered well.
             assert left - kept == {key("lease", name) for name in self.model.leases}
         finally:

@@ -555,7 +555,7 @@ def test_nothing_is_left_of_a_forgotten_job_but_the_memory_of_its_leases(
         await store.transition("retire", jobs=(await store.transition("due", limit=10))["jobs"])
         assert await lease(store, "l2", max_tasks=1) == {}  # with nobody in line, turns begin anew
         left = await dump(store)
-        of_no_job = {key("worker", "w1"), key("workers"), key("counters")}
+        of_no_job = {key("worker", "w1"), key("workers"), key("counters"), key("finished")}
         assert set(left.keys) - of_no_job == {key("lease", "l1")}
         assert left.passing == {key("lease", "l1")}
         assert (await submit(store, "j2", idempotency_key="k", digest="other"))["created"]

@@ -12,7 +12,7 @@ from zpe_sdk.cli.context import Connection
 from zpe_sdk.cli.output import as_json, moment, plain, table, write
 from zpe_sdk.errors import InputError
 from zpe_sdk.job import Job
-from zpe_sdk.wire import JobState, JobStatus
+from zpe_sdk.wire import JobOrder, JobState, JobStatus
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The id that `zpe submit` printed.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -83,13 +83,14 @@ def status(
     state: Annotated[JobState | None, typer.Option(help="Only jobs in this state.")] = None,
     search: Annotated[str | None, typer.Option(help="Only jobs with this in name, formula or id.")] = None,
     owner: Annotated[str | None, typer.Option(help="Only this owner's jobs.")] = None,
+    order: Annotated[JobOrder, typer.Option(help="Which come first, by submission.")] = "newest",
     limit: Annotated[int, typer.Option(min=1, help="How many jobs.")] = 20,
     offset: Annotated[int, typer.Option(min=0, help="How many to leave out first.")] = 0,
     json: Json = False,
 ) -> None:
-    """Show where a job stands, or list jobs, the newest first.
+    """Show where a job stands, or list jobs.
 
-    Example: `zpe status --state failed`
+    Example: `zpe status --state failed --order oldest`
     """
     connection: Connection = context.obj
     with connection.client() as client:
@@ -97,7 +98,7 @@ def status(
             found = client.job(job).status()
             as_json(found) if json else table(("", ""), _card(found))
             return
-        jobs = client.jobs(status=state, search=search, owner=owner, limit=limit, offset=offset)
+        jobs = client.jobs(status=state, search=search, owner=owner, order=order, limit=limit, offset=offset)
         listed = [job.last_status for job in jobs if job.last_status is not None]
     if json:
         as_json(listed)

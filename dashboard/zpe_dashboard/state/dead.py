@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import param
 
 from zpe_dashboard.state.base import State, WorkerNames
 from zpe_sdk.client import AsyncZPEClient
-from zpe_sdk.wire import DeadJob, DeadJobsReply
+from zpe_sdk.wire import DeadJob, DeadJobsReply, DeadReason
 
 PAGE = 50
-# Reasons are counted over so many of the newest.
-COUNTED = 1000
 
 
 class DeadLetters(State):
@@ -23,7 +20,7 @@ class DeadLetters(State):
     page = param.Integer(default=1, bounds=(1, None))
     jobs = param.List(default=[], item_type=DeadJob)
     total = param.Integer(default=0)
-    reasons = param.List(default=[], doc="((side, code), number of jobs), the most frequent first.")
+    reasons = param.List(default=[], item_type=DeadReason, doc="Of all dead jobs, the most frequent first.")
     chosen = param.List(default=[], item_type=str, doc="Ids of the jobs that were ticked.")
 
     @property
@@ -49,20 +46,18 @@ class DeadLetters(State):
         self._names = WorkerNames(client)
 
     async def fetch(self) -> dict[str, Any]:
-        """Ask for the page, and count the reasons."""
-        newest = await self.client.admin.dead_jobs(limit=COUNTED)
-        matching = [job for job in newest.jobs if self.code in ("", job.error.code)]
-        start = (self.page - 1) * PAGE
-        jobs, total = matching[start : start + PAGE], len(matching)
-        if newest.total > COUNTED:
-            found = await self.client.admin.dead_jobs(limit=PAGE, offset=start, code=self.code or None)
-            jobs, total = found.jobs, found.total
-        jobs = [job.model_copy(update={"attempts": await self._names.put(job.attempts)}) for job in jobs]
+        """Ask for the page and the reasons."""
+        found = await self.client.admin.dead_jobs(
+            limit=PAGE, offset=(self.page - 1) * PAGE, code=self.code or None
+        )
+        jobs = [
+            job.model_copy(update={"attempts": await self._names.put(job.attempts)}) for job in found.jobs
+        ]
         there = {job.job.job_id for job in jobs}
         return {
             "jobs": jobs,
-            "total": total,
-            "reasons": Counter((job.error.side, job.error.code) for job in newest.jobs).most_common(),
+            "total": found.total,
+            "reasons": found.reasons,
             "chosen": [job_id for job_id in self.chosen if job_id in there],
         }
 

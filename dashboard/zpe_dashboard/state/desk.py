@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -21,6 +22,8 @@ from zpe_sdk.client import AsyncZPEClient
 from zpe_sdk.errors import ZPEError
 
 PERIOD_SECONDS = 2.0
+# What takes long, such as a search among very many jobs, is asked for again only after so many times as long.
+PATIENCE = 5
 
 Publish = Callable[[Callable[[], None]], Any]
 
@@ -85,10 +88,12 @@ class Desk(param.Parameterized):
             Runs what changes params at a moment when the views may change.
         """
         while True:
+            began = time.monotonic()
             if self.visible:
                 await self._look(publish)
+            pause = max(PERIOD_SECONDS, PATIENCE * (time.monotonic() - began))
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(PERIOD_SECONDS if self.visible else None):
+                async with asyncio.timeout(pause if self.visible else None):
                     await self._news_wanted.wait()
             self._news_wanted.clear()
 

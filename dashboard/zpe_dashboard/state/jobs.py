@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import param
 
@@ -10,20 +10,24 @@ from zpe_dashboard.state.base import State, WorkerNames, job_page
 from zpe_sdk.client import AsyncZPEClient
 from zpe_sdk.errors import ZPEError
 from zpe_sdk.result import ZPEResult
-from zpe_sdk.wire import JobDetail, JobStatus
+from zpe_sdk.wire import JobDetail, JobOrder, JobState, JobStatus
 
 PAGE = 25
-STATES = ("queued", "started", "finished", "failed", "cancelled")
+STATES: tuple[str, ...] = get_args(JobState)
+ORDERS: tuple[str, ...] = get_args(JobOrder)
 
 
 class Jobs(State):
-    """A page of the jobs that match the filters, the newest first."""
+    """A page of the jobs that match the filters."""
 
     status: param.Selector[str] = param.Selector(
         default="", objects=["", *STATES], doc="Only jobs in this state."
     )
     owner = param.String(default="", doc="Only this owner's jobs.")
     search = param.String(default="", doc="Only jobs with this in name, formula, owner or id.")
+    order: param.Selector[str] = param.Selector(
+        default="newest", objects=list(ORDERS), doc="Which come first, by the time of their submission."
+    )
     page = param.Integer(default=1, bounds=(1, None))
     jobs = param.List(default=[], item_type=JobStatus)
     total = param.Integer(default=0, doc="Jobs that match.")
@@ -36,16 +40,22 @@ class Jobs(State):
     @property
     def filters(self) -> dict[str, str]:
         """What of this goes into the URL."""
-        page = str(self.page) if self.page > 1 else ""
-        return {"status": self.status, "owner": self.owner, "search": self.search, "page": page}
+        return {
+            "status": self.status,
+            "owner": self.owner,
+            "search": self.search,
+            "order": self.order if self.order != "newest" else "",
+            "page": str(self.page) if self.page > 1 else "",
+        }
 
     def open(self, subject: str, filters: dict[str, str]) -> None:
         """Take the filters of the URL; what makes no sense is left out."""
-        status, page = filters.get("status", ""), filters.get("page", "")
+        status, order, page = (filters.get(name, "") for name in ("status", "order", "page"))
         self.param.update(
             status=status if status in STATES else "",
             owner=filters.get("owner", "")[:100],
             search=filters.get("search", "")[:200],
+            order=order if order in ORDERS else "newest",
             page=max(1, int(page)) if page.isdecimal() and len(page) < 9 else 1,
         )
 
@@ -60,6 +70,7 @@ class Jobs(State):
             status=self.status or None,
             owner=self.owner or None,
             search=self.search or None,
+            order=self.order,
             limit=PAGE,
             offset=(self.page - 1) * PAGE,
         )
@@ -108,21 +119,5 @@ class JobInside(State):
         await self.client.job(self.job_id).requeue()
 
     async def resubmit(self) -> str:
-        """Submit the same calculation as a new job; return its id."""
-        assert self.detail is not None
-        settings: dict[str, Any] = {}
-        if self.result is not None:
-            document = self.result.document
-            settings = {
-                "delta": document.delta,
-                "low_cut_cm": document.low_cut_cm,
-                "temperature": document.temperature,
-                "use_environ": document.use_environ,
-            }
-        job = await self.client.submit(
-            self.detail.content,
-            mobile=self.detail.mobile_indices,
-            name=self.detail.job.name,
-            **settings,
-        )
-        return job.id
+        """Submit the same request as a new job; return its id."""
+        return (await self.client.job(self.job_id).resubmit()).id

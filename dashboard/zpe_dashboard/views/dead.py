@@ -39,10 +39,10 @@ class DeadView(View[DeadLetters]):
 
     def _reasons(self) -> Any:
         w, state = self.words, self.state
-        select = pmui.Select(label=w("Reason"), options={w("All"): ""}, size="small", width=320, margin=0)
+        select = pmui.Select(label=w("Reason"), options={w("All"): ""}, size="small", width=300, margin=0)
 
         def draw() -> None:
-            options = {w("All"): "", **{f"{side} / {code} ({n})": code for (side, code), n in state.reasons}}
+            options = {w("All"): "", **{f"{r.side} / {r.code} ({r.count})": r.code for r in state.reasons}}
             if state.code and state.code not in options.values():
                 options[state.code] = state.code
             select.param.update(options=options, value=state.code)

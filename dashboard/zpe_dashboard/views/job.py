@@ -128,6 +128,23 @@ class JobView(View[JobInside]):
                     "value": ", ".join(map(str, detail.mobile_indices)),
                     "kind": "mono",
                 },
+                {"label": w("Displacement"), "value": f"{detail.delta:g} Å"},
+                {"label": w("Modes counted above"), "value": f"{detail.low_cut_cm:g} cm⁻¹"},
+                {"label": w("Temperature"), "value": f"{detail.temperature:g} K"},
+                {"label": w("Priority"), "value": detail.priority, "kind": "number"},
+                {
+                    "label": w("Options"),
+                    "kind": "list",
+                    "value": [
+                        text
+                        for text, chosen in (
+                            (w("without symmetry"), not detail.symmetry),
+                            (w("takes over no SCFs"), detail.calc_mode == "new"),
+                            ("Environ", detail.use_environ),
+                        )
+                        if chosen
+                    ],
+                },
                 {"label": w("Owner"), "value": job.owner},
                 {"label": w("Workers"), "value": job.workers, "kind": "list"},
                 {"label": w("Submitted"), "value": job.created_at, "kind": "time"},

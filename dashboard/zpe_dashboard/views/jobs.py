@@ -47,21 +47,29 @@ class JobsView(View[Jobs]):
             margin=0,
         )
         owner = pmui.TextInput(label=w("Owner"), size="small", width=160, margin=0)
+        order = pmui.Select(
+            label=w("Order"),
+            options={w("Newest first"): "newest", w("Oldest first"): "oldest"},
+            size="small",
+            width=160,
+            margin=0,
+        )
+        widgets = {"search": search, "status": status, "owner": owner, "order": order}
 
         def draw() -> None:
-            for widget, value in ((search, state.search), (status, state.status), (owner, state.owner)):
-                if widget.value != value:
-                    widget.value = value
+            for name, widget in widgets.items():
+                if widget.value != getattr(state, name):
+                    widget.value = getattr(state, name)
 
-        self.watch(draw, "search", "status", "owner")
+        self.watch(draw, *widgets)
 
         def changed(event: Any, name: str) -> None:
             if event.new != getattr(state, name):
                 self._narrow(**{name: event.new})
 
-        for widget, name in ((search, "search"), (status, "status"), (owner, "owner")):
+        for name, widget in widgets.items():
             widget.param.watch(partial(changed, name=name), "value")
-        return row(search, status, owner)
+        return row(*widgets.values())
 
     def _table(self) -> Any:
         w, state = self.words, self.state

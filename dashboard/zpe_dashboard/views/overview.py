@@ -116,8 +116,8 @@ class OverviewView(View[Overview]):
     def _live(self) -> Any:
         plot = LivePlot(
             self.words("Since this page was opened (UTC)"),
-            self.words("Jobs waiting"),
-            self.words("Jobs running"),
+            self.words("Waiting"),
+            self.words("Running"),
             self.words("SCFs at work"),
         )
         self.watch(lambda: plot.show(self.state.samples), "samples")

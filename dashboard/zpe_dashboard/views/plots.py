@@ -34,7 +34,7 @@ def _figure(height: int, title: str | None = None, **more: Any) -> Any:
         background_fill_alpha=0,
         border_fill_alpha=0,
         outline_line_alpha=0,
-        min_border_right=12,
+        min_border_right=28,
         **more,
     )
     for axis in plot.axis:

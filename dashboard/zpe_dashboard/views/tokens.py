@@ -60,7 +60,7 @@ class TokensView(View[Tokens]):
             options={w("until revoked"): 0, w("30 days"): 30, w("1 year"): 365},
             value=0,
             size="small",
-            width=150,
+            width=190,
             margin=0,
         )
         mint = pmui.Button(label=w("Make researcher token"), variant="contained", margin=0)

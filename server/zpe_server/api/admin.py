@@ -21,12 +21,14 @@ from zpe_sdk.wire import (
     Flags,
     LeaseList,
     Ok,
+    Overview,
     RevokeReply,
     WorkerList,
 )
 from zpe_server import audit
 from zpe_server.api.doors import Address, Admin, InPlane
 from zpe_server.api.paths import LeaseId, TokenId, WorkerId
+from zpe_server.overview import overview
 
 router = APIRouter(prefix="/calc/zpe", tags=["admin"])
 
@@ -107,8 +109,7 @@ async def dead_jobs(
     offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
 ) -> DeadJobList:
     """List the dead-letter queue: why jobs failed, and every attempt."""
-    jobs, total = await plane.dead.find(code=code, limit=limit, offset=offset)
-    return DeadJobList(jobs=jobs, total=total)
+    return await plane.dead.find(code=code, limit=limit, offset=offset)
 
 
 @router.post("/admin/dlq/requeue")
@@ -133,6 +134,12 @@ async def _record_dead(plane: InPlane, who: Admin, what: str, reply: DeadJobsRep
     if reply.done:
         subject = reply.done[0] if len(reply.done) == 1 else f"{len(reply.done)} jobs"
         await audit.record(plane.store, who=who.name, what=what, subject=subject, address=address)
+
+
+@router.get("/admin/overview")
+async def at_a_glance(who: Admin, plane: InPlane) -> Overview:
+    """Show the service at a glance."""
+    return await overview(plane.store, plane.jobs, plane.workers, plane.flags)
 
 
 @router.get("/admin/flags")

@@ -12,6 +12,7 @@ from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.wire import (
     JobDetail,
     JobList,
+    JobOrder,
     JobReply,
     JobRequest,
     JobState,
@@ -60,12 +61,13 @@ async def jobs(
     status: JobState | None = None,
     owner: Annotated[str | None, Query(max_length=100, pattern=r"^[\w.@+-]+$")] = None,
     search: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
+    order: JobOrder = "newest",
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
 ) -> JobList:
-    """List jobs, newest first."""
+    """List jobs, those first that were submitted last (``newest``) or first (``oldest``)."""
     found, total = await plane.jobs.find(
-        who, status=status, owner=owner, search=search, limit=limit, offset=offset
+        who, status=status, owner=owner, search=search, order=order, limit=limit, offset=offset
     )
     return JobList(jobs=found, total=total)
 
@@ -84,7 +86,7 @@ async def status(
 
 @router.get("/jobs/{job_id}/detail")
 async def detail(job_id: JobId, who: Researcher, plane: InPlane) -> JobDetail:
-    """Show a job from inside: input, SCFs, history, physics."""
+    """Show a job from inside: request, SCFs, history, physics."""
     return await plane.jobs.detail(who, job_id)
 
 

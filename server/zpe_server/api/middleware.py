@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 import uuid
@@ -11,7 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from zpe_sdk.http import REQUEST_ID
+from zpe_sdk.http import REQUEST_ID, WITHIN
 from zpe_server.api.errors import reply
 
 log = structlog.get_logger("zpe_server.access")
@@ -77,7 +78,10 @@ class Requests:
                     await self._app(scope, limited, send_with_headers)
             finally:
                 if scope["path"] not in _QUIET:
-                    log.info(
+                    # The dashboard looks every two seconds; what it does, and what goes wrong, is told.
+                    look = WITHIN in scope and scope["method"] == "GET" and status < 400
+                    log.log(
+                        logging.DEBUG if look else logging.INFO,
                         "request",
                         method=scope["method"],
                         path=scope["path"],

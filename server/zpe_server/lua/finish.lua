@@ -6,6 +6,13 @@ redis.call('HSET', key('job', a.job), 'finished', now)
 redis.call('HDEL', key('job', a.job), 'error')
 redis.call('ZADD', P .. 'retire', now + a.retire_ms, a.job)
 set_status(a.job, 'finished')
+-- How many finished in each minute of the last day, for whoever asks how it went.
+local minute = math.floor(now / 60000)
+if redis.call('HINCRBY', P .. 'finished', minute, 1) == 1 then
+  for _, earlier in ipairs(redis.call('HKEYS', P .. 'finished')) do
+    if tonumber(earlier) <= minute - 24 * 60 then redis.call('HDEL', P .. 'finished', earlier) end
+  end
+end
 -- The result holds all that is worth keeping of these.
 redis.call('DEL', key('job', a.job, 'reports'), key('job', a.job, 'attempts'), key('job', a.job, 'avoid'),
   key('job', a.job, 'settled'))

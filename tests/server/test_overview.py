@@ -1,0 +1,113 @@
+"""What administrators see of many jobs at once: the overview, reasons of failures, a search through all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from tests.processes import RedisServer
+from tests.server.calls import decide, fail, lease, report, submit
+from zpe_server.jobs import STEP
+from zpe_server.plane import Plane
+from zpe_server.settings import Settings
+from zpe_server.store import key
+from zpe_server.tokens import ADMIN
+
+Play = Callable[[Callable[[Plane], Awaitable[None]]], None]
+NEEDS = '{"environ": false, "pseudopotentials": []}'
+
+
+@pytest.fixture
+def play(redis_server: RedisServer) -> Play:
+    def run(scenario: Callable[[Plane], Awaitable[None]]) -> None:
+        async def whole() -> None:
+            plane = Plane.build(Settings(), redis_server.url)
+            await plane.store.redis.flushdb()
+            try:
+                await scenario(plane)
+            finally:
+                await plane.store.close()
+
+        asyncio.run(whole())
+
+    return run
+
+
+def test_the_overview_counts_what_finished_within_each_hour_of_the_last_day(play: Play) -> None:
+    async def scenario(plane: Plane) -> None:
+        store = plane.store
+        seconds, _ = await store.redis.time()
+        minute = seconds // 60
+        earlier = {minute - 61: 2, minute - 23 * 60: 3, minute - 24 * 60: 5, minute - 100_000: 7}
+        await store.redis.hset(key("finished"), mapping={str(m): n for m, n in earlier.items()})
+        assert sum((await store.transition("overview"))["finished"]) == 5
+
+        for job in ("j1", "j2"):
+            await submit(store, job)
+        await lease(store, "l1")
+        assert (await store.transition("overview"))["held"] == 3
+        await report(store, "j1", "l1", [0, 1, 2])
+        await decide(store, "finish", "j1")
+        # Told twice, it counts once.
+        await decide(store, "finish", "j1")
+        found = await store.transition("overview")
+        assert (found["finished"][0], sum(found["finished"])) == (1, 6)
+        assert (found["jobs"]["finished"], found["jobs"]["queued"]) == (1, 1)
+        assert (found["held"], found["oldest"]) == (0, "j2")
+        # The days before are forgotten.
+        assert set(await store.redis.hkeys(key("finished"))) <= {str(minute + n) for n in (-1380, -61, 0, 1)}
+
+    play(scenario)
+
+
+def test_reasons_are_those_of_all_dead_jobs_whatever_the_page(play: Play) -> None:
+    async def scenario(plane: Plane) -> None:
+        store = plane.store
+        for n, code in enumerate(["often", "often", "often", "once"]):
+            error = {"side": "input", "code": code, "message": "no"}
+            await submit(store, f"j{n}")
+            await lease(store, f"l{n}")
+            await fail(store, f"j{n}", f"l{n}", [0], error=error, **{"class": "input"})
+        await submit(store, "alive")
+        for wanted, total in ((None, 4), ("once", 1), ("never", 0)):
+            found = await plane.dead.find(code=wanted, limit=1, offset=0)
+            assert (len(found.jobs), found.total) == (min(total, 1), total)
+            assert [(r.side, r.code, r.count) for r in found.reasons] == [
+                ("input", "often", 3),
+                ("input", "once", 1),
+            ]
+        reply = await store.transition("reasons", jobs=["j3", "alive", "forgotten"])
+        assert reply["reasons"] == [["input", "once"], False, False]
+
+    play(scenario)
+
+
+def test_a_search_goes_through_all_jobs_and_keeps_their_order(play: Play) -> None:
+    async def scenario(plane: Plane) -> None:
+        total = 2 * STEP + 1
+        for n in range(total):
+            needle = n in (0, STEP, total - 1)
+            fields = {"name": f"ÄTHANOL {n}" if needle else f"water {n}", "formula": "H2O", "needs": NEEDS}
+            await submit(plane.store, f"j{n:04}", owner="ann" if n else "bob", fields=fields)
+            # The order is that of the milliseconds in which they came.
+            await plane.store.redis.hset(key("job", f"j{n:04}"), "created", n)
+            for index in ("ann" if n else "bob", "*"):
+                await plane.store.redis.zadd(key("index", index, "*"), {f"j{n:04}": n})
+
+        async def found(search: str, order: str, owner: str | None = None) -> list[str]:
+            jobs, count = await plane.jobs.find(
+                ADMIN, status=None, owner=owner, search=search, order=order, limit=10, offset=0
+            )
+            assert count == len(jobs)
+            return [job.job_id for job in jobs]
+
+        three = ["j0000", f"j{STEP:04}", f"j{total - 1:04}"]
+        assert await found("äthanol", "oldest") == three
+        assert await found("äthanol", "newest") == three[::-1]
+        assert await found("äthanol", "oldest", owner="ann") == three[1:]
+        assert await found("bob", "newest") == three[:1]
+        assert await found("propanol", "newest") == []
+
+    play(scenario)
