@@ -393,5 +393,6 @@ class Model:
 
     def retire(self, job: Job) -> None:
         del self.jobs[job.name]
+        self.leases = {name: lease for name, lease in self.leases.items() if lease.job != job.name}
         if self.idempotency.get((job.owner, job.idempotency_key), ("",))[0] == job.name:
             del self.idempotency[job.owner, job.idempotency_key]

@@ -523,8 +523,7 @@ class ControlPlane(RuleBasedStateMachine):
             left = set(self.run(calls.dump(self.store)).keys)
             kept = {key(name) for name in ("workers", "counters", "finished")}
             kept |= {key("worker", name) for name in WORKERS}
-            # Ended leases are remembered for a while, so that late reports are answered well.
-            assert left - kept == {key("lease", name) for name in self.model.leases}
+            assert left - kept == set()
         finally:
             self.run(self.store.close())
             self.runner.close()

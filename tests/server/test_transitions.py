@@ -206,8 +206,7 @@ def test_cancelling_leaves_no_lease_and_no_place_in_line(play: Callable[[Scenari
         await store.transition("retire", jobs=due["jobs"])
         assert await lease(store, "l2") == {}  # with nobody in line, turns begin anew
         left = [name async for name in store.redis.scan_iter(key("*"))]
-        # The ended lease is remembered for a while, so that late reports are answered well.
-        assert sorted(left) == sorted([key("lease", "l1"), key("worker", "w1"), key("workers")])
+        assert sorted(left) == sorted([key("worker", "w1"), key("workers")])
 
     play(scenario)
 
@@ -556,8 +555,8 @@ def test_nothing_is_left_of_a_forgotten_job_but_the_memory_of_its_leases(
         assert await lease(store, "l2", max_tasks=1) == {}  # with nobody in line, turns begin anew
         left = await dump(store)
         of_no_job = {key("worker", "w1"), key("workers"), key("counters"), key("finished")}
-        assert set(left.keys) - of_no_job == {key("lease", "l1")}
-        assert left.passing == {key("lease", "l1")}
+        assert set(left.keys) - of_no_job == set()
+        assert await report(store, "j", "l1", [0]) == {"error": "not_found"}
         assert (await submit(store, "j2", idempotency_key="k", digest="other"))["created"]
 
     play(scenario)

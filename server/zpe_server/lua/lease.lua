@@ -143,6 +143,7 @@ for _, job in ipairs(line) do
     if a.max_tasks ~= 0 and #tasks > a.slots then redis.call('ZADD', P .. 'spare', now, a.lease) end
     redis.call('SADD', key('worker', a.worker, 'leases'), a.lease)
     redis.call('SADD', key('job', job, 'workers'), a.worker)
+    redis.call('SADD', key('job', job, 'leases'), a.lease)
     redis.call('HSETNX', key('job', job), 'started', now)
     set_status(job, 'started')
     move_on(job, #tasks)

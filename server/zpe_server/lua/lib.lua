@@ -10,6 +10,7 @@
 --   job:<id>:settled   hash  result, summary and freqs of a job that a worker settled in one go
 --   job:<id>:attempts  hash  "<task>:<class>" -> failures in a row
 --   job:<id>:avoid     hash  "<worker> <digest of its capabilities>" -> why it could not run this job with them
+--   job:<id>:workers, leases  set  who has worked on it, and under which leases
 --   job:<id>:history   list  attempts and decisions, newest first
 --   ready / delayed    zset  jobs with a task to run now (the line) / later (score: time in ms)
 --   turns              hash  what decides the order of the line: see there
@@ -35,7 +36,7 @@ local a = cjson.decode(ARGV[1])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
-local TOMBSTONE_MS = 30 * 86400 * 1000  -- an ended lease is remembered so that late reports find their way
+local TOMBSTONE_MS = 30 * 86400 * 1000  -- so long, or as long as its job, is an ended lease remembered for late reports
 local HISTORY_MAX = 200
 local WAITING = 'waiting for a worker that can run it: '
 

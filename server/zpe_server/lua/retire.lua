@@ -7,7 +7,11 @@ for _, job in ipairs(a.jobs) do
   if f[3] and redis.call('HGET', key('idem', f[2], f[3]), 'job') == job then
     redis.call('DEL', key('idem', f[2], f[3]))
   end
-  for _, part in ipairs({'open', 'held', 'reports', 'runs', 'scf', 'reserved', 'settled', 'attempts', 'avoid', 'history', 'workers'}) do
+  for _, lease in ipairs(redis.call('SMEMBERS', key('job', job, 'leases'))) do
+    redis.call('DEL', key('lease', lease))
+  end
+  for _, part in ipairs({'open', 'held', 'reports', 'runs', 'scf', 'reserved', 'settled', 'attempts', 'avoid', 'history', 'workers',
+    'leases'}) do
     redis.call('DEL', key('job', job, part))
   end
   redis.call('DEL', key('job', job))
