@@ -162,13 +162,12 @@ class Jobs:
             leasing = (await self._flags.get()).dequeue_enabled is not False
             for n in waiting:
                 needs = json.loads(records[n].get("needs") or "{}")
-                requires = {name: needs[name] for name in Requirements.model_fields if name in needs}
                 job = found[n]
                 assert job is not None
                 job.detail = why_waiting(
                     needs.get("pseudopotentials", []),
                     environ=needs.get("environ", False),
-                    requires=Requirements.model_validate(requires),
+                    requires=Requirements.model_validate(needs),
                     workers=workers,
                     leasing=leasing,
                 )
@@ -234,6 +233,7 @@ class Jobs:
             **json.loads(record["payload"]),
             symmetry=record.get("symmetry") != "0",
             priority=int(record.get("priority", 0)),
+            requires=Requirements.model_validate_json(record.get("needs") or "{}"),
             name=status.name,
             job=status,
             tasks=tasks,

@@ -17,7 +17,7 @@ from zpe_dashboard.state.jobs import PAGE, JobInside, Jobs
 from zpe_dashboard.state.overview import Overview
 from zpe_dashboard.state.tokens import Audit, Tokens
 from zpe_sdk import AsyncZPEClient, InputError, ZPEClient
-from zpe_sdk.wire import JobRequest
+from zpe_sdk.wire import JobRequest, Requirements
 
 Plane = Callable[..., ControlPlane]
 NEVER = "mock: fail=scf_not_converged task=2 times=always"
@@ -148,6 +148,7 @@ def test_a_job_is_submitted_again_with_all_its_settings(control_plane: ControlPl
         symmetry=False,
         name="hydrogen",
         priority=7,
+        requires=Requirements(tags=["gpu"], cores=4, memory_gb=1.5),
     )
     left_open = [
         name for name, field in JobRequest.model_fields.items() if getattr(request, name) == field.default

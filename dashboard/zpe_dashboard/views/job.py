@@ -143,7 +143,10 @@ class JobView(View[JobInside]):
                             ("Environ", detail.use_environ),
                         )
                         if chosen
-                    ],
+                    ]
+                    + [w("tag {tag}", tag=tag) for tag in detail.requires.tags]
+                    + ([w("{n} cores", n=cores)] if (cores := detail.requires.cores) else [])
+                    + ([f"{memory:g} GB"] if (memory := detail.requires.memory_gb) else []),
                 },
                 {"label": w("Owner"), "value": job.owner},
                 {"label": w("Workers"), "value": job.workers, "kind": "list"},
