@@ -227,7 +227,7 @@ class AsyncZPEClient:
         delta
             Displacement in Å.
         low_cut_cm
-            Modes below this wavenumber are left out of ZPE and thermochemistry.
+            Modes below this wavenumber, in cm⁻¹, are left out of ZPE and thermochemistry.
         temperature
             In K.
         symmetry
@@ -243,8 +243,9 @@ class AsyncZPEClient:
             What a machine must have to get SCFs of this job: ``{"tags": ["bigmem"], "cores": 16,
             "memory_gb": 64}`` or some of these. Administrators give tags to their workers (``ZPE_TAGS``).
         pseudopotentials, ecutwfc, ecutrho, kpts, input_data
-            For Atoms only: how the pw.x input is made, see :func:`zpe_sdk.espresso.render.render_input`. What
-            is not given is chosen (:mod:`zpe_sdk.pseudopotentials`) and told: ``job.choices``.
+            For Atoms only: how the pw.x input is made (cutoffs in Ry), see
+            :func:`zpe_sdk.espresso.render.render_input`. What is not given is chosen
+            (:mod:`zpe_sdk.pseudopotentials`) and told: ``job.choices``.
 
         Raises
         ------

@@ -138,7 +138,7 @@ class AsyncJob:
         return await self._file("summary")
 
     async def freqs_csv(self) -> str:
-        """Return the frequencies of the finished job as CSV."""
+        """Return the frequencies of the finished job as CSV: a line per mode, in cm⁻¹ and meV."""
         return await self._file("freqs")
 
     async def detail(self) -> JobDetail:

@@ -118,7 +118,7 @@ class ZPEResult:
 
     @property
     def atoms(self) -> Atoms:
-        """The structure, with the masses of the calculation."""
+        """The structure of all atoms (positions and cell in Å), with the masses of the calculation in u."""
         d = self.document
         atoms = Atoms(d.symbols, d.positions, cell=d.cell, pbc=True)
         masses = atoms.get_masses()
@@ -138,11 +138,13 @@ class ZPEResult:
         return summary_text(self.document)
 
     def to_csv(self) -> str:
-        """Return one line per mode, as CSV with a header."""
+        """Return one line per mode, in cm⁻¹ and meV, as CSV with a header."""
         return freqs_csv(self.document)
 
     def to_xyz(self, mode: int | None = None) -> str:
         """Return modes as XYZ with a displacement behind each position, as Jmol, VMD and Avogadro read it.
+
+        Positions are in Å; displacements have no unit, each mode being normalised to 1.
 
         Parameters
         ----------
@@ -196,7 +198,7 @@ class ZPEResult:
         symmetry_number: int | None = None,
         spin: float = 0.0,
     ) -> Thermochemistry:
-        """Return energies and entropy at a temperature and pressure, from ASE's thermochemistry.
+        """Return energies (eV) and entropy (J/(mol K)) at a temperature and pressure, as ASE computes them.
 
         Parameters
         ----------
