@@ -63,9 +63,10 @@ class Lab:
         return [task["index"] for task in lease["tasks"]]
 
 
-@pytest.fixture
-def lab(control_plane: ControlPlane, tmp_path: Path, request: pytest.FixtureRequest) -> Any:
-    found = Lab(control_plane, tmp_path)
+# One worker for all: with several, each would get only its share of a job.
+@pytest.fixture(scope="module")
+def lab(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    found = Lab(control_plane, tmp_path_factory.mktemp("lab"))
     yield found
     for client in [found.worker, *found.people.values()]:
         client.close()

@@ -612,11 +612,9 @@ def test_an_old_worker_token_outlives_a_new_one_by_its_grace_only(play: Callable
         reply = await store.transition("rotate", token="second", grace_ms=TTL_MS, **rotation)
         assert reply["name"] == "lab"
         for token in ("first", "second"):
-            assert await store.transition("authenticate", token=token) == {
-                "role": "worker",
-                "subject": "w1",
-                "name": "lab",
-            }
+            found = await store.transition("authenticate", token=token)
+            assert 0 < found.pop("left_ms") <= (TTL_MS if token == "first" else LATER_MS)
+            assert found == {"role": "worker", "subject": "w1", "name": "lab"}
         assert 0 < await store.redis.pttl(key("token", "first")) <= TTL_MS
         await store.transition("rotate", token="third", grace_ms=0, **rotation)
         for token in ("first", "second"):
@@ -634,6 +632,8 @@ def test_a_researchers_token_is_in_force_until_it_ends(play: Callable[[Scenario]
             made = await store.transition("mint", kind="token", token=token, ttl_ms=ttl_ms, fields=fields)
             assert (made["expires"] > 0) == (ttl_ms > 0)
             found = await store.transition("authenticate", token=token)
+            assert ("left_ms" in found) == (ttl_ms > 0)
+            found.pop("left_ms", None)
             assert found == {"role": "researcher", "subject": "ann", "name": "ann"}
         assert await store.redis.pttl(key("token", "always")) == -1
         # By the record, not only by Redis's own memory of it.
