@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 _BATCH = 100
 _IDLE_SECONDS = 5.0
-_RETIRE_SECONDS = 60.0
+_RETIRE_SECONDS = 60.0  # or a quarter of the retention, if that is less
 _IDLE_WORKERS_SECONDS = 20.0
 _ASSEMBLE_AFTER_MS = 10_000
 _PATIENCE_MS = 5_000
@@ -55,7 +55,7 @@ async def sweep_for_ever(
                 pause = reply["next_ms"] / 1000 + 0.001
             if time.monotonic() >= next_retire:
                 await _retire(store, results)
-                next_retire = time.monotonic() + _RETIRE_SECONDS
+                next_retire = time.monotonic() + min(_RETIRE_SECONDS, settings.result_ttl_seconds / 4)
             if time.monotonic() >= next_idle:
                 await leases.note_idle()
                 next_idle = time.monotonic() + _IDLE_WORKERS_SECONDS
