@@ -10,7 +10,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -340,9 +342,14 @@ def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 # ------------------------------------------------------------------------------- executors of any kind
 
 
+def processes(count: int) -> ProcessPoolExecutor:
+    """Return a pool; its processes are not forked, for that does not go well with threads."""
+    return ProcessPoolExecutor(count, mp_context=get_context("spawn"))
+
+
 def test_processes_of_a_pool_compute_each_in_a_folder_of_its_own(tmp_path: Path) -> None:
     mock_log = tmp_path / "mock.log"
-    with ProcessPoolExecutor(2) as pool, ThreadPoolExecutor(4) as threads:
+    with processes(2) as pool, ThreadPoolExecutor(4) as threads:
         engine = ExecutorEngine(settings(tmp_path, mock_log=mock_log, mock_scf_seconds=0.3), pool, slots=2)
         assert engine.capabilities().slots == 2
         runs = [
@@ -359,7 +366,7 @@ def test_processes_of_a_pool_compute_each_in_a_folder_of_its_own(tmp_path: Path)
 
 @pytest.mark.parametrize("code", ["scf_not_converged", "pseudopotential_missing", "bad_input"])
 def test_an_error_comes_back_as_itself(code: str, tmp_path: Path) -> None:
-    with ProcessPoolExecutor(1) as pool:
+    with processes(1) as pool:
         engine = ExecutorEngine(settings(tmp_path), pool, slots=1)
         with pytest.raises(ZPEError, match="scripted failure 1 of 1") as caught:
             engine.run(payload(f"mock: fail={code}"), Task(index=0), job_id="job", stop=Event())
@@ -378,7 +385,7 @@ def test_notes_of_an_error_survive_the_journey() -> None:
 
 
 def test_other_errors_come_back_with_their_traceback(tmp_path: Path) -> None:
-    with ProcessPoolExecutor(1) as pool:
+    with processes(1) as pool:
         engine = ExecutorEngine(settings(tmp_path, mock_log=tmp_path), pool, slots=1)  # a folder is no file
         with pytest.raises(ComputeError, match="IsADirectoryError") as caught:
             engine.run(payload(), Task(index=0), job_id="job", stop=Event())
@@ -388,7 +395,7 @@ def test_other_errors_come_back_with_their_traceback(tmp_path: Path) -> None:
 
 def test_stopping_frees_the_process(tmp_path: Path) -> None:
     stop = Event()
-    with ProcessPoolExecutor(1) as pool, ThreadPoolExecutor(1) as threads:
+    with processes(1) as pool, ThreadPoolExecutor(1) as threads:
         engine = ExecutorEngine(settings(tmp_path, mock_scf_seconds=NEVER), pool, slots=1)
         run = threads.submit(engine.run, payload(), Task(index=0), job_id="job", stop=stop)
         until(lambda: (tmp_path / "work").is_dir())  # it has begun
@@ -401,12 +408,13 @@ def test_stopping_frees_the_process(tmp_path: Path) -> None:
 
 
 def test_a_broken_pool_ends_the_work(tmp_path: Path) -> None:
-    with ProcessPoolExecutor(1) as pool, ThreadPoolExecutor(1) as threads:
+    with processes(1) as pool, ThreadPoolExecutor(1) as threads:
         engine = ExecutorEngine(settings(tmp_path, mock_scf_seconds=NEVER), pool, slots=1)
         engine.capabilities()
         pid = pool.submit(os.getpid).result(60)
+        idle = psutil.Process(pid).num_threads()
         run = threads.submit(engine.run, payload(), Task(index=0), job_id="job", stop=Event())
-        until(run.running)
+        until(lambda: psutil.Process(pid).num_threads() > idle)  # it has begun
         os.kill(pid, signal.SIGKILL)
         with pytest.raises(ComputeError) as caught:
             run.result(60)
@@ -434,6 +442,7 @@ def test_no_token_reaches_an_executor(tmp_path: Path) -> None:
 
 SCRIPT = """
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 from zpe_sdk.worker.command import run
 from zpe_sdk.worker.engines.executor import ExecutorEngine
@@ -441,7 +450,7 @@ from zpe_sdk.worker.settings import WorkerSettings
 
 if __name__ == "__main__":
     settings = WorkerSettings(drain=True)
-    with ProcessPoolExecutor(2) as executor:
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as executor:
         raise SystemExit(run(settings, ExecutorEngine(settings, executor, slots=2)))
 """
 
@@ -493,8 +502,12 @@ def test_pw_is_ended_on_the_cluster(cluster: Cluster, tmp_path: Path) -> None:
     stop = Event()
 
     def running() -> list[psutil.Process]:
-        children = [psutil.Process(w.pid).children(recursive=True) for w in cluster.workers]
-        return [process for each in children for process in each if process.name() == "pw.x"]
+        found = []
+        for worker in cluster.workers:
+            for process in psutil.Process(worker.pid).children(recursive=True):
+                with suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+                    found += [process] if process.name() == "pw.x" else []
+        return found
 
     with ThreadPoolExecutor(1) as threads:
         job = payload().model_copy(update={"content": long})

@@ -123,7 +123,7 @@ class ExecutorEngine(RemoteEngine):
     ::
 
         settings = WorkerSettings(control_api_url="https://zpe.example.org")
-        with ProcessPoolExecutor(4) as executor:
+        with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as executor:
             zpe_sdk.worker.command.run(settings, ExecutorEngine(settings, executor, slots=4))
     """
 
