@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -49,6 +50,9 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
             for part in (plane.events.listen, make_backend(plane).run, sweep)
         ]
         try:
+            # What is loaded by now stays: the collector need not look through it again and again.
+            gc.collect()
+            gc.freeze()
             with _closing_on_signals(plane.events):
                 yield
         finally:

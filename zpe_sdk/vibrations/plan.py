@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -55,7 +55,16 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as what JSON can hold; :meth:`from_json` gives back an equal plan."""
-        return asdict(self)
+        return {
+            "displacements": [
+                {"index": d.index, "atom": d.atom, "vector": d.vector} for d in self.displacements
+            ],
+            "mobile": self.mobile,
+            "delta": self.delta,
+            "full_count": self.full_count,
+            "order": self.order,
+            "operations": [{"rotation": o.rotation, "permutation": o.permutation} for o in self.operations],
+        }
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> Plan:
