@@ -96,7 +96,7 @@ class Site:
             json.dumps([task.model_dump() for task in planned.tasks]),
         ]
         sha = self.connection.script_load(script("submit"))
-        before = self.connection.info("memory")["used_memory"]
+        before = self.redis_bytes()
         for start in range(0, count, 500):
             with self.connection.pipeline(transaction=False) as pipeline:
                 for _ in range(start, min(count, start + 500)):
@@ -116,7 +116,11 @@ class Site:
                     }
                     pipeline.evalsha(sha, 1, PREFIX, json.dumps(arguments), *texts)
                 pipeline.execute()
-        return float(self.connection.info("memory")["used_memory"] - before) / count
+        return (self.redis_bytes() - before) / count
+
+    def redis_bytes(self) -> int:
+        """Return the memory that Redis uses."""
+        return int(self.connection.info("memory")["used_memory"])
 
     def cpu_seconds(self) -> tuple[float, float]:
         """Return the processor seconds so far of the control plane, all its processes, and of Redis."""
@@ -139,14 +143,38 @@ def throughput(count: int, clients: int) -> None:
     for processes in (1, 2, 4):
         with Site.running(processes) as site:
             site.lifecycles(clients, clients * 2 * processes)  # every process has loaded what it needs
-            before = site.cpu_seconds()
+            before, memory = site.cpu_seconds(), site.redis_bytes()
             rate, _ = site.lifecycles(clients, count)
             server, store = (1000 * (b - a) / count for a, b in zip(before, site.cpu_seconds(), strict=True))
             finished = site.connection.zcard(key("index", "*", "finished"))
             assert finished == count + clients * 2 * processes, "not every job has finished"
             print(f"| {processes} server process(es) | {rate:.0f} | {server:.1f} | {store:.1f} |", flush=True)
+            if processes == 1:
+                per_job = (site.redis_bytes() - memory) / count
+                before = site.cpu_seconds()
+                beats = uvloop.run(heartbeats(site, clients, count))
+                beat_cpu = [1000 * (b - a) / count for a, b in zip(before, site.cpu_seconds(), strict=True)]
+    print(f"| heartbeats, one server process | {beats:.0f} | {beat_cpu[0]:.1f} | {beat_cpu[1]:.1f} |")
     print(f"| RQ, SimpleWorker, no-op jobs | {rq_rate(count):.0f} | | |")
     print(f"| the load generator itself | {ceiling(clients):.0f} | | |", flush=True)
+    print(f"\n{per_job:.0f} bytes of Redis's memory per finished job, its result included")
+
+
+async def heartbeats(site: Site, clients: int, count: int) -> float:
+    """Return how many heartbeats per second are answered."""
+    numbers = iter(range(count))
+
+    async def client() -> None:
+        async with Connection(site.plane.port) as connection:
+            for _ in numbers:
+                status, reply = await connection.post("/calc/zpe/compute/heartbeat", site.worker, b"{}")
+                assert status == 200, reply
+
+    began = time.perf_counter()
+    async with asyncio.TaskGroup() as group:
+        for _ in range(clients):
+            group.create_task(client())
+    return count / (time.perf_counter() - began)
 
 
 def rq_rate(count: int) -> float:

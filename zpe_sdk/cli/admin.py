@@ -277,6 +277,30 @@ def flags(
 
 
 @app.command()
+def overview(context: typer.Context, json: Json = False) -> None:
+    """Show the service at a glance: jobs, workers, what waits the longest.
+
+    Example: `zpe admin overview`
+    """
+    connection: Connection = context.obj
+    with connection.client() as client:
+        found = client.admin.overview()
+    if json:
+        as_json(found)
+        return
+    oldest = found.oldest
+    rows = [
+        *((f"jobs {state}", count) for state, count in found.jobs.items()),
+        ("jobs finished in the last hour", found.finished_by_hour[0]),
+        ("dead-letter queue", found.dead),
+        ("SCFs running", found.scfs_running),
+        ("workers alive", f"{found.workers_alive} of {found.workers}"),
+        ("waits the longest", f"{oldest.job_id}: {oldest.detail}" if oldest else "nothing"),
+    ]
+    table(("WHAT", "NOW"), rows)
+
+
+@app.command()
 def audit(context: typer.Context, limit: Limit = 50, json: Json = False) -> None:
     """Show the newest entries of the audit trail.
 
