@@ -332,9 +332,11 @@ import os, signal, sys, threading
 from zpe_sdk import ZPEClient
 job = ZPEClient().job(sys.argv[1])
 job.status()
+interrupt = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
 try:
     for status in job.events():  # the interrupt comes while it waits for the next
-        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+        if not interrupt.ident:
+            interrupt.start()
 except KeyboardInterrupt:
     print(job.status().status)
 """
