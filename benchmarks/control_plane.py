@@ -309,7 +309,8 @@ def idle(seconds: float, counts: list[int]) -> None:
         async with Connection(site.plane.port) as connection:
             while time.monotonic() < until:
                 body = {"max_tasks": 1, "wait_seconds": 25, "lease_key": uuid.uuid4().hex}
-                await connection.post(LEASE, token, json.dumps(body).encode())
+                status, reply = await connection.post(LEASE, token, json.dumps(body).encode())
+                assert status == 204, reply
 
     async def run(site: Site, tokens: list[str]) -> None:
         warm_up = 10 + len(tokens) / 50

@@ -17,6 +17,9 @@ from zpe_sdk.errors import StoreError
 
 # One hash tag for all keys: every transition touches a single slot of a Redis Cluster.
 PREFIX = "{zpe}:"
+# Redis does one thing at a time: more connections would not be quicker.
+CONNECTIONS = 32
+TURN_SECONDS = 20.0
 
 
 def key(*parts: str) -> str:
@@ -69,7 +72,11 @@ class Store:
     """
 
     def __init__(self, url: str) -> None:
-        self.redis = redis.asyncio.from_url(url, decode_responses=True)
+        # A burst of requests waits for its turn; the usual pool would refuse it.
+        pool = redis.asyncio.BlockingConnectionPool.from_url(
+            url, decode_responses=True, max_connections=CONNECTIONS, timeout=TURN_SECONDS
+        )
+        self.redis = redis.asyncio.Redis.from_pool(pool)
         self._scripts: dict[str, Any] = {}
 
     def __repr__(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from collections.abc import Callable
@@ -86,6 +87,21 @@ def test_a_revoked_token_is_refused_at_the_next_call_by_every_server(
             assert poll(api).status_code == 401
         with plane.api(ann) as api:
             assert api.get("/calc/zpe/jobs").status_code == 401
+
+
+def test_a_burst_of_requests_waits_for_its_turn(own_control_plane: Start) -> None:
+    plane = own_control_plane()
+    token = plane.register()["worker_token"]
+
+    async def burst() -> list[int]:
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(
+            base_url=plane.url, headers={"Authorization": f"Bearer {token}"}, limits=limits, timeout=60
+        ) as api:
+            calls = (api.post(LEASE, json={"wait_seconds": 0}) for _ in range(300))
+            return [reply.status_code for reply in await asyncio.gather(*calls)]
+
+    assert set(asyncio.run(burst())) == {204}
 
 
 def test_a_worker_that_need_not_look_is_still_heard_of(own_control_plane: Start) -> None:
