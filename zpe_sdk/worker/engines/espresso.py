@@ -159,7 +159,7 @@ class EspressoEngine:
                 text,
                 folder,
                 prefix=PREFIX,
-                cpus=cpus if self._pinned else (),
+                cpus=cpus if self._pinned and self._uses_all_cores(ranks) else (),
                 environ=environ_in is not None,
                 stop=stop,
             )
@@ -232,6 +232,10 @@ class EspressoEngine:
                 ranks_per_scf=ranks,
             )
         return ranks
+
+    def _uses_all_cores(self, ranks: int) -> bool:
+        """Tell whether no core is left for others, such as a second worker, which would pin to the same."""
+        return self._slots * self._cores_per_scf(ranks) >= len(self._cores)
 
     def _cores_per_scf(self, ranks: int) -> int:
         if self._settings.pw_command:
