@@ -330,6 +330,7 @@ def test_a_call_outlives_a_restart_of_the_control_plane(
 INTERRUPTED = """
 import os, signal, sys, threading
 from zpe_sdk import ZPEClient
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 job = ZPEClient().job(sys.argv[1])
 job.status()
 interrupt = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
