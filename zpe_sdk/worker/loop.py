@@ -326,9 +326,6 @@ class Worker:
                 leases = list(self._shares)
             try:
                 self._credentials.rotate_if_due()
-                if not leases and self._asking is not None:
-                    self._beat_now.wait(seconds)  # its question is a sign of life
-                    continue
                 reply = self._control.heartbeat(HeartbeatRequest(lease_ids=leases), seconds=seconds)
                 self._ttl = reply.lease_ttl_seconds
                 for lease_id, state in reply.leases.items():
@@ -342,7 +339,8 @@ class Worker:
             except ZPEError as error:  # the next beat will tell
                 if error.side not in ("config", "store"):  # that it is away was said
                     log.warning("the heartbeat was refused", reason=str(error))
-            self._beat_now.wait(seconds)
+            # Not ``seconds``: the reply may have brought a shorter time to live.
+            self._beat_now.wait(min(self._ttl / 3, MAX_HEARTBEAT_SECONDS))
 
     def _lose(self, lease_id: str, state: LeaseState) -> None:
         """Give up a lease that the control plane holds for over.
