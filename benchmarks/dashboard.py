@@ -18,9 +18,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 from redis import Redis
 
+from tests.browser import chromium
 from tests.processes import ControlPlane, RedisServer, h2, wait_until
 
 # Of a hundred jobs.
@@ -30,7 +31,6 @@ HOURS = 24
 BATCH = 500
 REPEATS = 7
 ASKED = 100
-CHROMIUM = "/usr/bin/chromium"
 
 Timed = Callable[[], object]
 
@@ -224,11 +224,9 @@ def measure(plane: ControlPlane, total: int, browser: bool) -> dict[str, float]:
                 search()
         found["API: the longest that another call waits during a search"] = max(taken)
     if browser:
-        with sync_playwright() as playwright:
-            chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-            page = chromium.new_page(viewport={"width": 1280, "height": 900}, locale="en-GB")
+        with chromium() as running:
+            page = running.new_page(viewport={"width": 1280, "height": 900}, locale="en-GB")
             found |= {f"Browser: {name}": seconds for name, seconds in in_browser(page, plane).items()}
-            chromium.close()
     return found
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from benchmarks.engine import system_input
 from tests.processes import ControlPlane, wait_until
 from zpe_sdk.client import ZPEClient
-from zpe_sdk.vibrations.result import TaskRun
+from zpe_sdk.wire import TaskRun
 
 # No symmetry: 6 · 6 + 1 tasks.
 MOLECULE = """&CONTROL

@@ -7,6 +7,7 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
@@ -15,9 +16,11 @@ from typing import Any
 import numpy as np
 
 from tests.processes import h2
-from zpe_sdk.wire import JobPayload, Task
+from zpe_sdk.wire import JobPayload, JobRequest, Task
 from zpe_sdk.worker.engines.mock import MockEngine
 from zpe_sdk.worker.settings import WorkerSettings
+from zpe_server.planning import plan_job
+from zpe_server.settings import Settings
 
 TASKS = 3  # of H2, with its symmetry
 
@@ -27,6 +30,13 @@ class Latencies:
     """Seconds of each kind of request, and what they say."""
 
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    @contextmanager
+    def clock(self, kind: str) -> Iterator[None]:
+        """Note how long the ``with`` block takes."""
+        began = time.perf_counter()
+        yield
+        self.seconds[kind].append(time.perf_counter() - began)
 
     def ms(self, kind: str, percentile: float) -> float:
         """Return a percentile in ms."""
@@ -87,10 +97,6 @@ class Bodies:
 
 def h2_tasks() -> list[dict[str, Any]]:
     """Return the tasks that the control plane plans for the H2 of the lifecycles."""
-    from zpe_sdk.wire import JobRequest
-    from zpe_server.planning import plan_job
-    from zpe_server.settings import Settings
-
     return [task.model_dump() for task in plan_job(JobRequest(content=h2()), Settings()).tasks]
 
 
@@ -118,21 +124,15 @@ async def lifecycles(
 async def _lifecycle(
     connection: Connection, researcher: str, worker: str, bodies: Bodies, latencies: Latencies
 ) -> None:
-    def clock(kind: str) -> Iterator[None]:
-        began = time.perf_counter()
-        yield
-        latencies.seconds[kind].append(time.perf_counter() - began)
-
-    for _ in clock("submit"):
+    with latencies.clock("submit"):
         status, reply = await connection.post("/calc/zpe/jobs", researcher, bodies.job)
     assert status == 200, reply
-    lease: dict[str, Any] = {}
-    for _ in clock("lease"):
+    with latencies.clock("lease"):
         status, reply = await connection.post("/calc/zpe/compute/jobs/lease", worker, bodies.lease)
     assert status == 200, (status, reply)
-    lease = json.loads(reply)
+    lease: dict[str, Any] = json.loads(reply)
     body = f'{{"lease_id": "{lease["lease_id"]}", "reports": {bodies.reports}}}'.encode()
-    for _ in clock("report"):
+    with latencies.clock("report"):
         status, reply = await connection.post(f"/calc/zpe/compute/jobs/{lease['job_id']}/tasks", worker, body)
     assert status == 200, reply
     assert json.loads(reply)["job_status"] in ("started", "finished"), reply

@@ -9,8 +9,9 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import ViewportSize, sync_playwright
+from playwright.sync_api import ViewportSize
 
+from tests.browser import chromium
 from tests.processes import ControlPlane, h2, wait_until
 
 PAGES = ["overview", "jobs", "workers", "leases", "dlq", "tokens", "audit"]
@@ -72,14 +73,11 @@ def main() -> None:
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     size: ViewportSize = {"width": 390, "height": 844} if options.narrow else {"width": 1280, "height": 900}
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as folder, chromium() as browser:
         plane = ControlPlane(Path(folder), {"ZPE_RETRY_MAX": 1, "ZPE_RETRY_BASE_DELAY_SECONDS": 0})
         plane.start()
         try:
             inside = fill(plane)
-            browser = playwright.chromium.launch(
-                executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"]
-            )
             page = browser.new_page(
                 viewport=size,
                 color_scheme="dark" if options.dark else "light",
@@ -101,7 +99,6 @@ def main() -> None:
                 name = {f"job/{job}": f"job-{kind}" for kind, job in inside.items()}.get(place, place)
                 page.screenshot(path=options.folder / f"{name}.png")
                 page.set_viewport_size(size)
-            browser.close()
         finally:
             plane.stop()
 

@@ -57,16 +57,17 @@ class PartialSpectrum:
         return axes
 
     def __repr__(self) -> str:
-        modes = ", ".join(views.wavenumber(value) for value in self.frequencies_cm)
-        return f"<PartialSpectrum PARTIAL: {self._progress()}; {modes} cm⁻¹>"
+        return f"<PartialSpectrum PARTIAL: {self._progress()}; {self._modes()}>"
 
     def _repr_html_(self) -> str:
-        modes = ", ".join(views.wavenumber(value) for value in self.frequencies_cm)
         return (
             f'<div style="border-left: 4px solid #d62728; padding-left: 0.8em">'
-            f"<b>PARTIAL: {escape(self._progress())}</b><br>{escape(modes)} cm⁻¹<br>"
+            f"<b>PARTIAL: {escape(self._progress())}</b><br>{escape(self._modes())}<br>"
             f"<small>{escape(self.document.detail)}</small></div>"
         )
+
+    def _modes(self) -> str:
+        return ", ".join(views.wavenumber(value) for value in self.frequencies_cm) + " cm⁻¹"
 
     def _progress(self) -> str:
         d = self.document

@@ -10,10 +10,10 @@ import anyio.to_thread
 import structlog
 
 from zpe_sdk.errors import StoreError, ZPEError
+from zpe_sdk.espresso.input import parse
 from zpe_sdk.vibrations.plan import Plan
 from zpe_sdk.vibrations.result import freqs_csv, make_result, summary_text
 from zpe_sdk.wire import ErrorInfo, JobPayload, TaskReport, TaskRun
-from zpe_server.planning import parse
 from zpe_server.results import Result, ResultStore
 from zpe_server.settings import Settings
 from zpe_server.store import Store, key

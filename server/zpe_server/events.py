@@ -118,10 +118,14 @@ class Events:
         """Number of the latest news of work."""
         return self._generation
 
+    def forget_tokens(self) -> None:
+        """Hold all that is remembered of tokens for out of date."""
+        self.tokens_changed += 1
+
     def _hear(self, message: str) -> None:
         kind, _, subject = message.partition(" ")
         if kind == "tokens":
-            self.tokens_changed += 1
+            self.forget_tokens()
         elif kind == "job":
             for waiter in self._for_job.get(subject, ()):
                 waiter.wake(self._generation)
@@ -137,7 +141,7 @@ class Events:
                 async with self._store.redis.pubsub() as subscription:
                     await subscription.subscribe(key("events"))
                     self.wake_all()
-                    self.tokens_changed += 1
+                    self.forget_tokens()
                     while message := await subscription.get_message(timeout=_SILENCE_SECONDS):
                         self._heard_at = time.monotonic()
                         if message["type"] == "message":

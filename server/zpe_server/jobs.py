@@ -12,7 +12,7 @@ from typing import Any
 import anyio.to_thread
 
 from zpe_sdk.errors import ConfigError, InputError
-from zpe_sdk.espresso.input import PwInput
+from zpe_sdk.espresso.input import parse
 from zpe_sdk.vibrations.partial import partial_spectrum
 from zpe_sdk.vibrations.plan import Plan
 from zpe_sdk.wire import (
@@ -93,7 +93,6 @@ class Jobs:
             "formula": planned.formula,
             "nat": planned.nat,
             "symmetry": int(request.symmetry),
-            "priority": request.priority,
             "request_id": request_id,
         }
         if request.name:
@@ -317,7 +316,7 @@ class Jobs:
 
 def _partial(job: dict[str, str], reports: dict[str, str]) -> PartialReply:
     return partial_spectrum(
-        PwInput.parse(json.loads(job["payload"])["content"]),
+        parse(json.loads(job["payload"])["content"]),
         Plan.from_json(json.loads(job["plan"])),
         {int(task): TaskReport.model_validate_json(text) for task, text in reports.items()},
     )

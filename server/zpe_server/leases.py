@@ -36,13 +36,12 @@ from zpe_server.events import Events
 from zpe_server.settings import Settings
 from zpe_server.store import Store, iso, items
 from zpe_server.tokens import Principal
+from zpe_server.workers import ALIVE_SECONDS
 
 log = structlog.get_logger(__name__)
 
 # How many jobs of the line a lease looks at in one go, for one that its worker can run.
 SCAN = 100
-# Whoever was heard of so long ago counts as a worker where a job is shared out.
-ALIVE_MS = 60_000
 # How many SCFs a job may be ahead of its turn when a worker asks that has densities of it.
 WARM_TURNS = 8
 # A worker that found nothing need not look again before there is news of work, but now and then it does.
@@ -115,7 +114,7 @@ class Leases:
             "lease": lease_id,
             "ttl_ms": self._ttl_ms,
             "max_tasks": request.max_tasks or 0,
-            "alive_ms": ALIVE_MS,
+            "alive_ms": ALIVE_SECONDS * 1000,
             "warm": request.warm,
             "warm_turns": WARM_TURNS,
             "scan": SCAN,

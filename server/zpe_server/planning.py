@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from functools import lru_cache
 
-from zpe_sdk.espresso.input import PwInput
+from zpe_sdk.espresso.input import PwInput, parse
 from zpe_sdk.espresso.symmetry import symmetry_of
 from zpe_sdk.vibrations.plan import Plan, plan_displacements
 from zpe_sdk.wire import JobPayload, JobRequest, Task
 from zpe_server.settings import Settings
-
-# A job's input is parsed when it comes in and when its result is made.
-parse = lru_cache(maxsize=32)(PwInput.parse)
 
 
 @dataclass(frozen=True)

@@ -175,7 +175,7 @@ class Tokens:
         if len(token_id) != _ID_LENGTH or not hashes:
             raise InputError("there is no such token", code="token_not_found", field="token_id")
         count = await self._store.delete(*(key(kind, digest) for digest in hashes))
-        self._events.tokens_changed += 1  # here at once
+        self._events.forget_tokens()  # here at once
         await self._store.publish("tokens")
         return count
 

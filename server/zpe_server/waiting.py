@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from zpe_sdk.wire import Capabilities, Requirements, WorkerStatus
+
+Has = Callable[[Capabilities], bool]
 
 
 def why_waiting(
@@ -41,14 +43,8 @@ def why_waiting(
     willing = [worker for worker in alive if not worker.draining]
     if not willing:
         return f"{_count(alive)}, none takes new work"
-    wanted = [
-        *needed,
-        *(["Environ"] if environ else []),
-        *(f"the tag {tag}" for tag in requires.tags),
-        *([f"{requires.cores} cores"] if requires.cores else []),
-        *([f"{requires.memory_gb:g} GB of memory"] if requires.memory_gb else []),
-    ]
-    missing = [_lacks(worker, needed, environ, requires) for worker in willing]
+    wanted = _wanted(needed, environ, requires)
+    missing = [_lacks(worker, wanted) for worker in willing]
     if all(missing):
         # What nobody has says more than what one or the other lacks.
         common = [name for name in wanted if all(name in lacks for lacks in missing)]
@@ -57,18 +53,31 @@ def why_waiting(
     return f"waiting for {_count(able)} to have time"
 
 
-def _lacks(worker: WorkerStatus, needed: Sequence[str], environ: bool, requires: Requirements) -> list[str]:
-    able = worker.capabilities or Capabilities(engine="mock")
-    lacks = [f"the tag {tag}" for tag in requires.tags if tag not in able.tags]
-    if (requires.cores or 0) > (able.cores or 0):
-        lacks.append(f"{requires.cores} cores")
-    if (requires.memory_gb or 0) > (able.memory_gb or 0):
-        lacks.append(f"{requires.memory_gb:g} GB of memory")
-    if able.engine == "mock":
-        return lacks
-    has = able.pseudopotentials
-    lacks += [name for name in needed if has is not None and name not in has]
-    return lacks + (["Environ"] if environ and not able.environ else [])
+def _wanted(needed: Sequence[str], environ: bool, requires: Requirements) -> dict[str, Has]:
+    """Return what a worker must have, by what it is called, and how to tell whether it has it."""
+
+    def file(name: str) -> Has:
+        return lambda able: (
+            able.engine == "mock" or able.pseudopotentials is None or name in able.pseudopotentials
+        )
+
+    def tag(name: str) -> Has:
+        return lambda able: name in able.tags
+
+    wanted = {name: file(name) for name in needed}
+    if environ:
+        wanted["Environ"] = lambda able: able.engine == "mock" or able.environ
+    wanted |= {f"the tag {name}": tag(name) for name in requires.tags}
+    if cores := requires.cores:
+        wanted[f"{cores} cores"] = lambda able: (able.cores or 0) >= cores
+    if memory := requires.memory_gb:
+        wanted[f"{memory:g} GB of memory"] = lambda able: (able.memory_gb or 0) >= memory
+    return wanted
+
+
+def _lacks(worker: WorkerStatus, wanted: dict[str, Has]) -> list[str]:
+    able = worker.capabilities or Capabilities(engine="mock")  # one that tells nothing is offered any input
+    return [name for name, has in wanted.items() if not has(able)]
 
 
 def _count(workers: Sequence[WorkerStatus]) -> str:

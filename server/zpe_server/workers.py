@@ -99,7 +99,7 @@ class Workers:
             ``worker_not_found``.
         """
         reply = await self._store.transition("revoke", worker=worker)
-        self._events.tokens_changed += 1  # here at once; the transition tells the others
+        self._events.forget_tokens()  # here at once; the transition tells the others
         self._found(reply)
         return int(reply["revoked"])
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
-from tests.dashboard.test_browser import ARGUMENTS
+from tests import browser
 from tests.processes import ControlPlane, environment, h2, wait_until
 from zpe_sdk import ZPEClient
 
@@ -45,10 +45,8 @@ pn.serve(app, port=int(sys.argv[1]), show=False)
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS)
-        yield browser
-        browser.close()
+    with browser.chromium() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -26,16 +26,23 @@ def poll(api: httpx.Client, wait_seconds: float = 0, **more: Any) -> httpx.Respo
 
 
 @pytest.fixture
-def commands(redis_server: RedisServer) -> Callable[[], int]:
+def empty_redis(redis_server: RedisServer) -> RedisServer:
+    """The Redis that tests share, without what others have left in it."""
+    redis.Redis.from_url(redis_server.url).flushdb()
+    return redis_server
+
+
+@pytest.fixture
+def commands(empty_redis: RedisServer) -> Callable[[], int]:
     """Return how often the lease and the token scripts have been run."""
-    connection = redis.Redis.from_url(redis_server.url)
+    connection = redis.Redis.from_url(empty_redis.url)
     return lambda: int(connection.info("commandstats")["cmdstat_evalsha"]["calls"])
 
 
 def test_workers_that_wait_cost_redis_next_to_nothing(
-    own_control_plane: Start, redis_server: RedisServer, commands: Callable[[], int]
+    own_control_plane: Start, empty_redis: RedisServer, commands: Callable[[], int]
 ) -> None:
-    plane = own_control_plane(ZPE_REDIS_URL=redis_server.url)
+    plane = own_control_plane(ZPE_REDIS_URL=empty_redis.url)
     with plane.api(plane.register()["worker_token"]) as worker:
         assert poll(worker).status_code == 204
         before, began = commands(), time.monotonic()
@@ -67,9 +74,9 @@ def test_work_that_comes_is_found_by_those_who_had_found_none(own_control_plane:
 
 
 def test_a_revoked_token_is_refused_at_the_next_call_by_every_server(
-    own_control_plane: Start, redis_server: RedisServer
+    own_control_plane: Start, empty_redis: RedisServer
 ) -> None:
-    one, two = (own_control_plane(ZPE_REDIS_URL=redis_server.url, ZPE_ADMIN_TOKEN="a" * 32) for _ in "12")
+    one, two = (own_control_plane(ZPE_REDIS_URL=empty_redis.url, ZPE_ADMIN_TOKEN="a" * 32) for _ in "12")
     one.admin_token = two.admin_token = "a" * 32
     worker = one.register()
     ann = one.researcher_token("ann")

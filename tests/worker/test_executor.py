@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -90,22 +90,26 @@ class Cluster:
             )
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A cluster that tests share, and leave as it is."""
-    started = Cluster(tmp_path_factory.mktemp("dask"))
+@contextmanager
+def running(folder: Path) -> Iterator[Cluster]:
+    started = Cluster(folder)
     started.start()
     yield started
     started.stop()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster that tests share, and leave as it is."""
+    with running(tmp_path_factory.mktemp("dask")) as started:
+        yield started
 
 
 @pytest.fixture
 def own_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A cluster for one test."""
-    started = Cluster(tmp_path_factory.mktemp("dask"))
-    started.start()
-    yield started
-    started.stop()
+    with running(tmp_path_factory.mktemp("dask")) as started:
+        yield started
 
 
 def settings(tmp_path: Path, **options: object) -> WorkerSettings:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -196,3 +196,7 @@ class PwInput:
 
 def _error(message: str, field: str, code: str = "bad_input") -> InputError:
     return InputError(message, code=code, field=field)
+
+
+# For those who meet the same input again: when a job comes in and is finished, and for each of its tasks.
+parse = lru_cache(maxsize=32)(PwInput.parse)

@@ -321,12 +321,13 @@ class Worker:
         """Renew the leases and the token, and hear what became of them."""
         while not self._stopping.is_set():
             self._beat_now.clear()
-            seconds = min(self._ttl / 3, MAX_HEARTBEAT_SECONDS)
             with self._changed:
                 leases = list(self._shares)
             try:
                 self._credentials.rotate_if_due()
-                reply = self._control.heartbeat(HeartbeatRequest(lease_ids=leases), seconds=seconds)
+                reply = self._control.heartbeat(
+                    HeartbeatRequest(lease_ids=leases), seconds=self._beat_seconds
+                )
                 self._ttl = reply.lease_ttl_seconds
                 for lease_id, state in reply.leases.items():
                     if state != "held":
@@ -339,8 +340,11 @@ class Worker:
             except ZPEError as error:  # the next beat will tell
                 if error.side not in ("config", "store"):  # that it is away was said
                     log.warning("the heartbeat was refused", reason=str(error))
-            # Not ``seconds``: the reply may have brought a shorter time to live.
-            self._beat_now.wait(min(self._ttl / 3, MAX_HEARTBEAT_SECONDS))
+            self._beat_now.wait(self._beat_seconds)  # of the time to live that the reply has brought
+
+    @property
+    def _beat_seconds(self) -> float:
+        return min(self._ttl / 3, MAX_HEARTBEAT_SECONDS)
 
     def _lose(self, lease_id: str, state: LeaseState) -> None:
         """Give up a lease that the control plane holds for over.

@@ -5,13 +5,8 @@ local status = job_field(a.job, 'status')
 if not status then return cjson.encode({error = 'not_found'}) end
 if status == 'cancelled' then return cjson.encode({status = status}) end
 if status ~= 'queued' and status ~= 'started' then return cjson.encode({error = 'over', status = status}) end
-give_up_turns(a.job)
-return_all_leases(a.job, 'cancelled')
-leave_line(a.job)
-redis.call('ZREM', P .. 'assemble', a.job)
-redis.call('DEL', key('job', a.job, 'open'), key('job', a.job, 'reports'), key('job', a.job, 'attempts'),
-  key('job', a.job, 'reserved'),
-  key('job', a.job, 'settled'))
+withdraw(a.job)
+drop_tasks(a.job)
 redis.call('HSET', key('job', a.job), 'finished', now)
 redis.call('ZADD', P .. 'retire', now + a.retire_ms, a.job)
 remember(a.job, {what = 'cancelled', by = a.by})

@@ -4,9 +4,7 @@
 if not job_field(a.job, 'status') then return cjson.encode({error = 'not_found'}) end
 if redis.call('ZREM', P .. 'dlq', a.job) == 0 then return cjson.encode({error = 'not_in_dlq'}) end
 remember(a.job, {what = 'discarded', by = a.by})
-redis.call('DEL', key('job', a.job, 'open'), key('job', a.job, 'reports'), key('job', a.job, 'attempts'),
-  key('job', a.job, 'reserved'),
-  key('job', a.job, 'settled'))
+drop_tasks(a.job)
 redis.call('ZADD', P .. 'retire', now + a.retire_ms, a.job)
 touch(a.job)
 announce_job(a.job)

@@ -215,11 +215,22 @@ local function settle_status(job, detail)
   end
 end
 
-local function fail_job(job, error, detail)
+-- Nobody is to work on a job any more.
+local function withdraw(job)
   give_up_turns(job)
   return_all_leases(job, 'cancelled')
   leave_line(job)
   redis.call('ZREM', P .. 'assemble', job)
+end
+
+-- All that only a job which may still be worked on needs.
+local function drop_tasks(job)
+  redis.call('DEL', key('job', job, 'open'), key('job', job, 'reports'), key('job', job, 'attempts'),
+    key('job', job, 'reserved'), key('job', job, 'settled'))
+end
+
+local function fail_job(job, error, detail)
+  withdraw(job)
   redis.call('HSET', key('job', job), 'error', cjson.encode(error), 'finished', now)
   redis.call('ZADD', P .. 'dlq', now, job)
   set_status(job, 'failed', detail)
@@ -286,14 +297,27 @@ local function own_lease(lease, worker, job)
   return nil
 end
 
+-- The unfinished tasks of a lease, in the order in which a worker runs them.
+local function tasks_of(lease)
+  local tasks = {}
+  for _, task in ipairs(redis.call('SMEMBERS', key('lease', lease, 'tasks'))) do
+    table.insert(tasks, tonumber(task))
+  end
+  table.sort(tasks)
+  return tasks
+end
+
 -- The tasks a lease still has, if some were taken out of it: its worker must not begin those.
 local function left_of(lease, recalled)
-  if not recalled then return nil end
-  local left = {}
-  for _, task in ipairs(redis.call('SMEMBERS', key('lease', lease, 'tasks'))) do
-    table.insert(left, tonumber(task))
+  return recalled and tasks_of(lease) or nil
+end
+
+local function jobs_by_status()
+  local counts = {}
+  for _, status in ipairs({'queued', 'started', 'finished', 'failed', 'cancelled'}) do
+    counts[status] = redis.call('ZCARD', key('index', '*', status))
   end
-  return left
+  return counts
 end
 
 -- Whether an admin has taken a failed job out of the DLQ for good.

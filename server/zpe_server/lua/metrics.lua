@@ -2,10 +2,7 @@
 -- Returns {now, jobs {status -> count}, dlq, leases, ready, delayed, oldest_ms (or nil), counters {name -> count},
 --   workers [{name, scf_done, scf_failed, scf_seconds, seen}]}.
 
-local out = {now = now, jobs = {}, counters = {}, workers = {}}
-for _, status in ipairs({'queued', 'started', 'finished', 'failed', 'cancelled'}) do
-  out.jobs[status] = redis.call('ZCARD', key('index', '*', status))
-end
+local out = {now = now, jobs = jobs_by_status(), counters = {}, workers = {}}
 for _, name in ipairs({'dlq', 'leases', 'ready', 'delayed', 'assemble'}) do
   out[name] = redis.call('ZCARD', P .. name)
 end

@@ -4,10 +4,7 @@
 
 local HOURS, HOUR_MS = 24, 3600 * 1000
 
-local out = {jobs = {}, held = 0, finished = {}, failed = {}}
-for _, status in ipairs({'queued', 'started', 'finished', 'failed', 'cancelled'}) do
-  out.jobs[status] = redis.call('ZCARD', key('index', '*', status))
-end
+local out = {jobs = jobs_by_status(), held = 0, finished = {}, failed = {}}
 out.dlq = redis.call('ZCARD', P .. 'dlq')
 out.oldest = redis.call('ZRANGE', key('index', '*', 'queued'), 0, 0)[1]
 for _, lease in ipairs(redis.call('ZRANGE', P .. 'leases', 0, -1)) do

@@ -53,12 +53,7 @@ local function running(lease)
 end
 
 local function recall(lease)
-  local tasks = {}
-  for _, task in ipairs(redis.call('SMEMBERS', key('lease', lease, 'tasks'))) do
-    table.insert(tasks, tonumber(task))
-  end
-  table.sort(tasks)  -- the order in which a worker runs them
-  local kept = running(lease)
+  local tasks, kept = tasks_of(lease), running(lease)
   redis.call('ZREM', P .. 'spare', lease)
   if kept >= #tasks then return 0 end
   local job = redis.call('HGET', key('lease', lease), 'job')

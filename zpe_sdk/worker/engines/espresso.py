@@ -13,7 +13,7 @@ import structlog
 
 from zpe_sdk.errors import ComputeError, ConfigError, InputError
 from zpe_sdk.espresso.fingerprint import find_pseudopotential, fingerprint
-from zpe_sdk.espresso.input import PwInput
+from zpe_sdk.espresso.input import PwInput, parse
 from zpe_sdk.espresso.output import ScfResult
 from zpe_sdk.espresso.run import pw_command, pw_version, run_scf
 from zpe_sdk.wire import Capabilities, JobPayload, Task, TaskReport
@@ -30,7 +30,6 @@ MIXING_NDIM = 4
 GENTLE_MIXING_BETA = 0.3
 
 log = structlog.get_logger(__name__)
-parse = lru_cache(maxsize=16)(PwInput.parse)
 
 
 class EspressoEngine:

@@ -18,7 +18,6 @@ from __future__ import annotations
 import os
 import re
 import time
-from functools import lru_cache
 from pathlib import Path
 from threading import Event, Lock
 
@@ -28,7 +27,7 @@ from ase.neighborlist import primitive_neighbor_list
 from numpy.typing import NDArray
 
 from zpe_sdk.errors import ComputeError, ConfigError, InputError, ZPEError
-from zpe_sdk.espresso.input import PwInput
+from zpe_sdk.espresso.input import PwInput, parse
 from zpe_sdk.wire import Capabilities, Fingerprint, JobPayload, Task, TaskReport
 from zpe_sdk.worker.engines.cores import available_cores, available_memory_gb
 from zpe_sdk.worker.settings import WorkerSettings
@@ -50,8 +49,6 @@ FAILURES: dict[str, type[ZPEError]] = {
     "environ_missing": ConfigError,
     "bad_input": InputError,
 }
-
-parse = lru_cache(maxsize=16)(PwInput.parse)
 
 
 class MockEngine:
