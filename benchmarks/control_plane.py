@@ -42,6 +42,7 @@ from zpe_server.settings import Settings
 from zpe_server.store import PREFIX, key, script
 
 SECTIONS = ("throughput", "round-trips", "latency", "dispatch", "idle")
+BEAT_SECONDS = 10.0  # between a worker's heartbeats
 LEASE = "/calc/zpe/compute/jobs/lease"
 
 
@@ -312,10 +313,21 @@ def idle(seconds: float, counts: list[int]) -> None:
                 status, reply = await connection.post(LEASE, token, json.dumps(body).encode())
                 assert status == 204, reply
 
+    async def beat(site: Site, token: str, number: int, until: float) -> None:
+        await asyncio.sleep(number % 100 / 100 * BEAT_SECONDS)
+        async with Connection(site.plane.port) as connection:
+            while time.monotonic() < until:
+                status, reply = await connection.post("/calc/zpe/compute/heartbeat", token, b"{}")
+                assert status == 200, reply
+                await asyncio.sleep(BEAT_SECONDS)
+
     async def run(site: Site, tokens: list[str]) -> None:
-        warm_up = 10 + len(tokens) / 50
+        warm_up = BEAT_SECONDS + 2 + len(tokens) / 50
         until = time.monotonic() + warm_up + seconds
         waiting = [asyncio.create_task(wait(site, token, until)) for token in tokens]
+        waiting += [
+            asyncio.create_task(beat(site, token, number, until)) for number, token in enumerate(tokens)
+        ]
         await asyncio.sleep(warm_up)
         commands, cpu = client_commands(site), site.cpu_seconds()
         await asyncio.sleep(seconds)

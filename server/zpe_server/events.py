@@ -1,4 +1,4 @@
-"""News from Redis for the requests that wait: there is work, or a job or a token has changed.
+"""News from Redis for the requests that wait: there is work, or a job, a token or a drain has changed.
 
 Each server process holds one subscription. Waiting costs Redis nothing.
 """
@@ -119,7 +119,7 @@ class Events:
         return self._generation
 
     def forget_tokens(self) -> None:
-        """Hold all that is remembered of tokens for out of date."""
+        """Hold all that is remembered of tokens and of drained workers for out of date."""
         self.tokens_changed += 1
 
     def _hear(self, message: str) -> None:

@@ -84,6 +84,15 @@ class _Fruitless:
     looked: float
 
 
+@dataclass(frozen=True)
+class _Idle:
+    """What a worker without leases last heard, as of a count of changes, and when."""
+
+    draining: bool
+    changes: int
+    heard: float
+
+
 class Leases:
     """Gives work to workers and takes their results."""
 
@@ -93,6 +102,7 @@ class Leases:
         self._settings = settings
         self._ttl_ms = settings.lease_ttl_seconds * 1000
         self._fruitless: dict[tuple[str, str], _Fruitless] = {}
+        self._without_leases: dict[tuple[str, str], _Idle] = {}
         self._idle: set[str] = set()
 
     async def lease(
@@ -169,8 +179,9 @@ class Leases:
         if self._idle:
             workers, self._idle = sorted(self._idle), set()
             await self._store.transition("seen", workers=workers)
-        now = time.monotonic()
-        self._fruitless = {k: f for k, f in self._fruitless.items() if now - f.looked < _FRUITLESS_SECONDS}
+        since = time.monotonic() - _FRUITLESS_SECONDS
+        self._fruitless = {k: f for k, f in self._fruitless.items() if f.looked > since}
+        self._without_leases = {k: i for k, i in self._without_leases.items() if i.heard > since}
 
     async def report(
         self, worker: Principal, job_id: str, request: TaskReportRequest, *, instance: str
@@ -322,10 +333,23 @@ class Leases:
         )
 
     async def heartbeat(self, worker: Principal, lease_ids: list[str], *, instance: str) -> HeartbeatReply:
-        """Renew leases, and say which are lost or cancelled."""
+        """Renew leases, and say which are lost or cancelled.
+
+        To a worker without leases only a drain can be news, and of that Redis tells by itself.
+        """
+        changes, idle = self._events.tokens_changed, self._without_leases.get((worker.subject, instance))
+        if idle and not lease_ids and self._events.listening and idle.changes == changes:
+            self._idle.add(worker.subject)
+            return HeartbeatReply(
+                leases={}, lease_ttl_seconds=self._settings.lease_ttl_seconds, draining=idle.draining
+            )
         reply = await self._store.transition(
             "heartbeat", worker=worker.subject, instance=instance, leases=lease_ids, ttl_ms=self._ttl_ms
         )
+        if not lease_ids:
+            self._without_leases[worker.subject, instance] = _Idle(
+                bool(reply["draining"]), changes, time.monotonic()
+            )
         return HeartbeatReply(
             leases=dict(reply["leases"]),
             left={lease: items(tasks) for lease, tasks in dict(reply["left"]).items()},

@@ -111,7 +111,9 @@ class Workers:
         InputError
             ``worker_not_found``.
         """
-        self._found(await self._store.transition("drain", worker=worker, drain=drain))
+        reply = await self._store.transition("drain", worker=worker, drain=drain)
+        self._events.forget_tokens()  # here at once; the transition tells the others
+        self._found(reply)
 
     async def all(self) -> list[WorkerStatus]:
         """List the workers, the last heard of first."""

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import httpx
@@ -23,6 +24,14 @@ def poll(api: httpx.Client, wait_seconds: float = 0, **more: Any) -> httpx.Respo
     return api.post(
         LEASE, json={"max_tasks": 1, "wait_seconds": wait_seconds, "lease_key": uuid.uuid4().hex, **more}
     )
+
+
+def beat(api: httpx.Client) -> dict[str, Any]:
+    return dict(api.post("/calc/zpe/compute/heartbeat", json={}).raise_for_status().json())
+
+
+def hears_of_drain(api: httpx.Client, wanted: bool) -> bool:
+    return beat(api)["draining"] is wanted
 
 
 @pytest.fixture
@@ -45,9 +54,11 @@ def test_workers_that_wait_cost_redis_next_to_nothing(
     plane = own_control_plane(ZPE_REDIS_URL=empty_redis.url)
     with plane.api(plane.register()["worker_token"]) as worker:
         assert poll(worker).status_code == 204
+        beat(worker)
         before, began = commands(), time.monotonic()
         for _ in range(100):
             assert poll(worker).status_code == 204
+            beat(worker)
         sweeps = 2 + (time.monotonic() - began)  # these go on meanwhile
         assert commands() - before <= sweeps
 
@@ -94,6 +105,24 @@ def test_a_revoked_token_is_refused_at_the_next_call_by_every_server(
             assert poll(api).status_code == 401
         with plane.api(ann) as api:
             assert api.get("/calc/zpe/jobs").status_code == 401
+
+
+def test_a_drain_is_heard_with_the_next_heartbeat_on_every_server(
+    own_control_plane: Start, empty_redis: RedisServer
+) -> None:
+    one, two = (own_control_plane(ZPE_REDIS_URL=empty_redis.url, ZPE_ADMIN_TOKEN="a" * 32) for _ in "12")
+    one.admin_token = two.admin_token = "a" * 32
+    worker = one.register()
+    drain = f"/calc/zpe/compute/servers/{worker['server_id']}/drain"
+    with (
+        one.api() as admin,
+        one.api(worker["worker_token"]) as here,
+        two.api(worker["worker_token"]) as there,
+    ):
+        for wanted in (False, True, False):
+            admin.post(drain, json={"drain": wanted}).raise_for_status()
+            assert hears_of_drain(here, wanted)
+            wait_until(partial(hears_of_drain, there, wanted))
 
 
 def test_a_burst_of_requests_waits_for_its_turn(own_control_plane: Start) -> None:

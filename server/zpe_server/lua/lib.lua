@@ -53,7 +53,7 @@ local function announce_work(n)
   redis.call('PUBLISH', P .. 'events', 'work ' .. n)
 end
 
--- What servers remember of tokens may have changed.
+-- What servers remember of tokens, or of which workers are drained, may have changed.
 local function announce_tokens()
   redis.call('PUBLISH', P .. 'events', 'tokens')
 end
