@@ -139,10 +139,11 @@ def plan_displacements(
         if place in reached:
             continue
         images = group.images(place)
-        site = group.operations(np.flatnonzero(images == place))
+        staying = np.flatnonzero(images == place)
         others, first = np.unique(images, return_index=True)
-        needed.update(dict.fromkeys(site))
-        needed.update(dict.fromkeys(group.operations(first[others != place])))
+        operations = group.operations(np.concatenate([staying, first[others != place]]))
+        site = operations[: len(staying)]
+        needed.update(dict.fromkeys(operations))
         reached.update(others.tolist())
         for direction, both in site_directions(tuple(operation.rotation for operation in site)):
             x, y, z = (delta * component + 0.0 for component in direction)

@@ -83,8 +83,9 @@ class SymmetryBreakers:
             Of w along ``field_axis``, in crystal coordinates.
         """
         # A supercell repeats the same few rotations many times over.
-        distinct, which = np.unique(rotations.reshape(-1, 9), axis=0, return_inverse=True)
-        allowed = np.array([self._allows(rotation.reshape(3, 3)) for rotation in distinct])[which.ravel()]
+        rows = [tuple(row) for row in rotations.reshape(-1, 9).tolist()]
+        answers = {row: self._allows(np.array(row).reshape(3, 3)) for row in set(rows)}
+        allowed = np.array([answers[row] for row in rows])
         if self.field_axis is not None:
             along = translations[:, self.field_axis]
             allowed &= np.abs(along - np.rint(along)) <= tolerance
@@ -214,7 +215,8 @@ def find_symmetry(
             "symmetry needs spglib: pip install 'zpe[server]'", code="spglib_missing", field="symmetry"
         ) from error
     scaled = positions @ np.linalg.inv(cell)
-    kinds = np.unique(np.asarray(labels), return_inverse=True)[1]
+    numbers = {label: number for number, label in enumerate(dict.fromkeys(labels))}
+    kinds = [numbers[label] for label in labels]
     try:
         found = spglib.get_symmetry((cell, scaled, kinds), symprec=SYMPREC)
     except spglib.SpglibError:
@@ -226,12 +228,13 @@ def find_symmetry(
     kept = breakers.allow(rotations, translations, float(tolerances[breakers.field_axis or 0]))
     rotations, translations = rotations[kept], translations[kept]
 
-    # What takes the mobile atoms to one another does so to the others: it is enough to follow the fewer.
-    is_mobile = np.isin(np.arange(len(scaled)), mobile)
-    sites = _Sites(scaled, cell)
-    for atom in np.flatnonzero(is_mobile == (2 * is_mobile.sum() <= len(scaled))):
-        kept = is_mobile[sites.find(rotations @ scaled[atom] + translations)] == is_mobile[atom]
-        rotations, translations = rotations[kept], translations[kept]
+    if len(mobile) < len(scaled):
+        # What takes the mobile atoms to one another does so to the others: it is enough to follow the fewer.
+        is_mobile = np.isin(np.arange(len(scaled)), mobile)
+        sites = _Sites(scaled, cell)
+        for atom in np.flatnonzero(is_mobile == (2 * is_mobile.sum() <= len(scaled))):
+            kept = is_mobile[sites.find(rotations @ scaled[atom] + translations)] == is_mobile[atom]
+            rotations, translations = rotations[kept], translations[kept]
     return Symmetry(scaled[list(mobile)], cell, rotations, translations)
 
 
