@@ -8,7 +8,6 @@ import random
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -33,6 +32,7 @@ from zpe_sdk.wire import (
     WholeResultRequest,
 )
 from zpe_server.events import Events
+from zpe_server.idle import Asks, IdleWorkers
 from zpe_server.settings import Settings
 from zpe_server.store import Store, iso, items
 from zpe_server.tokens import Principal
@@ -44,8 +44,6 @@ log = structlog.get_logger(__name__)
 SCAN = 100
 # How many SCFs a job may be ahead of its turn when a worker asks that has densities of it.
 WARM_TURNS = 8
-# A worker that found nothing need not look again before there is news of work, but now and then it does.
-_FRUITLESS_SECONDS = 300.0
 
 _REFUSALS = {
     "wrong_physics": "these forces come from other physics (pw.x version, pseudopotentials or settings) than "
@@ -66,33 +64,6 @@ _CONFLICTS = {
 }
 
 
-@dataclass(frozen=True)
-class _Asks:
-    """What a worker asks for: whole jobs or shares, and what it can run."""
-
-    whole: bool
-    digest: str
-
-
-@dataclass(frozen=True)
-class _Fruitless:
-    """When a worker last found nothing: its request, the latest news of work then, and the time."""
-
-    asks: _Asks
-    lease_key: str | None
-    generation: int
-    looked: float
-
-
-@dataclass(frozen=True)
-class _Idle:
-    """What a worker without leases last heard, as of a count of changes, and when."""
-
-    draining: bool
-    changes: int
-    heard: float
-
-
 class Leases:
     """Gives work to workers and takes their results."""
 
@@ -101,9 +72,7 @@ class Leases:
         self._events = events
         self._settings = settings
         self._ttl_ms = settings.lease_ttl_seconds * 1000
-        self._fruitless: dict[tuple[str, str], _Fruitless] = {}
-        self._without_leases: dict[tuple[str, str], _Idle] = {}
-        self._idle: set[str] = set()
+        self._idle = IdleWorkers(events)
 
     async def lease(
         self,
@@ -130,24 +99,25 @@ class Leases:
             "scan": SCAN,
             **abilities(able),
         }
-        asks = _Asks(request.max_tasks is None, arguments["digest"])
+        asks = Asks(request.max_tasks is None, arguments["digest"])
         deadline = time.monotonic() + request.wait_seconds
         with self._events.work() as waiter:
-            offset, look = 0, not self._would_be_fruitless(worker.subject, instance, asks, request.lease_key)
+            offset = 0
+            look = not self._idle.would_find_nothing(worker.subject, instance, asks, request.lease_key)
             while True:
                 if look:
                     reply = await self._store.transition(
                         "lease", able.model_dump_json() if able else "", offset=offset, **arguments
                     )
                     if "job" in reply:
-                        self._fruitless.pop((worker.subject, instance), None)
+                        self._idle.found_work(worker.subject, instance)
                         return self._lease_reply(reply)
                     if offset := reply.get("next", 0):
                         continue
                     if reply.get("blocked"):
                         self._events.pass_on(waiter)
-                    self._fruitless[worker.subject, instance] = _Fruitless(
-                        asks, request.lease_key, waiter.generation, time.monotonic()
+                    self._idle.found_nothing(
+                        worker.subject, instance, asks, request.lease_key, waiter.generation
                     )
                 look = True
                 remaining = deadline - time.monotonic()
@@ -156,32 +126,10 @@ class Leases:
                 if not await waiter.wait(remaining) or await disconnected():
                     return None
 
-    def _would_be_fruitless(self, worker: str, instance: str, asks: _Asks, lease_key: str | None) -> bool:
-        """Tell whether a worker that asks again need not look, since nothing has changed.
-
-        A request that is sent again after a lost reply looks: there may be a lease by its key.
-        """
-        last = self._fruitless.get((worker, instance))
-        fruitless = (
-            last is not None
-            and self._events.listening
-            and last.generation == self._events.generation
-            and last.asks == asks
-            and lease_key not in (None, last.lease_key)
-            and time.monotonic() - last.looked < _FRUITLESS_SECONDS
-        )
-        if fruitless:
-            self._idle.add(worker)
-        return fruitless
-
     async def note_idle(self) -> None:
-        """Note in Redis that those who need not look are alive; forget who has not asked for long."""
-        if self._idle:
-            workers, self._idle = sorted(self._idle), set()
+        """Note in Redis that those who need not look are alive."""
+        if workers := self._idle.seen():
             await self._store.transition("seen", workers=workers)
-        since = time.monotonic() - _FRUITLESS_SECONDS
-        self._fruitless = {k: f for k, f in self._fruitless.items() if f.looked > since}
-        self._without_leases = {k: i for k, i in self._without_leases.items() if i.heard > since}
 
     async def report(
         self, worker: Principal, job_id: str, request: TaskReportRequest, *, instance: str
@@ -337,23 +285,20 @@ class Leases:
 
         To a worker without leases only a drain can be news, and of that Redis tells by itself.
         """
-        changes, idle = self._events.tokens_changed, self._without_leases.get((worker.subject, instance))
-        if idle and not lease_ids and self._events.listening and idle.changes == changes:
-            self._idle.add(worker.subject)
-            return HeartbeatReply(
-                leases={}, lease_ttl_seconds=self._settings.lease_ttl_seconds, draining=idle.draining
-            )
+        ttl = self._settings.lease_ttl_seconds
+        draining = None if lease_ids else self._idle.draining(worker.subject, instance)
+        if draining is not None:
+            return HeartbeatReply(leases={}, lease_ttl_seconds=ttl, draining=draining)
+        changes = self._events.tokens_changed
         reply = await self._store.transition(
             "heartbeat", worker=worker.subject, instance=instance, leases=lease_ids, ttl_ms=self._ttl_ms
         )
         if not lease_ids:
-            self._without_leases[worker.subject, instance] = _Idle(
-                bool(reply["draining"]), changes, time.monotonic()
-            )
+            self._idle.hears(worker.subject, instance, draining=reply["draining"], changes=changes)
         return HeartbeatReply(
             leases=dict(reply["leases"]),
             left={lease: items(tasks) for lease, tasks in dict(reply["left"]).items()},
-            lease_ttl_seconds=self._settings.lease_ttl_seconds,
+            lease_ttl_seconds=ttl,
             draining=reply["draining"],
         )
 

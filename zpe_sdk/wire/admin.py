@@ -1,0 +1,191 @@
+"""What administrators ask and hear: tokens, workers, leases, dead jobs, flags, the audit trail."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from zpe_sdk.wire.compute import Capabilities
+from zpe_sdk.wire.jobs import HistoryEvent, JobStatus
+from zpe_sdk.wire.messages import ErrorInfo, Id, JobState, Message
+
+
+class EnrollToken(Message):
+    """An enroll token that nobody has used yet, without the token itself."""
+
+    token_id: str
+    label: str | None = None
+    created_at: str
+    expires_at: str
+
+
+class EnrollTokenList(Message):
+    """Enroll tokens that may still be used."""
+
+    enroll_tokens: list[EnrollToken]
+
+
+class ApiTokenRequest(Message):
+    """A researcher's token to mint. ``owner`` is the name their jobs carry."""
+
+    owner: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[\w.@+-]+$")]
+    ttl_seconds: Annotated[int, Field(gt=0, le=3650 * 86400)] | None = None
+    label: Annotated[str, Field(max_length=200)] | None = None
+
+
+class ApiTokenReply(Message):
+    """A researcher's token; this is the only time it is shown."""
+
+    token: str = Field(repr=False)
+    token_id: str
+    owner: str
+    label: str | None = None
+    expires_at: str | None = None
+
+
+class ApiToken(Message):
+    """A researcher's token, without the token itself."""
+
+    token_id: str
+    owner: str
+    label: str | None = None
+    created_at: str
+    expires_at: str | None = None
+
+
+class ApiTokenList(Message):
+    """Researchers' tokens that are in force."""
+
+    tokens: list[ApiToken]
+
+
+class WorkerStatus(Message):
+    """A compute node as the admin sees it. ``alive``: heard of within a minute, or at work."""
+
+    server_id: str
+    name: str
+    registered_at: str
+    last_seen_at: str | None = None
+    alive: bool
+    draining: bool = False
+    revoked: bool = False
+    meta: dict[str, Any] = {}
+    capabilities: Capabilities | None = None
+    leases: list[str] = []
+    scf_done: int = 0
+    scf_failed: int = 0
+    scf_seconds: float = 0.0
+
+
+class WorkerList(Message):
+    """All compute nodes, the last heard of first."""
+
+    workers: list[WorkerStatus]
+
+
+class DrainRequest(Message):
+    """Give a worker no new work (true), or work again (false)."""
+
+    drain: bool = True
+
+
+class LeaseStatus(Message):
+    """A lease in force."""
+
+    lease_id: str
+    job_id: str
+    server_id: str
+    worker: str
+    tasks: list[int]
+    issued_at: str
+    expires_at: str
+    expires_in_seconds: float
+    renewals: int
+
+
+class LeaseList(Message):
+    """Leases in force, the first to expire first."""
+
+    leases: list[LeaseStatus]
+
+
+class DeadJob(Message):
+    """A job of the dead-letter queue: why it failed, and every attempt that came before."""
+
+    job: JobStatus
+    failed_at: str
+    error: ErrorInfo
+    attempts: list[HistoryEvent]
+
+
+class DeadReason(Message):
+    """How many jobs of the dead-letter queue failed for the same reason."""
+
+    side: str
+    code: str
+    count: int
+
+
+class DeadJobList(Message):
+    """One page of the dead-letter queue, newest first, and how often each reason is in all of it."""
+
+    jobs: list[DeadJob]
+    total: int
+    reasons: list[DeadReason] = []
+
+
+class DeadJobsRequest(Message):
+    """Which jobs of the dead-letter queue to act on: some by id, or all that failed with ``code``."""
+
+    job_ids: Annotated[list[Id], Field(max_length=10_000)] | None = None
+    code: str | None = None
+
+
+class DeadJobsReply(Message):
+    """The jobs acted on, and those that were not in the dead-letter queue (any more)."""
+
+    done: list[str]
+    skipped: list[str] = []
+
+
+class Flags(Message):
+    """Operational switches. A null field of a request leaves its switch as it is."""
+
+    submission_enabled: bool | None = None
+    dequeue_enabled: bool | None = None
+
+
+class Overview(Message):
+    """The service at a glance.
+
+    ``dead`` is the length of the dead-letter queue, ``oldest`` the job that waits the longest. Lists by hour
+    have one number for each of the last 24 hours, the last hour first; ``failed_by_hour`` counts jobs that
+    are still in the dead-letter queue.
+    """
+
+    jobs: dict[JobState, int]
+    dead: int
+    scfs_running: int
+    workers: int
+    workers_alive: int
+    oldest: JobStatus | None = None
+    flags: Flags
+    finished_by_hour: list[int]
+    failed_by_hour: list[int]
+
+
+class AuditEntry(Message):
+    """An act of an admin, or a registration: who did what, when, from where."""
+
+    at: str
+    who: str
+    what: str
+    subject: str | None = None
+    address: str | None = None
+
+
+class AuditTrail(Message):
+    """The newest entries of the audit trail first."""
+
+    entries: list[AuditEntry]

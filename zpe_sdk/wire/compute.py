@@ -1,0 +1,227 @@
+"""What compute nodes ask and hear: enrolment, leases, reports, heartbeats."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from zpe_sdk.errors import Side
+from zpe_sdk.wire.jobs import Progress
+from zpe_sdk.wire.messages import Id, JobState, JsonObject, Message, Tag, TaskIndex, Vector
+from zpe_sdk.wire.results import Fingerprint
+
+
+class EnrollTokenRequest(Message):
+    """An enroll token to mint."""
+
+    ttl_seconds: Annotated[int, Field(gt=0, le=30 * 86400)] | None = None
+    label: Annotated[str, Field(max_length=200)] | None = None
+
+
+class EnrollTokenReply(Message):
+    """A one-time enroll token; this is the only time it is shown."""
+
+    token: str = Field(repr=False)
+    expires_at: str
+    ttl_seconds: int
+    label: str | None = None
+
+
+class RegisterRequest(Message):
+    """A compute node enrolling with a one-time token."""
+
+    token: str = Field(repr=False)
+    name: Annotated[str, Field(max_length=200)] | None = None
+    meta: JsonObject = {}
+
+
+class RegisterReply(Message):
+    """The node's identity and its worker token; this is the only time the token is shown."""
+
+    server_id: str
+    registered_at: str
+    name: str | None = None
+    worker_token: str = Field(repr=False)
+    token_expires_at: str
+    token_ttl_seconds: int
+
+
+class RevokeReply(Message):
+    """How many tokens were revoked."""
+
+    revoked_count: int
+
+
+class Capabilities(Message):
+    """What a worker can run. ``pseudopotentials`` null means: unknown, offer anything.
+
+    ``slots`` SCFs run side by side. ``cores``, ``memory_gb`` and ``tags`` are held against what jobs require.
+    """
+
+    engine: str = "espresso"
+    engine_version: str | None = None
+    pseudopotentials: list[str] | None = None
+    environ: bool = False
+    slots: Annotated[int, Field(ge=1, le=4096)] = 1
+    cores: Annotated[int, Field(ge=1)] | None = None
+    memory_gb: Annotated[float, Field(gt=0)] | None = None
+    tags: list[Tag] = []
+
+
+class LeaseRequest(Message):
+    """A request for work. An empty body asks for one whole job (``max_tasks`` null).
+
+    ``wait_seconds`` holds the request open until there is work (at most 30 s). ``lease_key`` names the
+    request: sent again after a lost reply, it brings the same lease and not another one. ``warm`` are jobs of
+    which the worker has densities: it may get more of one before its turn.
+    """
+
+    max_tasks: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    wait_seconds: Annotated[float, Field(ge=0, le=30)] = 0
+    capabilities: Capabilities | None = None
+    lease_key: Annotated[str, Field(min_length=16, max_length=100)] | None = None
+    warm: Annotated[list[Id], Field(max_length=16)] = []
+
+
+class Task(Message):
+    """One SCF. Task 0 is the equilibrium; the others displace ``atom`` by ``displacement`` (Å)."""
+
+    index: int
+    atom: int | None = None
+    displacement: Vector | None = None
+
+
+class JobPayload(Message):
+    """What a worker needs to know of a job, besides the tasks of its lease."""
+
+    content: str
+    mobile_indices: list[int]
+    use_environ: bool = False
+    input_dir: str | None = None
+    calc_mode: Literal["continue", "new"] = "continue"
+    structure_id: str | None = None
+    delta: float
+    low_cut_cm: float
+    temperature: float
+
+
+class LeaseReply(Message):
+    """The right to run ``tasks`` of a job until ``lease_ttl_seconds`` pass without a renewal."""
+
+    job_id: str
+    payload: JobPayload
+    lease_id: str
+    lease_ttl_seconds: float
+    tasks: list[Task]
+    request_id: str | None = None
+
+
+class TaskReport(Message):
+    """The outcome of one SCF: ``forces_ev_ang`` has one row per atom of the input, (nat, 3)."""
+
+    task: TaskIndex
+    energy_ev: float
+    forces_ev_ang: list[Vector]
+    fingerprint: Fingerprint
+    scf_seconds: Annotated[float, Field(ge=0)]
+    scf_iterations: int | None = None
+    pseudo_dir: str | None = None
+
+
+class TaskReportRequest(Message):
+    """Finished tasks of a lease."""
+
+    lease_id: Id
+    reports: Annotated[list[TaskReport], Field(min_length=1)]
+
+
+class TaskReportReply(Message):
+    """``accepted``: stored now; ``idempotent``: already there; ``refused``: not needed any more, or
+    from other physics than the job's first result (``detail`` says which). ``left``, if not null, are the
+    tasks that the lease still has: others were taken out of it, because the worker was slow to begin them.
+    """
+
+    ok: bool = True
+    accepted: list[int] = []
+    idempotent: list[int] = []
+    refused: list[int] = []
+    detail: str | None = None
+    job_status: JobState
+    progress: Progress
+    lease_held: bool = True
+    left: list[int] | None = None
+
+
+class HeartbeatRequest(Message):
+    """The leases a worker still works on."""
+
+    lease_ids: Annotated[list[Id], Field(max_length=10_000)] = []
+
+
+class HeartbeatReply(Message):
+    """State of each lease: ``held`` (renewed), ``lost`` (expired or released) or ``cancelled``.
+
+    ``left``: as in a :class:`TaskReportReply`, of the leases of which it is not null.
+    """
+
+    leases: dict[str, Literal["held", "lost", "cancelled"]]
+    left: dict[str, list[int]] = {}
+    lease_ttl_seconds: float
+    draining: bool = False
+
+
+class WholeResultRequest(Message):
+    """The result of a whole job from a worker that settles it in one go."""
+
+    lease_id: Id
+    result: JsonObject
+    summary_text: str
+    freqs_csv: str
+    meta: JsonObject = {}
+
+
+class WholeResultReply(Message):
+    """``idempotent`` is true if this lease had settled the job already."""
+
+    ok: bool = True
+    idempotent: bool = False
+
+
+class FailedRequest(Message):
+    """A failure of some ``tasks`` of a lease, or of all its unfinished ones (``tasks`` null)."""
+
+    lease_id: Id
+    error_code: Annotated[str, Field(max_length=100)]
+    error_message: str
+    traceback: str | None = None
+    tasks: list[TaskIndex] | None = None
+    side: Side = "compute"
+
+
+class FailedReply(Message):
+    """Whether the tasks will be tried again, and how often they have failed by now."""
+
+    ok: bool = True
+    requeued: bool
+    retry_count: int
+
+
+class ReleaseRequest(Message):
+    """Hand a lease back unfinished (a clean shutdown); counts as no attempt."""
+
+    lease_id: Id
+
+
+class Ok(Message):
+    """Done."""
+
+    ok: bool = True
+
+
+class WorkerTokenReply(Message):
+    """A new worker token; the old one goes on for a grace period."""
+
+    worker_token: str = Field(repr=False)
+    token_expires_at: str
+    token_ttl_seconds: int

@@ -1,0 +1,211 @@
+"""What researchers, and the existing web interface, ask and hear: inputs, jobs, their progress."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from zpe_sdk.wire.messages import ErrorInfo, JobState, Message, Tag, Vector
+from zpe_sdk.wire.results import Fingerprint
+
+
+class Point(Message):
+    """A Cartesian vector in Å."""
+
+    x: float
+    y: float
+    z: float
+
+
+class Atom(Point):
+    """An atom: chemical symbol and Cartesian position in Å."""
+
+    symbol: str
+
+
+class Lattice(Message):
+    """The three lattice vectors in Å."""
+
+    a: Point
+    b: Point
+    c: Point
+
+
+class Structure(Message):
+    """Atoms and lattice of a QE input."""
+
+    atoms: list[Atom]
+    lattice: Lattice
+
+
+class ParseRequest(Message):
+    """A QE input to look into."""
+
+    content: str
+    structure_id: str | None = None
+
+
+class ParseReply(Message):
+    """What a QE input holds. ``kpoints`` is the mesh of ``K_POINTS automatic``, else null."""
+
+    structure: Structure
+    fixed_indices: list[int]
+    atomic_species: dict[str, str]
+    kpoints: tuple[int, int, int] | None = None
+
+
+class Requirements(Message):
+    """What a job wants of a compute node, beyond the pseudopotentials that its input names.
+
+    ``tags`` are labels that administrators give to their nodes; ``cores`` and ``memory_gb`` (10⁹ bytes)
+    are the least that a node must have.
+    """
+
+    tags: Annotated[list[Tag], Field(max_length=20)] = []
+    cores: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    memory_gb: Annotated[float, Field(gt=0, le=1e6)] | None = None
+
+
+class JobRequest(Message):
+    """A vibrational calculation to run.
+
+    Attributes
+    ----------
+    content
+        The text of a ``pw.x`` input file.
+    mobile_indices
+        0-based indices of the atoms that vibrate; default: every atom without ``0 0 0`` flags.
+    delta
+        Displacement in Å.
+    low_cut_cm
+        Modes below this wavenumber are left out of ZPE and entropy.
+    symmetry
+        Use crystal symmetry to run fewer SCFs.
+    """
+
+    content: str
+    mobile_indices: list[int] | None = None
+    use_environ: bool = False
+    input_dir: str | None = None
+    calc_mode: Literal["continue", "new"] = "continue"
+    structure_id: str | None = None
+    delta: Annotated[float, Field(gt=0, le=0.5)] | None = None
+    low_cut_cm: Annotated[float, Field(ge=0, le=1e10)] | None = None
+    temperature: Annotated[float, Field(gt=0, le=1e5)] | None = None
+    symmetry: bool = True
+    name: Annotated[str, Field(max_length=200)] | None = None
+    priority: Annotated[int, Field(ge=-100, le=100)] = 0
+    requires: Requirements = Requirements()
+
+
+class JobReply(Message):
+    """The id of an accepted job."""
+
+    job_id: str
+
+
+class Progress(Message):
+    """SCFs done of all that the job needs; ``full`` is what it would need without symmetry."""
+
+    done: int
+    total: int
+    reused: int = 0
+    running: int = 0
+    full: int | None = None
+
+
+class JobStatus(Message):
+    """Where a job stands. ``detail`` says in a sentence why it waits or why it failed.
+
+    ``version`` grows with every change; ``GET …/jobs/{id}?wait_seconds=30&after=VERSION`` answers when it
+    has.
+    """
+
+    job_id: str
+    status: JobState
+    detail: str | None = None
+    updated_at: str
+    created_at: str
+    started_at: str | None = None
+    finished_at: str | None = None
+    progress: Progress
+    owner: str | None = None
+    name: str | None = None
+    formula: str | None = None
+    error: ErrorInfo | None = None
+    workers: list[str] = []
+    in_dlq: bool = False
+    version: int = 0
+
+
+class JobList(Message):
+    """One page of jobs, by the time of their submission."""
+
+    jobs: list[JobStatus]
+    total: int
+
+
+class TaskStatus(Message):
+    """One SCF of a job: ``open`` tasks wait, ``held`` ones are with a worker, ``done`` ones have forces."""
+
+    index: int
+    atom: int | None = None
+    displacement: Vector | None = None
+    state: Literal["open", "held", "done"]
+    worker: str | None = None
+    scf_seconds: float | None = None
+    attempts: int = 0
+
+
+class HistoryEvent(Message):
+    """Something that happened to a job: a failed attempt, an expiry, a requeue, a cancellation."""
+
+    at: str
+    what: str
+    worker: str | None = None
+    by: str | None = None
+    code: str | None = None
+    message: str | None = None
+    traceback: str | None = None
+    tasks: list[int] = []
+
+
+class JobDetail(JobRequest):
+    """A job from inside: its request, its SCFs, its history (newest first), its pinned physics.
+
+    What the request left open stands here as it was decided, so that the same can be asked for again.
+    """
+
+    job: JobStatus
+    mobile_indices: list[int]
+    delta: float
+    low_cut_cm: float
+    temperature: float
+    tasks: list[TaskStatus]
+    history: list[HistoryEvent]
+    fingerprint: Fingerprint | None = None
+
+
+class ResultReply(Message):
+    """The result document of a finished job (see :class:`ZPEResultDocument`)."""
+
+    result: dict[str, Any]
+
+
+class PartialReply(Message):
+    """What the SCFs that are in tell of an unfinished job: the modes of some of its mobile atoms.
+
+    ``freqs_cm`` (ascending, imaginary modes negative) are three for each of ``atoms`` (0-based indices),
+    whose chemical symbols are ``symbols``; all other atoms are held in place. ``differences`` is ``forward``
+    as long as opposite displacements of these atoms are missing. ``detail`` says in a sentence what the
+    numbers are worth.
+    """
+
+    freqs_cm: list[float]
+    atoms: list[int]
+    symbols: list[str]
+    scf_done: int
+    scf_total: int
+    differences: Literal["central", "forward"]
+    detail: str

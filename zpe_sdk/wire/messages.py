@@ -1,0 +1,57 @@
+"""What all messages have in common, and the small types that they are made of."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from zpe_sdk.errors import Side
+
+JobState = Literal["queued", "started", "finished", "failed", "cancelled"]
+JobOrder = Literal["newest", "oldest"]
+Vector = tuple[float, float, float]
+
+
+def _plain(value: dict[str, Any]) -> dict[str, Any]:
+    # Any JSON object is welcome, but what JSON or UTF-8 cannot hold could not be answered with later.
+    try:
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except ValueError:
+        raise ValueError("holds a number or a character that JSON cannot") from None
+    return value
+
+
+JsonObject = Annotated[dict[str, Any], AfterValidator(_plain)]
+# Ids become parts of key names in the store: nothing else may get there.
+Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+TaskIndex = Annotated[int, Field(ge=0, le=10_000_000)]
+
+Tag = Annotated[str, Field(min_length=1, max_length=50, pattern=r"^[\w.:@+-]+$")]
+
+
+class Message(BaseModel):
+    """Base of all messages."""
+
+    # NaN and infinity are no JSON and no physics: refused at the door, in both directions.
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False, ser_json_inf_nan="null")
+
+
+class ErrorInfo(Message):
+    """A failure: whose it is, its stable name, and what to tell the user."""
+
+    side: Side
+    code: str
+    message: str
+    request_id: str | None = None
+    field: str | None = None
+    traceback: str | None = None
+    worker: str | None = None
+
+
+class ErrorReply(Message):
+    """The body of every reply with a status of 400 or more."""
+
+    detail: str
+    error: ErrorInfo

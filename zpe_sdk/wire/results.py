@@ -1,0 +1,87 @@
+"""The result of a job, and where its numbers come from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zpe_sdk.wire.messages import Message, Vector
+
+
+class TaskRun(Message):
+    """Who ran one SCF of a job, and how long it took."""
+
+    task: int
+    worker: str
+    scf_seconds: float
+    scf_iterations: int | None = None
+    reused: bool = False
+
+
+class Fingerprint(Message):
+    """All that decides the forces besides the positions; forces mix in a Hessian only if it is equal.
+
+    ``pseudopotentials`` maps file name to SHA-256 of its bytes, ``physics`` is the SHA-256 of the
+    normalised input without positions and run control.
+    """
+
+    engine: str
+    engine_version: str
+    pseudopotentials: dict[str, str] = {}
+    environ: str | None = None
+    physics: str
+
+
+class ZPEResultDocument(Message):
+    """The result of a job. Imaginary modes are negative numbers in ``freqs_cm``, never zero.
+
+    Atoms and modes are counted from 0. ``freqs_cm`` ascend. ZPE, U, F, S and Cv sum the modes above
+    ``low_cut_cm``; U and F include the ZPE. ``kpts`` is (1, 1, 1) for the gamma point and (0, 0, 0) for a
+    list of k-points, which is in ``qe_input``. ``fixed_indices`` are the atoms with ``0 0 0`` flags,
+    ``cache_checked`` counts the SCFs taken over from earlier jobs, ``ecutwfc`` and ``ecutrho`` are in Ry.
+
+    ``modes[k]`` is the Cartesian displacement of each mobile atom in mode k (not mass-weighted,
+    normalised to 1), ``mode_kinds[k]`` is ``translation`` or ``rotation`` where the mode moves the whole,
+    else ``vibration``; ``imaginary_modes`` are indices. ``hessian`` is (3M, 3M) in eV/Å² over the mobile
+    atoms, ``masses`` are theirs in amu; ``symbols`` and ``positions`` are of all atoms, ``cell`` has a vector
+    per row. ``max_force_ev_ang`` is the largest force on a mobile atom at the equilibrium. ``symmetry`` and
+    ``checks``: see docs/formulas.md.
+    """
+
+    freqs_cm: list[float]
+    zpe_ev: float
+    s_vib_jmol_k: float
+    mobile_indices: list[int]
+    fixed_indices: list[int]
+    kpts: tuple[int, int, int]
+    delta: float
+    low_cut_cm: float
+    temperature: float
+    use_environ: bool
+    qe_input: str
+    pseudo_dir: str
+    calc_start_time: str
+    calc_end_time: str
+    elapsed_seconds: float
+    cache_checked: int
+    cache_deleted: int
+    ecutwfc: float | None = None
+    ecutrho: float | None = None
+    # Ours.
+    u_vib_ev: float
+    f_vib_ev: float
+    cv_jmol_k: float
+    symbols: list[str]
+    positions: list[Vector]
+    cell: list[Vector]
+    masses: list[float]
+    hessian: list[list[float]]
+    modes: list[list[Vector]]
+    mode_kinds: list[str]
+    imaginary_modes: list[int]
+    energy_ev: float
+    max_force_ev_ang: float
+    warnings: list[str] = []
+    symmetry: dict[str, Any] = {}
+    checks: dict[str, Any] = {}
+    fingerprint: Fingerprint
+    tasks: list[TaskRun]
