@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from zpe_sdk.blocking import blocking
+from zpe_sdk.connection import Connection
 from zpe_sdk.wire import (
     ApiTokenList,
     ApiTokenReply,
@@ -27,9 +27,6 @@ from zpe_sdk.wire import (
     WorkerList,
 )
 
-if TYPE_CHECKING:
-    from zpe_sdk.client import AsyncZPEClient
-
 _COMPUTE = "/calc/zpe/compute"
 _ADMIN = "/calc/zpe/admin"
 
@@ -37,8 +34,8 @@ _ADMIN = "/calc/zpe/admin"
 class AsyncAdmin:
     """What an administrator may do; every call raises AuthError ``forbidden`` for anybody else."""
 
-    def __init__(self, client: AsyncZPEClient) -> None:
-        self._call = client._call
+    def __init__(self, connection: Connection) -> None:
+        self._call = connection.call
 
     async def enroll_token(
         self, *, label: str | None = None, ttl_seconds: int | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 import uuid
 from collections.abc import Iterable, Mapping
@@ -11,32 +10,28 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import httpx
 from ase import Atoms
-from pydantic import ValidationError
-from tenacity import AsyncRetrying, RetryCallState
 
 from zpe_sdk import http
 from zpe_sdk.admin import Admin, AsyncAdmin
 from zpe_sdk.blocking import blocking, in_notebook, run
-from zpe_sdk.errors import ConfigError, InputError, StoreError, ZPEError
+from zpe_sdk.connection import Connection
+from zpe_sdk.errors import InputError, ZPEError
 from zpe_sdk.job import AsyncJob, Job, as_completed, completed
 from zpe_sdk.pseudopotentials import Choose, choose, in_words, placeholders
 from zpe_sdk.settings import ClientSettings
 from zpe_sdk.submission import Mobile, Structure, input_text, mobile_indices
-from zpe_sdk.wire import JobList, JobOrder, JobReply, JobRequest, JobState, Message, ParseReply, ParseRequest
+from zpe_sdk.wire import JobList, JobOrder, JobReply, JobRequest, JobState, ParseReply, ParseRequest
 
 if TYPE_CHECKING:
     from zpe_sdk.service import LocalService
 
-M = TypeVar("M", bound=Message)
 Engine = Literal["qe", "mock"]
 EMBEDDED_FOLDER = Path("zpe-data/notebook")
 _TOGETHER = 8  # submissions under way at a time
-# Not structlog's: unless it is configured it writes to standard output, which is the caller's.
-log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -81,6 +76,8 @@ class AsyncZPEClient:
     ----------
     admin
         The calls of administrators, see :class:`zpe_sdk.admin.AsyncAdmin`.
+    connection
+        For calls of the API that have no method here, see :class:`zpe_sdk.connection.Connection`.
 
     Raises
     ------
@@ -115,7 +112,9 @@ class AsyncZPEClient:
             ca_bundle=Path(ca_bundle) if ca_bundle else None,
             pseudo_dir=Path(pseudo_dir) if pseudo_dir else None,
         )
-        self.url = http.base_url(settings.control_api_url, insecure=settings.insecure)
+        self.connection = Connection(
+            settings, timeout=timeout, retry_seconds=retry_seconds, transport=transport
+        )
         # Whatever is needed to make this client again elsewhere; no token goes into a pickle.
         self._options = {
             "url": str(self.url),
@@ -125,16 +124,15 @@ class AsyncZPEClient:
             "retry_seconds": retry_seconds,
             "pseudo_dir": settings.pseudo_dir,
         }
-        self._token = settings.token
-        self._verify = http.tls(settings.ca_bundle)
-        self._timeout = httpx.Timeout(timeout)
-        self._retry_seconds = retry_seconds
-        self._transport = transport
         self._choose: Choose | None = partial(choose, settings.pseudo_dir) if settings.pseudo_dir else None
         self._told: set[str] = set()
         self._embedded: _Embedded | None = None
-        self._connections: tuple[asyncio.AbstractEventLoop, httpx.AsyncClient] | None = None
-        self.admin = AsyncAdmin(self)
+        self.admin = AsyncAdmin(self.connection)
+
+    @property
+    def url(self) -> httpx.URL:
+        """The base URL of the control plane."""
+        return self.connection.url
 
     @classmethod
     async def embedded(
@@ -282,7 +280,7 @@ class AsyncZPEClient:
     async def _submit(self, fields: Mapping[str, Any]) -> AsyncJob:
         # One key for all attempts of this call: a reply that was lost makes no second job.
         key = {http.IDEMPOTENCY_KEY: uuid.uuid4().hex}
-        reply = await self._call(
+        reply = await self.connection.call(
             "POST", "/calc/zpe/jobs", JobReply, body=JobRequest, fields=fields, headers=key
         )
         return AsyncJob(self, reply.job_id)
@@ -345,7 +343,7 @@ class AsyncZPEClient:
         InputError
             Naming the card or the namelist key at fault.
         """
-        return await self._call(
+        return await self.connection.call(
             "POST", "/calc/zpe/parse", ParseReply, body=ParseRequest, fields={"content": text}
         )
 
@@ -386,99 +384,17 @@ class AsyncZPEClient:
             "limit": limit,
             "offset": offset,
         }
-        page = await self._call("GET", "/calc/zpe/jobs", JobList, params=params)
+        page = await self.connection.call("GET", "/calc/zpe/jobs", JobList, params=params)
         return [AsyncJob(self, job.job_id, job) for job in page.jobs]
 
     as_completed = staticmethod(completed)
 
     async def aclose(self) -> None:
         """Close the connections, and stop what :meth:`embedded` has started."""
-        if self._connections:
-            await self._http().aclose()
-            self._connections = None
+        await self.connection.close()
         if self._embedded:
             await asyncio.to_thread(self._embedded.close)
             self._embedded = None
-
-    def _http(self) -> httpx.AsyncClient:
-        """Return the connections of the running loop; those of another loop (or process) are of no use."""
-        loop = asyncio.get_running_loop()
-        if self._connections is None or self._connections[0] is not loop:
-            client = httpx.AsyncClient(
-                base_url=self.url,
-                headers={"Authorization": f"Bearer {self._token.get_secret_value()}"},
-                timeout=self._timeout,
-                verify=self._verify,
-                transport=self._transport,
-            )
-            self._connections = (loop, client)
-        return self._connections[1]
-
-    async def _call(
-        self,
-        method: str,
-        path: str,
-        reply: type[M],
-        *,
-        body: type[Message] | None = None,
-        fields: Mapping[str, Any] | None = None,
-        **more: Any,
-    ) -> M:
-        """Send ``fields`` as a message of the kind ``body`` and read the reply as a ``reply``."""
-        message = None if body is None else _checked(body, fields or {})
-        response = await self._send(method, path, body=message, **more)
-        try:
-            return reply.model_validate_json(response.content)
-        except ValidationError:
-            raise ConfigError(
-                f"{self.url.host} answered with something else than a ZPE control plane would",
-                code="not_a_control_plane",
-                field="ZPE_CONTROL_API_URL",
-                request_id=response.headers.get(http.REQUEST_ID),
-            ) from None
-
-    async def _send(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: Message | None = None,
-        params: Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] | None = None,
-        extra_seconds: float = 0.0,
-    ) -> httpx.Response:
-        """Send a request until it is answered, and raise the error that the answer carries.
-
-        ``extra_seconds`` is how long the control plane may take longer than usual (a long poll).
-        """
-        timeout = httpx.Timeout(self._timeout)
-        if timeout.read is not None:
-            timeout.read += extra_seconds
-        client = self._http()
-        request = client.build_request(
-            method,
-            path,
-            json=None if body is None else body.model_dump(mode="json", exclude_none=True),
-            params={name: value for name, value in (params or {}).items() if value is not None},
-            headers={http.REQUEST_ID: uuid.uuid4().hex, **(headers or {})},
-            timeout=timeout,
-        )
-        try:
-            async for attempt in AsyncRetrying(**http.retrying(self._retry_seconds, self._tell)):
-                with attempt:
-                    response = await client.send(request)
-                    if not _is_final(response):
-                        response.raise_for_status()
-        except httpx.TransportError as error:
-            raise http.unreachable(self.url, error) from error
-        except httpx.HTTPStatusError as error:
-            response = error.response
-        http.raise_for_error(response)
-        return response
-
-    def _tell(self, state: RetryCallState) -> None:
-        if state.attempt_number == 1:
-            log.warning("%s does not answer; trying for %g s", self.url.host, self._retry_seconds)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_remade, (type(self), self._options))
@@ -597,23 +513,3 @@ class ZPEClient:
 
 def _remade(kind: type[Any], options: Mapping[str, Any]) -> Any:
     return kind(**options)
-
-
-def _checked(kind: type[Message], fields: Mapping[str, Any]) -> Message:
-    try:
-        return kind.model_validate(fields)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        field = ".".join(str(part) for part in problem["loc"])
-        raise InputError(f"{field}: {problem['msg']}", code="bad_request", field=field) from None
-
-
-def _is_final(response: httpx.Response) -> bool:
-    """Tell whether the control plane itself has answered: only its store may be back in a moment."""
-    try:
-        http.raise_for_error(response)
-    except StoreError:
-        return False
-    except ZPEError:
-        pass
-    return True

@@ -111,7 +111,7 @@ class AsyncJob:
             Why the job failed, if it did.
         """
         try:
-            reply = await self._client._call("GET", f"{self._path}/result", ResultReply)
+            reply = await self._client.connection.call("GET", f"{self._path}/result", ResultReply)
         except ZPEError as error:
             raise await self._why_none(error) from None
         # It brings scipy, which nobody needs who submits a job or looks how far it is.
@@ -128,7 +128,7 @@ class AsyncJob:
             ``too_few_scfs``: no atom has its SCFs yet. ``job_over``: the job has finished, :meth:`result` has
             all modes; or it was cancelled.
         """
-        reply = await self._client._call("GET", f"{self._path}/partial", PartialReply)
+        reply = await self._client.connection.call("GET", f"{self._path}/partial", PartialReply)
         from zpe_sdk.partial import PartialSpectrum
 
         return PartialSpectrum(reply)
@@ -143,7 +143,7 @@ class AsyncJob:
 
     async def detail(self) -> JobDetail:
         """Return the job from inside: its request, SCFs, history and pinned physics."""
-        return await self._client._call("GET", f"{self._path}/detail", JobDetail)
+        return await self._client.connection.call("GET", f"{self._path}/detail", JobDetail)
 
     async def cancel(self) -> JobStatus:
         """Cancel the job; workers stop their SCFs of it.
@@ -176,7 +176,7 @@ class AsyncJob:
         return self
 
     async def _look(self, wait_seconds: float | None = None, after: int | None = None) -> JobStatus:
-        self.last_status = await self._client._call(
+        self.last_status = await self._client.connection.call(
             "GET",
             self._path,
             JobStatus,
@@ -186,12 +186,12 @@ class AsyncJob:
         return self.last_status
 
     async def _act(self, what: str) -> JobStatus:
-        self.last_status = await self._client._call("POST", f"{self._path}/{what}", JobStatus)
+        self.last_status = await self._client.connection.call("POST", f"{self._path}/{what}", JobStatus)
         return self.last_status
 
     async def _file(self, kind: str) -> str:
         try:
-            response = await self._client._send("GET", f"{self._path}/files", params={"kind": kind})
+            response = await self._client.connection.send("GET", f"{self._path}/files", params={"kind": kind})
         except ZPEError as error:
             raise await self._why_none(error) from None
         return response.text

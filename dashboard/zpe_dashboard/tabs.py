@@ -60,7 +60,9 @@ async def _file(job_id: str, name: str) -> Response:
     client = current_session.get().client
     job = client.job(job_id)
     if name == "result.json":
-        reply = await client._call("GET", f"/calc/zpe/jobs/{quote(job_id, safe='')}/result", ResultReply)
+        reply = await client.connection.call(
+            "GET", f"/calc/zpe/jobs/{quote(job_id, safe='')}/result", ResultReply
+        )
         text = json.dumps(reply.result, ensure_ascii=False)
     elif name == "summary.txt":
         text = await job.summary()

@@ -486,5 +486,5 @@ def test_both_clients_have_the_same_calls() -> None:
     def calls(kind: type) -> set[str]:
         return {name for name in dir(kind) if not name.startswith("_")}
 
-    assert calls(AsyncZPEClient) - {"aclose"} == calls(ZPEClient) - {"close", "url"}
+    assert calls(AsyncZPEClient) - {"aclose"} == calls(ZPEClient) - {"close"}
     assert calls(AsyncJob) == calls(Job) - {"id", "last_status", "choices"}

@@ -25,7 +25,9 @@ def nobody_logged_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def token_of(client: AsyncZPEClient | ZPEClient) -> str:
-    return (client if isinstance(client, AsyncZPEClient) else client._async)._token.get_secret_value()
+    return (
+        client if isinstance(client, AsyncZPEClient) else client._async
+    ).connection._token.get_secret_value()
 
 
 def test_arguments_win_over_the_environment_and_that_over_the_login(monkeypatch: pytest.MonkeyPatch) -> None:

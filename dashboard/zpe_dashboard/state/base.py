@@ -63,4 +63,4 @@ class WorkerNames:
 
 async def job_page(client: AsyncZPEClient, **filters: Any) -> JobList:
     """Return a page of jobs with the number of all that match."""
-    return await client._call("GET", "/calc/zpe/jobs", JobList, params=filters)
+    return await client.connection.call("GET", "/calc/zpe/jobs", JobList, params=filters)

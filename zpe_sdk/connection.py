@@ -1,0 +1,180 @@
+"""The way of a client to its control plane: token, TLS, connections, retries, and errors out of replies."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import httpx
+from pydantic import ValidationError
+from tenacity import AsyncRetrying, RetryCallState
+
+from zpe_sdk import http
+from zpe_sdk.errors import ConfigError, InputError, StoreError, ZPEError
+from zpe_sdk.settings import ClientSettings
+from zpe_sdk.wire import Message
+
+M = TypeVar("M", bound=Message)
+# Not structlog's: unless it is configured it writes to standard output, which is the caller's.
+log = logging.getLogger(__name__)
+
+
+class Connection:
+    """Calls of one control plane's API with one token, from whatever event loop runs.
+
+    Parameters
+    ----------
+    settings
+        Where the control plane is, and the token for it.
+    timeout
+        As httpx takes it: seconds, or an :class:`httpx.Timeout`.
+    retry_seconds
+        For how long a control plane that does not answer is tried again.
+    transport
+        In place of the network, e.g. an :class:`httpx.ASGITransport`.
+
+    Raises
+    ------
+    ConfigError
+        ``bad_url``, ``insecure_url``, ``bad_ca_bundle``.
+    """
+
+    def __init__(
+        self,
+        settings: ClientSettings,
+        *,
+        timeout: float | httpx.Timeout,
+        retry_seconds: float,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.url = http.base_url(settings.control_api_url, insecure=settings.insecure)
+        self._token = settings.token
+        self._verify = http.tls(settings.ca_bundle)
+        self._timeout = httpx.Timeout(timeout)
+        self._retry_seconds = retry_seconds
+        self._transport = transport
+        self._open: tuple[asyncio.AbstractEventLoop, httpx.AsyncClient] | None = None
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        reply: type[M],
+        *,
+        body: type[Message] | None = None,
+        fields: Mapping[str, Any] | None = None,
+        **more: Any,
+    ) -> M:
+        """Send ``fields`` as a message of the kind ``body`` and read the reply as a ``reply``.
+
+        ``more`` is that of :meth:`send`.
+
+        Raises
+        ------
+        InputError
+            ``bad_request``: the fields make no such message.
+        ConfigError
+            ``not_a_control_plane``.
+        ZPEError
+            What the control plane answers, or ``unreachable``.
+        """
+        message = None if body is None else _checked(body, fields or {})
+        response = await self.send(method, path, body=message, **more)
+        try:
+            return reply.model_validate_json(response.content)
+        except ValidationError:
+            raise ConfigError(
+                f"{self.url.host} answered with something else than a ZPE control plane would",
+                code="not_a_control_plane",
+                field="ZPE_CONTROL_API_URL",
+                request_id=response.headers.get(http.REQUEST_ID),
+            ) from None
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Message | None = None,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        extra_seconds: float = 0.0,
+    ) -> httpx.Response:
+        """Send a request until it is answered, and raise the error that the answer carries.
+
+        ``extra_seconds`` is how long the control plane may take longer than usual (a long poll).
+        """
+        timeout = httpx.Timeout(self._timeout)
+        if timeout.read is not None:
+            timeout.read += extra_seconds
+        client = self._client()
+        request = client.build_request(
+            method,
+            path,
+            json=None if body is None else body.model_dump(mode="json", exclude_none=True),
+            params={name: value for name, value in (params or {}).items() if value is not None},
+            headers={http.REQUEST_ID: uuid.uuid4().hex, **(headers or {})},
+            timeout=timeout,
+        )
+        try:
+            async for attempt in AsyncRetrying(**http.retrying(self._retry_seconds, self._tell)):
+                with attempt:
+                    response = await client.send(request)
+                    if not _is_final(response):
+                        response.raise_for_status()
+        except httpx.TransportError as error:
+            raise http.unreachable(self.url, error) from error
+        except httpx.HTTPStatusError as error:
+            response = error.response
+        http.raise_for_error(response)
+        return response
+
+    async def close(self) -> None:
+        """Close what is open; a later call opens it again."""
+        if self._open:
+            await self._client().aclose()
+            self._open = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.url}>"
+
+    def _client(self) -> httpx.AsyncClient:
+        """Return the connections of the running loop; those of another loop (or process) are of no use."""
+        loop = asyncio.get_running_loop()
+        if self._open is None or self._open[0] is not loop:
+            client = httpx.AsyncClient(
+                base_url=self.url,
+                headers={"Authorization": f"Bearer {self._token.get_secret_value()}"},
+                timeout=self._timeout,
+                verify=self._verify,
+                transport=self._transport,
+            )
+            self._open = (loop, client)
+        return self._open[1]
+
+    def _tell(self, state: RetryCallState) -> None:
+        if state.attempt_number == 1:
+            log.warning("%s does not answer; trying for %g s", self.url.host, self._retry_seconds)
+
+
+def _checked(kind: type[Message], fields: Mapping[str, Any]) -> Message:
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        field = ".".join(str(part) for part in problem["loc"])
+        raise InputError(f"{field}: {problem['msg']}", code="bad_request", field=field) from None
+
+
+def _is_final(response: httpx.Response) -> bool:
+    """Tell whether the control plane itself has answered: only its store may be back in a moment."""
+    try:
+        http.raise_for_error(response)
+    except StoreError:
+        return False
+    except ZPEError:
+        pass
+    return True
