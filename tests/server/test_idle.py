@@ -42,6 +42,14 @@ def empty_redis(redis_server: RedisServer) -> RedisServer:
 
 
 @pytest.fixture
+def two_planes(own_control_plane: Start, empty_redis: RedisServer) -> tuple[ControlPlane, ControlPlane]:
+    """Two control planes on one Redis, with one administrator."""
+    one, two = (own_control_plane(ZPE_REDIS_URL=empty_redis.url, ZPE_ADMIN_TOKEN="a" * 32) for _ in "12")
+    one.admin_token = two.admin_token = "a" * 32
+    return one, two
+
+
+@pytest.fixture
 def commands(empty_redis: RedisServer) -> Callable[[], int]:
     """Return how often the lease and the token scripts have been run."""
     connection = redis.Redis.from_url(empty_redis.url)
@@ -85,10 +93,9 @@ def test_work_that_comes_is_found_by_those_who_had_found_none(own_control_plane:
 
 
 def test_a_revoked_token_is_refused_at_the_next_call_by_every_server(
-    own_control_plane: Start, empty_redis: RedisServer
+    two_planes: tuple[ControlPlane, ControlPlane],
 ) -> None:
-    one, two = (own_control_plane(ZPE_REDIS_URL=empty_redis.url, ZPE_ADMIN_TOKEN="a" * 32) for _ in "12")
-    one.admin_token = two.admin_token = "a" * 32
+    one, two = two_planes
     worker = one.register()
     ann = one.researcher_token("ann")
     with one.api() as admin:
@@ -108,10 +115,9 @@ def test_a_revoked_token_is_refused_at_the_next_call_by_every_server(
 
 
 def test_a_drain_is_heard_with_the_next_heartbeat_on_every_server(
-    own_control_plane: Start, empty_redis: RedisServer
+    two_planes: tuple[ControlPlane, ControlPlane],
 ) -> None:
-    one, two = (own_control_plane(ZPE_REDIS_URL=empty_redis.url, ZPE_ADMIN_TOKEN="a" * 32) for _ in "12")
-    one.admin_token = two.admin_token = "a" * 32
+    one, two = two_planes
     worker = one.register()
     drain = f"/calc/zpe/compute/servers/{worker['server_id']}/drain"
     with (

@@ -11,6 +11,22 @@ from zpe_sdk.wire.jobs import HistoryEvent, JobStatus
 from zpe_sdk.wire.messages import ErrorInfo, Id, JobState, Message
 
 
+class EnrollTokenRequest(Message):
+    """An enroll token to mint."""
+
+    ttl_seconds: Annotated[int, Field(gt=0, le=30 * 86400)] | None = None
+    label: Annotated[str, Field(max_length=200)] | None = None
+
+
+class EnrollTokenReply(Message):
+    """A one-time enroll token; this is the only time it is shown."""
+
+    token: str = Field(repr=False)
+    expires_at: str
+    ttl_seconds: int
+    label: str | None = None
+
+
 class EnrollToken(Message):
     """An enroll token that nobody has used yet, without the token itself."""
 
@@ -58,6 +74,12 @@ class ApiTokenList(Message):
     """Researchers' tokens that are in force."""
 
     tokens: list[ApiToken]
+
+
+class RevokeReply(Message):
+    """How many tokens were revoked."""
+
+    revoked_count: int
 
 
 class WorkerStatus(Message):

@@ -12,22 +12,6 @@ from zpe_sdk.wire.messages import Id, JobState, JsonObject, Message, Tag, TaskIn
 from zpe_sdk.wire.results import Fingerprint
 
 
-class EnrollTokenRequest(Message):
-    """An enroll token to mint."""
-
-    ttl_seconds: Annotated[int, Field(gt=0, le=30 * 86400)] | None = None
-    label: Annotated[str, Field(max_length=200)] | None = None
-
-
-class EnrollTokenReply(Message):
-    """A one-time enroll token; this is the only time it is shown."""
-
-    token: str = Field(repr=False)
-    expires_at: str
-    ttl_seconds: int
-    label: str | None = None
-
-
 class RegisterRequest(Message):
     """A compute node enrolling with a one-time token."""
 
@@ -45,12 +29,6 @@ class RegisterReply(Message):
     worker_token: str = Field(repr=False)
     token_expires_at: str
     token_ttl_seconds: int
-
-
-class RevokeReply(Message):
-    """How many tokens were revoked."""
-
-    revoked_count: int
 
 
 class Capabilities(Message):
