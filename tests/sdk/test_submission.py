@@ -62,7 +62,7 @@ def test_a_function_gets_the_atoms_with_their_tags(slab: Atoms, slab_text: str) 
 @pytest.mark.parametrize(
     "mobile",
     [[4], [-5], [3, 3], [3, -1], [0], [], [0.5], [True, False], "N", ["H", "N"], [[1, 2]], lambda atoms: []],
-    ids=repr,
+    ids=lambda mobile: "function" if callable(mobile) else repr(mobile),
 )
 def test_mobile_atoms_that_cannot_be_are_refused(slab_text: str, mobile: Any) -> None:
     with pytest.raises(InputError) as caught:
