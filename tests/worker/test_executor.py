@@ -211,6 +211,22 @@ def test_without_a_scheduler_a_worker_says_so_and_ends(control_plane: ControlPla
     assert last.endswith("[config/executor_unreachable]")
 
 
+def test_with_local_compute_jobs_wait_for_a_cluster_that_is_not_there_yet(
+    tmp_path: Path, own_control_plane: Callable[..., ControlPlane]
+) -> None:
+    late = Cluster(tmp_path)
+    plane = own_control_plane(ZPE_COMPUTE_MODE="local", ZPE_WORKER_MODE="mock", ZPE_EXECUTOR=late.url)
+    job_id = submit(plane)
+    worker_log = plane.folder / "data" / "local-worker" / "worker.log"
+    until(lambda: worker_log.exists() and "executor_unreachable" in worker_log.read_text())
+    assert get(plane, f"jobs/{job_id}")["status"] == "queued"
+    try:
+        late.start(workers=1)
+        until_finished(plane, job_id)
+    finally:
+        late.stop()
+
+
 # ---------------------------------------------------------------------------------- the engine on Dask
 
 

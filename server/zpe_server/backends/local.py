@@ -58,14 +58,16 @@ class Local:
                 await asyncio.sleep(pause)
 
     def _check(self) -> None:
-        """Raise unless this machine can compute at all.
+        """Raise unless this machine can compute at all; what computes elsewhere may be there later.
 
         Raises
         ------
         ConfigError
             ``pw_not_found``, ``pseudo_dir_missing`` …
         """
-        make_engine(WorkerSettings(work_dir=self._folder / "work")).capabilities()
+        settings = WorkerSettings(work_dir=self._folder / "work")
+        if settings.executor is None:
+            make_engine(settings).capabilities()
 
     async def _give_up(self, error: ZPEError) -> None:
         """Fail the jobs that wait: nobody else will come for them."""
