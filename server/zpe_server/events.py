@@ -56,7 +56,7 @@ class Events:
         self._store = store
         self._generation = 0
         self.closing = False
-        self.tokens_changed = 0  # how often
+        self.principals_changed = 0  # how often
         self._heard_at = float("-inf")
         self._for_work: dict[Waiter, None] = {}  # in order of arrival
         self._for_job: dict[str, set[Waiter]] = {}
@@ -118,14 +118,14 @@ class Events:
         """Number of the latest news of work."""
         return self._generation
 
-    def forget_tokens(self) -> None:
-        """Hold all that is remembered of tokens and of drained workers for out of date."""
-        self.tokens_changed += 1
+    def forget_principals(self) -> None:
+        """Hold all that is remembered of tokens and drains for out of date."""
+        self.principals_changed += 1
 
     def _hear(self, message: str) -> None:
         kind, _, subject = message.partition(" ")
-        if kind == "tokens":
-            self.forget_tokens()
+        if kind == "principals":
+            self.forget_principals()
         elif kind == "job":
             for waiter in self._for_job.get(subject, ()):
                 waiter.wake(self._generation)
@@ -141,7 +141,7 @@ class Events:
                 async with self._store.redis.pubsub() as subscription:
                     await subscription.subscribe(key("events"))
                     self.wake_all()
-                    self.forget_tokens()
+                    self.forget_principals()
                     while message := await subscription.get_message(timeout=_SILENCE_SECONDS):
                         self._heard_at = time.monotonic()
                         if message["type"] == "message":

@@ -83,7 +83,7 @@ class IdleWorkers:
     def draining(self, worker: str, instance: str) -> bool | None:
         """Return whether a worker without leases is drained; None: that has to be asked."""
         last = self._heard.get((worker, instance))
-        if last is None or not self._events.listening or last.changes != self._events.tokens_changed:
+        if last is None or not self._events.listening or last.changes != self._events.principals_changed:
             return None
         self._seen.add(worker)
         return last.draining

@@ -289,7 +289,7 @@ class Leases:
         draining = None if lease_ids else self._idle.draining(worker.subject, instance)
         if draining is not None:
             return HeartbeatReply(leases={}, lease_ttl_seconds=ttl, draining=draining)
-        changes = self._events.tokens_changed
+        changes = self._events.principals_changed
         reply = await self._store.transition(
             "heartbeat", worker=worker.subject, instance=instance, leases=lease_ids, ttl_ms=self._ttl_ms
         )

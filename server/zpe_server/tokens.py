@@ -99,7 +99,7 @@ class Tokens:
         digest = hash_of(token)
         if self._admin_hash is not None and hmac.compare_digest(digest, self._admin_hash):
             return ADMIN
-        changes, known = self._events.tokens_changed, self._known.get(digest)
+        changes, known = self._events.principals_changed, self._known.get(digest)
         if known and self._events.listening and known.changes == changes and time.monotonic() < known.until:
             return known.who
         asked = time.monotonic()
@@ -175,8 +175,8 @@ class Tokens:
         if len(token_id) != _ID_LENGTH or not hashes:
             raise InputError("there is no such token", code="token_not_found", field="token_id")
         count = await self._store.delete(*(key(kind, digest) for digest in hashes))
-        self._events.forget_tokens()  # here at once
-        await self._store.publish("tokens")
+        self._events.forget_principals()  # here at once
+        await self._store.publish("principals")
         return count
 
     async def count_failure(self, address: str) -> int:

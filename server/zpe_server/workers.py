@@ -99,7 +99,7 @@ class Workers:
             ``worker_not_found``.
         """
         reply = await self._store.transition("revoke", worker=worker)
-        self._events.forget_tokens()  # here at once; the transition tells the others
+        self._events.forget_principals()  # here at once; the transition tells the others
         self._found(reply)
         return int(reply["revoked"])
 
@@ -112,7 +112,7 @@ class Workers:
             ``worker_not_found``.
         """
         reply = await self._store.transition("drain", worker=worker, drain=drain)
-        self._events.forget_tokens()  # here at once; the transition tells the others
+        self._events.forget_principals()  # here at once; the transition tells the others
         self._found(reply)
 
     async def all(self) -> list[WorkerStatus]:

@@ -8,5 +8,5 @@ else
   redis.call('HDEL', key('worker', a.worker), 'draining')
   announce_work(1000)
 end
-announce_tokens()
+announce_principals()
 return '{}'

@@ -54,8 +54,8 @@ local function announce_work(n)
 end
 
 -- What servers remember of tokens, or of which workers are drained, may have changed.
-local function announce_tokens()
-  redis.call('PUBLISH', P .. 'events', 'tokens')
+local function announce_principals()
+  redis.call('PUBLISH', P .. 'events', 'principals')
 end
 
 local function announce_job(job)

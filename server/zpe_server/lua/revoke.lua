@@ -7,7 +7,7 @@ for _, hash in ipairs(redis.call('SMEMBERS', key('worker', a.worker, 'tokens')))
   revoked = revoked + redis.call('DEL', key('token', hash))
 end
 redis.call('DEL', key('worker', a.worker, 'tokens'))
-announce_tokens()
+announce_principals()
 redis.call('HSET', key('worker', a.worker), 'revoked', now)
 local jobs = {}
 for _, lease in ipairs(redis.call('SMEMBERS', key('worker', a.worker, 'leases'))) do

@@ -19,6 +19,6 @@ redis.call('HSET', key('token', a.token), 'role', 'worker', 'subject', a.worker,
   'expires', now + a.token_ttl_ms, 'label', '')
 redis.call('PEXPIREAT', key('token', a.token), now + a.token_ttl_ms)
 redis.call('SADD', mine, a.token)
-announce_tokens()
+announce_principals()
 local f = redis.call('HMGET', key('worker', a.worker), 'registered', 'name')
 return cjson.encode({registered = tonumber(f[1]), expires = now + a.token_ttl_ms, name = f[2]})
