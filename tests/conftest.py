@@ -19,6 +19,15 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
     server.kill()
 
 
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A real Redis in cluster mode, for what must run there too."""
+    server = RedisServer(tmp_path_factory.mktemp("cluster"), cluster=True)
+    server.start()
+    yield server
+    server.kill()
+
+
 @pytest.fixture(scope="module")
 def plane_settings() -> dict[str, object]:
     """Settings of a module's control plane; a module that needs others overrides this."""

@@ -57,11 +57,21 @@ def wait_until(true: Callable[[], bool], seconds: float = 30) -> None:
         time.sleep(0.02)
 
 
-class RedisServer:
-    """A redis-server on a unix socket, which keeps its data when it is killed and started again."""
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
-    def __init__(self, folder: Path) -> None:
+
+class RedisServer:
+    """A redis-server on a unix socket, which keeps its data when it is killed and started again.
+
+    In cluster mode it is a cluster of one: it refuses what touches keys of two slots.
+    """
+
+    def __init__(self, folder: Path, *, cluster: bool = False) -> None:
         self.folder = folder
+        self.cluster = cluster
         self.url = f"unix://{folder / 'redis.sock'}"
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -70,17 +80,26 @@ class RedisServer:
         program = shutil.which("redis-server")
         assert program, "redis-server is not installed"
         options = {"port": "0", "unixsocket": "redis.sock", "dir": ".", "save": "", "appendonly": "yes"}
+        if self.cluster:  # whose bus needs a port
+            options |= {"cluster-enabled": "yes", "bind": "127.0.0.1", "port": str(_free_port())}
+            options |= {"cluster-port": str(_free_port())}
         arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
         with (self.folder / "redis.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [program, *arguments, "--appendfsync", "always"], cwd=self.folder, stdout=log
             )
         wait_until(self._answers)
+        if self.cluster:
+            redis.Redis.from_url(self.url).execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            wait_until(self._has_all_slots)
 
     def _answers(self) -> bool:
         with contextlib.suppress(redis.exceptions.RedisError):
             return bool(redis.Redis.from_url(self.url).ping())
         return False
+
+    def _has_all_slots(self) -> bool:
+        return b"cluster_state:ok" in redis.Redis.from_url(self.url).execute_command("CLUSTER", "INFO")
 
     def kill(self) -> None:
         """End it with SIGKILL."""
@@ -121,9 +140,7 @@ class ControlPlane:
     def start(self) -> None:
         """Start the process and wait until it is ready."""
         if not self.port:
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                self.port = probe.getsockname()[1]
+            self.port = _free_port()
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(

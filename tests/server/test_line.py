@@ -21,8 +21,8 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-async def store(redis_server: RedisServer) -> AsyncIterator[Store]:
-    store = Store(redis_server.url)
+async def store(redis_cluster: RedisServer) -> AsyncIterator[Store]:
+    store = Store(redis_cluster.url)
     await store.redis.flushdb()
     yield store
     await store.close()

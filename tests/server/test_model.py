@@ -529,13 +529,13 @@ class ControlPlane(RuleBasedStateMachine):
             self.runner.close()
 
 
-def test_any_sequence_of_transitions_does_what_the_model_says(redis_server: RedisServer) -> None:
-    with redis.Redis.from_url(redis_server.url) as connection:
+def test_any_sequence_of_transitions_does_what_the_model_says(redis_cluster: RedisServer) -> None:
+    with redis.Redis.from_url(redis_cluster.url) as connection:
         # Nobody pulls the plug here: waiting for the disk would take most of the time.
         connection.config_set("appendfsync", "no")
         try:
             run_state_machine_as_test(
-                type("Here", (ControlPlane,), {"url": redis_server.url}),
+                type("Here", (ControlPlane,), {"url": redis_cluster.url}),
                 settings=settings(
                     max_examples=EXAMPLES or 80,
                     stateful_step_count=50,

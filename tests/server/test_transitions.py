@@ -34,10 +34,10 @@ Scenario = Callable[[Store], Awaitable[None]]
 
 
 @pytest.fixture
-def play(redis_server: RedisServer) -> Callable[[Scenario], None]:
+def play(redis_cluster: RedisServer) -> Callable[[Scenario], None]:
     def run(scenario: Scenario) -> None:
         async def whole() -> None:
-            store = Store(redis_server.url)
+            store = Store(redis_cluster.url)
             await store.redis.flushdb()
             try:
                 await scenario(store)
