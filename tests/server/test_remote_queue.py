@@ -327,6 +327,29 @@ def test_rq_runs_pw(site: Site) -> None:
     site.agree(job, None)
 
 
+def test_redis_may_go_away_in_the_middle_of_a_job(tmp_path: Path) -> None:
+    server = RedisServer(tmp_path)
+    server.start()
+    site = Site(tmp_path, server)
+    try:
+        site.worker(ZPE_MOCK_SCF_SECONDS=0.3, ZPE_SLOTS=1)
+        job = site.submit(h2(), symmetry=False)
+        wait_until(lambda: job.status().progress.done >= 2)
+        server.kill()
+        # It goes on meanwhile: what it computes is told when Redis is back.
+        before = site.computed(job).total()
+        wait_until(lambda: site.computed(job).total() >= before + 2)
+        server.start()
+        assert job.wait(60, progress=False).result().zpe_ev > 0.2
+        assert site.computed(job) == Counter(range(13))
+        site.agree(job, None)
+    finally:
+        site.clear()
+        site.client.close()
+        site.plane.stop()
+        server.kill()
+
+
 def test_the_mode_is_refused_without_a_redis_that_workers_reach(tmp_path: Path) -> None:
     ended = subprocess.run(
         [ZPE, "serve", "--data-dir", str(tmp_path)],

@@ -64,7 +64,7 @@ class Running:
             yield
         finally:
             with self._changed:
-                del self._began[place]
+                self._began.pop(place, None)  # the same task may run twice, under two leases
                 self._seconds[job] = time.monotonic() - began
                 self._changed.notify_all()
 
