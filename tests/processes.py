@@ -57,7 +57,8 @@ def wait_until(true: Callable[[], bool], seconds: float = 30) -> None:
         time.sleep(0.02)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -81,8 +82,8 @@ class RedisServer:
         assert program, "redis-server is not installed"
         options = {"port": "0", "unixsocket": "redis.sock", "dir": ".", "save": "", "appendonly": "yes"}
         if self.cluster:  # whose bus needs a port
-            options |= {"cluster-enabled": "yes", "bind": "127.0.0.1", "port": str(_free_port())}
-            options |= {"cluster-port": str(_free_port())}
+            options |= {"cluster-enabled": "yes", "bind": "127.0.0.1", "port": str(free_port())}
+            options |= {"cluster-port": str(free_port())}
         arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
         with (self.folder / "redis.log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -90,16 +91,18 @@ class RedisServer:
             )
         wait_until(self._answers)
         if self.cluster:
-            redis.Redis.from_url(self.url).execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-            wait_until(self._has_all_slots)
+            if "cluster_slots_assigned:0" in self._cluster_info():  # started again, it has them still
+                redis.Redis.from_url(self.url).execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            wait_until(lambda: "cluster_state:ok" in self._cluster_info())
 
     def _answers(self) -> bool:
         with contextlib.suppress(redis.exceptions.RedisError):
             return bool(redis.Redis.from_url(self.url).ping())
         return False
 
-    def _has_all_slots(self) -> bool:
-        return b"cluster_state:ok" in redis.Redis.from_url(self.url).execute_command("CLUSTER", "INFO")
+    def _cluster_info(self) -> list[str]:
+        info: bytes = redis.Redis.from_url(self.url).execute_command("CLUSTER", "INFO")
+        return info.decode().split()
 
     def kill(self) -> None:
         """End it with SIGKILL."""
@@ -140,7 +143,7 @@ class ControlPlane:
     def start(self) -> None:
         """Start the process and wait until it is ready."""
         if not self.port:
-            self.port = _free_port()
+            self.port = free_port()
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(

@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from tests.processes import ZPE, ControlPlane, environment
+from tests.processes import ZPE, ControlPlane, environment, free_port
 from zpe_sdk.cli import admin
 from zpe_server.api.admin import router
 
@@ -73,6 +72,4 @@ def test_a_backup_can_be_restored(tmp_path: Path, unused_port: int) -> None:
 @pytest.fixture
 def unused_port() -> int:
     """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_port()

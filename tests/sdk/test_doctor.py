@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import sys
 import threading
 import time
@@ -20,7 +19,7 @@ import redis
 import trustme
 from moto.server import ThreadedMotoServer
 
-from tests.processes import ControlPlane, RedisServer
+from tests.processes import ControlPlane, RedisServer, free_port
 from zpe_sdk.cli import main
 
 PSEUDO_DIR = "/usr/share/espresso/pseudo"
@@ -119,9 +118,7 @@ def test_enrolment_and_its_token(
 
 
 def test_nobody_there(doctor: Doctor, node: dict[str, object]) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        away = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    away = f"http://127.0.0.1:{free_port()}"
     found = doctor(**node | {"ZPE_WORKER_MODE": "mock", "ZPE_CONTROL_API_URL": away})[1]
     assert "control_plane_unreachable" in str(found["control plane"]["found"])
     assert "enrolment" not in found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests import browser
-from tests.processes import ControlPlane, environment, h2, wait_until
+from tests.processes import ControlPlane, environment, free_port, h2, wait_until
 from zpe_sdk import ZPEClient
 
 APP = """
@@ -62,9 +61,7 @@ def test_a_button_shows_the_zpe(
     kind: str, zpe: str, control_plane: ControlPlane, chromium: Browser, tmp_path: Path
 ) -> None:
     (tmp_path / "app.py").write_text(APP)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     log = tmp_path / "app.log"
     with log.open("w") as file:
         server = subprocess.Popen(

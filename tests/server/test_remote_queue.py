@@ -103,12 +103,21 @@ class Site:
 
     def clear(self) -> None:
         """End the workers, and cancel what was not finished."""
-        while self.workers:
-            kill(self.workers.pop())
+        self._end_workers()
         for state in ("queued", "started"):
             for job in self.client.jobs(status=state):
                 job.cancel()
         wait_until(lambda: not self.queue.get_job_ids())
+
+    def close(self) -> None:
+        """End the workers and the control plane."""
+        self._end_workers()
+        self.client.close()
+        self.plane.stop()
+
+    def _end_workers(self) -> None:
+        while self.workers:
+            kill(self.workers.pop())
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
@@ -131,8 +140,7 @@ def shared_site(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisSer
     found = Site(tmp_path_factory.mktemp("site"), redis_server)
     yield found
     assert "could not be brought into line" not in found.plane.log
-    found.client.close()
-    found.plane.stop()
+    found.close()
     found.redis.flushall()
 
 
@@ -344,9 +352,7 @@ def test_redis_may_go_away_in_the_middle_of_a_job(tmp_path: Path) -> None:
         assert site.computed(job) == Counter(range(13))
         site.agree(job, None)
     finally:
-        site.clear()
-        site.client.close()
-        site.plane.stop()
+        site.close()
         server.kill()
 
 

@@ -23,7 +23,7 @@ import trustme
 from dask import config as dask_config
 from distributed import Client
 
-from tests.processes import ControlPlane, environment, h2, wait_until
+from tests.processes import ControlPlane, environment, free_port, h2, wait_until
 from zpe_sdk.errors import ComputeError, ConfigError, ZPEError
 from zpe_sdk.wire import JobPayload, Task
 from zpe_sdk.worker.engines import dask, make_engine
@@ -45,9 +45,7 @@ class Cluster:
     def __init__(self, folder: Path, scheme: str = "dask", **variables: object) -> None:
         self.folder = folder
         self.variables = variables
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self.url = f"{scheme}://127.0.0.1:{self.port}"
         self.address = scheduler_address(self.url)
         self.scheduler: subprocess.Popen[bytes] | None = None
