@@ -66,6 +66,15 @@ def test_local_runs_a_worker_of_its_own_and_starts_it_again(own_control_plane: S
     assert not found.is_running()
 
 
+def test_local_with_an_executor_that_cannot_be_fails_jobs_and_says_why(own_control_plane: Start) -> None:
+    plane = own_control_plane(ZPE_COMPUTE_MODE="local", ZPE_WORKER_MODE="mock", ZPE_EXECUTOR="slurm://here")
+    with ZPEClient(plane.url, plane.admin_token) as client:
+        with pytest.raises(ConfigError) as caught:
+            client.submit(h2()).wait(30, progress=False)
+        assert caught.value.code == "bad_setting"
+        assert "slurm://here" in caught.value.message
+
+
 def test_local_without_pw_fails_jobs_and_says_why(own_control_plane: Start) -> None:
     plane = own_control_plane(ZPE_COMPUTE_MODE="local", ZPE_PW_PATH="/nowhere/pw.x")
     with ZPEClient(plane.url, plane.admin_token) as client:

@@ -63,11 +63,12 @@ class Local:
         Raises
         ------
         ConfigError
-            ``pw_not_found``, ``pseudo_dir_missing`` …
+            ``pw_not_found``, ``pseudo_dir_missing``, ``bad_setting`` …
         """
         settings = WorkerSettings(work_dir=self._folder / "work")
+        engine = make_engine(settings)
         if settings.executor is None:
-            make_engine(settings).capabilities()
+            engine.capabilities()
 
     async def _give_up(self, error: ZPEError) -> None:
         """Fail the jobs that wait: nobody else will come for them."""
