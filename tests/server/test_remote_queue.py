@@ -195,6 +195,21 @@ def test_a_killed_worker_costs_no_scf_that_was_acknowledged(site: Site) -> None:
     site.agree(job, None)
 
 
+def test_what_a_worker_took_and_never_began_is_offered_again(site: Site) -> None:
+    job, cancelled = site.submit(h2()), site.submit(h2())
+    for each in (job, cancelled):
+        site.agree(each, "queued")
+        # What a worker does first of all, and all that one does which is killed then.
+        site.redis.lmove(site.queue.key, site.queue.intermediate_queue.key)
+    cancelled.cancel()
+    site.worker()
+    assert job.wait(60, progress=False).result().zpe_ev > 0.2
+    assert not job.detail().history
+    wait_until(lambda: not site.queue.intermediate_queue.get_job_ids())
+    for each in (job, cancelled):
+        site.agree(each, None)
+
+
 def test_a_killed_work_horse_counts_as_an_attempt_at_once(site: Site) -> None:
     worker = site.worker(ZPE_MOCK_SCF_SECONDS=0.3, ZPE_SLOTS=1)
     job = site.submit(h2(), symmetry=False)

@@ -31,6 +31,8 @@ _AWAY_SECONDS = 1.0
 _LOCK_SECONDS = 10.0
 # An execution whose lease is over ends within moments, unless its worker is dead.
 _ENDING_MS = 5000
+# So long may a worker be about to begin what it has taken out of the queue, unless it is dead.
+_BEGINNING_SECONDS = 5.0
 # As long as the sweeper leaves it to whoever began.
 _COMPLETING_MS = 10_000
 _RQ = Principal("admin", "rq", "rq")
@@ -50,6 +52,7 @@ class RemoteQueue:
         url = plane.settings.redis_url.get_secret_value()
         self._offers = Offers(url, plane.settings.model_dump(include=_RULES))
         self._news = asyncio.Event()
+        self._taken: dict[str, float] = {}  # since when a worker of RQ is about to begin it
         self._buried: set[str] = set()  # known to be so; saves a look at each in each pass
         self._completing: set[asyncio.Task[None]] = set()
 
@@ -91,6 +94,10 @@ class RemoteQueue:
             theirs = await anyio.to_thread.run_sync(self._offers.all)
             ready, dead = items(ours["ready"]), set(items(ours["dead"]))
             self._buried &= dead
+            seen = time.monotonic()
+            self._taken = {
+                job_id: self._taken.get(job_id, seen) for job_id, state in theirs.items() if state == "taken"
+            }
             waiting = [job_id for job_id in ready if theirs.get(job_id) == "queued"]
             place = {job_id: n for n, job_id in enumerate(ready)}
             started = time.monotonic()
@@ -110,7 +117,7 @@ class RemoteQueue:
                         if state is None or await self._is_over(job_id, state, ours["now"]):
                             later = (other for other in waiting if place[other] > place[job_id])
                             await self._offer(job_id, next(later, None))
-                    elif state == "queued":
+                    elif state == "queued" or (state == "taken" and self._is_stuck(job_id)):
                         await self._withdraw(job_id)
                 except (StoreError, RedisError, OSError):
                     raise
@@ -135,6 +142,8 @@ class RemoteQueue:
         """Whether RQ's execution of a job with tasks that are due is over, and another one is wanted."""
         if state == "queued":
             return False
+        if state == "taken":
+            return self._is_stuck(job_id)
         offer = await self._get(job_id)
         if offer is None:
             return True
@@ -145,11 +154,15 @@ class RemoteQueue:
             return False
         return state == "finished" or now - float(lease["ended"]) > _ENDING_MS
 
+    def _is_stuck(self, job_id: str) -> bool:
+        """Whether the worker that took a job out of RQ's queue has died before it began."""
+        return time.monotonic() - self._taken[job_id] > _BEGINNING_SECONDS
+
     async def _mend_dead(self, job_id: str, state: State | None) -> None:
         """Have a job of the dead-letter queue among RQ's failed ones, unless it was requeued there."""
         if state == "failed" and job_id in self._buried:
             return
-        offer = await self._get(job_id) if state in ("queued", "started", "failed") else None
+        offer = await self._get(job_id) if state in ("queued", "taken", "started", "failed") else None
         if offer and offer.again and state == "failed":
             self._buried.add(job_id)
         elif offer and offer.again and not offer.stopped:

@@ -23,7 +23,8 @@ AGAIN = "zpe_server.backends.remote_queue.work.again"
 RESULT_SECONDS = 10
 FOR_EVER = -1
 
-State = Literal["queued", "started", "finished", "failed", "canceled"]
+# ``taken`` is between the queue and the start of an execution: for moments, unless its worker is dead.
+State = Literal["queued", "taken", "started", "finished", "failed", "canceled"]
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Offers:
         # In the order in which a job moves on, so that one that moves meanwhile is seen at least once.
         names: list[tuple[State, list[str]]] = [
             ("queued", queue.get_job_ids()),
-            ("queued", queue.intermediate_queue.get_job_ids()),
+            ("taken", queue.intermediate_queue.get_job_ids()),
             ("started", queue.started_job_registry.get_job_ids()),
             ("finished", queue.finished_job_registry.get_job_ids()),
             ("failed", queue.failed_job_registry.get_job_ids()),
@@ -148,6 +149,8 @@ class Offers:
     def withdraw(self, job_id: str) -> None:
         """Remove a job from RQ, and all that RQ remembers of its executions."""
         name = PREFIX + job_id
+        # RQ leaves it there until it has seen it twice, ten minutes apart.
+        self._queue.intermediate_queue.remove(name)
         started = self._queue.started_job_registry.key
         entries: Any = self._redis.zrange(started, 0, -1)
         for entry in entries:
