@@ -116,7 +116,9 @@ def test_pw_runs_on_the_cores_it_is_given(folder: Path) -> None:
     seen: list[set[int]] = []
 
     def look() -> None:
-        wait_for(lambda: "pw.x" in running_in(folder).values(), "pw.x runs")
+        # While MPI starts, it looks at each core of the machine from that core, for some milliseconds.
+        output = folder / "pw.out"
+        wait_for(lambda: output.exists() and "Program PWSCF" in output.read_text(), "pw.x has begun")
         pid = next(pid for pid, name in running_in(folder).items() if name == "pw.x")
         seen.append(os.sched_getaffinity(pid))
         stop.set()
