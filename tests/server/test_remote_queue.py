@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -208,6 +209,45 @@ def test_what_a_worker_took_and_never_began_is_offered_again(site: Site) -> None
     wait_until(lambda: not site.queue.intermediate_queue.get_job_ids())
     for each in (job, cancelled):
         site.agree(each, None)
+
+
+def slow_pw(folder: Path, seconds: int) -> Path:
+    """Write a pw.x that is slow to say its version, the first time it is asked."""
+    program = folder / "pw.x"
+    first = f'mkdir "{folder}/asked" 2>/dev/null && sleep {seconds}'
+    program.write_text(f'#!/bin/sh\n{first}\nexec "{shutil.which("pw.x")}" "$@"\n')
+    program.chmod(0o755)
+    return program
+
+
+@pytest.mark.qe
+def test_what_a_worker_began_and_never_leased_is_offered_again(site: Site, tmp_path: Path) -> None:
+    job = site.submit(h2())
+    dying = site.worker(ZPE_WORKER_MODE="qe", ZPE_PW_PATH=slow_pw(tmp_path, 60))
+    wait_until((tmp_path / "asked").exists)
+    assert site.in_rq(job) == "started"
+    kill(dying)
+    site.worker()
+    assert job.wait(60, progress=False).result().zpe_ev > 0.2
+    assert not job.detail().history
+    site.agree(job, None)
+
+
+@pytest.mark.qe
+def test_a_worker_that_is_slow_to_begin_gets_its_lease(site: Site, tmp_path: Path) -> None:
+    job = site.submit(h2())
+    site.worker(
+        ZPE_WORKER_MODE="qe",
+        ZPE_PW_PATH=slow_pw(tmp_path, 20),
+        ZPE_PSEUDO_DIR="/usr/share/espresso/pseudo",
+    )
+    wait_until((tmp_path / "asked").exists)
+    # It is taken for dead, and what is offered in its place lies there until it begins after all.
+    site.agree(job, "queued")
+    assert job.wait(120, progress=False).result().zpe_ev > 0.2
+    assert not job.detail().history
+    assert [run.worker for run in job.detail().tasks] == job.status().workers * 3
+    site.agree(job, None)
 
 
 def test_a_killed_work_horse_counts_as_an_attempt_at_once(site: Site) -> None:

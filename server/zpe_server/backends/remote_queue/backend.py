@@ -31,8 +31,10 @@ _AWAY_SECONDS = 1.0
 _LOCK_SECONDS = 10.0
 # An execution whose lease is over ends within moments, unless its worker is dead.
 _ENDING_MS = 5000
-# So long may a worker be about to begin what it has taken out of the queue, unless it is dead.
-_BEGINNING_SECONDS = 5.0
+# So long may a worker need from the queue to RQ's note that it has begun, and from there to its lease, unless
+# it is dead. One that is only slower, as on a cold network disk, still gets its lease when it asks.
+_TAKING_SECONDS = 5.0
+_BEGINNING_SECONDS = 15.0
 # As long as the sweeper leaves it to whoever began.
 _COMPLETING_MS = 10_000
 _RQ = Principal("admin", "rq", "rq")
@@ -52,7 +54,8 @@ class RemoteQueue:
         url = plane.settings.redis_url.get_secret_value()
         self._offers = Offers(url, plane.settings.model_dump(include=_RULES))
         self._news = asyncio.Event()
-        self._taken: dict[str, float] = {}  # since when a worker of RQ is about to begin it
+        # Since when a worker of RQ has had a job, and not yet the lease of that id.
+        self._beginning: dict[tuple[str, str], float] = {}
         self._buried: set[str] = set()  # known to be so; saves a look at each in each pass
         self._completing: set[asyncio.Task[None]] = set()
 
@@ -92,11 +95,12 @@ class RemoteQueue:
             # Ours first: what RQ's workers take in between is then seen to be taken.
             ours = await self._store.transition("dispatch")
             theirs = await anyio.to_thread.run_sync(self._offers.all)
-            ready, dead = items(ours["ready"]), set(items(ours["dead"]))
+            now, ready, dead = ours["now"], items(ours["ready"]), set(items(ours["dead"]))
             self._buried &= dead
-            seen = time.monotonic()
-            self._taken = {
-                job_id: self._taken.get(job_id, seen) for job_id, state in theirs.items() if state == "taken"
+            self._beginning = {
+                (job_id, lease_id): since
+                for (job_id, lease_id), since in self._beginning.items()
+                if theirs.get(job_id) in ("taken", "started")
             }
             waiting = [job_id for job_id in ready if theirs.get(job_id) == "queued"]
             place = {job_id: n for n, job_id in enumerate(ready)}
@@ -114,10 +118,10 @@ class RemoteQueue:
                     elif state == "canceled":
                         await self._cancel(job_id)
                     elif job_id in place:
-                        if state is None or await self._is_over(job_id, state, ours["now"]):
+                        if state is None or await self._is_over(job_id, state, now):
                             later = (other for other in waiting if place[other] > place[job_id])
                             await self._offer(job_id, next(later, None))
-                    elif state == "queued" or (state == "taken" and self._is_stuck(job_id)):
+                    elif state == "queued" or (state == "taken" and await self._is_over(job_id, state, now)):
                         await self._withdraw(job_id)
                 except (StoreError, RedisError, OSError):
                     raise
@@ -142,21 +146,18 @@ class RemoteQueue:
         """Whether RQ's execution of a job with tasks that are due is over, and another one is wanted."""
         if state == "queued":
             return False
-        if state == "taken":
-            return self._is_stuck(job_id)
         offer = await self._get(job_id)
         if offer is None:
             return True
         lease = await self._store.fields(key("lease", offer.lease_id))
-        if not lease:  # about to begin; or it found nothing to do, and RQ will forget it soon
-            return False
+        if not lease:
+            if state == "finished":  # it found nothing to do, and RQ will forget it soon
+                return False
+            since = self._beginning.setdefault((job_id, offer.lease_id), time.monotonic())
+            return time.monotonic() - since > (_TAKING_SECONDS if state == "taken" else _BEGINNING_SECONDS)
         if lease["state"] == "held":
             return False
         return state == "finished" or now - float(lease["ended"]) > _ENDING_MS
-
-    def _is_stuck(self, job_id: str) -> bool:
-        """Whether the worker that took a job out of RQ's queue has died before it began."""
-        return time.monotonic() - self._taken[job_id] > _BEGINNING_SECONDS
 
     async def _mend_dead(self, job_id: str, state: State | None) -> None:
         """Have a job of the dead-letter queue among RQ's failed ones, unless it was requeued there."""
