@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect
 
 from tests import browser
-from tests.processes import ZPE, ControlPlane, environment, h2, wait_until
+from tests.processes import ZPE, ControlPlane, environment, free_port, h2, wait_until
 
 WIDE: ViewportSize = {"width": 1280, "height": 900}
 NARROW: ViewportSize = {"width": 390, "height": 844}
@@ -315,7 +315,7 @@ def alone(
     plane.stop()
     plane.admin_token = control_plane.admin_token
     plane.start()
-    port = plane.port + 1 if plane.port < 65535 else plane.port - 1
+    port = free_port()
     with (plane.folder / "dashboard.log").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "zpe_sdk.cli", "--url", plane.url, "dashboard", "--port", str(port)],

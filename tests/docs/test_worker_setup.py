@@ -7,14 +7,13 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.processes import environment
+from tests.processes import environment, free_port
 
 ROOT = Path(__file__).parents[2]
 GUIDES = {name: ROOT / "docs" / f"zpe-worker-setup{name}.md" for name in ("", ".ja")}
@@ -37,12 +36,9 @@ def checkout(tmp_path: Path) -> Path:
 @pytest.fixture
 def ports() -> dict[str, int]:
     """Free ports, all different."""
-    sockets = [socket.socket() for _ in range(2)]
-    for probe in sockets:
-        probe.bind(("127.0.0.1", 0))
-    found = [int(probe.getsockname()[1]) for probe in sockets]
-    for probe in sockets:
-        probe.close()
+    found: set[int] = set()
+    while len(found) < 2:
+        found.add(free_port())
     return dict(zip(("REDIS_PORT", "API_PORT"), found, strict=True))
 
 
