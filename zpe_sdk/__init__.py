@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 from zpe_sdk.errors import AuthError, ComputeError, ConfigError, InputError, StoreError, ZPEError
 
 if TYPE_CHECKING:
-    from zpe_sdk.client import AsyncZPEClient, ZPEClient
-    from zpe_sdk.job import AsyncJob, Job, as_completed
+    from zpe_sdk.async_client import AsyncZPEClient
+    from zpe_sdk.async_job import AsyncJob
+    from zpe_sdk.client import ZPEClient
+    from zpe_sdk.job import Job, as_completed
     from zpe_sdk.result import ZPEResult
     from zpe_sdk.views import as_table
 
@@ -29,9 +31,9 @@ __all__ = [
 __version__ = "0.1.0"
 
 _MODULES = {
-    "AsyncZPEClient": "client",
+    "AsyncZPEClient": "async_client",
     "ZPEClient": "client",
-    "AsyncJob": "job",
+    "AsyncJob": "async_job",
     "Job": "job",
     "ZPEResult": "result",
     "as_completed": "job",

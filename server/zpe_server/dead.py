@@ -6,7 +6,9 @@ from collections import Counter
 
 from zpe_sdk.errors import InputError
 from zpe_sdk.wire import DeadJob, DeadJobList, DeadJobsReply, DeadReason
-from zpe_server.jobs import SEARCHED, STEP, Jobs, batched, history_event
+from zpe_server.jobs import Jobs
+from zpe_server.records import history_event
+from zpe_server.search import SEARCHED, STEP, batched
 from zpe_server.settings import Settings
 from zpe_server.store import Store, key
 from zpe_server.tokens import Principal

@@ -6,8 +6,6 @@ import hashlib
 import json
 import time
 import uuid
-from collections.abc import Iterator
-from typing import Any
 
 import anyio.to_thread
 
@@ -16,16 +14,13 @@ from zpe_sdk.espresso.input import parse
 from zpe_sdk.vibrations.partial import partial_spectrum
 from zpe_sdk.vibrations.plan import Plan
 from zpe_sdk.wire import (
-    ErrorInfo,
     Fingerprint,
-    HistoryEvent,
     JobDetail,
     JobOrder,
     JobRequest,
     JobState,
     JobStatus,
     PartialReply,
-    Progress,
     Requirements,
     Task,
     TaskReport,
@@ -35,16 +30,14 @@ from zpe_sdk.wire import (
 from zpe_server.events import Events
 from zpe_server.flags import Switches
 from zpe_server.planning import plan_job
+from zpe_server.records import history_event, job_status
 from zpe_server.results import Result, ResultStore
+from zpe_server.search import SEARCHED, Search
 from zpe_server.settings import Settings
-from zpe_server.store import Store, iso, items, key
+from zpe_server.store import Store, items, key
 from zpe_server.tokens import Principal
 from zpe_server.waiting import why_waiting
 from zpe_server.workers import Workers
-
-# A search looks at so many of the newest jobs, in steps that hold up nobody else for long.
-SEARCHED = 100_000
-STEP = 500
 
 
 class Jobs:
@@ -65,8 +58,7 @@ class Jobs:
         self._workers = workers
         self._flags = flags
         self._settings = settings
-        # What a search looks at, by job: none of it ever changes.
-        self._texts: dict[str, str] = {}
+        self._search = Search(store)
 
     async def submit(
         self, who: Principal, request: JobRequest, *, idempotency_key: str, request_id: str
@@ -154,7 +146,7 @@ class Jobs:
     async def statuses(self, job_ids: list[str]) -> list[JobStatus | None]:
         """Return where several jobs stand, and of those that wait, for what."""
         records = items((await self._store.transition("statuses", jobs=job_ids))["jobs"])
-        found = [_status(record) if record else None for record in records]
+        found = [job_status(record) if record else None for record in records]
         waiting = [n for n, job in enumerate(found) if job and job.status == "queued" and not job.detail]
         if waiting:
             workers = [worker for worker in await self._workers.all() if not worker.revoked]
@@ -190,20 +182,9 @@ class Jobs:
             job_ids, total = await self._store.page(index, offset, limit, lowest_first=order == "oldest")
         else:
             candidates, _ = await self._store.page(index, 0, SEARCHED)
-            found = await self._matching(candidates if order == "newest" else candidates[::-1], search)
+            found = await self._search.matching(candidates if order == "newest" else candidates[::-1], search)
             job_ids, total = found[offset : offset + limit], len(found)
         return [job for job in await self.statuses(job_ids) if job is not None], total
-
-    async def _matching(self, job_ids: list[str], search: str) -> list[str]:
-        if len(self._texts) > 2 * SEARCHED:
-            self._texts = {}
-        texts = self._texts
-        for step in batched([job_id for job_id in job_ids if job_id not in texts], STEP):
-            reply = await self._store.transition("fields", jobs=step, fields=["name", "formula", "owner"])
-            for job_id, row in zip(step, reply["rows"], strict=True):
-                texts[job_id] = "\n".join(text for text in (job_id, *row) if text).casefold()
-        wanted = search.casefold()
-        return [job_id for job_id in job_ids if wanted in texts[job_id]]
 
     async def detail(self, who: Principal, job_id: str) -> JobDetail:
         """Return a job from inside: request, tasks, history, pinned physics."""
@@ -324,37 +305,3 @@ def _partial(job: dict[str, str], reports: dict[str, str]) -> PartialReply:
 
 def _may_see(who: Principal, job: JobStatus) -> bool:
     return who.role == "admin" or job.owner == who.subject
-
-
-def _status(record: dict[str, Any]) -> JobStatus:
-    error = record.get("error")
-    return JobStatus(
-        job_id=record["job"],
-        status=record["status"],
-        detail=record.get("detail") or None,
-        created_at=iso(record["created"]),
-        updated_at=iso(record["updated"]),
-        started_at=iso(record["started"]) if record.get("started") else None,
-        finished_at=iso(record["finished"]) if record.get("finished") else None,
-        progress=Progress(**record["progress"]),
-        owner=record["owner"],
-        name=record.get("name"),
-        formula=record.get("formula"),
-        error=ErrorInfo(**json.loads(error)) if error else None,
-        workers=sorted(items(record["workers"])),
-        in_dlq=bool(record.get("dlq")),
-        version=int(record["version"]),
-    )
-
-
-def batched(job_ids: list[str], size: int) -> Iterator[list[str]]:
-    """Yield ``job_ids`` in lists of at most ``size``."""
-    return (job_ids[start : start + size] for start in range(0, len(job_ids), size))
-
-
-def history_event(text: str) -> HistoryEvent:
-    """Return an entry of a job's history as it is shown."""
-    event = json.loads(text)
-    event["at"] = iso(event["at"])
-    event["tasks"] = sorted(int(task) for task in items(event.get("tasks")))
-    return HistoryEvent(**event)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
 import time
 import uuid
 from collections.abc import Awaitable, Callable
@@ -12,27 +11,18 @@ from typing import Any
 
 import structlog
 
-from zpe_sdk.errors import InputError
 from zpe_sdk.wire import (
     Capabilities,
-    FailedReply,
-    FailedRequest,
     HeartbeatReply,
     JobPayload,
     LeaseReply,
     LeaseRequest,
     LeaseStatus,
-    Progress,
     Task,
-    TaskReport,
-    TaskReportReply,
-    TaskReportRequest,
-    TaskRun,
-    WholeResultReply,
-    WholeResultRequest,
 )
 from zpe_server.events import Events
 from zpe_server.idle import Asks, IdleWorkers
+from zpe_server.reports import raise_conflict
 from zpe_server.settings import Settings
 from zpe_server.store import Store, iso, items
 from zpe_server.tokens import Principal
@@ -45,27 +35,9 @@ SCAN = 100
 # How many SCFs a job may be ahead of its turn when a worker asks that has densities of it.
 WARM_TURNS = 8
 
-_REFUSALS = {
-    "wrong_physics": "these forces come from other physics (pw.x version, pseudopotentials or settings) than "
-    "the job's first result, and forces of different physics are never mixed in one Hessian",
-    "leased_again": "the lease was lost and the task has been given to another worker",
-    "cancelled": "the job was cancelled",
-    "discarded": "the job has failed and was discarded",
-    "no_such_task": "the job has no such task",
-}
-_CONFLICTS = {
-    "not_found": ("job_not_found", "there is no such job"),
-    "lease_not_yours": ("lease_not_yours", "this worker does not hold this lease on this job"),
-    "partial": ("lease_partial", "the lease covers only some of the job's tasks: report them one by one"),
-    "cancelled": ("job_cancelled", "the job was cancelled"),
-    "discarded": ("job_over", "the job has failed and was discarded"),
-    "malformed": ("forces_malformed", "forces must have one row for each atom of the input"),
-    "lease_not_found": ("lease_not_found", "there is no such lease"),
-}
-
 
 class Leases:
-    """Gives work to workers and takes their results."""
+    """Gives work to workers, and takes back what they do not do."""
 
     def __init__(self, store: Store, events: Events, settings: Settings) -> None:
         self._store = store
@@ -131,115 +103,6 @@ class Leases:
         if workers := self._idle.seen():
             await self._store.transition("seen", workers=workers)
 
-    async def report(
-        self, worker: Principal, job_id: str, request: TaskReportRequest, *, instance: str
-    ) -> tuple[TaskReportReply, bool]:
-        """Store the results of single SCFs; say also whether they were the job's last ones.
-
-        Raises
-        ------
-        InputError
-            ``job_not_found``, ``lease_not_yours``.
-        """
-        texts = []
-        for report in request.reports:
-            run = TaskRun(
-                task=report.task,
-                worker=worker.name,
-                scf_seconds=report.scf_seconds,
-                scf_iterations=report.scf_iterations,
-            )
-            texts += [report.model_dump_json(), run.model_dump_json()]
-        reply = await self._store.transition(
-            "report",
-            *texts,
-            job=job_id,
-            worker=worker.subject,
-            instance=instance,
-            lease=request.lease_id,
-            ttl_ms=self._ttl_ms,
-            tasks=[report.task for report in request.reports],
-            fingerprints=[_canonical(report) for report in request.reports],
-            seconds=[report.scf_seconds for report in request.reports],
-            atoms=[len(report.forces_ev_ang) for report in request.reports],
-            keep_ms=self._settings.result_ttl_seconds * 1000,
-        )
-        _raise(reply)
-        if accepted := items(reply["accepted"]):
-            log.info("tasks stored", tasks=accepted, worker=worker.name, stored=time.time())
-        reason = reply.get("reason")
-        return (
-            TaskReportReply(
-                accepted=accepted,
-                idempotent=items(reply["idempotent"]),
-                refused=items(reply["refused"]),
-                detail=f"{_REFUSALS[reason]} ({reply['difference']})"
-                if reason == "wrong_physics"
-                else _REFUSALS.get(reason or "", reason),
-                job_status=reply["status"],
-                progress=Progress(**reply["progress"]),
-                lease_held=reply["lease_held"],
-                left=None if reply.get("left") is None else items(reply["left"]),
-            ),
-            bool(reply.get("complete")),
-        )
-
-    async def settle(
-        self, worker: Principal, job_id: str, request: WholeResultRequest, *, instance: str
-    ) -> WholeResultReply:
-        """Take the result of a whole job from a worker that settles it in one go.
-
-        Raises
-        ------
-        InputError
-            ``job_not_found``, ``lease_not_yours``, ``lease_partial``, ``job_cancelled``, ``job_over``.
-        """
-        reply = await self._store.transition(
-            "settle",
-            json.dumps(request.result),
-            request.summary_text,
-            request.freqs_csv,
-            job=job_id,
-            worker=worker.subject,
-            instance=instance,
-            lease=request.lease_id,
-            ttl_ms=self._ttl_ms,
-        )
-        _raise(reply)
-        return WholeResultReply(idempotent=bool(reply.get("idempotent")))
-
-    async def fail(
-        self, worker: Principal, job_id: str, request: FailedRequest, *, instance: str
-    ) -> FailedReply:
-        """Take a failure of tasks; decide whether they are tried again.
-
-        Raises
-        ------
-        InputError
-            ``job_not_found``, ``lease_not_yours``.
-        """
-        reply = await self._store.transition(
-            "fail",
-            job=job_id,
-            worker=worker.subject,
-            instance=instance,
-            lease=request.lease_id,
-            ttl_ms=self._ttl_ms,
-            tasks=request.tasks,
-            error={
-                "side": request.side,
-                "code": request.error_code,
-                "message": request.error_message,
-                "traceback": request.traceback,
-                "worker": worker.name,
-            },
-            retry=self._settings.retry(random.random()),
-            # A machine that is not set up for a job is no fault of the job's.
-            **{"class": {"input": "input", "config": "capability"}.get(request.side, "compute")},
-        )
-        _raise(reply)
-        return FailedReply(requeued=reply["requeued"], retry_count=reply["retry_count"])
-
     async def release(self, worker: Principal, job_id: str, lease_id: str, *, instance: str) -> None:
         """Take unfinished tasks back from a worker that stops; no attempt is counted.
 
@@ -248,7 +111,7 @@ class Leases:
         InputError
             ``lease_not_yours``, ``lease_not_found``.
         """
-        _raise(
+        raise_conflict(
             await self._store.transition(
                 "release",
                 lease=lease_id,
@@ -268,7 +131,7 @@ class Leases:
         InputError
             ``lease_not_found``.
         """
-        _raise(
+        raise_conflict(
             await self._store.transition(
                 "release",
                 lease=lease_id,
@@ -350,13 +213,3 @@ def abilities(able: Capabilities | None) -> dict[str, Any]:
         "tags": dict.fromkeys(able.tags, True),
         "digest": digest,
     }
-
-
-def _canonical(report: TaskReport) -> str:
-    return json.dumps(report.fingerprint.model_dump(), sort_keys=True)
-
-
-def _raise(reply: dict[str, Any]) -> None:
-    if error := reply.get("error"):
-        code, message = _CONFLICTS[error]
-        raise InputError(message, code=code)

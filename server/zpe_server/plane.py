@@ -10,6 +10,7 @@ from zpe_server.events import Events
 from zpe_server.flags import Switches
 from zpe_server.jobs import Jobs
 from zpe_server.leases import Leases
+from zpe_server.reports import Reports
 from zpe_server.results import ResultStore, make_result_store
 from zpe_server.settings import Settings
 from zpe_server.store import Store
@@ -27,6 +28,7 @@ class Plane:
     tokens: Tokens
     workers: Workers
     leases: Leases
+    reports: Reports
     jobs: Jobs
     dead: DeadLetters
     flags: Switches
@@ -49,6 +51,7 @@ class Plane:
             tokens=Tokens(store, settings, events),
             workers=workers,
             leases=Leases(store, events, settings),
+            reports=Reports(store, settings),
             jobs=jobs,
             dead=DeadLetters(store, jobs, settings),
             flags=flags,

@@ -10,9 +10,8 @@ import panel_material_ui as pmui
 from zpe_dashboard.look import TONES, progress
 from zpe_dashboard.route import Route
 from zpe_dashboard.state.jobs import JobInside
-from zpe_dashboard.views.molecule import MoleculeView
+from zpe_dashboard.views.outcome import Outcome
 from zpe_dashboard.views.page import View, heading, row
-from zpe_dashboard.views.plots import SpectrumPlot
 from zpe_sdk.wire import HistoryEvent, TaskStatus
 
 _OVER = ("finished", "failed", "cancelled")
@@ -29,7 +28,7 @@ class JobView(View[JobInside]):
             self._actions(),
             self._card(),
             self._error(),
-            self._outcome(),
+            *Outcome(self.desk, self.state, self.words, self.place, self.confirm).content(),
             heading(self.words("SCFs")),
             self._tasks(),
             heading(self.words("History")),
@@ -182,119 +181,6 @@ class JobView(View[JobInside]):
         self.watch(draw, "detail")
         return box
 
-    def _outcome(self) -> Any:
-        w = self.words
-        facts = self.facts("tiles")
-        spectrum = SpectrumPlot(w("Wavenumber / cm⁻¹"), w("Density of modes"))
-        molecule = MoleculeView(w)
-        modes = self.table(
-            [
-                {"key": "mode", "label": w("Mode"), "kind": "number", "align": "right"},
-                {"key": "cm", "label": w("Wavenumber / cm⁻¹"), "kind": "text", "align": "right"},
-                {"key": "mev", "label": w("Energy / meV"), "kind": "text", "align": "right"},
-                {"key": "kind", "label": w("Kind"), "kind": "text"},
-                {"key": "counted", "label": w("In the ZPE"), "kind": "text"},
-                {"key": "show", "label": "", "kind": "actions"},
-            ],
-            label=w("Modes"),
-            empty="",
-            on_action=lambda mode, _: molecule.animate(int(mode)),
-        )
-        warnings = pmui.Alert(
-            title="", severity="warning", visible=False, sizing_mode="stretch_width", margin=(12, 0, 0, 0)
-        )
-        downloads = self.facts()
-        downloads.margin = (12, 0, 0, 0)
-        panes = pn.FlexBox(
-            pn.Column(molecule.component, molecule.caption, styles={"flex": "1 1 320px"}, min_width=280),
-            pmui.Paper(
-                pn.pane.Bokeh(spectrum.figure, sizing_mode="stretch_width"),
-                elevation=0,
-                variant="outlined",
-                styles={"flex": "2 1 420px"},
-                min_width=280,
-                margin=0,
-            ),
-            gap="12px",
-            margin=(12, 0),
-            sizing_mode="stretch_width",
-        )
-        box = pn.Column(
-            heading(w("Result")),
-            facts,
-            warnings,
-            panes,
-            modes,
-            downloads,
-            sizing_mode="stretch_width",
-            visible=False,
-        )
-
-        def draw() -> None:
-            finished = self.state.detail is not None and self.state.detail.job.status == "finished"
-            result = self.state.result
-            box.visible = finished
-            for part in (facts, panes, modes):
-                part.visible = result is not None
-            if finished:
-                files = [("result.json", "JSON"), ("summary.txt", w("Summary")), ("freqs.csv", "CSV")]
-                downloads.facts = [
-                    {
-                        "label": w("Download"),
-                        "kind": "download",
-                        "big": True,
-                        "value": [
-                            {"href": f"files/{self.state.job_id}/{name}", "name": name, "text": text}
-                            for name, text in files
-                        ],
-                    }
-                ]
-            if result is None:
-                return
-            d = result.document
-            facts.facts = [
-                {
-                    "label": w("Zero-point energy"),
-                    "value": f"{d.zpe_ev:.6f}",
-                    "note": "eV",
-                    "tone": "main toned",
-                },
-                {
-                    "label": w("Entropy"),
-                    "value": f"{d.s_vib_jmol_k:.3f}",
-                    "note": f"J/(mol K), {d.temperature:g} K",
-                },
-                {"label": w("Heat capacity"), "value": f"{d.cv_jmol_k:.3f}", "note": "J/(mol K)"},
-                {"label": w("Internal energy"), "value": f"{d.u_vib_ev:.6f}", "note": w("eV, with the ZPE")},
-                {"label": w("Free energy"), "value": f"{d.f_vib_ev:.6f}", "note": "eV, U − TS"},
-                {
-                    "label": w("Largest force"),
-                    "value": f"{d.max_force_ev_ang:.4f}",
-                    "note": w("eV/Å, at the equilibrium"),
-                },
-            ]
-            warnings.param.update(title=" ".join(d.warnings), visible=bool(d.warnings))
-            spectrum.show(d.freqs_cm, d.low_cut_cm)
-            molecule.show(result)
-            modes.rows = [
-                {
-                    "id": str(k),
-                    "mode": k,
-                    "name": w("mode {n}", n=k),
-                    "cm": _wavenumber(cm),
-                    "mev": _wavenumber(1000 * float(energy)),
-                    "kind": w(kind),
-                    "counted": w("yes") if cm > d.low_cut_cm else w("no"),
-                    "show": [{"id": "show", "text": w("Animate")}],
-                }
-                for k, (cm, energy, kind) in enumerate(
-                    zip(d.freqs_cm, result.energies_ev, d.mode_kinds, strict=True)
-                )
-            ]
-
-        self.watch(draw, "result", "detail")
-        return box
-
     def _tasks(self) -> Any:
         w = self.words
         table = self.table(
@@ -415,7 +301,3 @@ def history_rows(events: list[HistoryEvent], words: Any) -> list[dict[str, Any]]
         }
         for n, event in enumerate(events)
     ]
-
-
-def _wavenumber(value: float) -> str:
-    return f"{-value:.2f}i" if value < 0 else f"{value:.2f}"

@@ -70,7 +70,7 @@ async def report(
     job_id: JobId, body: TaskReportRequest, who: Worker, plane: InPlane, instance: Instance = ""
 ) -> TaskReportReply:
     """Report finished SCFs. Renews the lease."""
-    reply, complete = await plane.leases.report(who, job_id, body, instance=instance)
+    reply, complete = await plane.reports.report(who, job_id, body, instance=instance)
     if complete:
         await plane.completion.complete(job_id)
     return reply
@@ -81,7 +81,7 @@ async def settle(
     job_id: JobId, body: WholeResultRequest, who: Worker, plane: InPlane, instance: Instance = ""
 ) -> WholeResultReply:
     """Settle a whole job in one go."""
-    reply = await plane.leases.settle(who, job_id, body, instance=instance)
+    reply = await plane.reports.settle(who, job_id, body, instance=instance)
     if not reply.idempotent:
         await plane.completion.complete(job_id)
     return reply
@@ -92,7 +92,7 @@ async def fail(
     job_id: JobId, body: FailedRequest, who: Worker, plane: InPlane, instance: Instance = ""
 ) -> FailedReply:
     """Report that SCFs failed."""
-    return await plane.leases.fail(who, job_id, body, instance=instance)
+    return await plane.reports.fail(who, job_id, body, instance=instance)
 
 
 @router.post("/jobs/{job_id}/release")

@@ -90,10 +90,10 @@ class Mock:
                 tasks=[task.index],
                 side=error.side,
             )
-            reply = await self._plane.leases.fail(self._who, lease.job_id, failure, instance=self._instance)
+            reply = await self._plane.reports.fail(self._who, lease.job_id, failure, instance=self._instance)
             return reply.requeued
         request = TaskReportRequest(lease_id=lease.lease_id, reports=[report])
-        told, complete = await self._plane.leases.report(
+        told, complete = await self._plane.reports.report(
             self._who, lease.job_id, request, instance=self._instance
         )
         if complete:

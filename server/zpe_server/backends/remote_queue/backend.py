@@ -226,7 +226,7 @@ class RemoteQueue:
             traceback=offer.failure,
         )
         with contextlib.suppress(InputError):  # the job is gone
-            await self._leases.fail(who, job_id, failure, instance="")
+            await self._plane.reports.fail(who, job_id, failure, instance="")
             log.warning("an execution failed in RQ", job_id=job_id, reason=failure.error_message)
 
     # ---------------------------------------------------------------------------------- completion

@@ -26,6 +26,7 @@ from zpe_sdk.wire import (
 )
 from zpe_sdk.worker.control import PATIENTLY
 from zpe_server.backends.remote_queue.leases import JobLeases
+from zpe_server.reports import Reports
 from zpe_server.tokens import Principal
 
 log = structlog.get_logger(__name__)
@@ -42,7 +43,7 @@ class Direct:
     ----------
     portal
         The event loop that the transitions run in.
-    leases
+    leases, reports
         The transitions.
     worker
         Who makes them.
@@ -56,6 +57,7 @@ class Direct:
         self,
         portal: BlockingPortal,
         leases: JobLeases,
+        reports: Reports,
         worker: Principal,
         job_id: str,
         lease_id: str,
@@ -63,6 +65,7 @@ class Direct:
     ) -> None:
         self._portal = portal
         self._leases = leases
+        self._reports = reports
         self._worker = worker
         self._job_id = job_id
         self._lease_id = lease_id
@@ -106,10 +109,10 @@ class Direct:
         match request:
             case TaskReportRequest():
                 # The result is made by the control plane: only that has the credentials of its store.
-                told, _complete = await self._leases.report(worker, job_id, request, instance=instance)
+                told, _complete = await self._reports.report(worker, job_id, request, instance=instance)
                 return told
             case FailedRequest():
-                return await self._leases.fail(worker, job_id, request, instance=instance)
+                return await self._reports.fail(worker, job_id, request, instance=instance)
             case ReleaseRequest():
                 await self._leases.release(worker, job_id, request.lease_id, instance=instance)
                 return Ok()

@@ -23,6 +23,7 @@ from zpe_sdk.worker.settings import WorkerSettings
 from zpe_server.backends.remote_queue.direct import Direct
 from zpe_server.backends.remote_queue.leases import JobLeases
 from zpe_server.events import Events
+from zpe_server.reports import Reports
 from zpe_server.settings import Settings
 from zpe_server.store import Store
 from zpe_server.tokens import Principal
@@ -74,7 +75,7 @@ def _work(job_id: str, lease_id: str, rules: Mapping[str, Any], *, requeue: bool
                 portal.call(lambda: store.transition("requeue", job=job_id, by="rq"))
             who = Principal("worker", folder.name, f"{settings.worker_name} {folder.name}")
             leases = JobLeases(store, Events(store), server)
-            control = Direct(portal, leases, who, job_id, lease_id, stopping)
+            control = Direct(portal, leases, Reports(store, server), who, job_id, lease_id, stopping)
             _run(settings.model_copy(update={"work_dir": folder}), control, stopping)
         finally:
             portal.call(store.close)

@@ -1,0 +1,135 @@
+"""How a job came out: its energies, the spectrum, the modes and their motions, the files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+
+from zpe_dashboard.state.jobs import JobInside
+from zpe_dashboard.views.molecule import MoleculeView
+from zpe_dashboard.views.page import View, heading
+from zpe_dashboard.views.plots import SpectrumPlot
+
+
+class Outcome(View[JobInside]):
+    """The part of a job's page that is there once the job has finished."""
+
+    def content(self) -> list[Any]:
+        """Return what there is of a result; nothing is seen of it before the job is finished."""
+        w = self.words
+        facts = self.facts("tiles")
+        spectrum = SpectrumPlot(w("Wavenumber / cm⁻¹"), w("Density of modes"))
+        molecule = MoleculeView(w)
+        modes = self.table(
+            [
+                {"key": "mode", "label": w("Mode"), "kind": "number", "align": "right"},
+                {"key": "cm", "label": w("Wavenumber / cm⁻¹"), "kind": "text", "align": "right"},
+                {"key": "mev", "label": w("Energy / meV"), "kind": "text", "align": "right"},
+                {"key": "kind", "label": w("Kind"), "kind": "text"},
+                {"key": "counted", "label": w("In the ZPE"), "kind": "text"},
+                {"key": "show", "label": "", "kind": "actions"},
+            ],
+            label=w("Modes"),
+            empty="",
+            on_action=lambda mode, _: molecule.animate(int(mode)),
+        )
+        warnings = pmui.Alert(
+            title="", severity="warning", visible=False, sizing_mode="stretch_width", margin=(12, 0, 0, 0)
+        )
+        downloads = self.facts()
+        downloads.margin = (12, 0, 0, 0)
+        panes = pn.FlexBox(
+            pn.Column(molecule.component, molecule.caption, styles={"flex": "1 1 320px"}, min_width=280),
+            pmui.Paper(
+                pn.pane.Bokeh(spectrum.figure, sizing_mode="stretch_width"),
+                elevation=0,
+                variant="outlined",
+                styles={"flex": "2 1 420px"},
+                min_width=280,
+                margin=0,
+            ),
+            gap="12px",
+            margin=(12, 0),
+            sizing_mode="stretch_width",
+        )
+        box = pn.Column(
+            heading(w("Result")),
+            facts,
+            warnings,
+            panes,
+            modes,
+            downloads,
+            sizing_mode="stretch_width",
+            visible=False,
+        )
+
+        def draw() -> None:
+            finished = self.state.detail is not None and self.state.detail.job.status == "finished"
+            result = self.state.result
+            box.visible = finished
+            for part in (facts, panes, modes):
+                part.visible = result is not None
+            if finished:
+                files = [("result.json", "JSON"), ("summary.txt", w("Summary")), ("freqs.csv", "CSV")]
+                downloads.facts = [
+                    {
+                        "label": w("Download"),
+                        "kind": "download",
+                        "big": True,
+                        "value": [
+                            {"href": f"files/{self.state.job_id}/{name}", "name": name, "text": text}
+                            for name, text in files
+                        ],
+                    }
+                ]
+            if result is None:
+                return
+            d = result.document
+            facts.facts = [
+                {
+                    "label": w("Zero-point energy"),
+                    "value": f"{d.zpe_ev:.6f}",
+                    "note": "eV",
+                    "tone": "main toned",
+                },
+                {
+                    "label": w("Entropy"),
+                    "value": f"{d.s_vib_jmol_k:.3f}",
+                    "note": f"J/(mol K), {d.temperature:g} K",
+                },
+                {"label": w("Heat capacity"), "value": f"{d.cv_jmol_k:.3f}", "note": "J/(mol K)"},
+                {"label": w("Internal energy"), "value": f"{d.u_vib_ev:.6f}", "note": w("eV, with the ZPE")},
+                {"label": w("Free energy"), "value": f"{d.f_vib_ev:.6f}", "note": "eV, U − TS"},
+                {
+                    "label": w("Largest force"),
+                    "value": f"{d.max_force_ev_ang:.4f}",
+                    "note": w("eV/Å, at the equilibrium"),
+                },
+            ]
+            warnings.param.update(title=" ".join(d.warnings), visible=bool(d.warnings))
+            spectrum.show(d.freqs_cm, d.low_cut_cm)
+            molecule.show(result)
+            modes.rows = [
+                {
+                    "id": str(k),
+                    "mode": k,
+                    "name": w("mode {n}", n=k),
+                    "cm": _wavenumber(cm),
+                    "mev": _wavenumber(1000 * float(energy)),
+                    "kind": w(kind),
+                    "counted": w("yes") if cm > d.low_cut_cm else w("no"),
+                    "show": [{"id": "show", "text": w("Animate")}],
+                }
+                for k, (cm, energy, kind) in enumerate(
+                    zip(d.freqs_cm, result.energies_ev, d.mode_kinds, strict=True)
+                )
+            ]
+
+        self.watch(draw, "result", "detail")
+        return [box]
+
+
+def _wavenumber(value: float) -> str:
+    return f"{-value:.2f}i" if value < 0 else f"{value:.2f}"

@@ -1,0 +1,39 @@
+"""Records of Redis as the API shows them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from zpe_sdk.wire import ErrorInfo, HistoryEvent, JobStatus, Progress
+from zpe_server.store import iso, items
+
+
+def job_status(record: dict[str, Any]) -> JobStatus:
+    """Return where a job stands."""
+    error = record.get("error")
+    return JobStatus(
+        job_id=record["job"],
+        status=record["status"],
+        detail=record.get("detail") or None,
+        created_at=iso(record["created"]),
+        updated_at=iso(record["updated"]),
+        started_at=iso(record["started"]) if record.get("started") else None,
+        finished_at=iso(record["finished"]) if record.get("finished") else None,
+        progress=Progress(**record["progress"]),
+        owner=record["owner"],
+        name=record.get("name"),
+        formula=record.get("formula"),
+        error=ErrorInfo(**json.loads(error)) if error else None,
+        workers=sorted(items(record["workers"])),
+        in_dlq=bool(record.get("dlq")),
+        version=int(record["version"]),
+    )
+
+
+def history_event(text: str) -> HistoryEvent:
+    """Return an entry of a job's history as it is shown."""
+    event = json.loads(text)
+    event["at"] = iso(event["at"])
+    event["tasks"] = sorted(int(task) for task in items(event.get("tasks")))
+    return HistoryEvent(**event)

@@ -1,0 +1,377 @@
+"""The client of the control plane for asynchronous code."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import httpx
+from ase import Atoms
+
+from zpe_sdk import http
+from zpe_sdk.admin import AsyncAdmin
+from zpe_sdk.async_job import AsyncJob, completed
+from zpe_sdk.connection import Connection
+from zpe_sdk.embedded import EMBEDDED_FOLDER, Embedded, Engine, start_embedded
+from zpe_sdk.errors import InputError, ZPEError
+from zpe_sdk.pseudopotentials import Choose, choose, in_words, placeholders
+from zpe_sdk.settings import ClientSettings
+from zpe_sdk.submission import Mobile, Structure, input_text, mobile_indices
+from zpe_sdk.wire import JobList, JobOrder, JobReply, JobRequest, JobState, ParseReply, ParseRequest
+
+_TOGETHER = 8  # submissions under way at a time
+
+
+class AsyncZPEClient:
+    """A client for asynchronous code.
+
+    Parameters
+    ----------
+    url, token
+        The control plane and your token; default: ``ZPE_CONTROL_API_URL`` and ``ZPE_TOKEN``, then what
+        ``zpe login`` saved.
+    insecure
+        Send the token over plain HTTP to another machine, on a network you trust.
+    ca_bundle
+        PEM file of the certificate authorities to trust, for a private one.
+    timeout
+        Seconds to wait for a connection or a reply, or an :class:`httpx.Timeout`.
+    retry_seconds
+        How long a call is repeated while the control plane is away; every call may be.
+    pseudo_dir
+        A folder of pseudopotential files as the workers have them, from which those of Atoms are chosen;
+        default: ``ZPE_PSEUDO_DIR``. Without it, they have to be named.
+    transport
+        Another way to the control plane than the network, see :mod:`httpx`; a pickle does not keep it.
+
+    Attributes
+    ----------
+    admin
+        The calls of administrators, see :class:`zpe_sdk.admin.AsyncAdmin`.
+    connection
+        For calls of the API that have no method here, see :class:`zpe_sdk.connection.Connection`.
+
+    Raises
+    ------
+    ConfigError
+        ``url_missing``, ``bad_url``, ``insecure_url``, ``bad_ca_bundle``, …
+    AuthError
+        ``token_missing`` or ``bad_token``.
+
+    Examples
+    --------
+    >>> async with AsyncZPEClient() as client:
+    ...     job = await client.submit("h2_zpe.in")
+    ...     result = await (await job.wait()).result()
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        token: str | None = None,
+        *,
+        insecure: bool = False,
+        ca_bundle: Path | str | None = None,
+        timeout: float | httpx.Timeout = 30.0,
+        retry_seconds: float = 60.0,
+        pseudo_dir: Path | str | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        settings = ClientSettings.find(
+            url,
+            token,
+            insecure=insecure,
+            ca_bundle=Path(ca_bundle) if ca_bundle else None,
+            pseudo_dir=Path(pseudo_dir) if pseudo_dir else None,
+        )
+        self.connection = Connection(
+            settings, timeout=timeout, retry_seconds=retry_seconds, transport=transport
+        )
+        # Whatever is needed to make this client again elsewhere; no token goes into a pickle.
+        self._options = {
+            "url": str(self.url),
+            "insecure": settings.insecure,
+            "ca_bundle": settings.ca_bundle,
+            "timeout": timeout,
+            "retry_seconds": retry_seconds,
+            "pseudo_dir": settings.pseudo_dir,
+        }
+        self._choose: Choose | None = partial(choose, settings.pseudo_dir) if settings.pseudo_dir else None
+        self._told: set[str] = set()
+        self._embedded: Embedded | None = None
+        self.admin = AsyncAdmin(self.connection)
+
+    @property
+    def url(self) -> httpx.URL:
+        """The base URL of the control plane."""
+        return self.connection.url
+
+    @classmethod
+    async def embedded(
+        cls,
+        folder: Path | str = EMBEDDED_FOLDER,
+        *,
+        engine: Engine = "qe",
+        pseudo_dir: Path | str | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Start a control plane, its Redis and a worker on this machine, and return a client of them.
+
+        They are stopped by :meth:`aclose`, at the end of an ``async with`` block, or with this process. Jobs
+        and results stay in ``folder`` and are there again the next time. Called again meanwhile, it returns a
+        client of what runs already.
+
+        Parameters
+        ----------
+        folder
+            Where everything is kept; one process at a time can use it.
+        engine
+            ``"qe"`` runs pw.x; ``"mock"`` computes forces of springs, for teaching: no physics, and at once.
+        pseudo_dir
+            Folder of the pseudopotential files; default: ``ZPE_PSEUDO_DIR``, or that of Debian's package.
+        settings
+            More ``ZPE_`` variables for control plane and worker.
+
+        Raises
+        ------
+        ConfigError
+            ``extra_missing``, ``pw_not_found`` or ``service_not_started``.
+        """
+        running = await start_embedded(
+            Path(folder),
+            engine=engine,
+            pseudo_dir=Path(pseudo_dir) if pseudo_dir else None,
+            settings=settings,
+        )
+        service = running.service
+        client = cls(service.url, service.token, pseudo_dir=service.pseudo_dir)
+        if engine == "mock":
+            client._choose = placeholders
+        client._embedded = running
+        return client
+
+    async def submit(
+        self,
+        structure: Structure,
+        *,
+        mobile: Mobile | None = None,
+        name: str | None = None,
+        delta: float | None = None,
+        low_cut_cm: float | None = None,
+        temperature: float | None = None,
+        symmetry: bool = True,
+        use_environ: bool = False,
+        calc_mode: Literal["continue", "new"] = "continue",
+        priority: int = 0,
+        requires: Mapping[str, Any] | None = None,
+        pseudopotentials: Mapping[str, str] | None = None,
+        ecutwfc: float | None = None,
+        ecutrho: float | None = None,
+        kpts: Any = None,
+        input_data: Mapping[str, Any] | None = None,
+    ) -> AsyncJob:
+        """Submit a vibrational calculation.
+
+        Parameters
+        ----------
+        structure
+            ASE Atoms, a pw.x input file (its path), or the text of one.
+        mobile
+            The atoms that vibrate: 0-based indices, a mask of booleans, chemical symbols, or a function of
+            the Atoms that returns one of these; default: all that are not fixed.
+        name
+            What you call the job.
+        delta
+            Displacement in Å.
+        low_cut_cm
+            Modes below this wavenumber, in cm⁻¹, are left out of ZPE and thermochemistry.
+        temperature
+            In K.
+        symmetry
+            Use the symmetry of the structure to run fewer SCFs.
+        use_environ
+            Run with Environ (implicit solvent).
+        calc_mode
+            ``"continue"`` takes over SCFs that were already run for exactly the same physics; ``"new"``
+            ignores them.
+        priority
+            From -100 to 100; higher ones first. Among equals, owners take turns.
+        requires
+            What a machine must have to get SCFs of this job: ``{"tags": ["bigmem"], "cores": 16,
+            "memory_gb": 64}`` or some of these. Administrators give tags to their workers (``ZPE_TAGS``).
+        pseudopotentials, ecutwfc, ecutrho, kpts, input_data
+            For Atoms only: how the pw.x input is made (cutoffs in Ry), see
+            :func:`zpe_sdk.espresso.render.render_input`. What is not given is chosen
+            (:mod:`zpe_sdk.pseudopotentials`) and told: ``job.choices``.
+
+        Raises
+        ------
+        InputError
+            Naming the field, the card or the namelist key at fault.
+        """
+        text, chosen = input_text(
+            structure,
+            self._choose,
+            pseudopotentials=pseudopotentials,
+            ecutwfc=ecutwfc,
+            ecutrho=ecutrho,
+            kpts=kpts,
+            input_data=input_data,
+        )
+        atoms = structure if isinstance(structure, Atoms) else None
+        fields = {
+            "content": text,
+            "mobile_indices": mobile_indices(mobile, text, atoms),
+            "name": name,
+            "delta": delta,
+            "low_cut_cm": low_cut_cm,
+            "temperature": temperature,
+            "symmetry": symmetry,
+            "use_environ": use_environ,
+            "calc_mode": calc_mode,
+            "priority": priority,
+            "requires": requires or {},
+        }
+        job = await self._submit(fields)
+        job.choices = in_words(chosen)
+        return job
+
+    async def _submit(self, fields: Mapping[str, Any]) -> AsyncJob:
+        # One key for all attempts of this call: a reply that was lost makes no second job.
+        key = {http.IDEMPOTENCY_KEY: uuid.uuid4().hex}
+        reply = await self.connection.call(
+            "POST", "/calc/zpe/jobs", JobReply, body=JobRequest, fields=fields, headers=key
+        )
+        return AsyncJob(self, reply.job_id)
+
+    async def submit_many(
+        self, /, structures: Iterable[Structure], *, names: Iterable[str] | None = None, **options: Any
+    ) -> list[AsyncJob]:
+        """Submit several calculations, all of them or none.
+
+        Parameters
+        ----------
+        structures
+            As for :meth:`submit`.
+        names
+            What you call each job.
+        **options
+            As for :meth:`submit`, the same for all.
+
+        Raises
+        ------
+        InputError
+            As for :meth:`submit`; a note tells which structure is at fault. Jobs submitted until then are
+            cancelled.
+        """
+        items = list(structures)
+        called = [None] * len(items) if names is None else list(names)
+        if len(called) != len(items):
+            raise InputError(
+                f"{len(called)} names for {len(items)} structures", code="bad_request", field="names"
+            )
+        together = asyncio.Semaphore(_TOGETHER)
+        submitted: dict[int, AsyncJob] = {}
+        failed: list[ZPEError] = []
+
+        async def one(place: int, structure: Structure, name: str | None) -> None:
+            async with together:
+                # After a failure no other begins; those under way end, and are cancelled with the rest.
+                if failed:
+                    return
+                try:
+                    submitted[place] = await self.submit(structure, name=name, **options)
+                except ZPEError as error:
+                    error.add_note(f"structures[{place}]{f' ({name})' if name else ''}; none was submitted")
+                    failed.append(error)
+
+        await asyncio.gather(
+            *(one(place, *item) for place, item in enumerate(zip(items, called, strict=True)))
+        )
+        if failed:
+            # One may be over already: no matter.
+            await asyncio.gather(*(job.cancel() for job in submitted.values()), return_exceptions=True)
+            raise failed[0]
+        return [submitted[place] for place in range(len(items))]
+
+    async def parse(self, text: str) -> ParseReply:
+        """Let the control plane read a pw.x input: structure, fixed atoms, species, k-points.
+
+        Raises
+        ------
+        InputError
+            Naming the card or the namelist key at fault.
+        """
+        return await self.connection.call(
+            "POST", "/calc/zpe/parse", ParseReply, body=ParseRequest, fields={"content": text}
+        )
+
+    def job(self, job_id: str) -> AsyncJob:
+        """Return the job of an id, without asking the control plane yet."""
+        return AsyncJob(self, job_id)
+
+    async def jobs(
+        self,
+        *,
+        status: JobState | None = None,
+        search: str | None = None,
+        owner: str | None = None,
+        order: JobOrder = "newest",
+        limit: int | None = None,
+        offset: int | None = None,
+    ) -> list[AsyncJob]:
+        """Return your jobs (an administrator: everybody's), the newest first unless told otherwise.
+
+        Parameters
+        ----------
+        status
+            Only these: ``"queued"``, ``"started"``, ``"finished"``, ``"failed"`` or ``"cancelled"``.
+        search
+            Only jobs with this in their name, formula or id.
+        owner
+            Only this owner's.
+        order
+            ``"newest"`` or ``"oldest"`` first, by the time of submission.
+        limit, offset
+            How many, and how many to leave out first.
+        """
+        params = {
+            "status": status,
+            "search": search,
+            "owner": owner,
+            "order": order,
+            "limit": limit,
+            "offset": offset,
+        }
+        page = await self.connection.call("GET", "/calc/zpe/jobs", JobList, params=params)
+        return [AsyncJob(self, job.job_id, job) for job in page.jobs]
+
+    as_completed = staticmethod(completed)
+
+    async def aclose(self) -> None:
+        """Close the connections, and stop what :meth:`embedded` has started."""
+        await self.connection.close()
+        if self._embedded:
+            await asyncio.to_thread(self._embedded.close)
+            self._embedded = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (remade, (type(self), self._options))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.url}>"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+
+def remade(kind: type[Any], options: Mapping[str, Any]) -> Any:
+    """Make a client that was pickled again."""
+    return kind(**options)
