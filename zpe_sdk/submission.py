@@ -41,10 +41,13 @@ def input_text(
     """
     given = {name: value for name, value in rendering.items() if value is not None}
     if isinstance(structure, Atoms):
-        from zpe_sdk.espresso.render import render_input
+        from zpe_sdk.espresso.render import by_namelist, render_input
 
+        namelists = given["input_data"] = by_namelist(given.get("input_data", {}))
         chosen = defaults(structure, choose, given)
-        return str(render_input(structure, **given | chosen)), chosen
+        system = {**namelists.get("system", {}), **chosen.get("input_data", {}).get("system", {})}
+        options = {**given, **chosen, "input_data": {**namelists, "system": system}}
+        return str(render_input(structure, **options)), chosen
     if given:
         name = next(iter(given))
         raise InputError(

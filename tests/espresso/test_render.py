@@ -13,7 +13,7 @@ from ase.constraints import FixAtoms, FixBondLength
 
 from zpe_sdk.errors import InputError
 from zpe_sdk.espresso.input import KPoints, PwInput
-from zpe_sdk.espresso.render import render_input
+from zpe_sdk.espresso.render import by_namelist, render_input
 from zpe_sdk.espresso.run import pw_command, run_scf
 from zpe_sdk.wire import Task
 
@@ -99,7 +99,31 @@ def bonded() -> Atoms:
         (molecule("H2O"), {"ecutwfc": None}, "ecutwfc"),
         (molecule("H2O"), {"input_data": {"ibrav": 1}}, "input_data"),
         (molecule("H2O"), {"input_data": {"lelfield": True}}, "lelfield"),
+        # ASE would drop each of these and say nothing.
+        (molecule("H2O"), {"input_data": {"tot_charg": 1}}, "input_data"),
+        (molecule("H2O"), {"input_data": {"Hubbard_U(1)": 4.0}}, "input_data"),
+        (molecule("H2O"), {"input_data": {"lda_plus_u": True}}, "input_data"),
+        (molecule("H2O"), {"input_data": {"nat": 2}}, "input_data"),
+        (molecule("H2O"), {"input_data": {"nspin": 2, "starting_magnetization(1)": 0.5}}, "input_data"),
+        (molecule("H2O"), {"input_data": {"system": {"nbnd": 8}, "SYSTEM": {"nbnd": 9}}}, "input_data"),
+        (molecule("H2O"), {"input_data": {"system": {"nbnd": 8, "NBND": 9}}}, "input_data"),
+        (molecule("H2O"), {"input_data": {"system": {"nbnd": 8}, "nbnd": 9}}, "input_data"),
+        (molecule("H2O"), {"input_data": {"ecutwfc": 40}}, "ecutwfc"),
+        (molecule("H2O"), {"input_data": "ecutwfc=50"}, "input_data"),
+        (molecule("H2O"), {"pseudopotentials": "H.UPF"}, "pseudopotentials"),
         (molecule("H2O"), {"kpts": "Gamma point"}, "kpts"),
+        (molecule("H2O"), {"kpts": (4.5, 4, 1)}, "kpts"),
+        (molecule("H2O"), {"kpts": {"size": (4.5, 4, 1)}}, "kpts"),
+        (molecule("H2O"), {"kpts": (4, 4)}, "kpts"),
+        (molecule("H2O"), {"kpts": 4}, "kpts"),
+        (molecule("H2O"), {"kpts": {"spacing": 0.3}}, "kpts"),
+        (molecule("H2O"), {"kpts": [[0, 0, 0]]}, "kpts"),
+        (molecule("H2O"), {"kpts": (2, 2, 2), "koffset": (0, 0.5, 0)}, "koffset"),
+        (Atoms("H", [(0, 0, float("nan"))]), {}, "positions"),
+        (Atoms(), {}, "structure"),
+        (Atoms("H", magmoms=[(0, 0, 1)]), {}, "initial_magmoms"),
+        (Atoms("H", charges=[1]), {}, "initial_charges"),
+        (Atoms("H", charges=[1]), {"input_data": {"tot_charge": -1}}, "initial_charges"),
         (bulk("Cu"), {}, "kpts"),
         (Atoms("H", pbc=True), {"kpts": "gamma"}, "cell"),
         (bonded(), {}, "constraints"),
@@ -111,6 +135,34 @@ def test_what_is_missing_or_cannot_be_written_is_named(
     with pytest.raises(InputError) as caught:
         rendered(atoms, **options)
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    "input_data",
+    [
+        {"tot_charge": 1, "conv_thr": 1e-9, "celldm(1)": 2.0},
+        {"SYSTEM": {"Tot_Charge": np.int64(1), "celldm(1)": 2.0}, "Electrons": {"conv_thr": 1e-9}},
+        {"system": {"tot_charge": 1, "celldm(1)": 2.0}, "conv_thr": 1e-9},
+    ],
+)
+def test_keys_come_flat_or_by_namelist_in_any_case(input_data: dict[str, Any]) -> None:
+    found = by_namelist(input_data)
+    assert found == {"system": {"tot_charge": 1, "celldm(1)": 2.0}, "electrons": {"conv_thr": 1e-9}}
+
+
+def test_a_namelist_takes_keys_that_ase_does_not_know() -> None:
+    found = rendered(molecule("H2O"), input_data={"SYSTEM": {"lda_plus_u": True, "Hubbard_U(1)": 4.0}})
+    assert found.namelists["system"]["lda_plus_u"] is True
+    assert found.namelists["system"]["hubbard_u"] == [4.0]
+    assert found.namelists["system"]["ecutwfc"] == 30
+
+
+def test_numbers_of_numpy_are_written_as_numbers() -> None:
+    found = rendered(
+        molecule("H2O"), ecutwfc=np.float64(30), kpts=np.array([2.0, 2.0, 1.0]), koffset=(1, 1, 0)
+    )
+    assert found.namelists["system"]["ecutwfc"] == 30
+    assert found.kpoints == KPoints("automatic", (2, 2, 1), (1, 1, 0))
 
 
 @pytest.mark.qe

@@ -11,16 +11,24 @@ from ase import Atoms
 from ase.calculators.calculator import kpts2sizeandoffsets
 from ase.constraints import FixAtoms, FixCartesian
 from ase.io.espresso import write_espresso_in
+from ase.io.espresso_namelist.keys import ALL_KEYS
 from numpy.typing import NDArray
 
 from zpe_sdk.errors import InputError
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.namelist import apply, set_keys
+from zpe_sdk.pseudopotentials import WHOLE
 
 VACUUM = 4.0  # Å on each side of a molecule that comes without a cell: 8 Å to its image
 # pw.x up to 7.2 wants the moment as a share of the valence electrons, later versions take that too. It is
 # where the SCF starts, no more, and a share below 1 whatever the atom.
 MOMENT_TO_SHARE = 10.0
+# Keys of &SYSTEM that the structure itself decides, and what of it does.
+_OF_ATOMS = {
+    "nat": "number of atoms",
+    "ntyp": "species",
+    "starting_magnetization": "initial magnetic moments",
+}
 
 
 def render_input(
@@ -51,31 +59,34 @@ def render_input(
     koffset
         Shift of the mesh, 0 or 1 in each direction.
     input_data
-        Further keys of pw.x, flat or by namelist, as ASE takes them.
+        Further keys of pw.x, see :func:`by_namelist`. Initial charges of the Atoms have to add up to
+        ``tot_charge``.
 
     Raises
     ------
     InputError
         Something is missing or cannot be written; ``field`` names it.
     """
-    symbols = list(atoms.get_chemical_symbols())
-    for symbol in sorted(set(symbols)):
-        if symbol not in (pseudopotentials or {}):
-            raise _error(f"name the pseudopotential file of {symbol}", "pseudopotentials")
+    files = _checked_files(atoms, pseudopotentials or {})
     for constraint in atoms.constraints:
         if not isinstance(constraint, FixAtoms | FixCartesian):
             raise _error(f"{type(constraint).__name__} has no flags in a pw.x input", "constraints")
     if kpts is None and atoms.pbc.any():
         raise _error("the structure is periodic: give kpts, be it kpts='gamma'", "kpts")
     boxed = _in_a_cell(atoms)
+    namelists = by_namelist(input_data or {})
+    _check_system(namelists, atoms)
+    for name, value in by_namelist({"ecutwfc": ecutwfc, "ecutrho": ecutrho})["system"].items():
+        if value is not None and namelists.setdefault("system", {}).setdefault(name, value) != value:
+            raise _error(f"{name} is given twice, by itself and in input_data", name)
+    mesh, shift = _kpts(kpts, koffset, boxed)
     written = io.StringIO()
     try:
-        mesh, shift = _kpts(kpts, koffset, boxed)
         write_espresso_in(
             written,
             boxed,
-            input_data=_with_cutoffs(input_data or {}, ecutwfc=ecutwfc, ecutrho=ecutrho),
-            pseudopotentials=dict(pseudopotentials or {}),
+            input_data=namelists,
+            pseudopotentials=files,
             kpts=mesh,
             koffset=shift,
             rescale_magmom_fac=MOMENT_TO_SHARE,
@@ -85,6 +96,88 @@ def render_input(
     text = _with_isotopes(PwInput.parse(written.getvalue()), atoms.get_masses())
     PwInput.parse(text)
     return text
+
+
+def by_namelist(input_data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return keys of pw.x by namelist, all names in lower case.
+
+    Parameters
+    ----------
+    input_data
+        Keys as ASE takes them: ``{"vdw_corr": "dft-d3"}``, for those that it knows the namelist of;
+        ``{"system": {"lda_plus_u": True}}`` for any.
+
+    Raises
+    ------
+    InputError
+        ``bad_structure``: ASE does not know a key, or one is there twice.
+    """
+    if not isinstance(input_data, Mapping):
+        raise _error(f"give a dict of pw.x's keys, not {input_data!r}", "input_data")
+    found: dict[str, dict[str, Any]] = {}
+    whole = [str(name).lower() for name, value in input_data.items() if isinstance(value, Mapping)]
+    for name in whole:
+        if whole.count(name) > 1:
+            raise _error(f"the namelist {name} is there twice", "input_data")
+    for name, value in input_data.items():
+        nested = isinstance(value, Mapping)
+        keys = found.setdefault(str(name).lower() if nested else _namelist_of(str(name)), {})
+        for key, content in value.items() if nested else [(name, value)]:
+            if str(key).lower() in keys:
+                raise _error(f"{key} is there twice", "input_data")
+            # The repr of numpy's numbers, which ASE writes, is not how Fortran has them.
+            keys[str(key).lower()] = content.item() if isinstance(content, np.generic) else content
+    return found
+
+
+def _namelist_of(key: str) -> str:
+    # ASE drops a key that it does not know and says nothing.
+    for namelist, keys in ALL_KEYS["pw"].items():
+        if key.partition("(")[0].strip().lower() in keys:
+            return str(namelist)
+    raise _error(
+        f'ASE knows no key {key} of pw.x: name its namelist, {{"system": {{"{key}": …}}}} takes any key',
+        "input_data",
+    )
+
+
+def _checked_files(atoms: Atoms, files: Mapping[str, str]) -> dict[str, str]:
+    if not len(atoms):
+        raise _error("the structure has no atoms", "structure")
+    if not np.all(np.isfinite(atoms.positions)):
+        raise _error("the positions of the atoms are not all finite numbers", "positions")
+    if not np.all(np.isfinite(atoms.cell)):
+        raise _error("the cell vectors are not all finite numbers", "cell")
+    if np.ndim(atoms.get_initial_magnetic_moments()) != 1:
+        raise _error("a pw.x input of Atoms has collinear moments only, one number each", "initial_magmoms")
+    if not isinstance(files, Mapping):
+        raise _error(f'give a dict such as {{"H": "H.UPF"}}, not {files!r}', "pseudopotentials")
+    for symbol in sorted(set(atoms.get_chemical_symbols())):
+        if symbol not in files:
+            raise _error(
+                f"name the pseudopotential file of {symbol} (pseudopotentials=), or the folder to choose it "
+                "from (pseudo_dir= of the client, or ZPE_PSEUDO_DIR)",
+                "pseudopotentials",
+            )
+    return dict(files)
+
+
+def _check_system(namelists: Mapping[str, Mapping[str, Any]], atoms: Atoms) -> None:
+    """Refuse keys of &SYSTEM that contradict the structure."""
+    system = namelists.get("system", {})
+    for key in system:
+        if part := _OF_ATOMS.get(key.partition("(")[0].strip()):
+            raise _error(f"{key} follows from the {part} of the Atoms: leave it out", "input_data")
+    if system.get("ibrav", 0) != 0:
+        raise _error("the cell is that of the Atoms: leave ibrav out", "input_data")
+    charge, total = float(atoms.get_initial_charges().sum()), system.get("tot_charge", 0)
+    agree = isinstance(total, int | float) and abs(charge - total) <= WHOLE
+    if not agree and not abs(charge) <= WHOLE:
+        raise _error(
+            f"the initial charges of the Atoms add up to {charge:g}, but tot_charge is {total}: "
+            "mend the one that is not meant",
+            "initial_charges",
+        )
 
 
 def _in_a_cell(atoms: Atoms) -> Atoms:
@@ -97,28 +190,42 @@ def _in_a_cell(atoms: Atoms) -> Atoms:
     return boxed
 
 
-def _with_cutoffs(input_data: Mapping[str, Any], **cutoffs: float | None) -> dict[str, Any]:
-    """Return keys for ASE, flat or by namelist as they came, with the cutoffs among them."""
-    given = {name: value for name, value in cutoffs.items() if value is not None}
-    if not any(isinstance(value, Mapping) for value in input_data.values()):
-        return {**input_data, **given}
-    nested = {name.lower(): dict(keys) for name, keys in input_data.items()}
-    nested["system"] = {**nested.get("system", {}), **given}
-    return nested
-
-
-def _kpts(kpts: Any, koffset: Sequence[int], atoms: Atoms) -> tuple[Any, tuple[int, ...]]:
+def _kpts(kpts: Any, koffset: Any, atoms: Atoms) -> tuple[Any, tuple[int, ...]]:
     """Return k-points and shift as ASE takes them; to it, None is the gamma point."""
-    shift = tuple(int(x) for x in koffset)
-    if isinstance(kpts, str) and kpts != "gamma":
-        raise _error(f"kpts = {kpts!r}: give 'gamma', a mesh, a density or a list", "kpts")
-    if kpts is None or isinstance(kpts, str):
+    shift = _whole(koffset)
+    if shift is None or not set(shift) <= {0, 1}:
+        raise _error(f"koffset = {koffset!r}: give three numbers, each 0 or 1", "koffset")
+    if kpts is None or (isinstance(kpts, str) and kpts == "gamma"):
         return None, shift
-    if isinstance(kpts, Mapping):
-        mesh, offsets = kpts2sizeandoffsets(atoms=atoms, **kpts)
-        return [int(n) for n in mesh], tuple(int(x != 0) for x in offsets)
-    values = np.asarray(kpts)
-    return ([int(x) for x in values] if values.ndim == 1 else values), shift
+    try:
+        if isinstance(kpts, Mapping):
+            kpts_, offsets = kpts2sizeandoffsets(atoms=atoms, **kpts)
+            shift = tuple(int(x != 0) for x in offsets)
+        else:
+            kpts_ = kpts
+        points = np.asarray(kpts_, dtype=np.float64)
+    except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError):
+        points = np.empty(0)
+    if points.ndim == 2 and points.shape[1] == 4:
+        return points, shift
+    mesh = _whole(points)
+    if mesh is None:
+        raise _error(
+            f"kpts = {kpts!r}: give 'gamma', a mesh of three whole numbers, a dict such as "
+            '{"density": 3.5}, or an array with three coordinates and a weight in each row',
+            "kpts",
+        )
+    return list(mesh), shift
+
+
+def _whole(values: Any) -> tuple[int, ...] | None:
+    """Return three whole numbers; None if that is not what they are."""
+    found = np.asarray(values)
+    if found.shape != (3,) or found.dtype.kind not in "iuf" or not np.all(np.isfinite(found)):
+        return None
+    if np.any(found != np.round(found)):
+        return None
+    return tuple(int(x) for x in found)
 
 
 def _with_isotopes(pw_input: PwInput, masses: NDArray[np.float64]) -> str:
