@@ -17,7 +17,7 @@ from zpe_sdk.admin import AsyncAdmin
 from zpe_sdk.async_job import AsyncJob, completed
 from zpe_sdk.connection import Connection
 from zpe_sdk.embedded import EMBEDDED_FOLDER, Embedded, Engine, start_embedded
-from zpe_sdk.errors import InputError, ZPEError
+from zpe_sdk.errors import InputError
 from zpe_sdk.pseudopotentials import Choose, choose, in_words, placeholders
 from zpe_sdk.settings import ClientSettings
 from zpe_sdk.submission import Mobile, Structure, input_text, mobile_indices
@@ -268,6 +268,13 @@ class AsyncZPEClient:
             As for :meth:`submit`; a note tells which structure is at fault. Jobs submitted until then are
             cancelled.
         """
+        # Each of these can be iterated over too: Atoms by atom.
+        if isinstance(structures, Atoms | str | bytes) or not isinstance(structures, Iterable):
+            raise InputError(
+                "give several structures, in a list; submit() takes a single one",
+                code="bad_request",
+                field="structures",
+            )
         items = list(structures)
         called = [None] * len(items) if names is None else list(names)
         if len(called) != len(items):
@@ -276,7 +283,7 @@ class AsyncZPEClient:
             )
         together = asyncio.Semaphore(_TOGETHER)
         submitted: dict[int, AsyncJob] = {}
-        failed: list[ZPEError] = []
+        failed: list[Exception] = []
 
         async def one(place: int, structure: Structure, name: str | None) -> None:
             async with together:
@@ -285,16 +292,19 @@ class AsyncZPEClient:
                     return
                 try:
                     submitted[place] = await self.submit(structure, name=name, **options)
-                except ZPEError as error:
+                except Exception as error:
                     error.add_note(f"structures[{place}]{f' ({name})' if name else ''}; none was submitted")
                     failed.append(error)
 
-        await asyncio.gather(
-            *(one(place, *item) for place, item in enumerate(zip(items, called, strict=True)))
-        )
+        try:
+            await asyncio.gather(
+                *(one(place, *item) for place, item in enumerate(zip(items, called, strict=True)))
+            )
+        finally:
+            # An interrupt ends it as a failure does. One may be over already: no matter.
+            if len(submitted) < len(items):
+                await asyncio.gather(*(job.cancel() for job in submitted.values()), return_exceptions=True)
         if failed:
-            # One may be over already: no matter.
-            await asyncio.gather(*(job.cancel() for job in submitted.values()), return_exceptions=True)
             raise failed[0]
         return [submitted[place] for place in range(len(items))]
 

@@ -25,7 +25,7 @@ from zpe_sdk.vibrations.modes import (
     vibrational_entropy,
     zero_point_energy,
 )
-from zpe_sdk.vibrations.result import J_PER_MOL_K_IN_EV, freqs_csv, summary_text
+from zpe_sdk.vibrations.result import J_PER_MOL_K_IN_EV, freqs_csv, mode_warnings, summary_text
 from zpe_sdk.wire import ZPEResultDocument
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Array = NDArray[np.float64]
+
+_REEVALUATED = "re-evaluated from the Hessian: masses, cutoff or temperature are not those of the job"
 
 
 class ZPEResult:
@@ -281,7 +283,14 @@ class ZPEResult:
             order = d.mobile_indices
             positions = np.array(d.positions)[order]
             kinds = list(mode_kinds(modes.eigenvectors, chosen, positions, np.array(d.cell)))
-        real = modes.frequencies_cm[modes.frequencies_cm > cutoff]
+        counted = modes.frequencies_cm > cutoff
+        real = modes.frequencies_cm[counted]
+        checks = dict(d.checks)
+        if masses is not None or not np.array_equal(counted, self.frequencies_cm > d.low_cut_cm):
+            # How the noise spreads over the Hessian is known to the plan only, and that is not in the result.
+            checks["zpe_error_ev"] = None
+        of_modes = mode_warnings(self.frequencies_cm, d.mode_kinds, d.low_cut_cm)
+        warnings = [w for w in d.warnings if w not in of_modes and w != _REEVALUATED]
         entropy, energy = vibrational_entropy(real, kelvin), internal_energy(real, kelvin)
         return type(self)(
             d.model_copy(
@@ -298,7 +307,12 @@ class ZPEResult:
                     "u_vib_ev": energy,
                     "f_vib_ev": energy - kelvin * entropy / J_PER_MOL_K_IN_EV,
                     "cv_jmol_k": heat_capacity(real, kelvin),
-                    "warnings": ["re-evaluated; the warnings below are those of the job", *d.warnings],
+                    "warnings": [
+                        _REEVALUATED,
+                        *warnings,
+                        *mode_warnings(modes.frequencies_cm, kinds, cutoff),
+                    ],
+                    "checks": checks,
                 }
             )
         )

@@ -380,6 +380,21 @@ def test_many_are_submitted_all_or_none(client: ZPEClient) -> None:
         client.submit_many(texts, names=["one"])
     assert unequal.value.field == "names"
 
+    def mobile(atoms: Atoms) -> list[int]:
+        return [0] if len(atoms) == 2 else [][0]
+
+    # An error of the caller's own is one too.
+    three = h2().replace("nat = 2", "nat = 3").replace("K_POINTS", "H 3.0 3.0 3.0\nK_POINTS")
+    with pytest.raises(IndexError) as theirs:
+        client.submit_many([h2(), h2(), three], names=["never 0", "never 1", "never 2"], mobile=mobile)
+    assert "structures[2] (never 2)" in theirs.value.__notes__[0]
+    left = client.jobs(search="never ")
+    assert {job.last_status.status for job in left if job.last_status} <= {"cancelled", "finished"}
+    for single in (molecule("H2"), "h2.in", 5):
+        with pytest.raises(InputError) as one:
+            client.submit_many(single)  # type: ignore[arg-type]
+        assert one.value.field == "structures"
+
 
 def test_jobs_of_several_clients_as_completed(client: ZPEClient, admin: ZPEClient) -> None:
     jobs = [client.submit(h2("mine")), admin.submit(h2("theirs"))]

@@ -117,6 +117,33 @@ def test_a_higher_cutoff_leaves_modes_out(h2: ZPEResult) -> None:
     assert h2.with_cutoff(50).zpe_ev == pytest.approx(h2.zpe_ev)
 
 
+def test_a_result_evaluated_again_warns_of_its_own_modes(h2: ZPEResult) -> None:
+    h2.document.warnings.append("the structure is not relaxed")
+    h2.document.checks["zpe_error_ev"] = 0.001
+    high = h2.with_cutoff(5000)
+    left_out = next(warning for warning in high.document.warnings if "left out" in warning)
+    assert f"{h2.frequencies_cm[-1]:.1f} cm⁻¹" in left_out
+    assert f"add {1000 * h2.zpe_ev:.2f} meV" in left_out
+    assert "the structure is not relaxed" in high.document.warnings
+    back = high.with_cutoff(50).document.warnings
+    assert left_out not in back
+    assert len(set(back)) == len(back)
+    d2 = h2.with_masses({"H": "D"})
+    imaginary = [warning for warning in d2.document.warnings if "imaginary" in warning]
+    assert len(imaginary) == 1
+    assert f"{-d2.frequencies_cm[0]:.1f}i" in imaginary[0]
+
+
+def test_an_error_that_was_estimated_for_other_modes_is_not_shown(h2: ZPEResult) -> None:
+    h2.document.checks["zpe_error_ev"] = 0.001
+    assert h2.at(500.0).document.checks["zpe_error_ev"] == 0.001
+    assert h2.with_cutoff(60.0).document.checks["zpe_error_ev"] == 0.001
+    for changed in (h2.with_masses({"H": "D"}), h2.with_cutoff(5000.0)):
+        assert changed.document.checks["zpe_error_ev"] is None
+        assert "±" not in changed.summary()
+    assert h2.document.checks["zpe_error_ev"] == 0.001
+
+
 def test_free_energy_at_another_temperature(h2: ZPEResult) -> None:
     hot = h2.at(3000.0).document
     quantum = constants.h * constants.c * 100 * h2.frequencies_cm[-1] / constants.e

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 import numpy as np
@@ -17,7 +17,6 @@ from zpe_sdk.vibrations.hessian import mobile_forces, raw_hessian, symmetrised
 from zpe_sdk.vibrations.kinds import ModeKind, mode_kinds
 from zpe_sdk.vibrations.masses import masses_of
 from zpe_sdk.vibrations.modes import (
-    Modes,
     heat_capacity,
     internal_energy,
     normal_modes,
@@ -90,7 +89,7 @@ def make_result(
             f"the structure is not relaxed: a mobile atom feels {residual:.3f} eV/Å, above "
             f"{relaxed_ev_ang:g}; the frequencies are those of a point that is not a minimum"
         )
-    warnings += _mode_warnings(modes, kinds, payload.low_cut_cm)
+    warnings += mode_warnings(modes.frequencies_cm, kinds, payload.low_cut_cm)
     noise = estimate_noise(plan, raw, modes, masses, counted, complete=whole)
 
     entropy = vibrational_entropy(real, payload.temperature)
@@ -228,14 +227,24 @@ def _fingerprint(reports: Mapping[int, TaskReport]) -> Fingerprint:
     return prints[0]
 
 
-def _mode_warnings(modes: Modes, kinds: list[ModeKind], low_cut_cm: float) -> list[str]:
-    frequencies = modes.frequencies_cm
+def mode_warnings(frequencies: NDArray[np.float64], kinds: Sequence[str], low_cut_cm: float) -> list[str]:
+    """Return what is to be told of the modes: imaginary ones, and those on the wrong side of the cutoff.
+
+    Parameters
+    ----------
+    frequencies
+        Wavenumbers in cm⁻¹, shape (3M,); imaginary modes are negative.
+    kinds
+        Of each mode, see :func:`zpe_sdk.vibrations.kinds.mode_kinds`.
+    low_cut_cm
+        Modes above it, in cm⁻¹, are counted.
+    """
     counted = frequencies > low_cut_cm
     vibrations = np.array([kind == "vibration" for kind in kinds])
 
     def named(which: NDArray[np.bool_]) -> str:
         return ", ".join(
-            f"mode {k} ({_imaginary(frequencies[k], 1)} cm⁻¹, {kinds[k]})" for k in np.flatnonzero(which)
+            f"mode {k} ({_imaginary(frequencies[k], 1)} cm⁻¹, {kinds[int(k)]})" for k in np.flatnonzero(which)
         )
 
     def zpe_mev(which: NDArray[np.bool_]) -> float:
