@@ -37,8 +37,8 @@ class AsyncJob:
     """
 
     def __init__(self, client: AsyncZPEClient, job_id: str, last_status: JobStatus | None = None) -> None:
-        if not job_id:
-            raise InputError("a job has an id", code="bad_job_id", field="job_id")
+        if not isinstance(job_id, str) or not job_id:
+            raise InputError(f"a job's id is a text, not {job_id!r}", code="bad_job_id", field="job_id")
         self._client = client
         self._path = f"/calc/zpe/jobs/{quote(job_id, safe='')}"
         self.id = job_id

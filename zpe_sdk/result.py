@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from html import escape
+from math import inf
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -77,12 +79,17 @@ class ZPEResult:
         Raises
         ------
         InputError
-            ``bad_json``; ComputeError as for :meth:`from_dict`.
+            ``bad_json``, or ``result_incomplete``: it is JSON, but not all of a result.
         """
         try:
             return cls.from_dict(json.loads(text))
-        except ValueError as error:
-            raise InputError(f"this is no JSON: {error}", code="bad_json", field="text") from None
+        except (ValueError, TypeError) as error:
+            raise InputError(
+                f"give the JSON of a result, as a text: {error}", code="bad_json", field="text"
+            ) from None
+        except ComputeError as error:
+            # Here no worker is at fault but what was read.
+            raise InputError(error.message, code=error.code, field="text") from None
 
     def to_json(self, *, indent: int | None = 2) -> str:
         """Return the document as JSON."""
@@ -220,7 +227,8 @@ class ZPEResult:
         Raises
         ------
         InputError
-            ``bad_temperature``, ``bad_pressure``, ``bad_model``, ``no_molecule``, or ``mode_not_real``.
+            ``bad_temperature``, ``bad_pressure``, ``bad_model``, ``bad_spin``, ``bad_symmetry_number``,
+            ``no_molecule``, or ``mode_not_real``.
         """
         kelvin = self.document.temperature if temperature is None else temperature
         return thermochemistry(self, kelvin, pressure, model, symmetry_number=symmetry_number, spin=spin)
@@ -273,9 +281,9 @@ class ZPEResult:
         chosen = self.masses if masses is None else masses
         cutoff = d.low_cut_cm if low_cut_cm is None else low_cut_cm
         kelvin = d.temperature if temperature is None else temperature
-        if not cutoff >= 0:
-            raise InputError("the cutoff must not be negative", code="bad_cutoff", field="low_cut_cm")
-        if not kelvin > 0:
+        if not isinstance(cutoff, Real) or not 0 <= cutoff < inf:
+            raise InputError("the cutoff is a number from 0 on", code="bad_cutoff", field="low_cut_cm")
+        if not isinstance(kelvin, Real) or not 0 < kelvin < inf:
             raise InputError("the temperature must be above 0 K", code="bad_temperature", field="temperature")
         modes = normal_modes(self.hessian, chosen)
         kinds = d.mode_kinds
@@ -319,7 +327,14 @@ class ZPEResult:
 
     def _masses(self, given: Mapping[int | str, float | str] | Sequence[float]) -> Array:
         if not isinstance(given, Mapping):
-            return np.array(given, dtype=np.float64)
+            try:
+                return np.array([float(mass) for mass in given])
+            except (TypeError, ValueError):
+                raise InputError(
+                    'give a mass in u for each mobile atom, or a dict such as {"H": "D"}',
+                    code="bad_masses",
+                    field="masses",
+                ) from None
         mobile = self.document.mobile_indices
         symbols = {i: self.document.symbols[i] for i in mobile}
         if absent := set(given) - set(symbols) - set(symbols.values()):

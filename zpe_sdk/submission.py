@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -17,6 +18,8 @@ from zpe_sdk.pseudopotentials import Choose, defaults
 Structure: TypeAlias = Atoms | Path | str
 Chosen: TypeAlias = str | Sequence[int] | Sequence[bool] | Sequence[str] | NDArray[Any]
 Mobile: TypeAlias = Chosen | Callable[[Atoms], Chosen]
+
+_KINDS = "whole numbers, booleans or chemical symbols"
 
 
 def input_text(
@@ -36,8 +39,9 @@ def input_text(
     Raises
     ------
     InputError
-        ``file_missing``, ``file_unreadable``, ``empty_input`` or ``binary_input``; ``not_for_a_text``: an
-        option of ``rendering`` is given with an input that already says it.
+        ``bad_structure``, ``file_missing``, ``file_unreadable``, ``empty_input``, ``binary_input`` or
+        ``no_pw_input``; ``not_for_a_text``: an option of ``rendering`` is given with an input that already
+        says it.
     """
     given = {name: value for name, value in rendering.items() if value is not None}
     if isinstance(structure, Atoms):
@@ -48,6 +52,12 @@ def input_text(
         system = {**namelists.get("system", {}), **chosen.get("input_data", {}).get("system", {})}
         options = {**given, **chosen, "input_data": {**namelists, "system": system}}
         return str(render_input(structure, **options)), chosen
+    if not isinstance(structure, str | Path):
+        raise InputError(
+            f"give ASE Atoms, a pw.x input file or its text, not {type(structure).__name__}",
+            code="bad_structure",
+            field="structure",
+        )
     if given:
         name = next(iter(given))
         raise InputError(
@@ -84,25 +94,34 @@ def mobile_indices(mobile: Mobile | None, text: str, atoms: Atoms | None = None)
     if callable(mobile):
         read = Atoms(symbols, pw_input.positions, cell=pw_input.cell, pbc=True)
         mobile = mobile(read if atoms is None else atoms)
-    if isinstance(mobile, str) or (len(mobile) and all(isinstance(item, str) for item in mobile)):
-        wanted = {mobile} if isinstance(mobile, str) else set(mobile)
+    try:
+        items: list[Any] = [mobile] if isinstance(mobile, str) else list(mobile)
+        given = np.asarray(items)
+    except (TypeError, ValueError):
+        raise _bad_mobile(f"give a list of {_KINDS}, not {mobile!r}") from None
+    if items and all(isinstance(item, str) for item in items):
+        wanted = set(items)
         if absent := wanted - set(symbols):
             raise _bad_mobile(f"the structure has no atom of {', '.join(sorted(absent))}")
         fixed = set(pw_input.fixed_indices)
         chosen = [i for i, symbol in enumerate(symbols) if symbol in wanted and i not in fixed]
     else:
-        chosen = _from_numbers(np.asarray(mobile), len(symbols))
+        chosen = _from_numbers(given, len(symbols))
     return list(pw_input.mobile(chosen))
 
 
 def _from_numbers(given: NDArray[Any], nat: int) -> list[int]:
     if given.ndim != 1 or (given.size and given.dtype.kind not in "biu"):
-        raise _bad_mobile("give whole numbers, booleans or chemical symbols")
+        raise _bad_mobile(f"give a list of {_KINDS}")
     if given.dtype.kind == "b":
         if given.size != nat:
             raise _bad_mobile(f"the mask has {given.size} entries for {nat} atoms")
         return [int(i) for i in np.flatnonzero(given)]
-    return [int(i) + nat if i < 0 else int(i) for i in given]
+    if outside := [int(i) for i in given if not -nat <= i < nat]:
+        raise _bad_mobile(
+            f"indices run from 0 to {nat - 1}, or from the end as -1 to -{nat}, given: {outside}"
+        )
+    return [int(i) % nat for i in given]
 
 
 def _bad_mobile(message: str) -> InputError:
@@ -132,4 +151,11 @@ def _checked(text: str, what: str) -> str:
         raise InputError(f"{what} is empty", code="empty_input", field="content")
     if "\0" in text:
         raise InputError(f"{what} is binary, not a pw.x input", code="binary_input", field="content")
+    if not re.search(r"[&$]system\b", text, re.IGNORECASE):
+        raise InputError(
+            f"{what} is no pw.x input, it has no &SYSTEM; read structures in other formats with "
+            "ase.io.read, and submit the Atoms",
+            code="no_pw_input",
+            field="content",
+        )
     return text

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import permutations
+from math import inf
+from numbers import Real
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -75,9 +77,9 @@ def thermochemistry(
     spin: float,
 ) -> Thermochemistry:
     """Return the thermochemistry of a result; see :meth:`zpe_sdk.result.ZPEResult.thermo`."""
-    if not temperature > 0:
+    if not isinstance(temperature, Real) or not 0 < temperature < inf:
         raise InputError("the temperature must be above 0 K", code="bad_temperature", field="temperature")
-    if not pressure > 0:
+    if not isinstance(pressure, Real) or not 0 < pressure < inf:
         raise InputError("the pressure must be above 0 Pa", code="bad_pressure", field="pressure")
     if model == "ideal_gas":
         return _ideal_gas(result, temperature, pressure, symmetry_number, spin)
@@ -115,6 +117,16 @@ def _ideal_gas(
 ) -> Thermochemistry:
     from ase.thermochemistry import IdealGasThermo
 
+    if not isinstance(spin, Real) or not 0 <= spin < inf or 2 * spin % 1:
+        raise InputError("the spin is 0, 0.5, 1, 1.5, …", code="bad_spin", field="spin")
+    if symmetry_number is not None and not (
+        isinstance(symmetry_number, int | np.integer) and symmetry_number > 0
+    ):
+        raise InputError(
+            "the symmetry number is a whole number from 1 on, 4 for D2h",
+            code="bad_symmetry_number",
+            field="symmetry_number",
+        )
     molecule = gas_molecule(result)
     vibrations = np.array([kind == "vibration" for kind in result.document.mode_kinds])
     energies = result.energies_ev[vibrations]

@@ -216,9 +216,9 @@ def xyz(result: ZPEResult, mode: int | None) -> str:
 def checked_mode(result: ZPEResult, mode: int) -> int:
     """Return the index of a mode, counted from 0, or from the end if negative."""
     count = len(result.frequencies_cm)
-    if not -count <= mode < count:
+    if not isinstance(mode, int | np.integer) or not -count <= mode < count:
         raise InputError(f"mode {mode}: there are {count}, from 0", code="bad_mode", field="mode")
-    return mode % count
+    return int(mode) % count
 
 
 def wavenumber(value: float) -> str:

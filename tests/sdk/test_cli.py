@@ -120,6 +120,7 @@ def test_a_failed_and_a_cancelled_job(zpe: Run) -> None:
         (("submit", "nowhere.in"), "[input/file_missing]"),
         (("submit", "-", "--mobile", "0;1"), "[input/bad_mobile_indices]"),
         (("submit", "-", "--mobile", "0-9"), "[input/bad_mobile_indices]"),
+        (("submit", "-", "--mobile", "0,5-3"), "the range 5-3 runs backwards"),
         (("submit", "-", "--delta", "-1"), "delta"),
         (("submit", "-", "--delta", "9"), "[input/bad_request]"),
         (("admin", "workers"), "[auth/"),

@@ -274,6 +274,13 @@ def test_an_unknown_job(client: ZPEClient, job_id: str) -> None:
             call()
 
 
+def test_an_id_is_a_text(client: ZPEClient) -> None:
+    for job_id in (5, None, ""):
+        with pytest.raises(InputError) as caught:
+            client.job(job_id)  # type: ignore[arg-type]
+        assert caught.value.field == "job_id"
+
+
 def test_an_error_leads_to_the_call_and_not_through_the_other_thread(client: ZPEClient) -> None:
     with pytest.raises(InputError) as caught:
         client.job("nothing").status()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -160,14 +161,33 @@ def test_free_energy_at_another_temperature(h2: ZPEResult) -> None:
         (lambda h2: h2.with_masses({1: "13C"}), "bad_masses", "masses"),
         (lambda h2: h2.with_masses([1.0]), "bad_masses", "masses"),
         (lambda h2: h2.with_masses({"H": -1.0}), "bad_masses", "masses"),
+        (lambda h2: h2.with_masses("D"), "bad_masses", "masses"),
+        (lambda h2: h2.with_masses(["D", "H"]), "bad_masses", "masses"),
+        (lambda h2: h2.with_masses(2.0), "bad_masses", "masses"),
         (lambda h2: h2.with_cutoff(-1.0), "bad_cutoff", "low_cut_cm"),
+        (lambda h2: h2.with_cutoff("200"), "bad_cutoff", "low_cut_cm"),
         (lambda h2: h2.with_cutoff(float("nan")), "bad_cutoff", "low_cut_cm"),
         (lambda h2: h2.at(0.0), "bad_temperature", "temperature"),
+        (lambda h2: h2.at("298"), "bad_temperature", "temperature"),
         (lambda h2: h2.thermo(-1.0), "bad_temperature", "temperature"),
+        (lambda h2: h2.thermo("298"), "bad_temperature", "temperature"),
+        (lambda h2: h2.thermo(model="ideal_gas", spin=-1), "bad_spin", "spin"),
+        (lambda h2: h2.thermo(model="ideal_gas", spin=0.3), "bad_spin", "spin"),
+        (
+            lambda h2: h2.thermo(model="ideal_gas", symmetry_number=0),
+            "bad_symmetry_number",
+            "symmetry_number",
+        ),
+        (
+            lambda h2: h2.thermo(model="ideal_gas", symmetry_number="D2h"),
+            "bad_symmetry_number",
+            "symmetry_number",
+        ),
         (lambda h2: h2.thermo(pressure=0.0), "bad_pressure", "pressure"),
         (lambda h2: h2.thermo(model="gas"), "bad_model", "model"),
         (lambda h2: h2.thermo(model="ideal_gas"), "no_molecule", "model"),
         (lambda h2: h2.animate(6), "bad_mode", "mode"),
+        (lambda h2: h2.animate(1.0), "bad_mode", "mode"),
         (lambda h2: h2.to_xyz(-7), "bad_mode", "mode"),
     ],
 )
@@ -356,13 +376,19 @@ def test_a_table_of_results(h2: ZPEResult) -> None:
 
 
 def test_what_is_no_result_is_refused() -> None:
-    with pytest.raises(InputError) as caught:
-        ZPEResult.from_json("{")
-    assert caught.value.code == "bad_json"
-    for text in ('{"zpe_ev": 0.27, "freqs_cm": [4401.2]}', "[]"):
-        with pytest.raises(ComputeError) as lacking:
-            ZPEResult.from_json(text)
-        assert lacking.value.code == "result_incomplete"
+    for text, code in (
+        ("{", "bad_json"),
+        (Path("h2.json"), "bad_json"),
+        ('{"zpe_ev": 0.27, "freqs_cm": [4401.2]}', "result_incomplete"),
+        ("{}", "result_incomplete"),
+        ("[1]", "result_incomplete"),
+    ):
+        with pytest.raises(InputError) as caught:
+            ZPEResult.from_json(text)  # type: ignore[arg-type]
+        assert (caught.value.code, caught.value.field) == (code, "text")
+    # One that the control plane has is a worker's.
+    with pytest.raises(ComputeError):
+        ZPEResult.from_dict({})
 
 
 def test_a_notebook_shows_the_summary_escaped(h2: ZPEResult) -> None:

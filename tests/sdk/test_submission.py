@@ -49,6 +49,7 @@ def slab_text(slab: Atoms) -> str:
         ("Cu", [1]),
         (lambda atoms: atoms.positions[:, 2] > 7.0, [1, 2, 3]),
         (lambda atoms: "O", [2]),
+        (lambda atoms: (i for i in range(2, 4)), [2, 3]),
     ],
 )
 def test_mobile_atoms_can_be_named_in_many_ways(slab_text: str, mobile: Any, expected: Any) -> None:
@@ -61,13 +62,38 @@ def test_a_function_gets_the_atoms_with_their_tags(slab: Atoms, slab_text: str) 
 
 @pytest.mark.parametrize(
     "mobile",
-    [[4], [-5], [3, 3], [3, -1], [0], [], [0.5], [True, False], "N", ["H", "N"], [[1, 2]], lambda atoms: []],
+    [
+        *([4], [-5], [3, 3], [3, -1], [0], [], [0.5], [True, False], "N", ["H", "N"], [[1, 2]], [1, [2, 3]]),
+        *(1, 0.5, np.array(1), [None], lambda atoms: [], lambda atoms: None),
+    ],
     ids=lambda mobile: "function" if callable(mobile) else repr(mobile),
 )
 def test_mobile_atoms_that_cannot_be_are_refused(slab_text: str, mobile: Any) -> None:
     with pytest.raises(InputError) as caught:
         mobile_indices(mobile, slab_text)
     assert (caught.value.code, caught.value.field) == ("bad_mobile_indices", "mobile_indices")
+
+
+def test_an_index_that_is_not_there_is_told_as_it_was_given(slab_text: str) -> None:
+    with pytest.raises(InputError, match=r"-4, given: \[-5\]"):
+        mobile_indices([0, -5], slab_text)
+
+
+@pytest.mark.parametrize("structure", [None, 5, [Atoms("H")], b"&SYSTEM\n/\n"])
+def test_what_is_no_structure_is_refused(structure: Any) -> None:
+    with pytest.raises(InputError) as caught:
+        input_text(structure)
+    assert (caught.value.code, caught.value.field) == ("bad_structure", "structure")
+
+
+@pytest.mark.parametrize("name", ["h2.cif", "h2.xyz"])
+def test_a_file_of_another_format_is_for_ase(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    Atoms("H2", [(0, 0, 0), (0, 0, 0.75)], cell=[6, 6, 6], pbc=True).write(file)
+    with pytest.raises(InputError, match=r"ase\.io\.read") as caught:
+        input_text(file)
+    assert caught.value.code == "no_pw_input"
+    assert name in caught.value.message
 
 
 def test_a_file_a_path_and_a_text_are_the_same_input(tmp_path: Path) -> None:

@@ -168,13 +168,19 @@ def _mobile(given: list[str]) -> list[int] | list[str] | None:
         return words
     try:
         ranges = [(word.split("-") * 2)[:2] for word in words]
-        return [i for first, last in ranges for i in range(int(first), int(last) + 1)]
+        numbers = [(int(first), int(last)) for first, last in ranges]
     except ValueError:
         raise InputError(
             f"{plain(' '.join(words))!r} is neither indices such as 0,1,4-7 nor symbols such as H",
             code="bad_mobile_indices",
             field="--mobile",
         ) from None
+    for first, last in numbers:
+        if first > last:
+            raise InputError(
+                f"the range {first}-{last} runs backwards", code="bad_mobile_indices", field="--mobile"
+            )
+    return [i for first, last in numbers for i in range(first, last + 1)]
 
 
 def _row(job: JobStatus) -> tuple[str | None, ...]:
