@@ -81,6 +81,13 @@ def test_cell_and_positions_are_those_pw_prints(form: str, tmp_path: Path) -> No
     np.testing.assert_allclose(parsed.positions, np.array(atoms, dtype=float) * alat, atol=2e-5)
 
 
+def test_a_comment_behind_an_atom_is_one() -> None:
+    commented = PwInput.parse(pw_text(z="1.4 !0 0 0 fixed?"))
+    np.testing.assert_array_equal(commented.positions, PwInput.parse(pw_text(z="1.4")).positions)
+    assert commented.fixed_indices == (0,)
+    assert commented.physics_hash() == PwInput.parse(pw_text(z="1.4")).physics_hash()
+
+
 def test_labels_flags_and_masses_are_understood() -> None:
     parsed = PwInput.parse(pw_text())
     assert parsed.labels == ("H1", "H2")
@@ -112,7 +119,10 @@ def test_a_mesh_is_a_mesh_in_every_spelling(opening: str) -> None:
         (pw_text().replace("H.pz-vbc.UPF", "../H.UPF"), "ATOMIC_SPECIES"),
         (pw_text(z="1/3"), "ATOMIC_POSITIONS"),
         (pw_text(z="nan"), "ATOMIC_POSITIONS"),
-        (pw_text(z="1.4 ! pw.x takes this for more fields"), "ATOMIC_POSITIONS"),
+        (pw_text(z="1.4 # pw.x takes this for more fields"), "ATOMIC_POSITIONS"),
+        (pw_text(z="1.4!glued"), "ATOMIC_POSITIONS"),
+        (pw_text(z="! 1.4"), "ATOMIC_POSITIONS"),
+        (pw_text(positions="ATOMIC_POSITIONS bohr\n  ! indented"), "ATOMIC_POSITIONS"),
         (pw_text(positions="ATOMIC_POSITIONS crystal_sg"), "ATOMIC_POSITIONS"),
         (pw_text(kpoints="automatic\n 2 2"), "K_POINTS"),
         (pw_text(kpoints="crystal_b\n 1\n 0 0 0 1"), "K_POINTS"),

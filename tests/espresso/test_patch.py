@@ -93,6 +93,12 @@ FORMS = {
         electrons="&electrons conv_thr=1e-3 &end\n&ions / ! bfgs\n&cell press=1.0 /",
     ),
     "more atoms than nat": form("bohr\n H 0 0 0\n# a comment\n\n H 0.1 0 1.5\n H 5 5 5"),
+    "comments behind the lines": form(
+        "bohr ! a\n H 0 0 0 0 0 0 ! fixed 0 0 0\n H 0.1 0 1.5 !free, 1 0 1",
+        kpoints="automatic ! mesh\n 1 1 1 0 0 0 ! gamma",
+        cell="CELL_PARAMETERS bohr ! cell\n 8 0 0 ! x\n 0 8 0 ! y\n 0 0 9 ! z",
+        system=", ibrav=0",
+    ),
     "CRLF": form("bohr\n H 0 0 0\n H 0.1 0 1.5").replace("\n", "\r\n"),
     "mesh": form("bohr\n H 0 0 0\n H 0.1 0 1.5", kpoints="automatic\n 2 1 1 0 0 1", **OBLIQUE),
     "list": form("bohr\n H 0 0 0\n H 0.1 0 1.5", kpoints=f"crystal\n {LIST}", **OBLIQUE),
@@ -249,6 +255,13 @@ def test_a_task_changes_what_it_must_and_not_a_byte_more() -> None:
         "- O     0.25d0   1.D-1 0.3",
         "+ O     0.25d0   1.D-1 0.3010000000000000",
     ]
+
+
+def test_a_comment_behind_an_atom_stays() -> None:
+    text = form("bohr\n H 0 0 0 0 0 0 ! the 0 one\n H 0.1 0 1.5 ! the other 0")
+    changed = task_text(PwInput.parse(text), Task(index=1, atom=1, displacement=STEP))
+    assert " H 0 0 0 ! the 0 one\n" in changed
+    assert changed.count(" ! the other 0") == 1
 
 
 @pytest.mark.parametrize("unit", ["bohr", "alat", "angstrom", "crystal"])

@@ -50,6 +50,17 @@ def test_demo_shows_a_result_and_leaves_nothing_running(
     assert left_of(folder) == []
 
 
+def test_a_demo_without_an_input_starts_nothing(tmp_path: Path) -> None:
+    run = subprocess.run(
+        [ZPE, "demo", "--mock"], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 1
+    assert "h2_zpe.in" in run.stderr
+    assert "clone" in run.stderr
+    assert "Starting" not in run.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_demo_that_is_killed_takes_its_processes_with_it(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     run = subprocess.Popen(

@@ -8,12 +8,17 @@ from typing import Annotated
 
 import typer
 
+from zpe_sdk.errors import InputError
 from zpe_sdk.result import ZPEResult
 from zpe_sdk.service import local_service
 
+SAMPLE = Path("samples/qe-in/h2_zpe.in")
+
 
 def demo(
-    file: Annotated[Path, typer.Argument(help="A pw.x input.")] = Path("samples/qe-in/h2_zpe.in"),
+    file: Annotated[
+        Path, typer.Argument(help="A pw.x input; the default is there in a clone of the project.")
+    ] = SAMPLE,
     data_dir: Annotated[Path, typer.Option(help="Where jobs, results and logs are kept.")] = Path(
         "zpe-data/demo"
     ),
@@ -26,6 +31,9 @@ def demo(
 
     Example:  zpe demo samples/qe-in/h2_zpe.in
     """
+    if not file.is_file():
+        hint = "; the samples are in a clone of the project: name an input of yours" if file == SAMPLE else ""
+        raise InputError(f"there is no file {file}{hint}", code="file_missing", field="FILE")
     _say(f"Starting a control plane and a worker; their data and logs are in {data_dir}")
     with local_service(data_dir, engine="mock" if mock else "qe", pseudo_dir=pseudo_dir) as service:
         _say(f"The API is at {service.url} (schema: {service.url}/openapi.json)")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,7 @@ def read_cards(text: str, position: int) -> dict[str, Card]:
     """
     found: dict[str, tuple[str, list[Row], int, int]] = {}
     rows: list[Row] = []
+    name = ""
     for line in text[position:].splitlines(keepends=True):
         start, position = position, position + len(line)
         if match := _CARD.match(line):
@@ -89,10 +91,13 @@ def read_cards(text: str, position: int) -> dict[str, Card]:
             found[name] = (match[2].lower(), rows, start, start + len(line.rstrip("\r\n")))
         elif match := _GLUED.match(line):
             raise _error(f"pw.x overlooks {line.strip()[:40]!r}: put a space behind {match[1]}", match[1])
-        # To pw.x a comment in a card is a line that begins with its sign; anywhere else it is content.
+        # To pw.x a comment in a card is a line that begins with its sign.
         elif not line.startswith(("!", "#")) and (words := list(_FIELD.finditer(line))):
             if words[0][0].startswith("&"):
                 raise _error("namelists come before the cards", words[0][0][1:].upper() or "namelists")
+            if name == "ATOMIC_POSITIONS":
+                # Here it counts the words, up to a ! behind a blank; of other cards it reads what it needs.
+                words = words[:1] + list(takewhile(lambda word: word[0][0] != "!", words[1:]))
             rows.append(
                 Row(tuple(w[0] for w in words), tuple((start + w.start(), start + w.end()) for w in words))
             )
