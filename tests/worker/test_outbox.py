@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
+from tests.worker.disk import full_disk
 from zpe_sdk.wire import (
     FailedRequest,
     Fingerprint,
@@ -77,6 +79,16 @@ def test_a_corrupt_letter_is_set_aside_and_blocks_nothing(garbage: bytes, tmp_pa
     outbox = Outbox(tmp_path)
     assert outbox.first(10) == [report(0)]
     assert [path.read_bytes() for path in (tmp_path / "aside").iterdir()] == [garbage]
+    assert not (tmp_path / ".half-written.json.new").exists()
+
+
+def test_a_full_disk_loses_no_letter_of_this_life_and_leaves_no_litter(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path)
+    with full_disk(), capture_logs() as logs:
+        outbox.put(report(0))
+    assert [entry["event"] for entry in logs] == ["a letter cannot be written; it waits in memory"]
+    assert outbox.first(10) == [report(0)]
+    assert [path.name for path in tmp_path.iterdir()] == ["aside"]
 
 
 def test_what_ran_when_a_worker_died_has_failed_and_the_rest_goes_back(tmp_path: Path) -> None:
@@ -93,6 +105,19 @@ def test_what_ran_when_a_worker_died_has_failed_and_the_rest_goes_back(tmp_path:
     assert failed.failure.error_code == "worker_died"
     assert (released.kind, released.lease_id) == ("release", "lease-1")
     assert list(Logbook(tmp_path / "leases").testament()) == []
+
+
+def test_a_note_that_was_never_finished_tells_nothing_and_goes(tmp_path: Path) -> None:
+    logbook = Logbook(tmp_path / "leases")
+    share = Share.of(lease("lease-1", [0]))
+    with full_disk(), capture_logs():
+        logbook.note(share)
+    assert list((tmp_path / "leases").iterdir()) == []
+    (tmp_path / "leases" / ".lease-1.json.new").touch()  # the process was killed
+    with capture_logs() as logs:
+        assert list(Logbook(tmp_path / "leases").testament()) == []
+    assert logs == []
+    assert list((tmp_path / "leases").iterdir()) == []
 
 
 def lease(name: str, tasks: list[int]) -> LeaseReply:

@@ -18,16 +18,27 @@ def write_durably(path: Path, text: str) -> None:
     """Write a file with mode 0600 so that, whenever the machine stops, all of it is there or nothing."""
     new = path.with_name(f".{path.name}.new")
     new.unlink(missing_ok=True)
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except OSError:
+        new.unlink(missing_ok=True)
+        raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def remove_half_written(folder: Path) -> None:
+    """Remove what :func:`write_durably` had not finished when the machine or the process stopped."""
+    for path in folder.glob(".*.new"):
+        path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ import structlog
 from pydantic import ValidationError
 
 from zpe_sdk.wire import FailedRequest, Message, ReleaseRequest, TaskReport, TaskReportRequest
-from zpe_sdk.worker.files import write_durably
+from zpe_sdk.worker.files import remove_half_written, write_durably
 
 log = structlog.get_logger(__name__)
 
@@ -69,6 +69,7 @@ class Outbox:
         self._letters: deque[tuple[Path, Letter]] = deque()
         self._lock = Lock()
         self._numbers = count()
+        remove_half_written(folder)
         for path in sorted(folder.glob("*.json")):
             try:
                 self._letters.append((path, Letter.model_validate_json(path.read_bytes())))

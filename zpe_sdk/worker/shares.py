@@ -12,7 +12,7 @@ from threading import Event
 import structlog
 
 from zpe_sdk.wire import FailedRequest, LeaseReply, Task
-from zpe_sdk.worker.files import write_durably
+from zpe_sdk.worker.files import remove_half_written, write_durably
 from zpe_sdk.worker.outbox import Letter
 
 log = structlog.get_logger(__name__)
@@ -81,6 +81,7 @@ class Logbook:
 
         A task may be what ended that life, so it counts as an attempt. The others do not.
         """
+        remove_half_written(self._folder)
         for path in sorted(self._folder.iterdir()):
             try:
                 note = json.loads(path.read_text())
