@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import stat
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from structlog.testing import capture_logs
 
+from tests.processes import environment, wait_until
+from tests.worker.disk import full_disk, make_room
 from zpe_sdk.errors import AuthError, ConfigError
 from zpe_sdk.wire import Capabilities, HeartbeatRequest
 from zpe_sdk.worker.control import ControlPlane
@@ -27,6 +33,17 @@ def establish(plane: Plane, folder: Path, **more: Any) -> tuple[ControlPlane, Cr
     credentials = Credentials(settings, control)
     credentials.establish(Capabilities())
     return control, credentials
+
+
+def saved(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / "identity.json").read_text()))
+
+
+def grow_old(folder: Path, age: float) -> None:
+    """Let the saved token have come longer ago: ``age`` of its life."""
+    identity = saved(folder)
+    identity["received"] -= identity["token_ttl_seconds"] * age
+    (folder / "identity.json").write_text(json.dumps(identity))
 
 
 def known(control: ControlPlane) -> bool:
@@ -50,7 +67,7 @@ def test_a_worker_enrols_once_and_knows_itself_after_a_restart(control_plane: Pl
 
 def test_a_new_enroll_token_makes_a_new_worker(control_plane: Plane, tmp_path: Path) -> None:
     first, _ = establish(control_plane, tmp_path, enroll_token=control_plane.enroll_token())
-    server_id = json.loads((tmp_path / "identity.json").read_text())["server_id"]
+    server_id = saved(tmp_path)["server_id"]
     with control_plane.api() as api:
         api.delete(f"/calc/zpe/compute/servers/{server_id}").raise_for_status()
     assert not known(first)
@@ -74,11 +91,9 @@ def test_a_token_is_renewed_at_half_of_its_life_and_the_old_one_goes_on(
     control, credentials = establish(control_plane, tmp_path, enroll_token=control_plane.enroll_token())
     credentials.rotate_if_due()
     old = control.token
-    assert json.loads((tmp_path / "identity.json").read_text())["worker_token"] == old  # fresh: nothing to do
+    assert saved(tmp_path)["worker_token"] == old  # fresh: nothing to do
 
-    saved = json.loads((tmp_path / "identity.json").read_text())
-    saved["received"] -= saved["token_ttl_seconds"] * 0.51
-    (tmp_path / "identity.json").write_text(json.dumps(saved))
+    grow_old(tmp_path, 0.51)
     control, credentials = establish(control_plane, tmp_path)
     credentials.rotate_if_due()
     assert control.token != old
@@ -87,6 +102,81 @@ def test_a_token_is_renewed_at_half_of_its_life_and_the_old_one_goes_on(
     assert after_restart.token == control.token
     after_restart.token = old  # a request that was on its way
     assert known(after_restart)
+
+
+def test_a_token_is_not_renewed_while_the_disk_is_full(control_plane: Plane, tmp_path: Path) -> None:
+    first, _ = establish(control_plane, tmp_path, enroll_token=control_plane.enroll_token())
+    grow_old(tmp_path, 0.51)
+    control, credentials = establish(control_plane, tmp_path)
+    with full_disk(), capture_logs() as logs:
+        credentials.rotate_if_due()
+        credentials.rotate_if_due()
+    assert [entry["log_level"] for entry in logs] == ["warning"]  # said once
+    assert control.token == first.token == saved(tmp_path)["worker_token"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["identity.json"]
+    credentials.rotate_if_due()
+    assert control.token == saved(tmp_path)["worker_token"] != first.token
+    assert known(control)
+
+
+def test_a_token_that_is_about_to_end_is_renewed_in_memory_and_written_when_there_is_room(
+    control_plane: Plane, tmp_path: Path
+) -> None:
+    first, _ = establish(control_plane, tmp_path, enroll_token=control_plane.enroll_token())
+    grow_old(tmp_path, 0.91)
+    control, credentials = establish(control_plane, tmp_path)
+    with full_disk(), capture_logs():
+        credentials.rotate_if_due()
+        credentials.rotate_if_due()
+    assert control.token != first.token
+    assert known(control)
+    assert saved(tmp_path)["worker_token"] == first.token
+    renewed = control.token
+    credentials.rotate_if_due()
+    assert control.token == saved(tmp_path)["worker_token"] == renewed
+
+
+def test_a_worker_outlives_a_full_disk_and_its_token(own_control_plane: Callable[..., Plane]) -> None:
+    plane = own_control_plane(ZPE_WORKER_TOKEN_GRACE_SECONDS=1, ZPE_LEASE_TTL_SECONDS=1)
+    folder = plane.folder / "worker"
+    folder.mkdir()
+    establish(plane, folder, enroll_token=plane.enroll_token())
+    grow_old(folder, 0.91)
+    old = saved(folder)["worker_token"]
+    with full_disk():
+        worker = plane.worker()
+
+    def over() -> bool:
+        with plane.api(old) as api:
+            return api.post("/calc/zpe/compute/heartbeat", json={}).status_code == 401
+
+    wait_until(over)
+    assert saved(folder)["worker_token"] == old
+    make_room(worker.pid)
+    wait_until(lambda: saved(folder)["worker_token"] != old)
+    assert worker.poll() is None
+    after_restart, _ = establish(plane, folder)
+    assert known(after_restart)
+
+
+def test_a_full_disk_does_not_use_up_an_enroll_token(control_plane: Plane, tmp_path: Path) -> None:
+    enroll_token = control_plane.enroll_token()
+    with full_disk():
+        worker = subprocess.run(
+            [sys.executable, "-m", "zpe_sdk.worker", "--url", control_plane.url, "--mode", "mock"],
+            env=environment(ZPE_ENROLL_TOKEN=enroll_token, ZPE_WORK_DIR=tmp_path / "work"),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert worker.returncode == 1
+    last = worker.stderr.splitlines()[-1]
+    assert last.startswith(f"zpe worker: {tmp_path / 'work' / 'identity.json'} cannot be written: ")
+    assert last.endswith("; the enroll token was not used [config/bad_work_dir]")
+    assert "Traceback" not in worker.stderr
+    control, _ = establish(control_plane, tmp_path / "work", enroll_token=enroll_token)
+    assert known(control)
 
 
 def test_a_worker_without_an_enroll_token_says_what_it_needs(control_plane: Plane, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import tempfile
 import time
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from zpe_sdk.wire import Capabilities, RegisterRequest
 from zpe_sdk.worker.control import ControlPlane
 from zpe_sdk.worker.files import write_durably
 from zpe_sdk.worker.settings import WorkerSettings
+
+# More than an identity takes.
+_ROOM_BYTES = 4096
 
 log = structlog.get_logger(__name__)
 
@@ -61,6 +65,7 @@ class Credentials:
         self._control = control
         self._path = settings.work_dir / "identity.json"
         self._identity: Identity | None = None
+        self._kept = True  # what the disk has is what this process has
 
     def establish(self, capabilities: Capabilities) -> None:
         """Find the worker's token, or enrol for one.
@@ -70,7 +75,7 @@ class Credentials:
         AuthError
             ``not_enrolled``: there is nothing to enrol with; ``bad_enroll_token``.
         ConfigError
-            ``bad_enroll_file`` or ``bad_identity_file``.
+            ``bad_enroll_file``, ``bad_identity_file``, or ``bad_work_dir``: there is no room for an identity.
         """
         if self._settings.worker_token:
             self._control.token = _plain(self._settings.worker_token.get_secret_value(), "ZPE_WORKER_TOKEN")
@@ -79,11 +84,21 @@ class Credentials:
         self._control.token = self._identity.worker_token.get_secret_value()
 
     def rotate_if_due(self) -> None:
-        """Exchange the token for a new one at half of its life."""
+        """Exchange the token for a new one at half of its life, or later while there is no room to keep one.
+
+        What could not be written is written as soon as there is room.
+        """
         mine = self._identity
-        if mine is None or abs(time.time() - mine.received) < mine.token_ttl_seconds / 2:
+        if mine is None:
+            return
+        age = abs(time.time() - mine.received) / mine.token_ttl_seconds
+        if self._kept and age < 0.5:
+            return
+        # A new token that is in memory alone is lost with this process: the old one serves while it lasts.
+        if age < (0.5 if self._keep(mine) else 0.9):
             return
         reply = self._control.rotate_token()
+        self._control.token = reply.worker_token
         self._identity = mine.model_copy(
             update={
                 "worker_token": SecretStr(reply.worker_token),
@@ -91,8 +106,7 @@ class Credentials:
                 "token_ttl_seconds": reply.token_ttl_seconds,
             }
         )
-        self._save(self._identity)
-        self._control.token = reply.worker_token
+        self._keep(self._identity)
         log.info("the worker's token was renewed", expires=reply.token_expires_at)
 
     def _remembered(self) -> Identity | None:
@@ -131,9 +145,20 @@ class Credentials:
             "engine": capabilities.engine,
             "engine_version": capabilities.engine_version,
         }
-        reply = self._control.register(
-            RegisterRequest(token=enroll_token, name=self._settings.worker_name, meta=meta)
-        )
+        request = RegisterRequest(token=enroll_token, name=self._settings.worker_name, meta=meta)
+        try:
+            # Room for the identity is held before the enroll token is used up.
+            with tempfile.TemporaryFile(dir=self._path.parent) as room:
+                room.write(bytes(_ROOM_BYTES))
+                room.flush()
+                os.fsync(room.fileno())
+                reply = self._control.register(request)
+        except OSError as error:
+            raise ConfigError(
+                f"{self._path} cannot be written: {error.strerror}; the enroll token was not used",
+                code="bad_work_dir",
+                field="ZPE_WORK_DIR",
+            ) from None
         identity = Identity(
             control_url=str(self._control.url),
             server_id=reply.server_id,
@@ -142,12 +167,24 @@ class Credentials:
             received=time.time(),
             token_ttl_seconds=reply.token_ttl_seconds,
         )
-        self._save(identity)
+        self._keep(identity)
         log.info("enrolled", server_id=reply.server_id, name=self._settings.worker_name)
         return identity
 
-    def _save(self, identity: Identity) -> None:
-        write_durably(self._path, identity.model_dump_json())
+    def _keep(self, identity: Identity) -> bool:
+        """Write the identity to disk, and return whether that was possible."""
+        before = self._kept
+        try:
+            write_durably(self._path, identity.model_dump_json())
+            self._kept = True
+        except OSError as error:
+            self._kept = False
+            if before:
+                log.warning(
+                    "the worker's identity cannot be written; the next heartbeat tries again",
+                    reason=str(error),
+                )
+        return self._kept
 
     def _enroll_token(self) -> str | None:
         if self._settings.enroll_token:
