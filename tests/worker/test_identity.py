@@ -196,6 +196,14 @@ def test_a_saved_token_goes_to_no_other_control_plane(control_plane: Plane, tmp_
     assert caught.value.code == "not_enrolled"
 
 
+def test_a_slash_more_or_less_makes_no_other_control_plane(control_plane: Plane, tmp_path: Path) -> None:
+    first, _ = establish(control_plane, tmp_path, enroll_token=control_plane.enroll_token())
+    for slashes in ("/", ""):
+        again, _ = establish(control_plane, tmp_path, control_api_url=control_plane.url + slashes)
+        assert again.token == first.token
+        assert known(again)
+
+
 def test_an_identity_that_cannot_be_read_is_not_overwritten(control_plane: Plane, tmp_path: Path) -> None:
     (tmp_path / "identity.json").write_text('{"worker_token": "zpew_secret"')
     with pytest.raises(ConfigError) as caught:

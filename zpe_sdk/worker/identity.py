@@ -122,7 +122,7 @@ class Credentials:
                 field="ZPE_WORK_DIR",
             ) from None
         enroll_token = self._enroll_token()
-        if identity.control_url != str(self._control.url):
+        if identity.control_url.rstrip("/") != str(self._control.url).rstrip("/"):
             return None
         if enroll_token is not None and _sha256(enroll_token) != identity.enrolled_with:
             return None
