@@ -61,7 +61,8 @@ def test_a_worker_enrols_once_and_knows_itself_after_a_restart(control_plane: Pl
     # The unit file still holds the token, used up by now; or somebody has removed it.
     again, _ = establish(control_plane, tmp_path, enroll_token=enroll_token)
     without, _ = establish(control_plane, tmp_path)
-    assert again.token == without.token == first.token
+    vanished, _ = establish(control_plane, tmp_path, enroll_file=tmp_path / "vanished")
+    assert again.token == without.token == vanished.token == first.token
     assert known(without)
 
 

@@ -121,9 +121,13 @@ class Credentials:
                 code="bad_identity_file",
                 field="ZPE_WORK_DIR",
             ) from None
-        enroll_token = self._enroll_token()
         if identity.control_url.rstrip("/") != str(self._control.url).rstrip("/"):
             return None
+        try:
+            enroll_token = self._enroll_token()
+        except ConfigError as error:  # used once, an enroll file may go
+            log.info("this worker is enrolled; it does without the enroll file", reason=str(error))
+            return identity
         if enroll_token is not None and _sha256(enroll_token) != identity.enrolled_with:
             return None
         return identity
