@@ -6,7 +6,15 @@ import socket
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AliasChoices,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from zpe_sdk.errors import ConfigError
@@ -93,6 +101,15 @@ class WorkerSettings(BaseSettings):
 
     log_level: str = "INFO"
     log_json: bool | None = None
+
+    @field_validator("slots", mode="wrap")
+    @classmethod
+    def _auto_or_a_number(cls, slots: object, validate: ValidatorFunctionWrapHandler) -> object:
+        try:
+            return validate(slots)
+        except ValidationError:  # which would name the first of the two alone
+            message = "Input should be 'auto' or a whole number from 1 to 4096"
+            raise PydanticCustomError("slots", message) from None
 
     @field_validator("tags", mode="before")
     @classmethod
