@@ -14,10 +14,14 @@ import logging
 import re
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import structlog
+from pydantic import BeforeValidator
 from structlog.types import EventDict, Processor, WrappedLogger
+
+# For settings; small letters will do.
+Level = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)]
 
 REDACTED = "[redacted]"
 

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from zpe_sdk.logging import Level
+
 Seconds = Annotated[int, Field(gt=0, le=10 * 365 * 86400)]
 
 
@@ -82,7 +84,7 @@ class Settings(BaseSettings):
     low_cut_cm: Annotated[float, Field(ge=0)] = 50.0
     temperature: Annotated[float, Field(gt=0)] = 298.15
 
-    log_level: str = "INFO"
+    log_level: Level = "INFO"
     log_json: bool | None = None
 
     @field_validator("admin_token", "metrics_token")

@@ -326,6 +326,7 @@ def test_a_wrong_setting_ends_a_worker_with_one_line(plane: Plane) -> None:
     wrong: dict[str, dict[str, object]] = {
         "[config/insecure_url]": {"ZPE_CONTROL_API_URL": "http://zpe.example.org"},
         "ZPE_SLOTS: Input should be 'auto' or a whole number from 1 to 4096": {"ZPE_SLOTS": 0},
+        "ZPE_LOG_LEVEL: Input should be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'": {"ZPE_LOG_LEVEL": "LOUD"},
         "[auth/bad_token]": {"ZPE_WORKER_TOKEN": "zpew_of-nobody-at-all-0000000"},
         "[config/pw_not_found]": {"ZPE_WORKER_MODE": "qe", "ZPE_PW_PATH": "/nowhere/pw.x"},
     }

@@ -18,6 +18,7 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from zpe_sdk.errors import ConfigError
+from zpe_sdk.logging import Level
 from zpe_sdk.wire import Tag
 
 
@@ -99,7 +100,7 @@ class WorkerSettings(BaseSettings):
     mock_scf_seconds: Annotated[float, Field(ge=0)] = 0.0
     mock_log: Path | None = None
 
-    log_level: str = "INFO"
+    log_level: Level = "INFO"
     log_json: bool | None = None
 
     @field_validator("slots", mode="wrap")
