@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
 
 from tests.processes import ControlPlane as Plane
-from tests.processes import h2, wait_until
+from tests.processes import environment, h2, wait_until
 
 until = partial(wait_until, seconds=60)
 ALL = set(range(13))  # the equilibrium and six displacements of each atom
@@ -293,6 +295,29 @@ def test_wall_time_ends_a_worker_without_a_failure(plane: Plane) -> None:
     assert sum(task["attempts"] for task in found["tasks"]) == 0
     # Nothing was begun that was then thrown away.
     assert computed(plane, job_id) == dict.fromkeys(acknowledged(plane, job_id), 1)
+
+
+def test_the_first_batch_job_enrols_and_later_ones_do_without_the_token(plane: Plane, tmp_path: Path) -> None:
+    squeue = tmp_path / "squeue"  # the end of the walltime, as Slurm tells it
+    squeue.write_text("#!/bin/sh\ndate -d '+10 minutes' +%Y-%m-%dT%H:%M:%S\n")
+    squeue.chmod(0o700)
+    token = tmp_path / "enroll-token"
+    token.write_text(plane.enroll_token())
+    settings = {
+        "ZPE_CONTROL_API_URL": plane.url,
+        "ZPE_ENROLL_FILE": token,
+        "ZPE_WORKER_MODE": "mock",
+        "ZPE_WORK_DIR": tmp_path / "work",
+    }
+    (tmp_path / "compute.env").write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+    script = Path(__file__).parents[2] / "deploy/slurm/zpe-worker.sbatch"
+    env = environment(ZPE_ENV_FILE=tmp_path / "compute.env", ZPE_PYTHON=sys.executable, SLURM_JOB_ID=1)
+    env["PATH"] = f"{tmp_path}:{env['PATH']}"
+    for _ in range(2):
+        job_id = submit(plane)
+        subprocess.run(["bash", script], env=env, check=True, timeout=60)
+        until_over(plane, job_id)
+        token.unlink(missing_ok=True)
 
 
 def test_no_new_work_for_a_worker_that_an_administrator_drains(plane: Plane) -> None:
