@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 import uuid
+from typing import Any
 
 import anyio.to_thread
 
@@ -158,7 +159,7 @@ class Jobs:
                 job.detail = why_waiting(
                     needs.get("pseudopotentials", []),
                     environ=needs.get("environ", False),
-                    requires=Requirements.model_validate(needs),
+                    requires=_requirements(needs),
                     workers=workers,
                     leasing=leasing,
                 )
@@ -213,7 +214,7 @@ class Jobs:
             **json.loads(record["payload"]),
             symmetry=record.get("symmetry") != "0",
             priority=int(record.get("priority", 0)),
-            requires=Requirements.model_validate_json(record.get("needs") or "{}"),
+            requires=_requirements(json.loads(record.get("needs") or "{}")),
             name=status.name,
             job=status,
             tasks=tasks,
@@ -301,6 +302,10 @@ def _partial(job: dict[str, str], reports: dict[str, str]) -> PartialReply:
         Plan.from_json(json.loads(job["plan"])),
         {int(task): TaskReport.model_validate_json(text) for task, text in reports.items()},
     )
+
+
+def _requirements(needs: dict[str, Any]) -> Requirements:
+    return Requirements(**{name: needs[name] for name in Requirements.model_fields if name in needs})
 
 
 def _may_see(who: Principal, job: JobStatus) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -180,6 +181,7 @@ def test_an_input_failure_ends_in_the_dead_letter_queue_and_can_be_requeued(
         ({"content": h2(), "delta": -1}, "delta"),
         ({"content": h2(), "delta": 1e-7}, "delta"),
         ({"content": h2(), "calc_mode": "sometimes"}, "calc_mode"),
+        ({"content": h2(), "requires": {"core": 64}}, "requires.core"),
     ],
 )
 def test_bad_input_names_the_field_and_leaves_nothing_behind(
@@ -198,6 +200,67 @@ def test_bodies_that_are_no_requests_are_refused(api: httpx.Client, text: str) -
     headers = {"Content-Type": "application/json"}
     reply = api.post("/calc/zpe/jobs", content=text.encode("utf-8", "surrogatepass"), headers=headers)
     assert reply.status_code in (400, 422), reply.text
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("jobs", {"content": f"! HALF\n{h2()}"}),
+        ("jobs", {"content": h2(), "input_dir": "HALF"}),
+        ("compute/servers/register", {"token": "HALF"}),
+        ("compute/jobs/lease", {"capabilities": {"engine": "HALF"}}),
+        ("compute/jobs/x/failed", {"lease_id": "x", "error_code": "c", "error_message": "HALF"}),
+        ("compute/jobs/x/result", {"lease_id": "x", "result": {}, "summary_text": "HALF", "freqs_csv": ""}),
+    ],
+)
+def test_half_a_character_is_refused_wherever_it_stands(
+    api: httpx.Client, worker: httpx.Client, path: str, body: Json
+) -> None:
+    caller = worker if path.startswith("compute/jobs") else api
+    text = json.dumps(body).replace("HALF", r"\ud800")
+    headers = {"Content-Type": "application/json"}
+    found = error(caller.post(f"/calc/zpe/{path}", content=text, headers=headers), 422)
+    assert "holds a character that UTF-8 cannot" in found["message"]
+    [name] = [name for name, value in body.items() if "HALF" in str(value)]
+    assert f"body.{name}" in found["message"]
+
+
+def test_what_could_not_be_answered_with_later_is_refused(
+    control_plane: ControlPlane, api: httpx.Client, worker: httpx.Client, tmp_path: Path
+) -> None:
+    deep: Any = 1
+    for _ in range(500):
+        deep = [deep]
+    body = {"token": control_plane.enroll_token(), "meta": {"x": deep}}
+    assert error(api.post("/calc/zpe/compute/servers/register", json=body), 422)["field"] == "meta"
+    job = submit(api)
+    leased = lease(worker, max_tasks=1)
+    [report] = computed(leased, tmp_path)
+    for absurd, field in (
+        ({"scf_seconds": 1e308}, "reports.0.scf_seconds"),
+        ({"forces_ev_ang": [[1e308, 0, 0]] * 2}, "reports.0.forces_ev_ang.0.0"),
+    ):
+        body = {"lease_id": leased["lease_id"], "reports": [report | absurd]}
+        found = error(worker.post(f"/calc/zpe/compute/jobs/{job}/tasks", json=body), 422)
+        assert found["field"] == field
+    assert api.get("/calc/zpe/compute/servers").status_code == 200
+    assert api.get("/metrics").status_code == 200
+
+
+def test_of_a_long_failure_the_telling_ends_are_kept(api: httpx.Client, worker: httpx.Client) -> None:
+    job = submit(api)
+    failure = {
+        "lease_id": lease(worker, max_tasks=100)["lease_id"],
+        "side": "input",
+        "error_code": "bad_input",
+        "error_message": "first words " + "x" * 10**6,
+        "traceback": "y" * 10**6 + " last words",
+    }
+    worker.post(f"/calc/zpe/compute/jobs/{job}/failed", json=failure).raise_for_status()
+    found = api.get(f"/calc/zpe/jobs/{job}").json()["error"]
+    assert found["message"].startswith("first words")
+    assert found["traceback"].endswith("last words")
+    assert len(found["message"] + found["traceback"]) < 30_000
 
 
 def test_the_same_idempotency_key_gives_the_same_job(api: httpx.Client) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from zpe_sdk.errors import Side
 from zpe_sdk.wire.jobs import Progress
@@ -42,8 +42,8 @@ class Capabilities(Message):
     pseudopotentials: list[str] | None = None
     environ: bool = False
     slots: Annotated[int, Field(ge=1, le=4096)] = 1
-    cores: Annotated[int, Field(ge=1)] | None = None
-    memory_gb: Annotated[float, Field(gt=0)] | None = None
+    cores: Annotated[int, Field(ge=1, le=10**6)] | None = None
+    memory_gb: Annotated[float, Field(gt=0, le=1e9)] | None = None
     tags: list[Tag] = []
 
 
@@ -95,15 +95,19 @@ class LeaseReply(Message):
     request_id: str | None = None
 
 
+# What no atoms feel would overflow where it is summed.
+Force = Annotated[float, Field(ge=-1e9, le=1e9)]
+
+
 class TaskReport(Message):
     """The outcome of one SCF: ``forces_ev_ang`` has one row per atom of the input, (nat, 3)."""
 
     task: TaskIndex
-    energy_ev: float
-    forces_ev_ang: list[Vector]
+    energy_ev: Annotated[float, Field(ge=-1e12, le=1e12)]
+    forces_ev_ang: list[tuple[Force, Force, Force]]
     fingerprint: Fingerprint
-    scf_seconds: Annotated[float, Field(ge=0)]
-    scf_iterations: int | None = None
+    scf_seconds: Annotated[float, Field(ge=0, le=1e9)]
+    scf_iterations: Annotated[int, Field(ge=0, le=10**9)] | None = None
     pseudo_dir: str | None = None
 
 
@@ -167,12 +171,16 @@ class WholeResultReply(Message):
 
 
 class FailedRequest(Message):
-    """A failure of some ``tasks`` of a lease, or of all its unfinished ones (``tasks`` null)."""
+    """A failure of some ``tasks`` of a lease, or of all its unfinished ones (``tasks`` null).
+
+    Of a longer ``error_message`` the first 2000 characters are kept, of a longer ``traceback`` the last
+    20 000.
+    """
 
     lease_id: Id
     error_code: Annotated[str, Field(max_length=100)]
-    error_message: str
-    traceback: str | None = None
+    error_message: Annotated[str, AfterValidator(lambda text: text[:2000])]
+    traceback: Annotated[str, AfterValidator(lambda text: text[-20_000:])] | None = None
     tasks: list[TaskIndex] | None = None
     side: Side = "compute"
 

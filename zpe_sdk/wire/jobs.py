@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from zpe_sdk.wire.messages import ErrorInfo, JobState, Message, Tag, Vector
 from zpe_sdk.wire.results import Fingerprint
@@ -61,6 +61,9 @@ class Requirements(Message):
     ``tags`` are labels that administrators give to their nodes; ``cores`` and ``memory_gb`` (10⁹ bytes)
     are the least that a node must have.
     """
+
+    # A wish that nobody understands would be granted by any node.
+    model_config = ConfigDict(extra="forbid")
 
     tags: Annotated[list[Tag], Field(max_length=20)] = []
     cores: Annotated[int, Field(ge=1, le=100_000)] | None = None

@@ -14,13 +14,26 @@ JobOrder = Literal["newest", "oldest"]
 Vector = tuple[float, float, float]
 
 
+# As deep as an object may be nested; libraries that write JSON give up somewhere above 200.
+_DEEPEST = 50
+
+
 def _plain(value: dict[str, Any]) -> dict[str, Any]:
+    if _is_deeper(value, _DEEPEST):
+        raise ValueError(f"is nested more than {_DEEPEST} deep")
     # Any JSON object is welcome, but what JSON or UTF-8 cannot hold could not be answered with later.
     try:
         json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     except ValueError:
         raise ValueError("holds a number or a character that JSON cannot") from None
     return value
+
+
+def _is_deeper(value: Any, than: int) -> bool:
+    if not isinstance(value, (dict, list)):
+        return False
+    inside = value.values() if isinstance(value, dict) else value
+    return than == 0 or any(_is_deeper(item, than - 1) for item in inside)
 
 
 JsonObject = Annotated[dict[str, Any], AfterValidator(_plain)]

@@ -26,11 +26,12 @@ from zpe_sdk.wire import (
     WorkerList,
 )
 from zpe_server import audit
+from zpe_server.api.body import Route
 from zpe_server.api.doors import Address, Admin, InPlane
 from zpe_server.api.paths import LeaseId, TokenId, WorkerId
 from zpe_server.overview import overview
 
-router = APIRouter(prefix="/calc/zpe", tags=["admin"])
+router = APIRouter(prefix="/calc/zpe", tags=["admin"], route_class=Route)
 
 Limit = Annotated[int, Query(ge=1, le=1000)]
 

@@ -26,10 +26,11 @@ from zpe_sdk.wire import (
     WorkerTokenReply,
 )
 from zpe_server import audit
+from zpe_server.api.body import Route
 from zpe_server.api.doors import Address, InPlane, Worker, refuse
 from zpe_server.api.paths import JobId
 
-router = APIRouter(prefix="/calc/zpe/compute", tags=["compute"])
+router = APIRouter(prefix="/calc/zpe/compute", tags=["compute"], route_class=Route)
 
 Instance = Annotated[str, Header(alias="X-ZPE-Instance", max_length=100)]
 

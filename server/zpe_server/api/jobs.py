@@ -22,11 +22,12 @@ from zpe_sdk.wire import (
     PartialReply,
     ResultReply,
 )
+from zpe_server.api.body import Route
 from zpe_server.api.doors import InPlane, Researcher
 from zpe_server.api.paths import JobId
 from zpe_server.parsing import parse_reply
 
-router = APIRouter(prefix="/calc/zpe", tags=["jobs"])
+router = APIRouter(prefix="/calc/zpe", tags=["jobs"], route_class=Route)
 
 _FILES = {"summary": ("text/plain", "summary.txt"), "freqs": ("text/csv", "freqs.csv")}
 

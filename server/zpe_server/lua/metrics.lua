@@ -10,7 +10,7 @@ local oldest = redis.call('ZRANGE', key('index', '*', 'queued'), 0, 0, 'WITHSCOR
 if oldest[2] then out.oldest_ms = now - tonumber(oldest[2]) end
 local counters = redis.call('HGETALL', P .. 'counters')
 for i = 1, #counters, 2 do out.counters[counters[i]] = tonumber(counters[i + 1]) end
-local seen_at = redis.call('ZREVRANGE', P .. 'workers', 0, 999, 'WITHSCORES')
+local seen_at = redis.call('ZREVRANGE', P .. 'workers', 0, 9999, 'WITHSCORES')
 for i = 1, #seen_at, 2 do
   local f = redis.call('HMGET', key('worker', seen_at[i]), 'name', 'scf_done', 'scf_failed', 'scf_seconds', 'revoked')
   if not f[5] then
