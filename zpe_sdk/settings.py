@@ -140,7 +140,8 @@ class ClientSettings(BaseSettings):
         token = self.token.get_secret_value().strip()
         if not token:
             raise AuthError(
-                f"no token for {self.control_api_url}: give token=, set ZPE_TOKEN or run `zpe login`",
+                f"no token for {_without_password(self.control_api_url)}: give token=, set ZPE_TOKEN or run "
+                "`zpe login`",
                 code="token_missing",
                 field="ZPE_TOKEN",
             )
@@ -152,3 +153,7 @@ class ClientSettings(BaseSettings):
                 field="ZPE_TOKEN",
             )
         return self.model_copy(update={"token": SecretStr(token)})
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"//[^/]*@", "//", url)

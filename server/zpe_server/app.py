@@ -35,8 +35,14 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
         Settings of the control plane.
     redis_url
         The Redis to use: ``settings.redis_url``, or that of the embedded server.
+
+    Raises
+    ------
+    ConfigError
+        ``extra_missing``: the settings need what is not installed.
     """
     plane = Plane.build(settings, redis_url)
+    backend = make_backend(plane)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -46,8 +52,7 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
             log.warning("ZPE_RESEARCHER_AUTH is off: anybody who reaches this port may submit and read jobs")
         sweep = partial(sweep_for_ever, plane.store, plane.completion, plane.results, plane.leases, settings)
         background = [
-            asyncio.create_task(_again_if_broken(part))
-            for part in (plane.events.listen, make_backend(plane).run, sweep)
+            asyncio.create_task(_again_if_broken(part)) for part in (plane.events.listen, backend.run, sweep)
         ]
         try:
             # What is loaded by now stays: the collector need not look through it again and again.

@@ -7,6 +7,7 @@ import os
 import secrets
 import signal
 import sys
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -35,16 +36,30 @@ _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder of the embedded Redis [ZPE_DATA_DIR; default: zpe-data].")
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Number of server processes.")] = 1,
     tls_cert: Annotated[
-        Path | None, typer.Option(envvar="ZPE_TLS_CERT", help="PEM file of the server's certificate.")
+        Path | None,
+        typer.Option(
+            envvar="ZPE_TLS_CERT",
+            exists=True,
+            dir_okay=False,
+            readable=True,
+            help="PEM file of the server's certificate.",
+        ),
     ] = None,
     tls_key: Annotated[
-        Path | None, typer.Option(envvar="ZPE_TLS_KEY", help="PEM file of its private key.")
+        Path | None,
+        typer.Option(
+            envvar="ZPE_TLS_KEY",
+            exists=True,
+            dir_okay=False,
+            readable=True,
+            help="PEM file of its private key.",
+        ),
     ] = None,
     dev: Annotated[
         bool, typer.Option("--dev", help="Make an admin token in the data folder; loopback only.")
@@ -67,6 +82,7 @@ def serve(
     settings = read_settings()
     if data_dir is not None:
         settings = settings.model_copy(update={"data_dir": data_dir})
+    _check_folder(settings.data_dir)
     if dev:
         settings = _with_dev_token(settings, host)
     if (tls_cert is None) != (tls_key is None):
@@ -130,8 +146,23 @@ def read_settings() -> Settings:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         name = "ZPE_" + "_".join(str(part) for part in first["loc"]).upper() if first["loc"] else None
-        message = f"{name}: {first['msg']}" if name else first["msg"]
+        text = first["msg"].removeprefix("Value error, ")
+        message = f"{name}: {text}" if name else text
         raise ConfigError(message, code="bad_setting", field=name) from None
+
+
+def _check_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"nothing can be written to {folder} ({error.strerror}); set ZPE_DATA_DIR or --data-dir to a "
+            "folder of this account",
+            code="bad_data_dir",
+            field="ZPE_DATA_DIR",
+        ) from None
 
 
 def _with_dev_token(settings: Settings, host: str) -> Settings:
@@ -141,7 +172,6 @@ def _with_dev_token(settings: Settings, host: str) -> Settings:
         return settings
     path = settings.data_dir / "admin-token"
     if not path.exists():
-        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.touch(mode=0o600)
         path.write_text(f"zpea_{secrets.token_urlsafe(32)}\n")
     typer.echo(f"Admin token in {path}:  export ZPE_TOKEN=$(cat {path})", err=True)

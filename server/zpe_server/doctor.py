@@ -17,7 +17,7 @@ import redis
 from zpe_sdk.checks import Check, fail, failed, ok, warn
 from zpe_sdk.errors import ConfigError, StoreError, ZPEError
 from zpe_sdk.worker.doctor import machine_checks
-from zpe_sdk.worker.settings import WorkerSettings
+from zpe_sdk.worker.settings import settings_from
 from zpe_server.command import read_settings
 from zpe_server.embedded import server_program
 from zpe_server.results.base import Result
@@ -42,7 +42,16 @@ def server_checks() -> Iterator[Check]:
         yield ok("results", "kept in Redis")
     yield ok("compute mode", settings.compute_mode)
     if settings.compute_mode == "local":
-        yield from machine_checks(WorkerSettings())
+        yield from _machine()
+
+
+def _machine() -> Iterator[Check]:
+    try:
+        settings = settings_from({})
+    except ConfigError as error:
+        yield failed("local worker", error, f"look at {error.field}")
+        return
+    yield from machine_checks(settings)
 
 
 def _doors(settings: Settings) -> Iterator[Check]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
+import redis
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -72,8 +75,8 @@ class Settings(BaseSettings):
 
     lease_ttl_seconds: Annotated[float, Field(gt=0, le=86400)] = 600
     retry_max: Annotated[int, Field(ge=0, le=100)] = 3
-    retry_base_delay_seconds: Annotated[float, Field(ge=0)] = 10
-    retry_max_delay_seconds: Annotated[float, Field(ge=0)] = 300
+    retry_base_delay_seconds: Annotated[float, Field(ge=0, le=86400)] = 10
+    retry_max_delay_seconds: Annotated[float, Field(ge=0, le=86400)] = 300
 
     result_ttl_seconds: Seconds = 7 * 86400
     idempotency_ttl_seconds: Seconds = 86400
@@ -81,8 +84,8 @@ class Settings(BaseSettings):
     max_result_bytes: Annotated[int, Field(gt=0)] = 16 * 2**20
 
     delta: Annotated[float, Field(gt=0, le=0.5)] = 0.01
-    low_cut_cm: Annotated[float, Field(ge=0)] = 50.0
-    temperature: Annotated[float, Field(gt=0)] = 298.15
+    low_cut_cm: Annotated[float, Field(ge=0, le=1e10)] = 50.0
+    temperature: Annotated[float, Field(gt=0, le=1e5)] = 298.15
 
     log_level: Level = "INFO"
     log_json: bool | None = None
@@ -92,7 +95,39 @@ class Settings(BaseSettings):
     def _long_enough(cls, token: SecretStr | None) -> SecretStr | None:
         if token is not None and len(token.get_secret_value()) < 20:
             raise ValueError("at least 20 characters are needed; try: openssl rand -hex 32")
+        # A header cannot carry anything else.
+        if token is not None and not re.fullmatch(r"[\x21-\x7e]+", token.get_secret_value()):
+            raise ValueError("only ASCII letters, digits and signs are possible; try: openssl rand -hex 32")
         return token
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis_url(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is None:
+            return None
+        try:
+            # A password with a slash in it makes a part of it a port or a path.
+            parts = urlsplit(url.get_secret_value())
+            bad = parts.scheme != "unix" and "@" in parts.path
+            redis.ConnectionPool.from_url(url.get_secret_value()).make_connection()
+        except (ValueError, TypeError, redis.RedisError):
+            bad = True
+        if bad:  # without a word of what it is, since it may hold a password
+            raise ValueError(
+                "is no URL of a Redis such as redis://:password@host:6379/0 or unix:///path/redis.sock; "
+                "in a password, write / as %2F, @ as %40, : as %3A, % as %25"
+            )
+        return url
+
+    @field_validator("s3_endpoint")
+    @classmethod
+    def _is_plain_url(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+            raise ValueError("must look like https://s3.example.org, without a user name and a password")
+        return url
 
     @model_validator(mode="after")
     def _bucket_for_s3(self) -> Settings:

@@ -265,20 +265,9 @@ def test_the_reader_of_a_pipe_may_leave(settings: dict[str, object]) -> None:
         assert process.stderr.read() == b""
 
 
-WITHOUT_SERVER = """
-import importlib.metadata, sys
-importlib.metadata.entry_points = lambda **_: importlib.metadata.EntryPoints()
-import zpe_sdk.cli
+def test_the_command_line_imports_nothing_of_the_server() -> None:
+    code = """
+import sys, zpe_sdk.cli
 assert not any(name.startswith(("zpe_server", "fastapi", "redis")) for name in sys.modules)
-sys.argv = ["zpe", "serve"]
-zpe_sdk.cli.main()
 """
-
-
-def test_a_missing_extra_is_named() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_SERVER], capture_output=True, text=True, env=environment(), timeout=60
-    )
-    assert done.returncode == 1
-    assert "pip install 'zpe[server]'" in done.stderr
-    assert done.stderr.count("\n") == 1
+    subprocess.run([sys.executable, "-c", code], env=environment(), timeout=60, check=True)

@@ -251,6 +251,14 @@ def test_for_people_there_is_a_table_with_hints(zpe_doctor: Zpe, tmp_path: Path)
     assert last.startswith("fail: admin token: ")
 
 
+def test_a_bad_setting_of_the_local_worker_is_a_check_that_fails(zpe_doctor: Zpe, tmp_path: Path) -> None:
+    _, out, err = zpe_doctor(
+        "--server", ZPE_DATA_DIR=tmp_path, ZPE_COMPUTE_MODE="local", ZPE_NP_CORE="0", ZPE_SLOTS="many"
+    )
+    assert err == ""
+    assert any(line.startswith("fail: local worker: look at ZPE_") for line in out.splitlines())
+
+
 def test_a_bad_setting_is_one_line(zpe_doctor: Zpe) -> None:
     status, out, err = zpe_doctor(ZPE_SLOTS="many")
     assert (status, out) == (1, "")

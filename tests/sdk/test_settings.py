@@ -98,6 +98,13 @@ def test_a_bad_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (caught.value.code, caught.value.field) == ("bad_setting", "ZPE_INSECURE")
 
 
+def test_a_password_in_the_url_is_not_shown() -> None:
+    with pytest.raises(AuthError) as caught:
+        ZPEClient("https://somebody:secret@zpe.example.org")
+    assert "zpe.example.org" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
 def test_plain_http_is_allowed_to_this_machine_or_on_request() -> None:
     assert ZPEClient("http://127.0.0.1:8000", TOKEN).url.port == 8000
     assert ZPEClient("http://zpe.example.org", TOKEN, insecure=True).url.host == "zpe.example.org"

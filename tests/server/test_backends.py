@@ -75,6 +75,14 @@ def test_local_with_an_executor_that_cannot_be_fails_jobs_and_says_why(own_contr
         assert "slurm://here" in caught.value.message
 
 
+def test_local_with_a_bad_setting_fails_jobs_and_names_it(own_control_plane: Start) -> None:
+    plane = own_control_plane(ZPE_COMPUTE_MODE="local", ZPE_WORKER_MODE="mock", ZPE_SLOTS="many")
+    with ZPEClient(plane.url, plane.admin_token) as client:
+        with pytest.raises(ConfigError) as caught:
+            client.submit(h2()).wait(30, progress=False)
+        assert (caught.value.code, caught.value.field) == ("bad_setting", "ZPE_SLOTS")
+
+
 def test_local_without_pw_fails_jobs_and_says_why(own_control_plane: Start) -> None:
     plane = own_control_plane(ZPE_COMPUTE_MODE="local", ZPE_PW_PATH="/nowhere/pw.x")
     with ZPEClient(plane.url, plane.admin_token) as client:

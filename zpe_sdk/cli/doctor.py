@@ -11,9 +11,9 @@ import typer
 
 from zpe_sdk.checks import Check
 from zpe_sdk.cli.context import Connection
+from zpe_sdk.cli.extras import loaded
 from zpe_sdk.cli.jobs import Json
 from zpe_sdk.cli.output import as_json, plain, table
-from zpe_sdk.errors import ConfigError
 
 # Where the control plane's own checks come from, if it is installed here.
 GROUP = "zpe.doctor"
@@ -65,12 +65,9 @@ def _worker_checks(options: dict[str, object]) -> Iterable[Check]:
 
 
 def _server_checks() -> Callable[[], Iterable[Check]]:
-    for entry in entry_points(group=GROUP, name="server"):
-        checks: Callable[[], Iterable[Check]] = entry.load()
-        return checks
-    raise ConfigError(
-        "the control plane is not installed here: pip install 'zpe[server]'", code="extra_missing"
-    )
+    [entry] = entry_points(group=GROUP, name="server")
+    checks: Callable[[], Iterable[Check]] = loaded(entry, "zpe doctor --server")
+    return checks
 
 
 def _show(checks: list[Check]) -> None:

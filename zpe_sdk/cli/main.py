@@ -12,12 +12,11 @@ from typer.core import TyperGroup
 import zpe_sdk
 from zpe_sdk.cli import admin, jobs, login
 from zpe_sdk.cli.context import Connection
+from zpe_sdk.cli.extras import loaded
 from zpe_sdk.cli.output import complain
 from zpe_sdk.errors import ConfigError, ZPEError
 
 GROUP = "zpe.commands"
-# What an extra brings, for those who have not installed it.
-EXTRAS = {"serve": "server", "dashboard": "dashboard"}
 # Ours too are imported only when they are wanted.
 OURS = (
     EntryPoint("worker", "zpe_sdk.worker.command:worker", GROUP),
@@ -30,19 +29,15 @@ class Commands(TyperGroup):
     """Commands of which some are imported only when they are wanted: a function or an app of typer's."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Return the names of the commands, for ``--help``."""
-        return [*super().list_commands(ctx), *_installed()]
+        """Return the names of the commands that can run here, for ``--help``."""
+        return [*super().list_commands(ctx), *(name for name, entry in _commands().items() if _runs(entry))]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a command; a missing extra is named."""
         if found := super().get_command(ctx, cmd_name):
             return found
-        if entry := _installed().get(cmd_name):
+        if entry := _commands().get(cmd_name):
             return _command(entry)
-        if extra := EXTRAS.get(cmd_name):
-            raise ConfigError(
-                f"zpe {cmd_name} is not installed here: pip install 'zpe[{extra}]'", code="extra_missing"
-            )
         return None
 
 
@@ -106,12 +101,20 @@ def main() -> None:
         sys.exit(1)
 
 
-def _installed() -> dict[str, EntryPoint]:
+def _commands() -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in (*OURS, *entry_points(group=GROUP))}
 
 
+def _runs(entry: EntryPoint) -> bool:
+    try:
+        loaded(entry, entry.name)
+    except ConfigError:
+        return False
+    return True
+
+
 def _command(entry: EntryPoint) -> Any:
-    found = entry.load()
+    found = loaded(entry, f"zpe {entry.name}")
     if not isinstance(found, typer.Typer):
         function, found = (
             found,

@@ -18,7 +18,7 @@ from zpe_sdk.errors import ConfigError, StoreError, ZPEError
 from zpe_sdk.keeper import keep
 from zpe_sdk.wire import EnrollTokenRequest, ErrorInfo
 from zpe_sdk.worker.engines import make_engine
-from zpe_sdk.worker.settings import WorkerSettings
+from zpe_sdk.worker.settings import settings_from
 from zpe_server.plane import Plane
 
 log = structlog.get_logger(__name__)
@@ -65,7 +65,7 @@ class Local:
         ConfigError
             ``pw_not_found``, ``pseudo_dir_missing``, ``bad_setting`` …
         """
-        settings = WorkerSettings(work_dir=self._folder / "work")
+        settings = settings_from({"work_dir": self._folder / "work"})
         engine = make_engine(settings)
         if settings.executor is None:
             engine.capabilities()

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import redis
+import rq
 import typer
 
 from zpe_sdk.errors import ConfigError
+from zpe_sdk.worker.engines import make_engine
+from zpe_sdk.worker.files import own_folder
+from zpe_sdk.worker.settings import settings_from
+
+# Imported before RQ forks: each job then starts at once.
+from zpe_server.backends.remote_queue import work  # noqa: F401
+from zpe_server.backends.remote_queue.offers import QUEUE
+from zpe_server.command import read_settings
 
 
 def rq_worker(
@@ -18,22 +28,6 @@ def rq_worker(
     and what `zpe worker` reads of the machine: ZPE_PSEUDO_DIR, ZPE_PW_PATH, ZPE_SLOTS, ZPE_WORK_DIR, …
     The control plane must run with ZPE_COMPUTE_MODE=remote-queue.
     """
-    try:
-        import rq
-    except ImportError:
-        raise ConfigError(
-            "zpe rq-worker is not installed here: pip install 'zpe[server,queue]'", code="extra_missing"
-        ) from None
-    import redis
-
-    # Imported before RQ forks: each job then starts at once.
-    from zpe_sdk.worker.engines import make_engine
-    from zpe_sdk.worker.files import own_folder
-    from zpe_sdk.worker.settings import WorkerSettings
-    from zpe_server.backends.remote_queue import work  # noqa: F401
-    from zpe_server.backends.remote_queue.offers import QUEUE
-    from zpe_server.command import read_settings
-
     url = read_settings().redis_url
     if url is None:
         raise ConfigError(
@@ -41,8 +35,18 @@ def rq_worker(
             code="redis_url_missing",
             field="ZPE_REDIS_URL",
         )
-    settings = WorkerSettings()
+    settings = settings_from({})
     work_dir = settings.work_dir.expanduser().absolute() / "rq-check"
     with own_folder(work_dir):
         make_engine(settings.model_copy(update={"work_dir": work_dir})).capabilities()
-    rq.Worker([QUEUE], connection=redis.Redis.from_url(url.get_secret_value())).work(burst=burst)
+    connection = redis.Redis.from_url(url.get_secret_value())
+    try:
+        connection.ping()
+    except redis.RedisError as error:
+        # Its own text may hold the URL, and that the password.
+        raise ConfigError(
+            f"the Redis of ZPE_REDIS_URL does not answer as it should ({type(error).__name__})",
+            code="redis_unreachable",
+            field="ZPE_REDIS_URL",
+        ) from None
+    rq.Worker([QUEUE], connection=connection).work(burst=burst)

@@ -19,7 +19,7 @@ from zpe_sdk.wire import FailedReply, FailedRequest, LeaseRequest
 from zpe_sdk.worker.engines import make_engine
 from zpe_sdk.worker.files import free_folder
 from zpe_sdk.worker.loop import Worker
-from zpe_sdk.worker.settings import WorkerSettings
+from zpe_sdk.worker.settings import WorkerSettings, settings_from
 from zpe_server.backends.remote_queue.direct import Direct
 from zpe_server.backends.remote_queue.leases import JobLeases
 from zpe_server.events import Events
@@ -53,7 +53,7 @@ def again(job_id: str, lease_id: str, rules: Mapping[str, Any]) -> None:
 
 
 def _work(job_id: str, lease_id: str, rules: Mapping[str, Any], *, requeue: bool) -> None:
-    settings = WorkerSettings(drain=True)
+    settings = settings_from({"drain": True})
     configure_logging(settings.log_level, settings.log_json)
     server = Settings(**rules)
     if server.redis_url is None:
