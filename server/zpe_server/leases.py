@@ -95,7 +95,10 @@ class Leases:
                 remaining = deadline - time.monotonic()
                 if remaining <= 0 or self._events.closing:
                     return None
-                if not await waiter.wait(remaining) or await disconnected():
+                if not await waiter.wait(remaining):
+                    return None
+                if await disconnected():
+                    self._events.pass_on(waiter)
                     return None
 
     async def note_idle(self) -> None:

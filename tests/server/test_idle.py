@@ -131,6 +131,19 @@ def test_a_drain_is_heard_with_the_next_heartbeat_on_every_server(
             wait_until(partial(hears_of_drain, there, wanted))
 
 
+def test_a_worker_whose_record_redis_has_lost_breaks_no_list(
+    own_control_plane: Start, empty_redis: RedisServer
+) -> None:
+    plane = own_control_plane(ZPE_REDIS_URL=empty_redis.url)
+    with plane.api() as api, plane.api(plane.register()["worker_token"]) as worker:
+        assert poll(worker).status_code == 204
+        redis.Redis.from_url(empty_redis.url).flushdb()
+        assert poll(worker).status_code == 204  # its token is remembered here
+        job = api.post("/calc/zpe/jobs", json={"content": h2()}).json()["job_id"]
+        assert api.get(f"/calc/zpe/jobs/{job}").json()["status"] == "queued"
+        assert api.get("/calc/zpe/compute/servers").json()["workers"] == []
+
+
 def test_a_burst_of_requests_waits_for_its_turn(own_control_plane: Start) -> None:
     plane = own_control_plane()
     token = plane.register()["worker_token"]

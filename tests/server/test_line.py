@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -9,8 +10,13 @@ from typing import Any
 import pytest
 
 from tests.processes import RedisServer
-from tests.server.calls import lease, report, submit, sweep
+from tests.server.calls import lease, release, report, submit, sweep
+from zpe_sdk.wire import LeaseRequest
+from zpe_server.events import Events
+from zpe_server.leases import Leases
+from zpe_server.settings import Settings
 from zpe_server.store import Store, items, key
+from zpe_server.tokens import Principal
 
 pytestmark = pytest.mark.anyio
 
@@ -117,6 +123,15 @@ async def test_tasks_that_a_slow_worker_has_not_begun_go_to_others(store: Store)
     assert (await report(store, "job", "slow", [2]))["refused"] == [2]
 
 
+async def test_the_tasks_of_a_dead_process_take_no_slots_of_its_successor(store: Store) -> None:
+    await submit(store, "old", tasks=2)
+    await lease(store, "dead", max_tasks=2, slots=2, instance="before")
+    await submit(store, "job", tasks=4)
+    await lease(store, "live", max_tasks=4, slots=2, instance="now")
+    assert (await sweep(store, patience_ms=-1))["recalled"] == 2
+    assert (await lease(store, "other", "w2"))["tasks"] == ["2", "3"]
+
+
 async def test_nothing_is_taken_from_a_worker_that_makes_progress_or_while_there_is_other_work(
     store: Store,
 ) -> None:
@@ -157,3 +172,41 @@ async def test_a_job_goes_to_a_machine_that_has_what_it_requires(
     for engine in ("espresso", "mock"):
         assert await lease(store, f"small {engine}", engine=engine) == {"blocked": True}
     assert (await lease(store, "large", "w2", **able))["job"] == "job"
+
+
+@pytest.mark.parametrize("first", ["disconnected", "drained"])
+async def test_news_that_one_can_do_nothing_with_wakes_the_next(store: Store, first: str) -> None:
+    events = Events(store)
+    leases = Leases(store, events, Settings())
+    listening = asyncio.create_task(events.listen())
+    await submit(store, "job", tasks=1)
+    await lease(store, "held", "busy")
+
+    async def waits(worker: str) -> None:
+        async def disconnected() -> bool:
+            return (worker, first) == ("one", "disconnected")
+
+        request = LeaseRequest(max_tasks=1, wait_seconds=20)
+        who = Principal("worker", worker, worker)
+        await leases.lease(who, request, instance="", disconnected=disconnected)
+
+    both: list[asyncio.Task[None]] = []
+    try:
+        while not events.listening:
+            await asyncio.sleep(0.01)
+        both += [asyncio.create_task(waits(worker)) for worker in ("one", "two")]
+        for worker in ("one", "two"):
+            while await store.redis.zscore(key("workers"), worker) is None:
+                await asyncio.sleep(0.01)
+        if first == "drained":
+            await store.transition("introduce", worker="one", name="one")
+            await store.transition("drain", worker="one", drain=True)
+        await release(store, "job", "held", "busy")
+        async with asyncio.timeout(10):
+            while not (held := await store.redis.hget(key("job", "job", "held"), "0")):
+                await asyncio.sleep(0.01)
+        assert await store.redis.hget(key("lease", held), "worker") == "two"
+    finally:
+        for task in (listening, *both):
+            task.cancel()
+        await asyncio.gather(listening, *both, return_exceptions=True)

@@ -85,8 +85,13 @@ local function reply(job, tasks)
   })
 end
 
+-- The news that woke this worker is for others then.
+local function nothing_for_it()
+  return cjson.encode({blocked = redis.call('EXISTS', P .. 'ready') == 1 or nil})
+end
+
 -- It may have been shut out while its request waited for work.
-if is_revoked(a.worker) then return '{}' end
+if is_revoked(a.worker) then return nothing_for_it() end
 heard()
 if redis.call('HGET', key('worker', a.worker), 'digest') ~= a.digest then
   redis.call('HSET', key('worker', a.worker), 'digest', a.digest, 'capabilities', ARGV[2])
@@ -97,10 +102,10 @@ if known[1] == 'held' then
   renew(a.lease, a.ttl_ms)
   return reply(known[2], redis.call('SMEMBERS', key('lease', a.lease, 'tasks')))
 elseif known[1] then
-  return '{}'
+  return nothing_for_it()
 end
 if redis.call('HGET', P .. 'flags', 'dequeue_enabled') == '0' then return '{}' end
-if redis.call('HGET', key('worker', a.worker), 'draining') == '1' then return '{}' end
+if redis.call('HGET', key('worker', a.worker), 'draining') == '1' then return nothing_for_it() end
 
 -- A job of which this worker has densities may go before the first in line, as long as it is not far ahead of its
 -- turn: a worker that changed jobs with each share would start from scratch each time.

@@ -40,12 +40,15 @@ for _, job in ipairs(promoted) do
   place(job)
 end
 
--- How many tasks of a lease its worker runs at the moment, at most: older leases have its slots first.
+-- How many tasks of a lease its worker runs at the moment, at most: older leases of the same process have its slots
+-- first. Those of its predecessor, which is dead, have none.
 local function running(lease)
-  local record = redis.call('HMGET', key('lease', lease), 'worker', 'issued', 'slots')
-  local slots = tonumber(record[3])
-  for _, other in ipairs(redis.call('SMEMBERS', key('worker', record[1], 'leases'))) do
-    if other ~= lease and redis.call('HGET', key('lease', other), 'issued') <= record[2] then
+  local mine = redis.call('HMGET', key('lease', lease), 'worker', 'issued', 'slots', 'instance')
+  local slots = tonumber(mine[3])
+  for _, other in ipairs(redis.call('SMEMBERS', key('worker', mine[1], 'leases'))) do
+    local its = redis.call('HMGET', key('lease', other), 'issued', 'instance')
+    local issued, since = tonumber(its[1]), tonumber(mine[2])
+    if its[2] == mine[4] and (issued < since or (issued == since and other < lease)) then
       slots = slots - redis.call('SCARD', key('lease', other, 'tasks'))
     end
   end
