@@ -142,7 +142,7 @@ class ControlPlane(RuleBasedStateMachine):
             )
         )
         if expected is None:
-            assert reply == ({"blocked": True} if passed else {})
+            assert reply == ({"blocked": True} if self.model.line() else {})
         else:
             assert (reply["job"], {int(task) for task in reply["tasks"]}) == (expected.job, expected.tasks)
         for job in passed:

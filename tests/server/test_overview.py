@@ -9,8 +9,8 @@ import pytest
 
 from tests.processes import RedisServer
 from tests.server.calls import decide, fail, lease, report, submit
-from zpe_server.jobs import STEP
 from zpe_server.plane import Plane
+from zpe_server.search import STEP
 from zpe_server.settings import Settings
 from zpe_server.store import key
 from zpe_server.tokens import ADMIN
