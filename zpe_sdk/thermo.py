@@ -13,7 +13,7 @@ from ase import Atoms, units
 from numpy.typing import NDArray
 
 from zpe_sdk.errors import InputError
-from zpe_sdk.vibrations.kinds import unwrapped
+from zpe_sdk.vibrations.kinds import LINEAR_SHARE, unwrapped
 from zpe_sdk.vibrations.result import J_PER_MOL_K_IN_EV
 
 if TYPE_CHECKING:
@@ -136,9 +136,18 @@ def _ideal_gas(
             code="mode_not_real",
             field="model",
         )
+    rotor = geometry(molecule)
+    internal = 3 * len(molecule) - {"monatomic": 3, "linear": 5, "nonlinear": 6}[rotor]
+    if len(energies) != internal:
+        raise InputError(
+            f"{len(energies)} modes are vibrations, and a {rotor} molecule of {len(molecule)} atoms has "
+            f"{internal}: motions of the whole are mixed with them; relax the structure further",
+            code="mode_not_real",
+            field="model",
+        )
     sigma = count_rotations(molecule) if symmetry_number is None else symmetry_number
     thermo = IdealGasThermo(
-        energies, geometry(molecule), atoms=molecule, symmetrynumber=sigma, spin=spin, vib_selection="all"
+        energies, rotor, atoms=molecule, symmetrynumber=sigma, spin=spin, vib_selection="all"
     )
     energy = float(thermo.get_internal_energy(temperature, verbose=False))
     enthalpy = float(thermo.get_enthalpy(temperature, verbose=False))
@@ -181,7 +190,7 @@ def geometry(molecule: Atoms) -> Geometry:
     if len(molecule) == 1:
         return "monatomic"
     moments = molecule.get_moments_of_inertia()
-    return "linear" if moments[0] < 1e-3 * moments[2] else "nonlinear"
+    return "linear" if moments[0] < LINEAR_SHARE * moments[2] else "nonlinear"
 
 
 def count_rotations(molecule: Atoms) -> int:

@@ -15,6 +15,9 @@ EXTERNAL_SHARE = 0.5
 # Å of emptiness between periodic images, along each lattice direction, that make a molecule of the atoms:
 # above any bond and any distance between layers, below the vacuum of a usable box.
 VACUUM = 4.0
+# A molecule is linear if its smallest moment of inertia is below this share of its largest. One that was
+# relaxed ends a little off the line; its third rotation would be a bending mode.
+LINEAR_SHARE = 1e-3
 
 
 def mode_kinds(eigenvectors: Array, masses: Array, positions: Array, cell: Array) -> list[ModeKind]:
@@ -39,11 +42,11 @@ def mode_kinds(eigenvectors: Array, masses: Array, positions: Array, cell: Array
     with most of a translation are given as such and the rest as rotations. A crystal, a surface or a chain
     has only translations.
     """
-    translations = _orthonormal(_translations(masses))
+    translations = _translations(masses)
     molecule = unwrapped(positions, cell)
     external = translations
     if molecule is not None:
-        external = _orthonormal(np.vstack([translations, _rotations(masses, molecule)]))
+        external = np.vstack([translations, _rotations(masses, molecule)])
     vectors = eigenvectors.reshape(len(eigenvectors), -1)
     share = np.sum((vectors @ external.T) ** 2, axis=1)
     translating = np.sum((vectors @ translations.T) ** 2, axis=1)
@@ -72,7 +75,7 @@ def unwrapped(positions: Array, cell: Array) -> Array | None:
 
 
 def _translations(masses: Array) -> Array:
-    translations: Array = np.tile(np.eye(3), len(masses)) * np.repeat(np.sqrt(masses), 3)
+    translations: Array = np.tile(np.eye(3), len(masses)) * np.repeat(np.sqrt(masses / masses.sum()), 3)
     return translations
 
 
@@ -80,11 +83,8 @@ def _rotations(masses: Array, positions: Array) -> Array:
     from_centre = positions - masses @ positions / masses.sum()
     turned = np.cross(np.eye(3)[:, None], from_centre[None])
     rotations: Array = (turned * np.sqrt(masses)[:, None]).reshape(3, -1)
-    return rotations
-
-
-def _orthonormal(rows: Array) -> Array:
-    # A linear molecule has two rotations, an atom none: what has no length is left out.
-    _, lengths, vectors = np.linalg.svd(rows, full_matrices=False)
-    kept: Array = vectors[lengths > 1e-3 * lengths[0]]
+    # Squared, the lengths are the principal moments of inertia: about its axis a linear molecule has no
+    # rotation, and an atom has none at all.
+    _, lengths, about_axes = np.linalg.svd(rotations, full_matrices=False)
+    kept: Array = about_axes[(lengths > 0) & (lengths**2 >= LINEAR_SHARE * lengths[0] ** 2)]
     return kept
