@@ -88,6 +88,13 @@ def test_a_comment_behind_an_atom_is_one() -> None:
     assert commented.physics_hash() == PwInput.parse(pw_text(z="1.4")).physics_hash()
 
 
+@pytest.mark.parametrize("comment", ["! relaxed", "# the second", "(angstrom)", "! in Angstrom"])
+def test_a_comment_behind_a_unit_that_names_no_other_is_one(comment: str) -> None:
+    bare = PwInput.parse(pw_text(positions="ATOMIC_POSITIONS angstrom"))
+    told = PwInput.parse(pw_text(positions=f"ATOMIC_POSITIONS angstrom {comment}"))
+    np.testing.assert_array_equal(told.positions, bare.positions)
+
+
 def test_labels_flags_and_masses_are_understood() -> None:
     parsed = PwInput.parse(pw_text())
     assert parsed.labels == ("H1", "H2")
@@ -124,6 +131,14 @@ def test_a_mesh_is_a_mesh_in_every_spelling(opening: str) -> None:
         (pw_text(z="! 1.4"), "ATOMIC_POSITIONS"),
         (pw_text(positions="ATOMIC_POSITIONS bohr\n  ! indented"), "ATOMIC_POSITIONS"),
         (pw_text(positions="ATOMIC_POSITIONS crystal_sg"), "ATOMIC_POSITIONS"),
+        (pw_text(positions="ATOMIC_POSITIONS angstrom ! was crystal"), "ATOMIC_POSITIONS"),
+        (pw_text(positions="ATOMIC_POSITIONS {alat} ! in Bohr"), "ATOMIC_POSITIONS"),
+        (pw_text(positions="ATOMIC_POSITIONS ! in bohr"), "ATOMIC_POSITIONS"),
+        (
+            pw_text(ibrav="0").replace("K_POINTS", f"CELL_PARAMETERS angstrom ! bohr\n{VECTORS}\nK_POINTS"),
+            "CELL_PARAMETERS",
+        ),
+        (pw_text(kpoints="gamma ! not automatic"), "K_POINTS"),
         (pw_text(kpoints="automatic\n 2 2"), "K_POINTS"),
         (pw_text(kpoints="crystal_b\n 1\n 0 0 0 1"), "K_POINTS"),
         (pw_text(ibrav="77, celldm(1)=8"), "ibrav"),

@@ -25,6 +25,12 @@ _NAMES = (
 # pw.x knows cards by their names in capitals only, and only as a word of its own.
 _CARD = re.compile(rf"[ \t]*({_NAMES})(?=\s|$)[ \t]*[({{]?[ \t]*([\w+-]*)", re.A)
 _GLUED = re.compile(rf"[ \t]*({_NAMES})[({{]", re.A)
+# What pw.x looks for anywhere in the line of a card, comments included.
+_UNITS = {
+    "ATOMIC_POSITIONS": re.compile("ALAT|BOHR|CRYSTAL|ANGSTROM", re.I),
+    "CELL_PARAMETERS": re.compile("ALAT|BOHR|ANGSTROM", re.I),
+    "K_POINTS": re.compile("AUTOMATIC|CRYSTAL|TPIBA|GAMMA", re.I),
+}
 _FIELD = re.compile(r"[^ \t\r\n]+")
 _LABEL = re.compile(r"([A-Za-z]{1,2})(?:\d\w?|[_-]\w*)?$", re.A)
 
@@ -88,6 +94,7 @@ def read_cards(text: str, position: int) -> dict[str, Card]:
             name, rows = match[1], []
             if name in found:
                 raise _error(f"the card {name} is there twice", name)
+            _check_units(name, match[2].lower(), line[match.end() :])
             found[name] = (match[2].lower(), rows, start, start + len(line.rstrip("\r\n")))
         elif match := _GLUED.match(line):
             raise _error(f"pw.x overlooks {line.strip()[:40]!r}: put a space behind {match[1]}", match[1])
@@ -102,6 +109,17 @@ def read_cards(text: str, position: int) -> dict[str, Card]:
                 Row(tuple(w[0] for w in words), tuple((start + w.start(), start + w.end()) for w in words))
             )
     return {name: Card(unit, tuple(rows), start, end) for name, (unit, rows, start, end) in found.items()}
+
+
+def _check_units(card: str, unit: str, rest: str) -> None:
+    """Refuse a line whose end, such as a comment, makes pw.x take another unit than stands there."""
+    for found in _UNITS[card].findall(rest) if card in _UNITS else ():
+        if found.lower() != unit:
+            raise _error(
+                f"pw.x looks for units in the whole line, comments included, and finds {found!r} behind "
+                f"{f'{card} {unit}'.strip()!r}: remove it",
+                card,
+            )
 
 
 def chemical_symbol(label: str) -> str:
