@@ -150,6 +150,22 @@ def test_keys_come_flat_or_by_namelist_in_any_case(input_data: dict[str, Any]) -
     assert found == {"system": {"tot_charge": 1, "celldm(1)": 2.0}, "electrons": {"conv_thr": 1e-9}}
 
 
+@pytest.mark.parametrize(
+    ("size", "fits"),
+    [((1.5, 1.5, 1.5), False), ((4.1, 4.1, 4.9), True), ((4.1, 3.9, 4.9), False), ((4.1, 4.1, 4.5), False)],
+)
+def test_a_molecule_is_alone_in_its_cell_or_refused(size: tuple[float, ...], fits: bool) -> None:
+    # Across the border of the cell, as some programs leave it.
+    hydrogen = Atoms("H2", [(0, 0, -0.3), (0, 0, 0.45)], cell=size)
+    if fits:
+        assert rendered(hydrogen).kpoints.mode == "gamma"
+    else:
+        with pytest.raises(InputError) as caught:
+            rendered(hydrogen)
+        assert caught.value.field == "cell"
+    assert rendered(Atoms(hydrogen, pbc=True), kpts="gamma").kpoints.mode == "gamma"
+
+
 def test_a_namelist_takes_keys_that_ase_does_not_know() -> None:
     found = rendered(molecule("H2O"), input_data={"SYSTEM": {"lda_plus_u": True, "Hubbard_U(1)": 4.0}})
     assert found.namelists["system"]["lda_plus_u"] is True

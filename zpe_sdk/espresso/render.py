@@ -19,6 +19,7 @@ from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.namelist import apply, set_keys
 from zpe_sdk.pseudopotentials import WHOLE
 
+MIN_EMPTY = 4.0  # Å to the next image, along directions in which nothing is meant to repeat
 VACUUM = 4.0  # Å on each side of a molecule that comes without a cell: 8 Å to its image
 # pw.x up to 7.2 wants the moment as a share of the valence electrons, later versions take that too. It is
 # where the SCF starts, no more, and a share below 1 whatever the atom.
@@ -187,6 +188,17 @@ def _in_a_cell(atoms: Atoms) -> Atoms:
     boxed = atoms.copy()
     if missing:
         boxed.center(vacuum=VACUUM, axis=missing)
+    # To pw.x everything repeats: what is not meant to has to be alone.
+    for axis in np.flatnonzero(~boxed.pbc):
+        around = np.sort(boxed.get_scaled_positions(wrap=False)[:, axis] % 1.0)
+        empty = np.diff(around, append=around[0] + 1).max() * boxed.cell.reciprocal().lengths()[axis] ** -1
+        if empty < MIN_EMPTY:
+            raise _error(
+                f"the structure does not repeat along axis {axis} (pbc), but its image is only {empty:.1f} Å "
+                f"away there: make it {MIN_EMPTY:g} at least, as with atoms.center(vacuum=4, axis={axis}), "
+                "or set pbc",
+                "cell",
+            )
     return boxed
 
 
