@@ -336,9 +336,16 @@ def test_two_control_planes_offer_each_job_once_and_either_may_die(site: Site) -
         assert site.computed(found) == Counter(range(3))
 
 
-def test_what_rq_cannot_even_begin_is_counted_and_ends_in_the_dead_letter_queue(site: Site) -> None:
+# What a machine that cannot begin has of this, nobody knows.
+NEEDS: list[dict[str, Any]] = [{}, {"cores": 1, "memory_gb": 0.1, "tags": ["gpu"]}]
+
+
+@pytest.mark.parametrize("requires", NEEDS)
+def test_what_rq_cannot_even_begin_is_counted_and_ends_in_the_dead_letter_queue(
+    site: Site, requires: dict[str, Any]
+) -> None:
     site.worker(ZPE_REDIS_URL="", RQ_REDIS_URL=site.redis_url)
-    job = site.submit(h2())
+    job = site.submit(h2(), requires=requires)
     with pytest.raises(ComputeError) as caught:
         job.wait(60, progress=False)
     assert caught.value.code == "worker_error"
@@ -349,13 +356,16 @@ def test_what_rq_cannot_even_begin_is_counted_and_ends_in_the_dead_letter_queue(
     site.agree(job, "failed")
 
 
-def test_a_machine_without_pw_leaves_the_job_to_others_and_its_status_says_why(site: Site) -> None:
+@pytest.mark.parametrize("requires", NEEDS)
+def test_a_machine_without_pw_leaves_the_job_to_others_and_its_status_says_why(
+    site: Site, requires: dict[str, Any]
+) -> None:
     poor = site.worker(ZPE_WORKER_MODE="qe", ZPE_PW_PATH="/nowhere/pw.x")
-    job = site.submit(h2())
+    job = site.submit(h2(), requires=requires)
     wait_until(lambda: "/nowhere/pw.x" in (job.status().detail or ""))
     assert job.status().status == "queued"
     kill(poor)
-    site.worker()
+    site.worker(ZPE_TAGS="gpu")
     assert job.wait(60, progress=False).result().zpe_ev > 0.2
 
 

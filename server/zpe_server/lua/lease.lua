@@ -1,7 +1,8 @@
 -- Gives a worker a share of the first job in line that it can run.
 -- a: worker, instance, lease, ttl_ms, max_tasks (0: the whole job, which nobody else may be working on),
 --    alive_ms (whoever was heard of so long ago counts as a worker), slots (SCFs it runs at once),
---    warm [jobs it has densities of], offset, scan (which part of the line to look at), or of_job (the one job wanted), engine ('': unknown), environ,
+--    warm [jobs it has densities of], offset, scan (which part of the line to look at), or of_job (the one job wanted),
+--    telling (only to tell that it failed, whatever it needs), engine ('': unknown), environ,
 --    pseudopotentials (object used as a set, or null: unknown), cores, memory_gb, tags (a set), digest
 -- ARGV[2]: the capabilities in full, to be shown
 -- Returns {job, lease, tasks, payload, task_table, request_id}, or {} when there is nothing to do, or
@@ -134,7 +135,7 @@ end
 local looked_at = #line
 if a.offset == 0 then line = warm_first(line) end
 for _, job in ipairs(line) do
-  local equipped = is_equipped(job)
+  local equipped = a.telling or is_equipped(job)
   local why = equipped and obstacle(job)
   if why then
     explain(job, why)

@@ -22,7 +22,10 @@ class JobLeases(Leases):
         *,
         instance: str,
     ) -> LeaseReply | None:
-        """Return a lease on all tasks of a job that are due, or None if there are none for this worker."""
+        """Return a lease on all tasks of a job that are due, or None if there are none for this worker.
+
+        Without ``capabilities`` it is there to tell of a failure only, whatever the job needs of a machine.
+        """
         await self._store.transition("introduce", worker=worker.subject, name=worker.name)
         reply = await self._store.transition(
             "lease",
@@ -36,6 +39,7 @@ class JobLeases(Leases):
             warm=[],
             warm_turns=0,
             of_job=job_id,
+            telling=capabilities is None,
             offset=0,
             scan=1,
             **abilities(capabilities),
