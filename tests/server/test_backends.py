@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.processes import ControlPlane, h2, wait_until
+from tests.processes import ControlPlane, RedisServer, h2, wait_until
 from zpe_sdk import ZPEClient
 from zpe_sdk.errors import ComputeError, ConfigError
 
@@ -47,6 +48,38 @@ def test_mock_fails_and_retries_as_scripted(own_control_plane: Start) -> None:
         assert caught.value.code == "pw_crashed"
         [dead] = client.admin.dead_jobs().jobs
         assert (dead.job.job_id, len(dead.attempts)) == (always.id, 4)
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path)
+    server.start()
+    yield server
+    server.kill()
+
+
+def test_mock_goes_on_with_its_job_when_redis_is_back(
+    own_control_plane: Start, own_redis: RedisServer, tmp_path: Path
+) -> None:
+    plane = own_control_plane(
+        ZPE_COMPUTE_MODE="mock",
+        ZPE_REDIS_URL=own_redis.url,
+        ZPE_MOCK_SCF_SECONDS=0.2,
+        ZPE_MOCK_LOG=tmp_path / "scfs.log",
+        ZPE_LOG_LEVEL="DEBUG",
+    )
+    with ZPEClient(plane.url, plane.admin_token) as client:
+        job = client.submit(h2(), symmetry=False)
+        wait_until(lambda: job.status().progress.done >= 2)
+        own_redis.kill()
+        wait_until(lambda: plane.log.count('"the store is away"') >= 3)
+        own_redis.start()
+        job.wait(30, progress=False)
+        assert not job.detail().history
+        assert client.submit(h2()).wait(30, progress=False).result().zpe_ev > 0.2
+    computed = [line.split()[:2] for line in (tmp_path / "scfs.log").read_text().splitlines()]
+    assert sorted(int(task) for name, task in computed if name == job.id) == list(range(13))
+    assert "broke" not in plane.log
 
 
 def test_local_runs_a_worker_of_its_own_and_starts_it_again(own_control_plane: Start) -> None:
