@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.processes import ControlPlane, RedisServer, h2, wait_until
+from tests.processes import ControlPlane, RedisServer, free_port, h2, wait_until
 from zpe_sdk import ZPEClient
 from zpe_sdk.errors import ComputeError, ConfigError
 
@@ -97,6 +98,48 @@ def test_local_runs_a_worker_of_its_own_and_starts_it_again(own_control_plane: S
     plane.stop()
     assert found is not None
     assert not found.is_running()
+
+
+def test_local_starts_the_same_worker_again_with_what_it_held_and_had_finished(
+    own_control_plane: Start, tmp_path: Path
+) -> None:
+    plane = own_control_plane(
+        ZPE_COMPUTE_MODE="local",
+        ZPE_WORKER_MODE="mock",
+        ZPE_SLOTS=1,
+        ZPE_MOCK_SCF_SECONDS=0.3,
+        ZPE_MOCK_LOG=tmp_path / "scfs.log",
+    )
+    outbox = plane.folder / "data" / "local-worker" / "work" / "outbox"
+    with ZPEClient(plane.url, plane.admin_token) as client:
+        job = client.submit(h2(), symmetry=False)
+        wait_until(lambda: job.status().progress.done > 0)
+        worker = local_worker(plane)
+        assert worker is not None
+        assert plane.process is not None
+        plane.process.send_signal(signal.SIGSTOP)
+        wait_until(lambda: any(outbox.glob("*.json")))
+        worker.kill()
+        plane.process.send_signal(signal.SIGCONT)
+        # Long before the lease expires.
+        assert job.wait(60, progress=False).result().zpe_ev > 0.2
+        assert len(client.admin.workers().workers) == 1
+    computed = [line.split()[1] for line in (tmp_path / "scfs.log").read_text().splitlines()]
+    assert len(computed) == len(set(computed)) == 13
+
+
+def test_local_enrols_a_worker_that_is_not_known_here_any_more(own_control_plane: Start) -> None:
+    plane = own_control_plane(ZPE_COMPUTE_MODE="local", ZPE_WORKER_MODE="mock")
+    with ZPEClient(plane.url, plane.admin_token) as client:
+        client.submit(h2()).wait(60, progress=False)
+        [worker] = client.admin.workers().workers
+        client.admin.revoke_worker(worker.server_id)
+        client.submit(h2()).wait(60, progress=False)
+    plane.stop()
+    plane.port = free_port()
+    plane.start()
+    with ZPEClient(plane.url, plane.admin_token) as client:
+        client.submit(h2()).wait(60, progress=False)
 
 
 def test_local_with_an_executor_that_cannot_be_fails_jobs_and_says_why(own_control_plane: Start) -> None:

@@ -13,11 +13,14 @@ from pathlib import Path
 
 import anyio.to_thread
 import structlog
+from pydantic import ValidationError
 
-from zpe_sdk.errors import ConfigError, StoreError, ZPEError
+from zpe_sdk.errors import AuthError, ConfigError, StoreError, ZPEError
+from zpe_sdk.http import base_url
 from zpe_sdk.keeper import keep
 from zpe_sdk.wire import EnrollTokenRequest, ErrorInfo
 from zpe_sdk.worker.engines import make_engine
+from zpe_sdk.worker.identity import Identity
 from zpe_sdk.worker.settings import settings_from
 from zpe_server.plane import Plane
 
@@ -28,8 +31,9 @@ URL = "ZPE_LOCAL_URL"
 _PAUSE_SECONDS = 0.5
 _MAX_PAUSE_SECONDS = 30.0
 _GRACE_SECONDS = 10.0
-# What a worker does not need to know.
+# What a worker does not need to know, and who it is: that is decided here.
 _NOT_FOR_WORKERS = {"ZPE_ADMIN_TOKEN", "ZPE_REDIS_URL", "ZPE_METRICS_TOKEN", URL}
+_NOT_FOR_WORKERS |= {"ZPE_ENROLL_TOKEN", "ZPE_ENROLL_FILE", "ZPE_WORKER_TOKEN"}
 
 
 class Local:
@@ -87,8 +91,12 @@ class Local:
             "ZPE_WORK_DIR": str(work_dir),
             "ZPE_WORKER_NAME": "local",
         }
-        request = EnrollTokenRequest(ttl_seconds=300, label="local worker")
-        environment["ZPE_ENROLL_TOKEN"] = (await self._plane.tokens.mint_enroll_token(request)).token
+        # Started again, it is the one it was: what it holds and has finished is its own.
+        identity = work_dir / "identity.json"
+        if not await self._is_accepted(identity):
+            identity.unlink(missing_ok=True)
+            request = EnrollTokenRequest(ttl_seconds=300, label="local worker")
+            environment["ZPE_ENROLL_TOKEN"] = (await self._plane.tokens.mint_enroll_token(request)).token
         loop = asyncio.get_running_loop()
         started = loop.time()
         with (self._folder / "worker.log").open("ab") as output:
@@ -110,6 +118,15 @@ class Local:
                 process.stdin.close()
                 await process.wait()
         return loop.time() - started
+
+    async def _is_accepted(self, path: Path) -> bool:
+        """Tell whether a worker with this identity would find its way here, and be let in."""
+        try:
+            identity = Identity.model_validate_json(path.read_bytes())
+            await self._plane.tokens.authenticate(identity.worker_token.get_secret_value())
+        except (OSError, ValidationError, AuthError):
+            return False
+        return identity.control_url == str(base_url(os.environ[URL], insecure=True))
 
 
 @asynccontextmanager
