@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import structlog
 import typer
@@ -15,16 +15,25 @@ from zpe_dashboard.app import PREFIX, connect_to, mount
 from zpe_sdk.cli.context import Connection
 from zpe_sdk.errors import ConfigError
 from zpe_sdk.http import base_url, tls
-from zpe_sdk.logging import configure_logging
+from zpe_sdk.logging import Level, configure_logging
 from zpe_sdk.settings import Login
 
 log = structlog.get_logger(__name__)
 
 
+_LEVELS = get_args(get_args(Level)[0])
+
+
+def _level(given: str) -> str:
+    if given.upper() not in _LEVELS:
+        raise typer.BadParameter(f"not one of {', '.join(_LEVELS)}")
+    return given.upper()
+
+
 def dashboard(
     context: typer.Context,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8050,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8050,
     control_url: Annotated[
         str | None,
         typer.Option(
@@ -32,7 +41,12 @@ def dashboard(
         ),
     ] = None,
     log_level: Annotated[
-        str, typer.Option(envvar="ZPE_LOG_LEVEL", help="DEBUG, INFO, WARNING or ERROR.")
+        str,
+        typer.Option(
+            envvar="ZPE_LOG_LEVEL",
+            callback=_level,
+            help="DEBUG, INFO, WARNING or ERROR.",
+        ),
     ] = "INFO",
 ) -> None:
     """Run the administrators' dashboard for a control plane elsewhere.

@@ -50,6 +50,13 @@ def test_an_option_that_cannot_be_is_named(options: list[str]) -> None:
     assert options[0] in start(["serve", *options])
 
 
+@pytest.mark.parametrize("command", [["serve"], ["dashboard", "--url", "http://127.0.0.1:1"]])
+def test_a_log_level_that_is_none_is_named(command: list[str]) -> None:
+    said = start([*command, "--port", "1"], ZPE_LOG_LEVEL="LOUD")
+    assert "ZPE_LOG_LEVEL" in said
+    assert "WARNING" in said
+
+
 @pytest.mark.parametrize(
     ("command", "lacking", "extra"),
     [
