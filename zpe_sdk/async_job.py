@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import quote
 
 from zpe_sdk.errors import BY_SIDE, ComputeError, InputError, ZPEError
-from zpe_sdk.progress import OVER, Bar, html, in_words
-from zpe_sdk.wire import JobDetail, JobStatus, PartialReply, ResultReply
+from zpe_sdk.progress import Bar, html, in_words
+from zpe_sdk.wire import OVER, JobDetail, JobStatus, PartialReply, ResultReply
 
 if TYPE_CHECKING:
     from zpe_sdk.async_client import AsyncZPEClient

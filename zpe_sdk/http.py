@@ -6,6 +6,7 @@ Where a token may be sent, how a reply becomes an error, and when a request is t
 from __future__ import annotations
 
 import ipaddress
+import re
 import ssl
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -27,6 +28,11 @@ WITHIN = "zpe.within"
 
 # 429: too many failed logins; 502 and 504: a proxy whose control plane is being restarted; 503: its store.
 _PASSING = {429, 502, 503, 504}
+
+
+def is_token(text: str) -> bool:
+    """Tell whether a header can carry a text as a token; if not, the refusal of httpx would show it."""
+    return re.fullmatch(r"[\x21-\x7e]+", text) is not None
 
 
 def base_url(url: str, *, insecure: bool = False) -> httpx.URL:

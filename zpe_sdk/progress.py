@@ -6,9 +6,7 @@ from html import escape
 
 from tqdm.auto import tqdm
 
-from zpe_sdk.wire import JobStatus
-
-OVER = frozenset({"finished", "failed", "cancelled"})
+from zpe_sdk.wire import OVER, JobStatus
 
 
 class Bar:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from zpe_sdk.errors import AuthError, ConfigError
+from zpe_sdk.http import is_token
 
 
 class Login(BaseModel):
@@ -145,8 +146,7 @@ class ClientSettings(BaseSettings):
                 code="token_missing",
                 field="ZPE_TOKEN",
             )
-        # A header cannot carry anything else, and the refusal of httpx would show the token.
-        if not re.fullmatch(r"[\x21-\x7e]+", token):
+        if not is_token(token):
             raise AuthError(
                 "the token holds a blank or a letter that no token has; copy it again",
                 code="bad_token",

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import structlog
 import typer
@@ -31,6 +31,7 @@ log = structlog.get_logger(__name__)
 _REDIS_URL = "ZPE_REDIS_URL"
 # Its sessions are in the memory of one process.
 _DASHBOARD = "ZPE_DASHBOARD"
+_READABLE: dict[str, Any] = {"exists": True, "dir_okay": False, "readable": True}
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
@@ -43,23 +44,10 @@ def serve(
     workers: Annotated[int, typer.Option(min=1, help="Number of server processes.")] = 1,
     tls_cert: Annotated[
         Path | None,
-        typer.Option(
-            envvar="ZPE_TLS_CERT",
-            exists=True,
-            dir_okay=False,
-            readable=True,
-            help="PEM file of the server's certificate.",
-        ),
+        typer.Option(envvar="ZPE_TLS_CERT", help="PEM file of the server's certificate.", **_READABLE),
     ] = None,
     tls_key: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="ZPE_TLS_KEY",
-            exists=True,
-            dir_okay=False,
-            readable=True,
-            help="PEM file of its private key.",
-        ),
+        Path | None, typer.Option(envvar="ZPE_TLS_KEY", help="PEM file of its private key.", **_READABLE)
     ] = None,
     dev: Annotated[
         bool, typer.Option("--dev", help="Make an admin token in the data folder; loopback only.")

@@ -9,8 +9,6 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import structlog
-
 from zpe_sdk.wire import (
     Capabilities,
     HeartbeatReply,
@@ -27,8 +25,6 @@ from zpe_server.settings import Settings
 from zpe_server.store import Store, iso, items
 from zpe_server.tokens import Principal
 from zpe_server.workers import ALIVE_SECONDS
-
-log = structlog.get_logger(__name__)
 
 # How many jobs of the line a lease looks at in one go, for one that its worker can run.
 SCAN = 100

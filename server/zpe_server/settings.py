@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -11,6 +10,7 @@ import redis
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from zpe_sdk.http import is_token
 from zpe_sdk.logging import Level
 
 Seconds = Annotated[int, Field(gt=0, le=10 * 365 * 86400)]
@@ -95,8 +95,7 @@ class Settings(BaseSettings):
     def _long_enough(cls, token: SecretStr | None) -> SecretStr | None:
         if token is not None and len(token.get_secret_value()) < 20:
             raise ValueError("at least 20 characters are needed; try: openssl rand -hex 32")
-        # A header cannot carry anything else.
-        if token is not None and not re.fullmatch(r"[\x21-\x7e]+", token.get_secret_value()):
+        if token is not None and not is_token(token.get_secret_value()):
             raise ValueError("only ASCII letters, digits and signs are possible; try: openssl rand -hex 32")
         return token
 

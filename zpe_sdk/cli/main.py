@@ -12,9 +12,9 @@ from typer.core import TyperGroup
 import zpe_sdk
 from zpe_sdk.cli import admin, jobs, login
 from zpe_sdk.cli.context import Connection
-from zpe_sdk.cli.extras import loaded
 from zpe_sdk.cli.output import complain
 from zpe_sdk.errors import ConfigError, ZPEError
+from zpe_sdk.extras import loaded
 
 GROUP = "zpe.commands"
 # Ours too are imported only when they are wanted.

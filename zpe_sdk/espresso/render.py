@@ -18,9 +18,9 @@ from zpe_sdk.errors import InputError
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.namelist import apply, set_keys
 from zpe_sdk.pseudopotentials import WHOLE
+from zpe_sdk.vibrations.kinds import VACUUM, emptiness
 
-MIN_EMPTY = 4.0  # Å to the next image, along directions in which nothing is meant to repeat
-VACUUM = 4.0  # Å on each side of a molecule that comes without a cell: 8 Å to its image
+MARGIN = 4.0  # Å on each side of a molecule that comes without a cell: 8 Å to its image
 # pw.x up to 7.2 wants the moment as a share of the valence electrons, later versions take that too. It is
 # where the SCF starts, no more, and a share below 1 whatever the atom.
 MOMENT_TO_SHARE = 10.0
@@ -68,6 +68,7 @@ def render_input(
     InputError
         Something is missing or cannot be written; ``field`` names it.
     """
+    _check_atoms(atoms)
     files = _checked_files(atoms, pseudopotentials or {})
     for constraint in atoms.constraints:
         if not isinstance(constraint, FixAtoms | FixCartesian):
@@ -142,7 +143,7 @@ def _namelist_of(key: str) -> str:
     )
 
 
-def _checked_files(atoms: Atoms, files: Mapping[str, str]) -> dict[str, str]:
+def _check_atoms(atoms: Atoms) -> None:
     if not len(atoms):
         raise _error("the structure has no atoms", "structure")
     if not np.all(np.isfinite(atoms.positions)):
@@ -151,6 +152,9 @@ def _checked_files(atoms: Atoms, files: Mapping[str, str]) -> dict[str, str]:
         raise _error("the cell vectors are not all finite numbers", "cell")
     if np.ndim(atoms.get_initial_magnetic_moments()) != 1:
         raise _error("a pw.x input of Atoms has collinear moments only, one number each", "initial_magmoms")
+
+
+def _checked_files(atoms: Atoms, files: Mapping[str, str]) -> dict[str, str]:
     if not isinstance(files, Mapping):
         raise _error(f'give a dict such as {{"H": "H.UPF"}}, not {files!r}', "pseudopotentials")
     for symbol in sorted(set(atoms.get_chemical_symbols())):
@@ -187,15 +191,14 @@ def _in_a_cell(atoms: Atoms) -> Atoms:
         raise _error("the structure is periodic along a direction without a cell vector", "cell")
     boxed = atoms.copy()
     if missing:
-        boxed.center(vacuum=VACUUM, axis=missing)
+        boxed.center(vacuum=MARGIN, axis=missing)
     # To pw.x everything repeats: what is not meant to has to be alone.
-    for axis in np.flatnonzero(~boxed.pbc):
-        around = np.sort(boxed.get_scaled_positions(wrap=False)[:, axis] % 1.0)
-        empty = np.diff(around, append=around[0] + 1).max() * boxed.cell.reciprocal().lengths()[axis] ** -1
-        if empty < MIN_EMPTY:
+    for axis in np.flatnonzero(~boxed.pbc).tolist():
+        empty, _ = emptiness(boxed.positions, boxed.cell.array, axis)
+        if empty < VACUUM:
             raise _error(
                 f"the structure does not repeat along axis {axis} (pbc), but its image is only {empty:.1f} Å "
-                f"away there: make it {MIN_EMPTY:g} at least, as with atoms.center(vacuum=4, axis={axis}), "
+                f"away there: make it {VACUUM:g} at least, as with atoms.center(vacuum=4, axis={axis}), "
                 "or set pbc",
                 "cell",
             )

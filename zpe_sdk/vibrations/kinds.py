@@ -60,18 +60,31 @@ def mode_kinds(eigenvectors: Array, masses: Array, positions: Array, cell: Array
 def unwrapped(positions: Array, cell: Array) -> Array | None:
     """Return the atoms of a molecule in one piece, shape (N, 3) in Å, or None if they are no molecule."""
     scaled = positions @ np.linalg.inv(cell)
-    heights = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
-    for axis, height in enumerate(heights):
-        around = np.sort(scaled[:, axis] % 1.0)
-        gaps = np.diff(around, append=around[0] + 1)
-        widest = int(np.argmax(gaps))
-        if gaps[widest] * height < VACUUM:
+    for axis in range(3):
+        empty, first = emptiness(positions, cell, axis)
+        if empty < VACUUM:
             return None
-        first = around[(widest + 1) % len(around)]
         # A hair below the first atom, or rounding would put it at the other end.
         scaled[:, axis] = (scaled[:, axis] - first + 1e-9) % 1.0
     molecule: Array = scaled @ cell
     return molecule
+
+
+def emptiness(positions: Array, cell: Array, axis: int) -> tuple[float, float]:
+    """Return the widest gap between atoms along a lattice vector, images included, and where it ends.
+
+    Returns
+    -------
+    float
+        Its width in Å, across the planes of the other two vectors.
+    float
+        The scaled coordinate, from 0 to 1, of the atom behind it.
+    """
+    inverse = np.linalg.inv(cell)
+    around = np.sort((positions @ inverse)[:, axis] % 1.0)
+    gaps = np.diff(around, append=around[0] + 1)
+    widest = int(np.argmax(gaps))
+    return float(gaps[widest] / np.linalg.norm(inverse[:, axis])), float(around[(widest + 1) % len(around)])
 
 
 def _translations(masses: Array) -> Array:

@@ -73,6 +73,7 @@ from zpe_sdk.wire.jobs import (
     TaskStatus,
 )
 from zpe_sdk.wire.messages import (
+    OVER,
     ErrorInfo,
     ErrorReply,
     Id,
@@ -91,6 +92,7 @@ from zpe_sdk.wire.results import (
 )
 
 __all__ = [
+    "OVER",
     "ApiToken",
     "ApiTokenList",
     "ApiTokenReply",

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from zpe_sdk.errors import Side
 
 JobState = Literal["queued", "started", "finished", "failed", "cancelled"]
+OVER: frozenset[JobState] = frozenset({"finished", "failed", "cancelled"})  # for good, unless requeued
 JobOrder = Literal["newest", "oldest"]
 Vector = tuple[float, float, float]
 

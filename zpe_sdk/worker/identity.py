@@ -13,6 +13,7 @@ import structlog
 from pydantic import BaseModel, SecretStr, ValidationError, field_serializer
 
 from zpe_sdk.errors import AuthError, ConfigError
+from zpe_sdk.http import is_token
 from zpe_sdk.wire import Capabilities, RegisterRequest
 from zpe_sdk.worker.control import ControlPlane
 from zpe_sdk.worker.files import write_durably
@@ -209,9 +210,9 @@ def _read(file: Path) -> str:
 
 
 def _plain(token: str, field: str) -> str:
-    """Return the token without blanks around it; an HTTP header cannot carry anything else."""
+    """Return the token without blanks around it."""
     token = token.strip()
-    if not token or not token.isascii() or not token.isprintable() or " " in token:
+    if not is_token(token):
         raise AuthError(
             "the token is empty, or holds what no token has; copy it again", code="bad_token", field=field
         )

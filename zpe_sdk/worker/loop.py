@@ -18,6 +18,7 @@ from structlog.contextvars import bound_contextvars
 
 from zpe_sdk.errors import AuthError, ConfigError, ZPEError
 from zpe_sdk.wire import (
+    OVER,
     Capabilities,
     HeartbeatRequest,
     JobState,
@@ -390,7 +391,7 @@ class Worker:
         if state != "held":
             self._lose(letter.lease_id, state)
         with self._changed:
-            if status in ("finished", "failed", "cancelled") and letter.job_id in self._jobs:
+            if status in OVER and letter.job_id in self._jobs:
                 self._jobs[letter.job_id] = True
                 for share in list(self._shares.values()):
                     if share.lease.job_id == letter.job_id:

@@ -12,9 +12,7 @@ from zpe_dashboard.route import Route
 from zpe_dashboard.state.jobs import JobInside
 from zpe_dashboard.views.outcome import Outcome
 from zpe_dashboard.views.page import View, heading, row
-from zpe_sdk.wire import HistoryEvent, TaskStatus
-
-_OVER = ("finished", "failed", "cancelled")
+from zpe_sdk.wire import OVER, HistoryEvent, TaskStatus
 
 
 class JobView(View[JobInside]):
@@ -68,7 +66,7 @@ class JobView(View[JobInside]):
 
         def draw() -> None:
             job = self.state.detail.job if self.state.detail else None
-            cancel.visible = job is not None and job.status not in _OVER
+            cancel.visible = job is not None and job.status not in OVER
             requeue.visible = job is not None and job.in_dlq
             again.visible = job is not None
 

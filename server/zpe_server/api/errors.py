@@ -81,9 +81,12 @@ def _cause(error: ZPEError) -> str:
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     # What was sent is left out of the reply: it may hold a token.
-    problems = [(".".join(str(part) for part in e["loc"][1:]) or "body", e["msg"]) for e in error.errors()]
-    if error.errors()[0]["type"] == "json_invalid":
-        problems = [("body", error.errors()[0]["ctx"]["error"])]
+    problems = [
+        ("body", e["ctx"]["error"])
+        if e["type"] == "json_invalid"
+        else (".".join(str(part) for part in e["loc"][1:]) or "body", e["msg"])
+        for e in error.errors()
+    ]
     message = "; ".join(f"{field}: {text}" for field, text in problems)
     return reply(
         422, "input", "invalid_request", message, request_id=_request_id(request), field=problems[0][0]

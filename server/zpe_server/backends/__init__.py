@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zpe_sdk.errors import ConfigError
+from zpe_sdk.extras import needed_for
 from zpe_server.backends.base import ZPEComputeBackend
 from zpe_server.backends.local import Local
 from zpe_server.backends.mock import Mock
@@ -26,14 +26,7 @@ def make_backend(plane: Plane) -> ZPEComputeBackend:
 
 
 def _remote_queue(plane: Plane) -> ZPEComputeBackend:
-    try:  # it is an extra
+    with needed_for("ZPE_COMPUTE_MODE=remote-queue", "RQ", "queue", "rq"):
         from zpe_server.backends.remote_queue import RemoteQueue
-    except ModuleNotFoundError as error:
-        if error.name != "rq":
-            raise
-        raise ConfigError(
-            "ZPE_COMPUTE_MODE=remote-queue needs RQ: pip install 'zpe[queue]'",
-            code="extra_missing",
-            field="ZPE_COMPUTE_MODE",
-        ) from None
+
     return RemoteQueue(plane)

@@ -44,10 +44,10 @@ end
 -- first. Those of its predecessor, which is dead, have none.
 local function running(lease)
   local mine = redis.call('HMGET', key('lease', lease), 'worker', 'issued', 'slots', 'instance')
-  local slots = tonumber(mine[3])
+  local since, slots = tonumber(mine[2]), tonumber(mine[3])
   for _, other in ipairs(redis.call('SMEMBERS', key('worker', mine[1], 'leases'))) do
     local its = redis.call('HMGET', key('lease', other), 'issued', 'instance')
-    local issued, since = tonumber(its[1]), tonumber(mine[2])
+    local issued = tonumber(its[1])
     if its[2] == mine[4] and (issued < since or (issued == since and other < lease)) then
       slots = slots - redis.call('SCARD', key('lease', other, 'tasks'))
     end

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zpe_sdk.errors import ConfigError
+from zpe_sdk.extras import needed_for
 from zpe_server.results.base import Result, ResultStore
 from zpe_server.results.redis import RedisResults
 from zpe_server.settings import Settings
@@ -14,15 +14,8 @@ __all__ = ["Result", "ResultStore", "make_result_store"]
 def make_result_store(settings: Settings, store: Store) -> ResultStore:
     """Return the store of ``settings.result_store``."""
     if settings.result_store == "s3":
-        try:  # it is an extra
+        with needed_for("ZPE_RESULT_STORE=s3", "obstore", "s3", "obstore"):
             from zpe_server.results.s3 import S3Results
-        except ModuleNotFoundError as error:
-            if error.name != "obstore":
-                raise
-            raise ConfigError(
-                "ZPE_RESULT_STORE=s3 needs obstore: pip install 'zpe[s3]'",
-                code="extra_missing",
-                field="ZPE_RESULT_STORE",
-            ) from None
+
         return S3Results(settings)
     return RedisResults(store, settings.max_result_bytes)

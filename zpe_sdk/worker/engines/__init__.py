@@ -8,7 +8,7 @@ from __future__ import annotations
 from threading import Event
 from typing import Protocol
 
-from zpe_sdk.errors import ConfigError
+from zpe_sdk.extras import needed_for
 from zpe_sdk.wire import Capabilities, JobPayload, Task, TaskReport
 from zpe_sdk.worker.settings import WorkerSettings
 
@@ -52,14 +52,9 @@ def make_engine(settings: WorkerSettings) -> Engine:
     """
     if settings.executor is None:
         return local_engine(settings)
-    try:  # it is an extra
+    with needed_for("ZPE_EXECUTOR", "Dask", "dask", "dask", "distributed"):
         from zpe_sdk.worker.engines.dask import DaskEngine
-    except ModuleNotFoundError as error:
-        if error.name not in ("dask", "distributed"):
-            raise
-        raise ConfigError(
-            "ZPE_EXECUTOR needs Dask: pip install 'zpe[dask]'", code="extra_missing", field="ZPE_EXECUTOR"
-        ) from None
+
     return DaskEngine(settings)
 
 

@@ -1,0 +1,62 @@
+"""What extras of the installation bring, and which one is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import EntryPoint
+from typing import Any
+
+from zpe_sdk.errors import ConfigError
+
+
+def loaded(entry: EntryPoint, command: str) -> Any:
+    """Return what an entry point names, for a command.
+
+    Raises
+    ------
+    ConfigError
+        ``extra_missing``: a package that it needs is not installed.
+    """
+    try:
+        return entry.load()
+    except ModuleNotFoundError as error:
+        if not entry.extras:
+            raise
+        raise ConfigError(
+            f"{command} needs {error.name}, which is not installed here: "
+            f"pip install 'zpe[{','.join(entry.extras)}]'",
+            code="extra_missing",
+        ) from None
+
+
+@contextmanager
+def needed_for(setting: str, what: str, extra: str, *packages: str) -> Iterator[None]:
+    """Import what a setting needs of an extra within the ``with`` block.
+
+    Parameters
+    ----------
+    setting
+        The variable, or ``variable=value``.
+    what
+        What it needs, in words.
+    extra
+        The extra that brings it.
+    *packages
+        The packages, as they are imported.
+
+    Raises
+    ------
+    ConfigError
+        ``extra_missing``: one of them is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name not in packages:
+            raise
+        raise ConfigError(
+            f"{setting} needs {what}: pip install 'zpe[{extra}]'",
+            code="extra_missing",
+            field=setting.partition("=")[0],
+        ) from None
