@@ -8,19 +8,17 @@ For each system:
 
 - **ASE**: `Vibrations` with the `Espresso` calculator on the same input, on one core or on all with mpirun,
   whichever is faster for the SCF of the equilibrium.
-- **engine**: plan, engine and Hessian called directly, as many SCFs side by side as the engine wants.
-- **service**: the same through a control plane and a worker, from submission to result, both started before.
+- **ours**: through a control plane and a worker, from submission to result, both started before.
 - **tight**: the plan's SCFs with `conv_thr = 1e-12`, each from scratch. What the others' ZPE is held against.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -35,14 +33,14 @@ from ase import Atoms, units
 from ase.calculators.espresso import Espresso, EspressoProfile
 from ase.vibrations import Vibrations
 
+from zpe_sdk.client import ZPEClient
 from zpe_sdk.espresso import density
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.symmetry import symmetry_of
-from zpe_sdk.result import ZPEResult
 from zpe_sdk.service import local_service
 from zpe_sdk.vibrations.plan import Plan, plan_displacements
 from zpe_sdk.vibrations.result import make_result
-from zpe_sdk.wire import JobPayload, Task, TaskReport
+from zpe_sdk.wire import JobPayload, Task, TaskReport, ZPEResultDocument
 from zpe_sdk.worker.engines import espresso
 from zpe_sdk.worker.engines.cores import available_cores
 from zpe_sdk.worker.engines.espresso import EspressoEngine
@@ -116,11 +114,10 @@ INTERNAL_MODES = {"h2": 1, "h2o": 3, "co2": 4, "nh3": 6, "h/al": 3}
 
 @dataclass(frozen=True)
 class Outcome:
-    """SCFs run, wall-clock and processor seconds, and all wavenumbers in cm⁻¹, imaginary ones negative."""
+    """SCFs run, wall-clock seconds, and all wavenumbers in cm⁻¹, imaginary ones negative."""
 
     scfs: int
     seconds: float
-    cpu_seconds: float
     frequencies_cm: list[float]
     how: str = ""
 
@@ -144,18 +141,6 @@ def system_input(name: str, *, kpoints: str) -> str:
     )
 
 
-@contextmanager
-def stopwatch() -> Iterator[Callable[[], tuple[float, float]]]:
-    """Give wall-clock and processor seconds (of child processes that have ended) since the start."""
-
-    def cpu() -> float:
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return used.ru_utime + used.ru_stime
-
-    wall, before = time.perf_counter(), cpu()
-    yield lambda: (time.perf_counter() - wall, cpu() - before)
-
-
 # --------------------------------------------------------------------------------------------- ASE
 
 
@@ -168,19 +153,19 @@ def run_ase(text: str, pseudo_dir: Path, folder: Path) -> Outcome:
     seconds: dict[str, float] = {}
     for how, command in commands.items():
         atoms = ase_atoms(text, command, pseudo_dir, folder / "probe")
-        with stopwatch() as read:
-            atoms.get_forces()
-            seconds[how] = read()[0]
+        begun = time.perf_counter()
+        atoms.get_forces()
+        seconds[how] = time.perf_counter() - begun
     how = min(seconds, key=lambda name: seconds[name])
     atoms = ase_atoms(text, commands[how], pseudo_dir, folder / "pw")
     mobile = list(PwInput.parse(text).mobile())
     vibrations = Vibrations(atoms, indices=mobile, delta=DELTA, name=str(folder / "vib"))
-    with stopwatch() as read:
-        vibrations.run()
-        energies = vibrations.get_energies()
-        wall, cpu = read()
+    begun = time.perf_counter()
+    vibrations.run()
+    energies = vibrations.get_energies()
+    taken = time.perf_counter() - begun
     frequencies = (energies.real - energies.imag) / units.invcm
-    return Outcome(6 * len(mobile) + 1, wall, cpu, sorted(frequencies.tolist()), how)
+    return Outcome(6 * len(mobile) + 1, taken, sorted(frequencies.tolist()), how)
 
 
 def ase_atoms(text: str, command: str, pseudo_dir: Path, folder: Path) -> Atoms:
@@ -235,29 +220,41 @@ def planned(text: str) -> tuple[PwInput, JobPayload, Plan]:
     return pw_input, payload, plan
 
 
+def run_service(client: ZPEClient, text: str) -> Outcome:
+    """Compute as a user does."""
+    begun = time.perf_counter()
+    job = client.submit(text, calc_mode="new").wait(progress=False)
+    document = job.result().document
+    return outcome(document, time.perf_counter() - begun)
+
+
 def run_engine(text: str, pseudo_dir: Path, folder: Path) -> Outcome:
     """Plan, compute and assemble without control plane and worker."""
     started = datetime.now(UTC)
-    with stopwatch() as read:
-        pw_input, payload, plan = planned(text)
-        engine = EspressoEngine(WorkerSettings(work_dir=folder, pseudo_dir=pseudo_dir))
-        tasks = [Task(index=d.index, atom=d.atom, displacement=d.vector) for d in plan.displacements]
-        one = partial(engine.run, payload, job_id="benchmark", stop=Event())
-        with ThreadPoolExecutor(engine.capabilities().slots) as slots:
-            reports: dict[int, TaskReport] = {report.task: report for report in slots.map(one, tasks)}
-        engine.forget("benchmark")
-        document = make_result(
-            payload,
-            pw_input,
-            plan,
-            reports,
-            workers=dict.fromkeys(reports, "engine"),
-            started_at=started,
-            finished_at=datetime.now(UTC),
-        )
-        wall, cpu = read()
+    begun = time.perf_counter()
+    pw_input, payload, plan = planned(text)
+    engine = EspressoEngine(WorkerSettings(work_dir=folder, pseudo_dir=pseudo_dir))
+    tasks = [Task(index=d.index, atom=d.atom, displacement=d.vector) for d in plan.displacements]
+    one = partial(engine.run, payload, job_id="benchmark", stop=Event())
+    with ThreadPoolExecutor(engine.capabilities().slots) as slots:
+        reports: dict[int, TaskReport] = {report.task: report for report in slots.map(one, tasks)}
+    engine.forget("benchmark")
+    document = make_result(
+        payload,
+        pw_input,
+        plan,
+        reports,
+        workers=dict.fromkeys(reports, "engine"),
+        started_at=started,
+        finished_at=datetime.now(UTC),
+    )
+    return outcome(document, time.perf_counter() - begun)
+
+
+def outcome(document: ZPEResultDocument, seconds: float) -> Outcome:
+    """Return what a result comes to."""
     iterations = "+".join(str(run.scf_iterations) for run in document.tasks)
-    return Outcome(len(tasks), wall, cpu, document.freqs_cm, f"iterations {iterations}")
+    return Outcome(len(document.tasks), seconds, document.freqs_cm, f"iterations {iterations}")
 
 
 @contextmanager
@@ -292,10 +289,10 @@ def compare(names: list[str], pseudo_dir: Path, kpoints: str, scratch: Path) -> 
         f"{len(available_cores())} cores; molecules: K_POINTS {kpoints}; conv_thr of the input: {CONV_THR:g}"
     )
     print(
-        "| system | ASE: SCFs, seconds | engine: SCFs, seconds | ratio | service: seconds | ratio "
-        "| ZPE tight / eV | ASE - tight / meV | engine - tight / meV |"
+        "| system | ASE: SCFs, seconds | ours: SCFs, seconds | ratio "
+        "| ZPE tight / eV | ASE - tight / meV | ours - tight / meV |"
     )
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
+    print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
     notes = []
     with (
         local_service(scratch / "service", settings={"ZPE_PSEUDO_DIR": str(pseudo_dir)}) as service,
@@ -304,26 +301,18 @@ def compare(names: list[str], pseudo_dir: Path, kpoints: str, scratch: Path) -> 
         for name in names:
             text, modes = system_input(name, kpoints=kpoints), INTERNAL_MODES[name]
             folder = scratch / name.replace("/", "-")
-            ours = run_engine(text, pseudo_dir, folder / "engine")
-            begun = time.perf_counter()
-            job = client.submit(text, calc_mode="new", name=name).wait(progress=False)
-            result: ZPEResult = job.result()
-            service_seconds = time.perf_counter() - begun
+            ours = run_service(client, text)
             theirs = run_ase(text, pseudo_dir, folder / "ase")
             tight = run_tight(text, pseudo_dir, folder / "tight")
             zpe = tight.zpe_ev(modes)
             print(
                 f"| {name} | {theirs.scfs}, {theirs.seconds:.1f} ({theirs.how}) "
-                f"| {ours.scfs}, {ours.seconds:.1f} | {theirs.seconds / ours.seconds:.1f} "
-                f"| {service_seconds:.1f} | {theirs.seconds / service_seconds:.1f} | {zpe:.6f} "
+                f"| {ours.scfs}, {ours.seconds:.1f} | {theirs.seconds / ours.seconds:.1f} | {zpe:.6f} "
                 f"| {1000 * (theirs.zpe_ev(modes) - zpe):+.3f} | {1000 * (ours.zpe_ev(modes) - zpe):+.3f} |",
                 flush=True,
             )
-            highest = ", ".join(f"{cm:.1f}" for cm in result.document.freqs_cm[-modes:])
-            notes.append(
-                f"{name}: {highest} cm-1; {ours.how}; processor seconds: ASE {theirs.cpu_seconds:.1f}, "
-                f"engine {ours.cpu_seconds:.1f}, tight {tight.cpu_seconds:.1f}"
-            )
+            highest = ", ".join(f"{cm:.1f}" for cm in ours.frequencies_cm[-modes:])
+            notes.append(f"{name}: {highest} cm-1; {ours.how}; tight: {tight.how}, {tight.seconds:.1f} s")
             shutil.rmtree(folder)
     print("\n" + "\n".join(notes))
 

@@ -16,6 +16,7 @@ from zpe_sdk.wire import (
     LeaseReply,
     LeaseRequest,
     LeaseStatus,
+    ReleaseRequest,
     Task,
 )
 from zpe_server.events import Events
@@ -102,8 +103,10 @@ class Leases:
         if workers := self._idle.seen():
             await self._store.transition("seen", workers=workers)
 
-    async def release(self, worker: Principal, job_id: str, lease_id: str, *, instance: str) -> None:
-        """Take unfinished tasks back from a worker that stops; no attempt is counted.
+    async def release(
+        self, worker: Principal, job_id: str, request: ReleaseRequest, *, instance: str
+    ) -> None:
+        """Take unfinished tasks back from a worker that stops or has no room for them; no attempt counts.
 
         Raises
         ------
@@ -113,11 +116,12 @@ class Leases:
         raise_conflict(
             await self._store.transition(
                 "release",
-                lease=lease_id,
+                lease=request.lease_id,
                 worker=worker.subject,
                 instance=instance,
                 job=job_id,
                 ttl_ms=self._ttl_ms,
+                **({} if request.tasks is None else {"tasks": request.tasks}),
                 reason=f"worker {worker.name} handed its tasks back",
             )
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from threading import Event
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from zpe_sdk.errors import ComputeError, ConfigError, InputError, ZPEError
+from zpe_sdk.espresso.output import ranks_in
 from zpe_sdk.espresso.run import pw_command, pw_version, run_scf
 
 PSEUDO_DIR = "/usr/share/espresso/pseudo"
@@ -90,6 +92,42 @@ def test_what_may_start_mpi_is_left_its_interconnect(tmp_path: Path, monkeypatch
     assert "OMPI_MCA_btl=" not in environment
     assert "OMP_NUM_THREADS=1" in environment
     assert "secret" not in environment
+
+
+def test_mpirun_looks_for_no_network_unless_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def environment(command: list[str], ranks: int) -> str:
+        with pytest.raises(ComputeError):
+            run_scf(command, h2(), tmp_path, prefix="zpe", ranks=ranks)
+        return (tmp_path / "pw.out").read_text()
+
+    for name in ("mpirun", "srun"):
+        launcher = tmp_path / name
+        launcher.write_text("#!/bin/sh\nenv\n")
+        launcher.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert "OMPI_MCA_pml=ob1" in environment(["mpirun", "-np", "2", "pw.x"], 2)
+    # A whole command of the user's may span several machines.
+    assert "OMPI_MCA_pml=" not in environment(["mpirun", "-np", "2", "pw.x"], 1)
+    assert "OMPI_MCA_pml=" not in environment(["srun", "-np", "2", "pw.x"], 2)
+    monkeypatch.setenv("OMPI_MCA_pml", "ucx")
+    assert "OMPI_MCA_pml=ucx" in environment(["mpirun", "-np", "2", "pw.x"], 2)
+
+
+@pytest.mark.parametrize(
+    ("lines", "ranks"),
+    [
+        ("     Parallel version (MPI), running on     6 processors", 6),
+        (
+            "     Parallel version (MPI & OpenMP), running on       8 processor cores\n"
+            "     Number of MPI processes:                 4\n"
+            "     Threads/MPI process:                     2",
+            4,
+        ),
+        ("     Serial version", None),
+    ],
+)
+def test_pw_says_on_how_many_ranks_it_runs(lines: str, ranks: int | None) -> None:
+    assert ranks_in(f"     Program PWSCF v.7.3 starts\n{lines}\n") == ranks
 
 
 def test_a_missing_program_names_the_setting() -> None:

@@ -105,9 +105,23 @@ async def settle(store: Store, job: str, name: str, worker: str = "w1", instance
     )
 
 
-async def release(store: Store, job: str, name: str, worker: str = "w1", instance: str = "") -> Reply:
+async def release(
+    store: Store,
+    job: str,
+    name: str,
+    worker: str = "w1",
+    instance: str = "",
+    tasks: list[int] | None = None,
+) -> Reply:
     return await store.transition(
-        "release", job=job, worker=worker, instance=instance, lease=name, ttl_ms=TTL_MS, reason="stopping"
+        "release",
+        job=job,
+        worker=worker,
+        instance=instance,
+        lease=name,
+        ttl_ms=TTL_MS,
+        reason="stopping",
+        **({} if tasks is None else {"tasks": tasks}),
     )
 
 

@@ -337,8 +337,13 @@ class Model:
         if not all(again):
             self.kill(job)
 
-    def release(self, lease: Lease) -> None:
-        if lease.state == "held":
+    def release(self, lease: Lease, tasks: list[int] | None = None) -> None:
+        if lease.state == "held" and tasks is not None:
+            for task in lease.tasks & set(tasks):
+                self.jobs[lease.job].reopen(task)
+                lease.tasks.discard(task)
+            self.end_if_empty(lease)
+        elif lease.state == "held":
             self.give_back(lease, "released")
 
     def revoke(self, worker: str) -> None:

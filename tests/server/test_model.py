@@ -264,12 +264,12 @@ class ControlPlane(RuleBasedStateMachine):
             good = expected in ("settled", "idempotent")
             assert reply == ({expected: True} if good else {"error": expected})
 
-    @rule(n=number)
-    def release(self, n: int) -> None:
+    @rule(n=number, chosen=st.one_of(st.none(), tasks))
+    def release(self, n: int, chosen: list[int] | None) -> None:
         if lease := self.pick_lease(n):
-            reply = self.run(calls.release(self.store, lease.job, lease.name, lease.worker))
+            reply = self.run(calls.release(self.store, lease.job, lease.name, lease.worker, tasks=chosen))
             assert reply == {"job": lease.job}
-            self.model.release(lease)
+            self.model.release(lease, chosen)
 
     @rule(worker=workers)
     def heartbeat(self, worker: str) -> None:

@@ -98,6 +98,26 @@ def test_the_opposite_displacement_is_nearly_known_beforehand(tmp_path: Path) ->
     assert second.scf_iterations <= first.scf_iterations < alone.scf_iterations
 
 
+def test_an_scf_on_all_cores_starts_where_one_on_one_core_would(tmp_path: Path) -> None:
+    # The densities it starts from are of SCFs on one core.
+    opposite = Task(index=5, atom=1, displacement=(-0.01, 0.0, 0.0))
+    large = payload(system=", nr1 = 81, nr2 = 81, nr3 = 81")
+    large = large.model_copy(update={"content": large.content.replace("A = 6.0", "A = 9.0")})
+    reports = []
+    for slots in (1, 2):
+        pw = engine(tmp_path / str(slots))
+        if pw.slots_for(large) != (1, 2):
+            pytest.skip("one core: there is nothing to share")
+        for task in (Task(index=0), DISPLACED):
+            pw.run(large, task, job_id="job", stop=Event(), slots=1)
+        reports.append(pw.run(large, opposite, job_id="job", stop=Event(), slots=slots))
+    one, two = reports
+    np.testing.assert_allclose(two.forces_ev_ang, one.forces_ev_ang, atol=2e-6)
+    assert two.energy_ev == pytest.approx(one.energy_ev, abs=1e-8)
+    assert two.scf_iterations == one.scf_iterations
+    assert two.fingerprint == one.fingerprint
+
+
 def test_a_density_of_no_use_costs_a_start_from_scratch_and_no_more(tmp_path: Path) -> None:
     pw = engine(tmp_path)
     rest = pw.run(payload(), Task(index=0), job_id="job", stop=Event())

@@ -31,7 +31,9 @@ def test_an_opposite_waits_for_a_first_that_is_half_through(job: Path) -> None:
         order.append("opposite goes")
 
     waiting = Thread(target=opposite)
+    assert not running.is_worth_waiting(job, OPPOSITE)
     with running.scf(job, FIRST):
+        assert running.is_worth_waiting(job, OPPOSITE)
         waiting.start()
         waiting.join(timeout=0.3)  # time enough for one that does not wait
         order.append("first is done")

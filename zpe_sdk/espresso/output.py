@@ -76,6 +76,15 @@ def version_in(stdout: str) -> str | None:
     return found[1] if found else None
 
 
+def ranks_in(stdout: str) -> int | None:
+    """Return the number of MPI ranks that pw.x says it runs on; None if it is built without MPI."""
+    # "Parallel version (MPI), running on 2 processors"; with OpenMP it counts cores, and the next line ranks.
+    found = re.search(r"Number of MPI processes:\s*(\d+)", stdout) or re.search(
+        r"Parallel version \(MPI\), running on\s*(\d+)", stdout
+    )
+    return int(found[1]) if found else None
+
+
 def environ_in(stdout: str) -> str | None:
     """Return the version of Environ that pw.x printed, or None if Environ took no part.
 

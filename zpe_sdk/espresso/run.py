@@ -31,12 +31,18 @@ _PLACE = {
 # pw.x makes and drops large arrays in each iteration. glibc gives each back to the kernel at once, and the
 # page faults of getting it again take a quarter of the time; told so, it keeps them (docs/engine.md).
 _MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "2147483647"}
-# A process without peers needs no interconnect; looking for one takes Open MPI 0.3 s at each start.
+# A process without peers needs no interconnect; looking for one takes Open MPI 0.3 s at each start. Ranks on
+# one machine share its memory; that no faster network is looked for beside spares 0.2 s.
 _ALONE = {"OMPI_MCA_ess_singleton_isolated": "1", "OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": "self"}
+_ONE_MACHINE = {"OMPI_MCA_pml": "ob1"}
+# Open MPI's mpirun does not start as root unless told so; who runs a worker as root has made up their mind.
+_ROOT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+
+MPIRUN = "mpirun"
 
 
 def pw_command(
-    pw_path: str = "pw.x", *, pw_command: str | None = None, mpi_cmd: str = "mpirun", ranks: int = 1
+    pw_path: str = "pw.x", *, pw_command: str | None = None, mpi_cmd: str = MPIRUN, ranks: int = 1
 ) -> list[str]:
     """Return the argument list that starts pw.x, without its own options.
 
@@ -86,6 +92,7 @@ def run_scf(
     folder: Path,
     *,
     prefix: str,
+    ranks: int = 1,
     cpus: Sequence[int] = (),
     environ: bool = False,
     stop: Event | None = None,
@@ -102,6 +109,8 @@ def run_scf(
         An existing folder for this run, with no output of another in it.
     prefix
         pw.x's ``prefix`` in ``text``.
+    ranks
+        MPI ranks that the command starts on this machine.
     cpus
         Cores to pin the run to; none: anywhere.
     environ
@@ -123,7 +132,7 @@ def run_scf(
     argv = [*command, "-in", INPUT, *(["-environ"] if environ else [])]
     oom_kills = _oom_kills()
     started = time.monotonic()
-    code = _run(argv, folder, cpus, stop or Event())
+    code = _run(argv, folder, ranks=ranks, cpus=cpus, stop=stop)
     seconds = time.monotonic() - started
     stdout, stderr = _read(folder / STDOUT), _read(folder / STDERR)
     if result := output.read_result(folder, prefix, stdout, seconds=seconds):
@@ -134,33 +143,56 @@ def run_scf(
     raise output.failure(stdout, stderr, code, out_of_memory=out_of_memory)
 
 
-def pw_version(command: Sequence[str]) -> str:
+def pw_version(command: Sequence[str], *, ranks: int = 1) -> str:
     """Ask pw.x for its version, e.g. ``"6.7MaX"``.
+
+    Parameters
+    ----------
+    command
+        Argument list that starts pw.x (see :func:`pw_command`).
+    ranks
+        On how many MPI ranks it should run. A pw.x without MPI, or with another one than the launcher's,
+        starts as often as there should be ranks, and each writes into the others' files.
 
     Raises
     ------
     ConfigError
-        ``pw_not_found``: the command does not start a pw.x.
+        ``pw_not_found``: the command does not start a pw.x; ``mpi_unusable``: not one on so many ranks.
     """
     with tempfile.TemporaryDirectory(prefix="zpe-") as scratch:
         folder = Path(scratch)
         # pw.x names itself before it finds that this is no input.
         (folder / INPUT).write_text("\n")
-        _run([*command, "-in", INPUT], folder, (), Event(), timeout=60)
+        _run([*command, "-in", INPUT], folder, ranks=ranks, timeout=60)
         stdout, stderr = _read(folder / STDOUT), _read(folder / STDERR)
-    if version := output.version_in(stdout):
-        return version
-    raise ConfigError(
-        f"{shlex.join(command)} does not answer as pw.x does: {output.tail(stderr or stdout, 3)!r}",
-        code="pw_not_found",
-        field="ZPE_PW_PATH",
-    )
+    version, found = output.version_in(stdout), output.ranks_in(stdout)
+    if version is None:
+        raise ConfigError(
+            f"{shlex.join(command)} does not answer as pw.x does: {output.tail(stderr or stdout, 3)!r}",
+            code="pw_not_found",
+            field="ZPE_PW_PATH",
+        )
+    if ranks > 1 and found != ranks:
+        raise ConfigError(
+            f"{shlex.join(command)} does not run one pw.x on {ranks} ranks, but on {found or 1}; "
+            "is it built with the MPI of the launcher?",
+            code="mpi_unusable",
+            field="ZPE_MPI_CMD",
+        )
+    return version
 
 
 def _run(
-    argv: Sequence[str], folder: Path, cpus: Sequence[int], stop: Event, *, timeout: float | None = None
+    argv: Sequence[str],
+    folder: Path,
+    *,
+    ranks: int,
+    cpus: Sequence[int] = (),
+    stop: Event | None = None,
+    timeout: float | None = None,
 ) -> int:
     """Run a command under a keeper until it ends or is to stop; return its exit status."""
+    stop = stop or Event()
     deadline = time.monotonic() + timeout if timeout else float("inf")
     with (folder / STDOUT).open("wb") as stdout, (folder / STDERR).open("wb") as stderr:
         process = subprocess.Popen(
@@ -169,7 +201,7 @@ def _run(
             stdin=subprocess.PIPE,
             stdout=stdout,
             stderr=stderr,
-            env=_environment(argv),
+            env=_environment(argv, ranks),
             start_new_session=True,  # Ctrl-C in a terminal is for the worker, who decides
         )
         try:
@@ -183,13 +215,16 @@ def _run(
     return code
 
 
-def _environment(argv: Sequence[str]) -> dict[str, str]:
+def _environment(argv: Sequence[str], ranks: int) -> dict[str, str]:
     """Return the environment of pw.x: ours, without our settings and their secrets, and tuned.
 
     What the administrator has set already stays, but for the placement on cores, which is the engine's.
     """
     kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("ZPE_")}
-    return {**_MEMORY, **(_ALONE if _runs_alone(argv) else {}), **kept, **_PLACE}
+    alone = _ALONE if _runs_alone(argv) else {}
+    one_machine = _ONE_MACHINE if ranks > 1 and argv[0] == MPIRUN else {}
+    root = _ROOT if os.geteuid() == 0 else {}
+    return {**_MEMORY, **alone, **one_machine, **root, **kept, **_PLACE}
 
 
 def _runs_alone(argv: Sequence[str]) -> bool:

@@ -194,9 +194,10 @@ class FailedReply(Message):
 
 
 class ReleaseRequest(Message):
-    """Hand a lease back unfinished (a clean shutdown); counts as no attempt."""
+    """Hand ``tasks`` of a lease back, or all its unfinished ones (``tasks`` null); counts as no attempt."""
 
     lease_id: Id
+    tasks: Annotated[list[TaskIndex], Field(min_length=1)] | None = None
 
 
 class Ok(Message):

@@ -21,7 +21,7 @@ def compute(engine: Engine, run: Run) -> Letter | None:
     """Run one task and tell of it; None if it was stopped on purpose."""
     lease, task = run.share.lease, run.task
     try:
-        report = engine.run(lease.payload, task, job_id=lease.job_id, stop=run.stop)
+        report = engine.run(lease.payload, task, job_id=lease.job_id, stop=run.stop, slots=run.slots)
     except ZPEError as error:
         if error.code == "stopped" and run.stop.is_set():
             log.info("SCF stopped")

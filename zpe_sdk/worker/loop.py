@@ -7,6 +7,7 @@ worker whose slots are all busy does not look dead. The main thread waits for th
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 import uuid
 from collections import deque
@@ -71,7 +72,9 @@ class Worker:
         self._settings = settings
         self._engine = engine
         self._slots = capabilities.slots
-        self._pace = Pace(capabilities.slots, settings.max_seconds)
+        self._slots_per_scf = 1  # of the job that came last
+        self._is_all = False  # the control plane has given less than was asked for: there is no more
+        self._pace = Pace(settings.max_seconds)
         self._control = control
         self._credentials = credentials
         self._outbox = Outbox(settings.work_dir / "outbox")
@@ -201,8 +204,9 @@ class Worker:
                     continue
                 raise
             lease_key = uuid.uuid4().hex
+            self._is_all = lease is None or len(lease.tasks) < wanted
             if lease:
-                self._take(lease)
+                self._take(lease, wanted)
             self._asking = None
             if lease is None and drain and idle:
                 self._end("there is no work left")
@@ -221,8 +225,7 @@ class Worker:
         """
         with self._changed:
             while not self._stopping.is_set() and not self._over:
-                on_hand = sum(len(s.waiting) + len(s.running) for s in self._shares.values())
-                wanted = self._pace.wanted(on_hand)
+                wanted = self._pace.wanted(*self._load())
                 if wanted and not self._draining and self._has_letters():
                     self._courier.hurry()
                 elif wanted and not self._draining:
@@ -233,6 +236,13 @@ class Worker:
                 self._changed.wait()
         return 0
 
+    def _load(self) -> tuple[int, int]:
+        """Return how many SCFs are on hand, and how many run side by side, of the size that came last."""
+        in_use = sum(run.slots for run in self._runs.values())
+        waiting = sum(len(share.waiting) for share in self._shares.values())
+        each = self._slots_per_scf
+        return waiting + math.ceil(in_use / each), max(1, self._slots // each)
+
     def _end(self, why: str) -> None:
         """Begin nothing new."""
         with self._changed:
@@ -241,7 +251,7 @@ class Worker:
             self._over = True
             self._changed.notify_all()
 
-    def _take(self, lease: LeaseReply) -> None:
+    def _take(self, lease: LeaseReply, wanted: int) -> None:
         share = Share.of(lease)
         with self._changed, bound_contextvars(job_id=lease.job_id, request_id=lease.request_id):
             if self._stopping.is_set() or self._over:
@@ -249,6 +259,8 @@ class Worker:
                 return
             log.info("work taken", lease_id=lease.lease_id, tasks=[task.index for task in share.waiting])
             self._adopt(share)
+            if len(lease.tasks) <= wanted:  # more than that is for this worker alone
+                self._hand_back_excess(share)
             self._shares[lease.lease_id] = share
             self._jobs.pop(lease.job_id, None)
             self._jobs[lease.job_id] = False
@@ -267,6 +279,17 @@ class Worker:
                 former, run.share = run.share, share
                 former.running.discard(task.index)
                 self._tidy(former)
+
+    def _hand_back_excess(self, share: Share) -> None:
+        """Hand back what others could run sooner, where SCFs turn out to be larger than the last ones."""
+        self._slots_per_scf, _ = self._engine.slots_for(share.lease.payload)
+        target = self._pace.target(max(1, self._slots // self._slots_per_scf))
+        excess = [task.index for task in list(share.waiting)[target:]]
+        if excess:
+            share.waiting = deque(list(share.waiting)[:target])
+            log.info("tasks handed back that there is no room for", tasks=excess)
+            lease = share.lease
+            self._courier.post(Letter(job_id=lease.job_id, lease_id=lease.lease_id, returned=excess))
 
     def _hand_back(self, lease: LeaseReply) -> None:
         self._courier.post(Letter(job_id=lease.job_id, lease_id=lease.lease_id))
@@ -301,19 +324,37 @@ class Worker:
     def _next(self) -> Run | None:
         with self._changed:
             while not self._stopping.is_set():
-                share = next((share for share in self._shares.values() if share.waiting), None)
-                if share and self._pace.fits():
-                    run = Run(share, share.waiting.popleft())
-                    share.running.add(run.task.index)
-                    self._runs[share.lease.job_id, run.task.index] = run
-                    self._logbook.note(share)
-                    self._changed.notify_all()
-                    return run
-                if share:
+                if not self._pace.fits() and any(share.waiting for share in self._shares.values()):
                     self._end("no further SCF fits into the wall time")
+                elif run := self._begin():
+                    return run
                 if self._over:
                     return None
                 self._changed.wait()
+        return None
+
+    def _begin(self) -> Run | None:
+        """Begin the first task whose turn it is, if there is room for it; the last ones share all slots."""
+        free = self._slots - sum(run.slots for run in self._runs.values())
+        on_hand = sum(len(share.waiting) + len(share.running) for share in self._shares.values())
+        for share in self._shares.values():
+            if not share.waiting:
+                continue
+            job_id = share.lease.job_id
+            fewest, most = self._engine.slots_for(share.lease.payload)
+            if self._runs and fewest > free:
+                return None  # smaller ones must not starve it
+            task = next((task for task in share.waiting if self._engine.ready(task, job_id=job_id)), None)
+            if task is None:
+                continue
+            fair = min(most, self._slots // on_hand) if self._is_all else fewest
+            run = Run(share, task, slots=min(free, max(fewest, fair)))
+            share.waiting.remove(task)
+            share.running.add(task.index)
+            self._runs[job_id, task.index] = run
+            self._logbook.note(share)
+            self._changed.notify_all()
+            return run
         return None
 
     # -------------------------------------------------------------------------------- being told

@@ -24,12 +24,16 @@ log = structlog.get_logger(__name__)
 
 
 class Letter(Message):
-    """One thing to tell about a lease: exactly one of ``report`` and ``failure``, or neither: a release."""
+    """One thing to tell about a lease: exactly one of ``report`` and ``failure``, or neither.
+
+    Without either, ``returned`` tasks go back, or, if it is null, all that the lease still has.
+    """
 
     job_id: str
     lease_id: str
     report: TaskReport | None = None
     failure: FailedRequest | None = None
+    returned: list[int] | None = None
 
     @property
     def kind(self) -> Literal["tasks", "failed", "release"]:
@@ -50,7 +54,7 @@ def request_for(letters: list[Letter]) -> Message:
     if first.report:
         reports = [letter.report for letter in letters if letter.report]
         return TaskReportRequest(lease_id=first.lease_id, reports=reports)
-    return ReleaseRequest(lease_id=first.lease_id)
+    return ReleaseRequest(lease_id=first.lease_id, tasks=first.returned)
 
 
 class Outbox:

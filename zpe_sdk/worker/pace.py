@@ -16,14 +16,11 @@ class Pace:
 
     Parameters
     ----------
-    slots
-        SCFs side by side.
     max_seconds
         Wall time from now on; None: no end.
     """
 
-    def __init__(self, slots: int, max_seconds: float | None = None) -> None:
-        self._slots = slots
+    def __init__(self, max_seconds: float | None = None) -> None:
         self._scf_seconds: float | None = None
         self._ends: float | None = None
         if max_seconds is not None:
@@ -34,16 +31,20 @@ class Pace:
         old = self._scf_seconds
         self._scf_seconds = seconds if old is None else (old + seconds) / 2
 
-    def wanted(self, on_hand: int) -> int:
-        """Return how many tasks to ask for with ``on_hand`` tasks waiting or running.
+    def target(self, side_by_side: int) -> int:
+        """Return how many tasks to have on hand, waiting and running, if so many SCFs run side by side.
 
         Long SCFs are fetched one by one as slots fall idle, so that no worker sits on what another could
         run; short ones in batches, the next before the last is used up.
         """
         seconds = self._scf_seconds
-        ahead = 0 if seconds is None else int(self._slots * AHEAD_SECONDS / max(seconds, 1e-3))
-        target = min(self._slots + ahead, self._slots * MAX_TASKS_PER_SLOT)
-        low = max(self._slots - 1, target // 2)
+        ahead = 0 if seconds is None else int(side_by_side * AHEAD_SECONDS / max(seconds, 1e-3))
+        return min(side_by_side + ahead, side_by_side * MAX_TASKS_PER_SLOT)
+
+    def wanted(self, on_hand: int, side_by_side: int) -> int:
+        """Return how many tasks to ask for with ``on_hand`` of them there; see :meth:`target`."""
+        target = self.target(side_by_side)
+        low = max(side_by_side - 1, target // 2)
         return target - on_hand if on_hand <= low else 0
 
     def fits(self) -> bool:

@@ -40,10 +40,11 @@ class Share:
 
 @dataclass
 class Run:
-    """A task that runs, for the share that it belongs to by now; ``stop`` ends it."""
+    """A task that runs in some of the slots, for the share that it belongs to by now; ``stop`` ends it."""
 
     share: Share
     task: Task
+    slots: int
     stop: Event = field(default_factory=Event)
 
 

@@ -101,7 +101,7 @@ async def release(
     job_id: JobId, body: ReleaseRequest, who: Worker, plane: InPlane, instance: Instance = ""
 ) -> Ok:
     """Hand unfinished SCFs back; no attempt is counted."""
-    await plane.leases.release(who, job_id, body.lease_id, instance=instance)
+    await plane.leases.release(who, job_id, body, instance=instance)
     return Ok()
 
 

@@ -29,8 +29,28 @@ class Engine(Protocol):
             The machine is not set up for this engine.
         """
 
-    def run(self, payload: JobPayload, task: Task, *, job_id: str, stop: Event) -> TaskReport:
-        """Compute one task; when ``stop`` is set, end at once.
+    def slots_for(self, payload: JobPayload) -> tuple[int, int]:
+        """Return how many slots an SCF of a job takes, and with how many it is still faster."""
+
+    def ready(self, task: Task, *, job_id: str) -> bool:
+        """Tell whether to begin a task now.
+
+        False: one that runs and is nearly done will give it a better start. Ask again when an SCF ends.
+        """
+
+    def run(
+        self, payload: JobPayload, task: Task, *, job_id: str, stop: Event, slots: int | None = None
+    ) -> TaskReport:
+        """Compute one task.
+
+        Parameters
+        ----------
+        payload, task, job_id
+            What to compute. Tasks of one job may start from one another's densities.
+        stop
+            When it is set, the run ends at once.
+        slots
+            How many slots it may use; None: the least.
 
         Raises
         ------

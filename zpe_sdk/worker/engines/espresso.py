@@ -5,19 +5,19 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
-from functools import lru_cache
 from pathlib import Path
 from threading import Event
 
 import structlog
 
-from zpe_sdk.errors import ComputeError, ConfigError, InputError
+from zpe_sdk.errors import ComputeError, ConfigError, InputError, ZPEError
 from zpe_sdk.espresso.fingerprint import find_pseudopotential, fingerprint
 from zpe_sdk.espresso.input import PwInput, parse
 from zpe_sdk.espresso.output import ScfResult
-from zpe_sdk.espresso.run import pw_command, pw_version, run_scf
+from zpe_sdk.espresso.run import run_scf
 from zpe_sdk.wire import Capabilities, JobPayload, Task, TaskReport
-from zpe_sdk.worker.engines.cores import CorePool, available_cores, available_memory_gb, ranks_for
+from zpe_sdk.worker.engines.cores import available_memory_gb
+from zpe_sdk.worker.engines.machine import Machine, Place
 from zpe_sdk.worker.engines.starts import Running, Start, keep, prepare
 from zpe_sdk.worker.settings import WorkerSettings
 
@@ -49,21 +49,13 @@ class EspressoEngine:
         self._settings = settings
         self._jobs = settings.work_dir / "jobs"
         shutil.rmtree(self._jobs, ignore_errors=True)  # of a worker that was killed
-        self._cores = available_cores() if cores is None else list(range(cores))
-        # Which cores the machine's other processes use, nobody knows.
-        self._pinned = cores is None and not settings.pw_command
-        self._slots = self._count_slots()
-        # More slots than cores: cores are shared out several times.
-        self._pool = CorePool(
-            [self._cores[i % len(self._cores)] for i in range(max(self._slots, len(self._cores)))]
-        )
+        self._machine = Machine(settings, cores=cores)
         self._running = Running()
-        self._announced: set[str] = set()
         self._without_environ = False  # pw.x has been found to lack the plug-in
 
     def capabilities(self) -> Capabilities:
         """Ask pw.x for its version and list the pseudopotentials that are there."""
-        version = _version(tuple(self._command(1)))
+        version = self._machine.version()
         pseudo_dir = self._settings.pseudo_dir
         if pseudo_dir is None or not pseudo_dir.is_dir():
             raise ConfigError(
@@ -78,24 +70,43 @@ class EspressoEngine:
             # An input may bring a folder of its own: what it holds, we cannot know yet.
             pseudopotentials=None if self._settings.allow_input_pseudo_dir else files,
             environ=self._has_environ(),
-            slots=self._slots,
-            cores=len(self._cores),
+            slots=self._machine.slots,
+            cores=len(self._machine.cores),
             memory_gb=available_memory_gb(),
             tags=self._settings.tags,
         )
 
-    def run(self, payload: JobPayload, task: Task, *, job_id: str, stop: Event) -> TaskReport:
+    def ranks(self, pw_input: PwInput) -> int:
+        """Return how many MPI ranks an SCF of this input gets where there are others beside it."""
+        return self._machine.ranks(pw_input)
+
+    def slots_for(self, payload: JobPayload) -> tuple[int, int]:
+        """See :class:`zpe_sdk.worker.engines.Engine`; a slot is a core, unless the settings say otherwise."""
+        try:
+            return self._machine.slots_for(parse(payload.content))
+        except ZPEError:
+            return 1, 1  # it will not get far, and its run says why
+
+    def ready(self, task: Task, *, job_id: str) -> bool:
+        """See :class:`zpe_sdk.worker.engines.Engine`."""
+        return not self._running.is_worth_waiting(self._job_folder(job_id), task)
+
+    def run(
+        self, payload: JobPayload, task: Task, *, job_id: str, stop: Event, slots: int | None = None
+    ) -> TaskReport:
         """Run one SCF; see :class:`zpe_sdk.worker.engines.Engine`."""
         pw_input = parse(payload.content)
         pseudo_dir = self._pseudo_dir(pw_input)
         for species in pw_input.species:
             find_pseudopotential(species.pseudopotential, pseudo_dir)
         environ_in = self._environ_in() if payload.use_environ else None
-        ranks = self._announced_ranks(pw_input, job_id)
         job = self._job_folder(job_id)
         self._running.await_opposite(job, task, stop)
-        with self._pool.take(self._cores_per_scf(ranks), stop) as cpus, self._running.scf(job, task):
-            result = self._converge(pw_input, task, job_id, pseudo_dir, environ_in, ranks, cpus, stop)
+        with (
+            self._machine.take(pw_input, stop, slots=slots) as place,
+            self._running.scf(job, task),
+        ):
+            result = self._converge(pw_input, task, job_id, pseudo_dir, environ_in, place, stop)
         if environ_in is not None and result.environ is None:
             self._without_environ = True
             raise ConfigError(
@@ -121,7 +132,6 @@ class EspressoEngine:
 
     def forget(self, job_id: str) -> None:
         """Remove the job's folder."""
-        self._announced.discard(job_id)
         self._running.forget(self._job_folder(job_id))
         shutil.rmtree(self._job_folder(job_id), ignore_errors=True)
 
@@ -134,8 +144,7 @@ class EspressoEngine:
         job_id: str,
         pseudo_dir: Path,
         environ_in: Path | None,
-        ranks: int,
-        cpus: list[int],
+        place: Place,
         stop: Event,
     ) -> ScfResult:
         """Run the SCF; if it does not converge, once more from scratch and with gentler mixing."""
@@ -154,11 +163,12 @@ class EspressoEngine:
             if environ_in is not None:
                 shutil.copyfile(environ_in, folder / "environ.in")
             return run_scf(
-                self._command(ranks),
+                place.command,
                 text,
                 folder,
                 prefix=PREFIX,
-                cpus=cpus if self._pinned and self._uses_all_cores(ranks) else (),
+                ranks=place.ranks,
+                cpus=place.cpus,
                 environ=environ_in is not None,
                 stop=stop,
             )
@@ -190,56 +200,6 @@ class EspressoEngine:
             shutil.rmtree(folder, ignore_errors=True)
 
     # -------------------------------------------------------------------------------- this machine
-
-    def _command(self, ranks: int) -> list[str]:
-        s = self._settings
-        return pw_command(s.pw_path, pw_command=s.pw_command, mpi_cmd=s.mpi_cmd, ranks=ranks)
-
-    def _count_slots(self) -> int:
-        s = self._settings
-        if s.slots != "auto":
-            return s.slots
-        if s.np_core is not None and s.use_mpi is not False:
-            return max(1, len(self._cores) // s.np_core)
-        # A command of the user's, or MPI wanted without a number, takes the machine as a whole.
-        return 1 if s.pw_command or s.use_mpi else len(self._cores)
-
-    def ranks(self, pw_input: PwInput) -> int:
-        """Return how many MPI ranks an SCF of this input gets."""
-        s = self._settings
-        if s.use_mpi is False or s.pw_command:
-            return 1
-        if s.np_core is not None:
-            return s.np_core
-        if s.use_mpi:
-            return max(1, len(self._cores) // self._slots)
-        if shutil.which(s.mpi_cmd.split()[0]) is None:
-            return 1
-        system = pw_input.namelists.get("system", {})
-        ecutwfc = _number(system.get("ecutwfc"), 30.0)
-        return ranks_for(pw_input.cell, _number(system.get("ecutrho"), 4 * ecutwfc), len(self._cores))
-
-    def _announced_ranks(self, pw_input: PwInput, job_id: str) -> int:
-        ranks = self.ranks(pw_input)
-        if job_id not in self._announced:
-            self._announced.add(job_id)
-            side_by_side = max(1, min(self._slots, len(self._cores) // max(1, self._cores_per_scf(ranks))))
-            log.info(
-                "cores shared out",
-                cores=len(self._cores),
-                scfs_side_by_side=side_by_side,
-                ranks_per_scf=ranks,
-            )
-        return ranks
-
-    def _uses_all_cores(self, ranks: int) -> bool:
-        """Tell whether no core is left for others, such as a second worker, which would pin to the same."""
-        return self._slots * self._cores_per_scf(ranks) >= len(self._cores)
-
-    def _cores_per_scf(self, ranks: int) -> int:
-        if self._settings.pw_command:
-            return max(1, len(self._cores) // self._slots)
-        return ranks
 
     def _pseudo_dir(self, pw_input: PwInput) -> Path:
         own = pw_input.namelists.get("control", {}).get("pseudo_dir")
@@ -284,14 +244,3 @@ def _empty(folder: Path) -> None:
 
 def _number(value: object, default: float) -> float:
     return float(value) if isinstance(value, int | float) else default
-
-
-def _version(command: tuple[str, ...]) -> str:
-    """Ask pw.x for its version once for each state of its file."""
-    program = shutil.which(command[-1]) or shutil.which(command[0]) or command[0]
-    return _version_of(command, Path(program).stat().st_mtime_ns)
-
-
-@lru_cache(maxsize=8)
-def _version_of(command: tuple[str, ...], mtime_ns: int) -> str:
-    return pw_version(command)

@@ -49,7 +49,17 @@ class RemoteEngine(ABC):
     def capabilities(self) -> Capabilities:
         """Say what can be run there; see :class:`zpe_sdk.worker.engines.Engine`."""
 
-    def run(self, payload: JobPayload, task: Task, *, job_id: str, stop: Event) -> TaskReport:
+    def slots_for(self, payload: JobPayload) -> tuple[int, int]:
+        """One; see :class:`zpe_sdk.worker.engines.Engine`."""
+        return 1, 1
+
+    def ready(self, task: Task, *, job_id: str) -> bool:
+        """Wait for nothing; see :class:`zpe_sdk.worker.engines.Engine`."""
+        return True
+
+    def run(
+        self, payload: JobPayload, task: Task, *, job_id: str, stop: Event, slots: int | None = None
+    ) -> TaskReport:
         """Run one task; see :class:`zpe_sdk.worker.engines.Engine`.
 
         Raises

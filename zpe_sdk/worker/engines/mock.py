@@ -83,7 +83,17 @@ class MockEngine:
             tags=self._settings.tags,
         )
 
-    def run(self, payload: JobPayload, task: Task, *, job_id: str, stop: Event) -> TaskReport:
+    def slots_for(self, payload: JobPayload) -> tuple[int, int]:
+        """One; see :class:`zpe_sdk.worker.engines.Engine`."""
+        return 1, 1
+
+    def ready(self, task: Task, *, job_id: str) -> bool:
+        """Wait for nothing; see :class:`zpe_sdk.worker.engines.Engine`."""
+        return True
+
+    def run(
+        self, payload: JobPayload, task: Task, *, job_id: str, stop: Event, slots: int | None = None
+    ) -> TaskReport:
         """Compute one task; see :class:`zpe_sdk.worker.engines.Engine`."""
         started, begun = time.monotonic(), time.time()
         pw_input = parse(payload.content)

@@ -70,18 +70,21 @@ class Running:
 
     def await_opposite(self, job: Path, task: Task, stop: Event) -> None:
         """Wait for the equilibrium and the opposite of a displacement, if both are done or nearly so."""
+        with self._changed:
+            while self.is_worth_waiting(job, task) and not stop.is_set():
+                self._changed.wait(timeout=0.1)  # for the sake of ``stop``
+
+    def is_worth_waiting(self, job: Path, task: Task) -> bool:
+        """Tell whether the equilibrium and the opposite of a displacement are nearly done, but not yet."""
         if task.atom is None:
-            return
+            return False
         sources = (job / EQUILIBRIUM, _place(job, task, -1))
         with self._changed:
-            while not stop.is_set():
-                running = [self._began[source] for source in sources if source in self._began]
-                if not running or not all(source.is_dir() or source in self._began for source in sources):
-                    return
-                expected = self._seconds.get(job, float("inf"))
-                if time.monotonic() - max(running) < expected / 2:
-                    return
-                self._changed.wait(timeout=0.1)  # for the sake of ``stop``
+            running = [self._began[source] for source in sources if source in self._began]
+            if not running or not all(source.is_dir() or source in self._began for source in sources):
+                return False
+            expected = self._seconds.get(job, float("inf"))
+            return time.monotonic() - max(running) >= expected / 2
 
     def forget(self, job: Path) -> None:
         """Drop what is known of a job."""

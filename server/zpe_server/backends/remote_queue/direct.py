@@ -114,7 +114,7 @@ class Direct:
             case FailedRequest():
                 return await self._reports.fail(worker, job_id, request, instance=instance)
             case ReleaseRequest():
-                await self._leases.release(worker, job_id, request.lease_id, instance=instance)
+                await self._leases.release(worker, job_id, request, instance=instance)
                 return Ok()
         raise TypeError(type(request).__name__)
 

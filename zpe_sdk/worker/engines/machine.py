@@ -1,0 +1,205 @@
+"""How the SCFs of one worker share this machine: cores and MPI ranks for each, and how pw.x is started."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from threading import Event
+
+import structlog
+
+from zpe_sdk.errors import ConfigError
+from zpe_sdk.espresso.input import PwInput
+from zpe_sdk.espresso.run import pw_command, pw_version
+from zpe_sdk.worker.engines.cores import CorePool, available_cores, most_ranks_for, ranks_for
+from zpe_sdk.worker.settings import WorkerSettings
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one SCF runs.
+
+    Attributes
+    ----------
+    command
+        Argument list that starts pw.x.
+    ranks
+        MPI ranks that it starts.
+    cpus
+        Cores to pin it to; none: anywhere.
+    """
+
+    command: list[str]
+    ranks: int
+    cpus: Sequence[int]
+
+
+class Machine:
+    """The cores of this machine, and the pw.x on it.
+
+    Parameters
+    ----------
+    settings
+        Where pw.x is, and what the administrator has decided of cores and ranks.
+    cores
+        How many of the machine's cores are for this process; default: all, and each SCF is pinned to its own.
+    """
+
+    def __init__(self, settings: WorkerSettings, *, cores: int | None = None) -> None:
+        self._settings = settings
+        self.cores = available_cores() if cores is None else list(range(cores))
+        self.slots = self._count_slots()
+        # Which cores the machine's other processes use, nobody knows.
+        self._pinned = cores is None and not settings.pw_command
+        undecided = settings.slots == "auto" and settings.use_mpi is None and settings.np_core is None
+        self._may_spread = self._pinned and undecided
+        # More slots than cores: cores are shared out several times.
+        self._pool = CorePool(
+            [self.cores[i % len(self.cores)] for i in range(max(self.slots, len(self.cores)))]
+        )
+        self._announced = 0
+        self._warned = False
+
+    def version(self) -> str:
+        """Ask pw.x for its version, and see to it that it runs as the settings want it to.
+
+        Raises
+        ------
+        ConfigError
+            ``pw_not_found``, ``mpi_unusable``: it does not.
+        """
+        version = _version(self.command(1))
+        if self._settings.use_mpi or self._settings.np_core:
+            ranks = self._wanted_ranks()
+            _version(self.command(ranks), ranks)
+        elif self._may_spread and len(self.cores) > 1:
+            self._mpi_works()
+        return version
+
+    def command(self, ranks: int) -> list[str]:
+        """Return the argument list that starts pw.x on so many ranks."""
+        s = self._settings
+        return pw_command(s.pw_path, pw_command=s.pw_command, mpi_cmd=s.mpi_cmd, ranks=ranks)
+
+    def ranks(self, pw_input: PwInput) -> int:
+        """Return how many MPI ranks an SCF of this input gets where there are others beside it."""
+        s = self._settings
+        if s.use_mpi is False or s.pw_command:
+            return 1
+        if s.use_mpi or s.np_core:
+            return self._wanted_ranks()
+        ranks = ranks_for(pw_input.cell, _ecutrho(pw_input), len(self.cores))
+        return ranks if ranks == 1 or self._mpi_works() else 1
+
+    def slots_for(self, pw_input: PwInput) -> tuple[int, int]:
+        """Return how many slots an SCF takes, and with how many it is still faster."""
+        if not self._may_spread:
+            return 1, 1
+        ranks = self.ranks(pw_input)
+        most = most_ranks_for(pw_input.cell, _ecutrho(pw_input), len(self.cores))
+        return ranks, most if most > ranks and self._mpi_works() else ranks
+
+    @contextmanager
+    def take(self, pw_input: PwInput, stop: Event, *, slots: int | None = None) -> Iterator[Place]:
+        """Hold the cores of one SCF for the ``with`` block.
+
+        Parameters
+        ----------
+        pw_input
+            The job's input.
+        stop
+            Set it to wait for cores no longer.
+        slots
+            How many of :meth:`slots_for`; None: the least.
+
+        Raises
+        ------
+        ComputeError
+            ``stopped``: ``stop`` was set before there were enough cores.
+        ConfigError
+            ``pw_not_found``: pw.x, or the launcher, is not there.
+        """
+        ranks = self.ranks(pw_input)
+        self._announce(ranks)
+        if slots and slots > ranks and self._may_spread:
+            ranks = slots
+            log.info("the SCF gets cores that are free", ranks=ranks)
+        with self._pool.take(self._cores_per_scf(ranks), stop) as cpus:
+            pin = self._pinned and self._uses_all_cores(ranks)
+            yield Place(self.command(ranks), ranks, cpus if pin else ())
+
+    def _count_slots(self) -> int:
+        s = self._settings
+        if s.slots != "auto":
+            return s.slots
+        if s.np_core is not None and s.use_mpi is not False:
+            return max(1, len(self.cores) // s.np_core)
+        # A command of the user's, or MPI wanted without a number, takes the machine as a whole.
+        return 1 if s.pw_command or s.use_mpi else len(self.cores)
+
+    def _wanted_ranks(self) -> int:
+        """Return the number of ranks that the settings ask for."""
+        return self._settings.np_core or max(1, len(self.cores) // self.slots)
+
+    def _cores_per_scf(self, ranks: int) -> int:
+        if self._settings.pw_command:
+            return max(1, len(self.cores) // self.slots)
+        return ranks
+
+    def _uses_all_cores(self, ranks: int) -> bool:
+        """Tell whether no core is left for others, such as a second worker, which would pin to the same."""
+        return self.slots * self._cores_per_scf(ranks) >= len(self.cores)
+
+    def _mpi_works(self) -> bool:
+        """Tell whether the launcher runs one pw.x on two ranks; say so if it does not."""
+        problem = _mpi_problem(self._settings.pw_path, self._settings.mpi_cmd)
+        if problem and not self._warned:
+            self._warned = True
+            log.warning("each SCF runs on one core, for MPI cannot be used", reason=problem)
+        return problem is None
+
+    def _announce(self, ranks: int) -> None:
+        if ranks != self._announced:
+            self._announced = ranks
+            side_by_side = max(1, min(self.slots, len(self.cores) // max(1, self._cores_per_scf(ranks))))
+            log.info(
+                "cores shared out",
+                cores=len(self.cores),
+                scfs_side_by_side=side_by_side,
+                ranks_per_scf=ranks,
+            )
+
+
+def _ecutrho(pw_input: PwInput) -> float:
+    """Return the cutoff of the density in Ry, as pw.x takes it."""
+    system = pw_input.namelists.get("system", {})
+    ecutwfc, ecutrho = system.get("ecutwfc"), system.get("ecutrho")
+    wave_functions = float(ecutwfc) if isinstance(ecutwfc, int | float) else 30.0
+    return float(ecutrho) if isinstance(ecutrho, int | float) else 4 * wave_functions
+
+
+def _version(command: Sequence[str], ranks: int = 1) -> str:
+    """Ask pw.x for its version once for each state of its file; see :func:`pw_version`."""
+    program = shutil.which(command[-1]) or shutil.which(command[0]) or command[0]
+    return _version_of(tuple(command), ranks, Path(program).stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _version_of(command: tuple[str, ...], ranks: int, mtime_ns: int) -> str:
+    return pw_version(command, ranks=ranks)
+
+
+@lru_cache(maxsize=8)
+def _mpi_problem(pw_path: str, mpi_cmd: str) -> str | None:
+    """Return why pw.x cannot be run on two ranks, if it cannot; asked once."""
+    try:
+        _version(pw_command(pw_path, mpi_cmd=mpi_cmd, ranks=2), 2)
+    except ConfigError as error:
+        return error.message
+    return None
