@@ -260,10 +260,7 @@ def outcome(document: ZPEResultDocument, seconds: float) -> Outcome:
 @contextmanager
 def other(*, conv_thr: float, start: str = "extrapolated") -> Iterator[None]:
     """Run the engine with another threshold and kind of start for the ``with`` block."""
-    changes: list[tuple[object, str, object]] = [
-        (espresso, "CONV_THR", conv_thr),
-        (espresso, "WARM_CONV_THR", conv_thr),
-    ]
+    changes: list[tuple[object, str, object]] = [(espresso, "CONV_THR", conv_thr)]
     if start == "scratch":
         changes.append((espresso, "prepare", lambda job, task, save: None))
     elif start == "equilibrium":
@@ -298,6 +295,8 @@ def compare(names: list[str], pseudo_dir: Path, kpoints: str, scratch: Path) -> 
         local_service(scratch / "service", settings={"ZPE_PSEUDO_DIR": str(pseudo_dir)}) as service,
         service.client() as client,
     ):
+        # The worker process is still on its way when the service answers.
+        run_service(client, system_input("h2", kpoints=kpoints))
         for name in names:
             text, modes = system_input(name, kpoints=kpoints), INTERNAL_MODES[name]
             folder = scratch / name.replace("/", "-")

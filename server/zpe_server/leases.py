@@ -194,6 +194,7 @@ class Leases:
             lease_id=reply["lease"],
             lease_ttl_seconds=self._settings.lease_ttl_seconds,
             tasks=[Task(**table[index]) for index in sorted(int(task) for task in reply["tasks"])],
+            more=bool(reply.get("more")),
             request_id=reply.get("request_id"),
         )
 

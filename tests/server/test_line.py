@@ -97,6 +97,17 @@ async def test_a_job_is_shared_out_among_the_workers_that_there_are(store: Store
     assert shares == [4, 3, 3, 2, 1, 1, 1, 1]
 
 
+async def test_a_worker_hears_whether_there_is_more_to_do(store: Store) -> None:
+    await submit(store, "job", tasks=3)
+    assert (await lease(store, "le1", max_tasks=2))["more"]
+    assert "more" not in await lease(store, "le2", max_tasks=2)
+    # What is handed back is there for others, and the rest stays.
+    await release(store, "job", "le1", tasks=[1])
+    assert items((await lease(store, "le3", worker="w2"))["tasks"]) == ["1"]
+    await submit(store, "other", tasks=1)
+    assert (await lease(store, "le4", max_tasks=1)).get("more") is None
+
+
 async def test_with_jobs_enough_for_all_each_worker_gets_a_whole_one(store: Store) -> None:
     for n in range(6):
         await submit(store, f"job{n}", tasks=16)

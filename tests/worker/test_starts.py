@@ -48,6 +48,15 @@ def test_nothing_is_waited_for_that_has_just_begun_or_does_not_come(job: Path) -
     running.await_opposite(job, OPPOSITE, Event())
 
 
+def test_what_is_done_is_waited_for_until_its_slot_is_free(job: Path) -> None:
+    running = Running()
+    with running.scf(job, FIRST):
+        place = next(iter(running._began))
+    place.mkdir()  # its density
+    assert running.is_worth_waiting(job, OPPOSITE, [FIRST])
+    assert not running.is_worth_waiting(job, OPPOSITE, [])
+
+
 def test_a_wait_ends_when_the_worker_is_to_stop(job: Path) -> None:
     running, stop = Running(), Event()
     with running.scf(job, EQUILIBRIUM):

@@ -85,13 +85,17 @@ class JobPayload(Message):
 
 
 class LeaseReply(Message):
-    """The right to run ``tasks`` of a job until ``lease_ttl_seconds`` pass without a renewal."""
+    """The right to run ``tasks`` of a job until ``lease_ttl_seconds`` pass without a renewal.
+
+    ``more``: whether other SCFs wait for a worker.
+    """
 
     job_id: str
     payload: JobPayload
     lease_id: str
     lease_ttl_seconds: float
     tasks: list[Task]
+    more: bool = True
     request_id: str | None = None
 
 

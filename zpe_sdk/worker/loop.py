@@ -12,6 +12,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from threading import Condition, Event, Thread
 
 import structlog
@@ -73,7 +74,7 @@ class Worker:
         self._engine = engine
         self._slots = capabilities.slots
         self._slots_per_scf = 1  # of the job that came last
-        self._is_all = False  # the control plane has given less than was asked for: there is no more
+        self._is_all = False  # the control plane has no more work than this, or wants others to have it
         self._pace = Pace(settings.max_seconds)
         self._control = control
         self._credentials = credentials
@@ -204,7 +205,7 @@ class Worker:
                     continue
                 raise
             lease_key = uuid.uuid4().hex
-            self._is_all = lease is None or len(lease.tasks) < wanted
+            self._is_all = lease is None or not lease.more or len(lease.tasks) < wanted
             if lease:
                 self._take(lease, wanted)
             self._asking = None
@@ -344,7 +345,9 @@ class Worker:
             fewest, most = self._engine.slots_for(share.lease.payload)
             if self._runs and fewest > free:
                 return None  # smaller ones must not starve it
-            task = next((task for task in share.waiting if self._engine.ready(task, job_id=job_id)), None)
+            running = [run.task for (job, _), run in self._runs.items() if job == job_id]
+            ready = partial(self._engine.ready, job_id=job_id, running=running)
+            task = next(filter(ready, share.waiting), None)
             if task is None:
                 continue
             fair = min(most, self._slots // on_hand) if self._is_all else fewest

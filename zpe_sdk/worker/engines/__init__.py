@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from threading import Event
 from typing import Protocol
 
@@ -32,8 +33,8 @@ class Engine(Protocol):
     def slots_for(self, payload: JobPayload) -> tuple[int, int]:
         """Return how many slots an SCF of a job takes, and with how many it is still faster."""
 
-    def ready(self, task: Task, *, job_id: str) -> bool:
-        """Tell whether to begin a task now.
+    def ready(self, task: Task, *, job_id: str, running: Collection[Task]) -> bool:
+        """Tell whether to begin a task now, while others of its job are ``running``.
 
         False: one that runs and is nearly done will give it a better start. Ask again when an SCF ends.
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import BrokenExecutor, Executor
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,7 +53,7 @@ class RemoteEngine(ABC):
         """One; see :class:`zpe_sdk.worker.engines.Engine`."""
         return 1, 1
 
-    def ready(self, task: Task, *, job_id: str) -> bool:
+    def ready(self, task: Task, *, job_id: str, running: Collection[Task]) -> bool:
         """Wait for nothing; see :class:`zpe_sdk.worker.engines.Engine`."""
         return True
 

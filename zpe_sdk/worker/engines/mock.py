@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Collection
 from pathlib import Path
 from threading import Event, Lock
 
@@ -87,7 +88,7 @@ class MockEngine:
         """One; see :class:`zpe_sdk.worker.engines.Engine`."""
         return 1, 1
 
-    def ready(self, task: Task, *, job_id: str) -> bool:
+    def ready(self, task: Task, *, job_id: str, running: Collection[Task]) -> bool:
         """Wait for nothing; see :class:`zpe_sdk.worker.engines.Engine`."""
         return True
 

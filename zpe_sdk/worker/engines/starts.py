@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,14 +74,22 @@ class Running:
             while self.is_worth_waiting(job, task) and not stop.is_set():
                 self._changed.wait(timeout=0.1)  # for the sake of ``stop``
 
-    def is_worth_waiting(self, job: Path, task: Task) -> bool:
-        """Tell whether the equilibrium and the opposite of a displacement are nearly done, but not yet."""
+    def is_worth_waiting(self, job: Path, task: Task, beside: Collection[Task] = ()) -> bool:
+        """Tell whether the equilibrium and the opposite of a displacement are nearly done, but not yet.
+
+        They are not before they have left the slots of those that run ``beside``.
+        """
         if task.atom is None:
             return False
+        held = {_place(job, other) for other in beside}
         sources = (job / EQUILIBRIUM, _place(job, task, -1))
         with self._changed:
+            if not all(source.is_dir() or source in self._began for source in sources):
+                return False
+            if any(source.is_dir() and source in held for source in sources):
+                return True
             running = [self._began[source] for source in sources if source in self._began]
-            if not running or not all(source.is_dir() or source in self._began for source in sources):
+            if not running:
                 return False
             expected = self._seconds.get(job, float("inf"))
             return time.monotonic() - max(running) >= expected / 2
