@@ -47,12 +47,10 @@ def shell(checkout: Path, ports: dict[str, int]) -> Iterator[subprocess.Popen[st
     """A shell that runs the guide with ``set -eux``; all that it has started ends with the test."""
     script = checkout.parent / "guide.sh"
     script.write_text("\n".join(blocks(GUIDES[""])))
-    # Open MPI starts nothing for root unless it is told twice.
-    root = {f"OMPI_ALLOW_RUN_AS_ROOT{more}": 1 for more in ("", "_CONFIRM")}
     process = subprocess.Popen(
         ["bash", "-euxo", "pipefail", str(script)],
         cwd=checkout,
-        env=environment(HOME=checkout.parent, XDG_CONFIG_HOME=checkout.parent / "config", **ports, **root),
+        env=environment(HOME=checkout.parent, XDG_CONFIG_HOME=checkout.parent / "config", **ports),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -52,6 +52,10 @@ class Control(Protocol):
     def away(self) -> bool:
         """Whether the last call found nobody."""
 
+    @property
+    def has_others(self) -> bool:
+        """Whether others may run what this worker hands back, so that it pays to do so early."""
+
     def lease(self, request: LeaseRequest, give_up: Callable[[], bool]) -> LeaseReply | None:
         """Ask for work; None if there is none."""
 
@@ -102,6 +106,11 @@ class ControlPlane:
         self._state = Lock()
         self._away = False
         self._known = False
+
+    @property
+    def has_others(self) -> bool:
+        """True; see :class:`Control`."""
+        return True
 
     @property
     def away(self) -> bool:

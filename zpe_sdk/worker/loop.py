@@ -207,7 +207,7 @@ class Worker:
             lease_key = uuid.uuid4().hex
             self._is_all = lease is None or not lease.more or len(lease.tasks) < wanted
             if lease:
-                self._take(lease, wanted)
+                self._take(lease)
             self._asking = None
             if lease is None and drain and idle:
                 self._end("there is no work left")
@@ -252,7 +252,7 @@ class Worker:
             self._over = True
             self._changed.notify_all()
 
-    def _take(self, lease: LeaseReply, wanted: int) -> None:
+    def _take(self, lease: LeaseReply) -> None:
         share = Share.of(lease)
         with self._changed, bound_contextvars(job_id=lease.job_id, request_id=lease.request_id):
             if self._stopping.is_set() or self._over:
@@ -260,7 +260,8 @@ class Worker:
                 return
             log.info("work taken", lease_id=lease.lease_id, tasks=[task.index for task in share.waiting])
             self._adopt(share)
-            if len(lease.tasks) <= wanted:  # more than that is for this worker alone
+            self._slots_per_scf, _ = self._engine.slots_for(lease.payload)
+            if self._control.has_others:
                 self._hand_back_excess(share)
             self._shares[lease.lease_id] = share
             self._jobs.pop(lease.job_id, None)
@@ -283,7 +284,6 @@ class Worker:
 
     def _hand_back_excess(self, share: Share) -> None:
         """Hand back what others could run sooner, where SCFs turn out to be larger than the last ones."""
-        self._slots_per_scf, _ = self._engine.slots_for(share.lease.payload)
         target = self._pace.target(max(1, self._slots // self._slots_per_scf))
         excess = [task.index for task in list(share.waiting)[target:]]
         if excess:

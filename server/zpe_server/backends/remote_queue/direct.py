@@ -73,6 +73,7 @@ class Direct:
         self._stop = stop
         self._asked = False
         self.away = False
+        self.has_others = False  # RQ has given the job as a whole to this worker
 
     def lease(self, request: LeaseRequest, give_up: Callable[[], bool]) -> LeaseReply | None:
         """Return the lease that this worker was sent for, once; then None."""
