@@ -107,7 +107,16 @@ def test_without_mpi_every_scf_runs_on_one_core_and_the_log_says_why(tmp_path: P
         assert [here.slots_for(box) for box in (SMALL, LARGE)] == [(1, 1), (1, 1)]
     warnings = [entry for entry in logged if entry["log_level"] == "warning"]
     assert len(warnings) == 1
-    assert "does not run one pw.x on 2 ranks" in warnings[0]["reason"]
+    assert "does not run one pw.x on 8 ranks" in warnings[0]["reason"]
+    assert warnings[0]["ranks"] == 1
+
+
+@pytest.mark.usefixtures("eight_cores")
+def test_no_more_ranks_are_asked_for_than_the_launcher_has_slots(tmp_path: Path) -> None:
+    slots = program(tmp_path / "four-slots", '#!/bin/sh\n[ "$2" -le 4 ] || exit 1\nRANKS=$2 exec "$3"\n')
+    here = machine(tmp_path, mpi_cmd=str(slots))
+    assert here.version() == "7.3"
+    assert [here.slots_for(box) for box in (SMALL, LARGE)] == [(1, 2), (4, 4)]
 
 
 @pytest.mark.usefixtures("eight_cores")

@@ -78,8 +78,8 @@ class Machine:
         if self._settings.use_mpi or self._settings.np_core:
             ranks = self._wanted_ranks()
             _version(self.command(ranks), ranks)
-        elif self._may_spread and len(self.cores) > 1:
-            self._mpi_works()
+        elif self._may_spread:
+            self._most_ranks()
         return version
 
     def command(self, ranks: int) -> list[str]:
@@ -95,15 +95,14 @@ class Machine:
         if s.use_mpi or s.np_core:
             return self._wanted_ranks()
         ranks = ranks_for(pw_input.cell, _ecutrho(pw_input), len(self.cores))
-        return ranks if ranks == 1 or self._mpi_works() else 1
+        return ranks if ranks == 1 else min(ranks, self._most_ranks())
 
     def slots_for(self, pw_input: PwInput) -> tuple[int, int]:
         """Return how many slots an SCF takes, and with how many it is still faster."""
         if not self._may_spread:
             return 1, 1
         ranks = self.ranks(pw_input)
-        most = most_ranks_for(pw_input.cell, _ecutrho(pw_input), len(self.cores))
-        return ranks, most if most > ranks and self._mpi_works() else ranks
+        return ranks, max(ranks, most_ranks_for(pw_input.cell, _ecutrho(pw_input), self._most_ranks()))
 
     @contextmanager
     def take(self, pw_input: PwInput, stop: Event, *, slots: int | None = None) -> Iterator[Place]:
@@ -156,13 +155,14 @@ class Machine:
         """Tell whether no core is left for others, such as a second worker, which would pin to the same."""
         return self.slots * self._cores_per_scf(ranks) >= len(self.cores)
 
-    def _mpi_works(self) -> bool:
-        """Tell whether the launcher runs one pw.x on two ranks; say so if it does not."""
-        problem = _mpi_problem(self._settings.pw_path, self._settings.mpi_cmd)
+    def _most_ranks(self) -> int:
+        """Return on how many ranks the launcher runs one pw.x, up to one per core; say so if on fewer."""
+        cores = len(self.cores)
+        ranks, problem = _most_ranks(self._settings.pw_path, self._settings.mpi_cmd, cores)
         if problem and not self._warned:
             self._warned = True
-            log.warning("each SCF runs on one core, for MPI cannot be used", reason=problem)
-        return problem is None
+            log.warning("MPI cannot use all cores for one SCF", cores=cores, ranks=ranks, reason=problem)
+        return ranks
 
     def _announce(self, ranks: int) -> None:
         if ranks != self._announced:
@@ -196,10 +196,21 @@ def _version_of(command: tuple[str, ...], ranks: int, mtime_ns: int) -> str:
 
 
 @lru_cache(maxsize=8)
-def _mpi_problem(pw_path: str, mpi_cmd: str) -> str | None:
-    """Return why pw.x cannot be run on two ranks, if it cannot; asked once."""
-    try:
-        _version(pw_command(pw_path, mpi_cmd=mpi_cmd, ranks=2), 2)
-    except ConfigError as error:
-        return error.message
-    return None
+def _most_ranks(pw_path: str, mpi_cmd: str, cores: int) -> tuple[int, str | None]:
+    """Try MPI once: on all cores, half of them and so on, since a batch system may give it fewer slots.
+
+    Returns
+    -------
+    tuple
+        The number of ranks that one pw.x runs on, and why not on all cores, if so.
+    """
+    ranks, problem = cores, None
+    while ranks > 1:
+        try:
+            _version(pw_command(pw_path, mpi_cmd=mpi_cmd, ranks=ranks), ranks)
+        except ConfigError as error:
+            problem = problem or error.message
+            ranks //= 2
+        else:
+            break
+    return ranks, problem
