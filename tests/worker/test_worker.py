@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -133,9 +136,13 @@ def test_a_killed_worker_loses_nothing_and_repeats_nothing_that_was_heard(
     worker = start(plane, scf_seconds=0.5)
 
     def at_work() -> bool:
-        """In the midst of its second share: it has been heard, and runs SCFs that it holds a lease on."""
-        heard = len(acknowledged(plane, job_id))
-        return 2 <= heard < computed(plane, job_id).total() and bool(leases(plane))
+        """It has been heard, and has begun two SCFs a moment ago, so that they will not end just now."""
+        for path in (plane.folder / "worker" / "leases").glob("*.json"):
+            with contextlib.suppress(FileNotFoundError):  # that lease is over
+                begun, note = path.stat().st_mtime, json.loads(path.read_text())
+                if len(note["running"]) == 2 and time.time() - begun < 0.2:
+                    return len(acknowledged(plane, job_id)) >= 2
+        return False
 
     until(at_work)
     worker.kill()
