@@ -127,6 +127,13 @@ def test_mpi_that_is_wanted_and_does_not_work_is_an_error(options: dict[str, obj
     assert (caught.value.code, caught.value.field) == ("mpi_unusable", "ZPE_MPI_CMD")
 
 
+@pytest.mark.usefixtures("eight_cores")
+def test_mpi_that_is_not_ours_to_start_is_not_tried(tmp_path: Path) -> None:
+    assert machine(tmp_path, SERIAL, np_core=4, use_mpi=False).version() == "7.3"
+    # A whole command decides on its ranks itself.
+    assert machine(tmp_path, PW, pw_command=str(tmp_path / "pw.x"), use_mpi=True).version() == "7.3"
+
+
 @pytest.mark.qe
 def test_mpirun_runs_one_pw_on_all_cores(tmp_path: Path) -> None:
     cores = len(os.sched_getaffinity(0))

@@ -74,8 +74,11 @@ class Machine:
         ConfigError
             ``pw_not_found``, ``mpi_unusable``: it does not.
         """
+        s = self._settings
         version = _version(self.command(1))
-        if self._settings.use_mpi or self._settings.np_core:
+        if s.use_mpi is False or s.pw_command:
+            return version
+        if s.use_mpi or s.np_core:
             ranks = self._wanted_ranks()
             _version(self.command(ranks), ranks)
         elif self._may_spread:
