@@ -103,8 +103,16 @@ class LeaseReply(Message):
 Force = Annotated[float, Field(ge=-1e9, le=1e9)]
 
 
+# Bohr magnetons per cell, far above any cell that is computed.
+Magnetization = Annotated[float, Field(ge=-1e7, le=1e7)]
+
+
 class TaskReport(Message):
-    """The outcome of one SCF: ``forces_ev_ang`` has one row per atom of the input, (nat, 3)."""
+    """The outcome of one SCF: ``forces_ev_ang`` has one row per atom of the input, (nat, 3).
+
+    The magnetisations are those that pw.x prints with spin, in Bohr magnetons per cell; null without spin.
+    ``warnings`` are what pw.x itself warned of that tells something about the result.
+    """
 
     task: TaskIndex
     energy_ev: Annotated[float, Field(ge=-1e12, le=1e12)]
@@ -113,6 +121,9 @@ class TaskReport(Message):
     scf_seconds: Annotated[float, Field(ge=0, le=1e9)]
     scf_iterations: Annotated[int, Field(ge=0, le=10**9)] | None = None
     pseudo_dir: str | None = None
+    total_magnetization: Magnetization | None = None
+    absolute_magnetization: Magnetization | None = None
+    warnings: Annotated[list[Annotated[str, Field(max_length=500)]], Field(max_length=20)] = []
 
 
 class TaskReportRequest(Message):

@@ -43,8 +43,9 @@ class ZPEResultDocument(Message):
     normalised to 1), ``mode_kinds[k]`` is ``translation`` or ``rotation`` where the mode moves the whole,
     else ``vibration``; ``imaginary_modes`` are indices. ``hessian`` is (3M, 3M) in eV/Å² over the mobile
     atoms, ``masses`` are theirs in amu; ``symbols`` and ``positions`` are of all atoms, ``cell`` has a vector
-    per row. ``max_force_ev_ang`` is the largest force on a mobile atom at the equilibrium. ``symmetry`` and
-    ``checks``: see docs/formulas.md.
+    per row. ``max_force_ev_ang`` is the largest force on a mobile atom at the equilibrium;
+    ``total_magnetization`` and ``absolute_magnetization`` (Bohr magnetons per cell) are the equilibrium's,
+    null without spin. ``symmetry`` and ``checks``: see docs/formulas.md.
     """
 
     freqs_cm: list[float]
@@ -80,6 +81,8 @@ class ZPEResultDocument(Message):
     imaginary_modes: list[int]
     energy_ev: float
     max_force_ev_ang: float
+    total_magnetization: float | None = None
+    absolute_magnetization: float | None = None
     warnings: list[str] = []
     symmetry: dict[str, Any] = {}
     checks: dict[str, Any] = {}
