@@ -168,6 +168,7 @@ class AsyncZPEClient:
         calc_mode: Literal["continue", "new"] = "continue",
         priority: int = 0,
         requires: Mapping[str, Any] | None = None,
+        allow_state_changes: bool = False,
         pseudopotentials: Mapping[str, str] | None = None,
         ecutwfc: float | None = None,
         ecutrho: float | None = None,
@@ -203,6 +204,9 @@ class AsyncZPEClient:
         requires
             What a machine must have to get SCFs of this job: ``{"tags": ["bigmem"], "cores": 16,
             "memory_gb": 64}`` or some of these. Administrators give tags to their workers (``ZPE_TAGS``).
+        allow_state_changes
+            Finish, with a warning, although SCFs ended in another electronic (magnetic, orbital) state than
+            that of the undisplaced structure, from all starts that were tried. By default such a job fails.
         pseudopotentials, ecutwfc, ecutrho, kpts, input_data
             For Atoms only: how the pw.x input is made (cutoffs in Ry), see
             :func:`zpe_sdk.espresso.render.render_input`. What is not given is chosen
@@ -235,6 +239,7 @@ class AsyncZPEClient:
             "calc_mode": calc_mode,
             "priority": priority,
             "requires": requires or {},
+            "allow_state_changes": allow_state_changes,
         }
         job = await self._submit(fields)
         job.choices = in_words(chosen)

@@ -86,6 +86,7 @@ class Jobs:
             "formula": planned.formula,
             "nat": planned.nat,
             "symmetry": int(request.symmetry),
+            "allow_state_changes": int(request.allow_state_changes),
             "request_id": request_id,
         }
         if request.name:
@@ -213,6 +214,7 @@ class Jobs:
         return JobDetail(
             **json.loads(record["payload"]),
             symmetry=record.get("symmetry") != "0",
+            allow_state_changes=record.get("allow_state_changes") == "1",
             priority=int(record.get("priority", 0)),
             requires=_requirements(json.loads(record.get("needs") or "{}")),
             name=status.name,

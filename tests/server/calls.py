@@ -67,10 +67,12 @@ async def report(
     *,
     fingerprints: Sequence[str] = (),
     instance: str = "",
+    run: str = "",
 ) -> Reply:
+    """Report tasks; ``run`` tells an SCF that is run again from the one before."""
     return await store.transition(
         "report",
-        *[text for task in tasks for text in (json.dumps({"task": task, "by": worker}), "{}")],
+        *[text for task in tasks for text in (json.dumps({"task": task, "by": worker, "run": run}), "{}")],
         job=job,
         worker=worker,
         instance=instance,
@@ -141,7 +143,16 @@ async def decide(store: Store, name: str, job: str) -> Reply:
 
 async def finish_failed(store: Store, job: str) -> Reply:
     error = {"side": "compute", "code": "assembly_failed", "message": "no result", "traceback": "tail"}
-    return await store.transition("finish_failed", job=job, error=error)
+    return await store.transition("finish_failed", job=job, error=error, drop=[])
+
+
+async def rerun(store: Store, job: str, starts: dict[int, tuple[str, str]]) -> Reply:
+    """Run SCFs again: by task, the start of the SCF that was judged and that of the next."""
+    again = [
+        {"task": task, "before": before, "start": start, "misfit": 0.1, "message": "off"}
+        for task, (before, start) in starts.items()
+    ]
+    return await store.transition("rerun", job=job, again=again)
 
 
 _DUMP = """

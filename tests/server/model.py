@@ -396,6 +396,15 @@ class Model:
         job.stage = "dead"
         return True
 
+    def rerun(self, job: Job, tasks: set[int]) -> bool:
+        """Return whether the job was to be finished; its SCFs of these tasks are dropped."""
+        if job.stage != "assembling":
+            return False
+        job.stage = "living"
+        job.done -= tasks
+        job.open |= tasks
+        return True
+
     def retire(self, job: Job) -> None:
         del self.jobs[job.name]
         self.leases = {name: lease for name, lease in self.leases.items() if lease.job != job.name}

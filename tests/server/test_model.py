@@ -173,6 +173,7 @@ class ControlPlane(RuleBasedStateMachine):
                 chosen,
                 lease.worker,
                 fingerprints=[calls.physics(each.name, each.engine) for each in seen],
+                run=self.name("r"),
             )
         )
         job = self.model.jobs.get(lease.job)
@@ -377,6 +378,17 @@ class ControlPlane(RuleBasedStateMachine):
         if job := self.pick_job(n, "assembling"):
             reply = self.run(calls.finish_failed(self.store, job.name))
             assert reply["failed"] == self.model.finish_failed(job)
+
+    @rule(n=number, chosen=tasks)
+    def rerun(self, n: int, chosen: list[int]) -> None:
+        job = self.pick_job(n, "assembling")
+        if job and not job.settled_by:
+            some = {task for task in chosen if task < job.total} or {0}
+            before = self.run(self.store.fields(key("job", job.name, "starts")))
+            starts = {task: (before.get(str(task), ""), "scratch") for task in some}
+            reply = self.run(calls.rerun(self.store, job.name, starts))
+            assert (reply["rerun"] == len(some)) == self.model.rerun(job, some)
+            self.done[job.name] -= some
 
     @rule(n=number)
     def retire(self, n: int) -> None:

@@ -23,6 +23,7 @@ from tests.server.calls import (
     physics,
     release,
     report,
+    rerun,
     settle,
     submit,
     sweep,
@@ -656,3 +657,30 @@ def test_an_unreachable_redis_is_a_store_error_without_its_url(tmp_path: Path) -
         asyncio.run(ask())
     assert caught.value.code == "store_unavailable"
     assert "secret" not in str(caught.value)
+
+
+def test_an_scf_that_is_run_again_is_dropped_for_good_and_its_next_lease_says_where_to_start(
+    play: Callable[[Scenario], None],
+) -> None:
+    async def scenario(store: Store) -> None:
+        await submit(store, "j", scf_keys=["a", "b", "c"])
+        await lease(store, "l1")
+        assert (await report(store, "j", "l1", [0, 1, 2]))["complete"]
+        first = {1: ("", "equilibrium")}
+        assert await rerun(store, "j", first) == {"rerun": 1}
+        # Another process that has judged the same SCFs comes too late.
+        assert await rerun(store, "j", first) == {"rerun": 0}
+        assert await store.redis.exists(key("scf", "ann", "b")) == 0  # no later job meets it
+        assert (await report(store, "j", "l1", [1]))["idempotent"] == [
+            1
+        ]  # sent once more, its reply was lost
+
+        again = await lease(store, "l2")
+        assert (again["tasks"], again["starts"]) == (["1"], {"1": "equilibrium"})
+        last = await report(store, "j", "l2", [1], run="again")
+        assert (last["accepted"], last["complete"]) == ([1], True)
+        assert await rerun(store, "j", first) == {"rerun": 0}
+        assert await rerun(store, "j", {1: ("equilibrium", "scratch")}) == {"rerun": 1}
+        assert (await lease(store, "l3"))["starts"] == {"1": "scratch"}
+
+    play(scenario)

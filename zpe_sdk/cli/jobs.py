@@ -40,6 +40,13 @@ def submit(
     ] = None,
     temperature: Annotated[float | None, typer.Option(help="In K, for the entropy.")] = None,
     symmetry: Annotated[bool, typer.Option(help="Use symmetry to run fewer SCFs.")] = True,
+    allow_state_changes: Annotated[
+        bool,
+        typer.Option(
+            "--allow-state-changes",
+            help="Finish with a warning where SCFs end in different electronic states, instead of failing.",
+        ),
+    ] = False,
     environ: Annotated[bool, typer.Option("--environ", help="Run with Environ (implicit solvent).")] = False,
     new: Annotated[bool, typer.Option("--new", help="Take over no SCFs of earlier jobs.")] = False,
     priority: Annotated[int, typer.Option(help="From -100 to 100; higher ones first.")] = 0,
@@ -64,6 +71,7 @@ def submit(
             low_cut_cm=low_cut,
             temperature=temperature,
             symmetry=symmetry,
+            allow_state_changes=allow_state_changes,
             use_environ=environ,
             calc_mode="new" if new else "continue",
             priority=priority,

@@ -33,6 +33,7 @@ from zpe_sdk.wire.admin import (
     WorkerStatus,
 )
 from zpe_sdk.wire.compute import (
+    NO_FORCES,
     Capabilities,
     FailedReply,
     FailedRequest,
@@ -92,6 +93,7 @@ from zpe_sdk.wire.results import (
 )
 
 __all__ = [
+    "NO_FORCES",
     "OVER",
     "ApiToken",
     "ApiTokenList",

@@ -85,6 +85,9 @@ class JobRequest(Message):
         Modes below this wavenumber are left out of ZPE and entropy.
     symmetry
         Use crystal symmetry to run fewer SCFs.
+    allow_state_changes
+        Finish the job, with a warning, although SCFs ended in another electronic state than the equilibrium
+        and did so again from other starts. Otherwise it fails (``electronic_state_differs``).
     """
 
     content: str
@@ -100,6 +103,7 @@ class JobRequest(Message):
     name: Annotated[str, Field(max_length=200)] | None = None
     priority: Annotated[int, Field(ge=-100, le=100)] = 0
     requires: Requirements = Requirements()
+    allow_state_changes: bool = False
 
 
 class JobReply(Message):

@@ -5,7 +5,8 @@
 --    telling (only to tell that it failed, whatever it needs), engine ('': unknown), environ,
 --    pseudopotentials (object used as a set, or null: unknown), cores, memory_gb, tags (a set), digest
 -- ARGV[2]: the capabilities in full, to be shown
--- Returns {job, lease, tasks, payload, task_table, request_id, more (whether others wait)}, or {} when there is nothing to do, or
+-- Returns {job, lease, tasks, payload, task_table, request_id, more (whether others wait), starts (task -> density, of
+-- tasks that are run again)}, or {} when there is nothing to do, or
 -- {blocked = true} when there is, but not for this worker; {next = offset} where the line goes on.
 
 -- Whether the worker has what a job needs. What a job waits for when no worker has it, is told with its status.
@@ -81,9 +82,16 @@ end
 
 local function reply(job, tasks)
   local f = redis.call('HMGET', key('job', job), 'payload', 'tasks', 'request_id')
+  local starts = nil
+  if redis.call('EXISTS', key('job', job, 'starts')) == 1 then
+    starts = {}
+    for _, task in ipairs(tasks) do
+      starts[tostring(task)] = redis.call('HGET', key('job', job, 'starts'), task) or nil
+    end
+  end
   return cjson.encode({
     job = job, lease = a.lease, tasks = tasks, payload = f[1], task_table = f[2], request_id = f[3] or nil,
-    more = redis.call('EXISTS', P .. 'ready') == 1 or nil,
+    more = redis.call('EXISTS', P .. 'ready') == 1 or nil, starts = starts,
   })
 end
 
