@@ -110,6 +110,22 @@ def test_forces_of_another_number_of_atoms_are_refused_and_the_task_stays(
     assert worker.post(path, json=body | {"reports": [report]}).json()["accepted"] == [0]
 
 
+def test_displaced_atoms_without_any_force_are_refused_in_a_sentence(
+    api: httpx.Client, worker: httpx.Client, tmp_path: Path
+) -> None:
+    job = submit(api)
+    leased = lease(worker)
+    reports = computed(leased, tmp_path)
+    nothing = [report | {"forces_ev_ang": [[0, 0, 0], [0, 0, 0]]} for report in reports]
+    path, body = f"/calc/zpe/compute/jobs/{job}/tasks", {"lease_id": leased["lease_id"]}
+    refused = error(worker.post(path, json=body | {"reports": [nothing[1]]}), 422)
+    assert refused["code"] == "forces_malformed"
+    assert "all forces are exactly zero although an atom is displaced" in refused["message"]
+    # At rest, symmetry may leave no force.
+    assert worker.post(path, json=body | {"reports": [nothing[0]]}).json()["accepted"] == [0]
+    assert worker.post(path, json=body | {"reports": reports[1:]}).json()["progress"]["done"] == len(reports)
+
+
 def test_a_worker_that_knows_only_lease_and_result_settles_a_whole_job(
     api: httpx.Client, worker: httpx.Client
 ) -> None:

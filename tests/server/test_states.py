@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.processes import ControlPlane, h2
@@ -55,3 +57,47 @@ def test_a_researcher_can_accept_it_and_the_result_says_so(client: ZPEClient) ->
     result = job.wait(30, progress=False).result()
     assert any("mixes electronic states" in warning for warning in result.document.warnings)
     assert job.detail().allow_state_changes
+
+
+PSEUDO_DIR = "/usr/share/espresso/pseudo"
+O2 = """&CONTROL
+/
+&SYSTEM
+  ibrav = 1, A = 5.0, nat = 2, ntyp = 1, ecutwfc = 20, ecutrho = 120
+  nspin = 2, tot_magnetization = 2, starting_magnetization(1) = 0.3
+/
+&ELECTRONS
+/
+ATOMIC_SPECIES
+O 15.9994 O.pbe-rrkjus.UPF
+ATOMIC_POSITIONS angstrom
+O 2.5 2.5 1.89
+O 2.5 2.5 3.11
+K_POINTS gamma
+"""
+# From scratch, it takes displaced structures to the quintet.
+OTHER_STATE = """#!/bin/sh
+grep -q startingpot pw.in || grep -q "1.8900000000000001\\|O 2.5 2.5 1.89$" pw.in ||
+    sed -i 's/tot_magnetization = 2/tot_magnetization = 4/' pw.in
+exec pw.x "$@"
+"""
+
+
+@pytest.mark.qe
+def test_o2_that_falls_into_the_quintet_is_brought_back_to_the_triplet_by_real_pw(
+    own_control_plane: Callable[..., ControlPlane], tmp_path: Path
+) -> None:
+    program = tmp_path / "pw.x"
+    program.write_text(OTHER_STATE)
+    program.chmod(0o755)
+    found = []
+    for pw_path in ("pw.x", str(program)):
+        plane = own_control_plane()
+        plane.worker(ZPE_WORKER_MODE="qe", ZPE_PW_PATH=pw_path, ZPE_PSEUDO_DIR=PSEUDO_DIR)
+        with ZPEClient(plane.url, plane.admin_token) as client:
+            job = client.submit(O2, mobile=[0]).wait(240, progress=False)
+            found.append((job.result().frequencies_cm, [event.what for event in job.detail().history]))
+    (usual, undisturbed), (brought_back, again) = found
+    assert "run_again" not in undisturbed
+    assert "run_again" in again
+    np.testing.assert_allclose(brought_back, usual, atol=1.0)
