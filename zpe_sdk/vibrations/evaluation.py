@@ -89,7 +89,9 @@ def evaluate(
     fields = {
         "freqs_cm": modes.frequencies_cm.tolist(),
         # Rounded: they are for arrows and animations, and as many numbers as the Hessian has.
-        "modes": (np.round(modes.displacements, 6) + 0.0).tolist(),
+        "modes": [
+            [(x, y, z) for x, y, z in mode] for mode in (np.round(modes.displacements, 6) + 0.0).tolist()
+        ],
         "mode_kinds": list(modes.kinds),
         "imaginary_modes": np.flatnonzero(imaginary_modes(modes.frequencies_cm, modes.kinds)).tolist(),
         "masses": masses.tolist(),
