@@ -78,7 +78,8 @@ def estimate_noise(
     Random forces of standard deviation 1 are put through the same plan, since symmetry spreads the noise of
     one SCF over many elements. The noise is the factor by which these residuals have to be multiplied to give
     those measured. To first order ZPE = Σ hν/2 changes by Σᵢⱼ Gᵢⱼ dHᵢⱼ with G = Σ ħ²/(4hν) u uᵀ over the
-    counted modes, u their mass-weighted eigenvectors over √mass.
+    counted modes, u their mass-weighted eigenvectors over √mass. These are vibrations, which lie across the
+    motions of the whole: what noise does to those, soft as they are, does not matter.
     """
     vectors = (modes.eigenvectors[counted] / np.sqrt(masses)[:, None]).reshape(-1, len(hessian))
     weights = QUANTUM_EV**2 / (4 * modes.frequencies_cm[counted] * CM_EV)

@@ -204,12 +204,14 @@ class PartialReply(Message):
     """What the SCFs that are in tell of an unfinished job: the modes of some of its mobile atoms.
 
     ``freqs_cm`` (ascending, imaginary modes negative) are three for each of ``atoms`` (0-based indices),
-    whose chemical symbols are ``symbols``; all other atoms are held in place. ``differences`` is ``forward``
-    as long as opposite displacements of these atoms are missing. ``detail`` says in a sentence what the
-    numbers are worth.
+    whose chemical symbols are ``symbols``; all other atoms are held in place. ``mode_kinds`` are those of a
+    :class:`ZPEResultDocument`: where some atoms are held, all modes are vibrations. ``differences`` is
+    ``forward`` as long as opposite displacements of these atoms are missing. ``detail`` says in a sentence
+    what the numbers are worth.
     """
 
     freqs_cm: list[float]
+    mode_kinds: list[str] = []
     atoms: list[int]
     symbols: list[str]
     scf_done: int

@@ -126,7 +126,7 @@ class JobView(View[JobInside]):
                     "kind": "mono",
                 },
                 {"label": w("Displacement"), "value": f"{detail.delta:g} Å"},
-                {"label": w("Modes counted above"), "value": f"{detail.low_cut_cm:g} cm⁻¹"},
+                {"label": w("Vibrations counted above"), "value": f"{detail.low_cut_cm:g} cm⁻¹"},
                 {"label": w("Temperature"), "value": f"{detail.temperature:g} K"},
                 {"label": w("Priority"), "value": detail.priority, "kind": "number"},
                 {
