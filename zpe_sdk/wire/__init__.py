@@ -74,6 +74,7 @@ from zpe_sdk.wire.jobs import (
 )
 from zpe_sdk.wire.messages import (
     OVER,
+    EngineName,
     ErrorInfo,
     ErrorReply,
     Id,
@@ -107,6 +108,7 @@ __all__ = [
     "DeadJobsRequest",
     "DeadReason",
     "DrainRequest",
+    "EngineName",
     "EnrollToken",
     "EnrollTokenList",
     "EnrollTokenReply",

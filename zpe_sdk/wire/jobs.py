@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from zpe_sdk.wire.messages import ErrorInfo, JobState, Message, Tag, Vector
+from zpe_sdk.wire.messages import EngineName, ErrorInfo, JobState, Message, Tag, Vector
 from zpe_sdk.wire.results import Fingerprint
 
 
@@ -85,6 +85,8 @@ class JobRequest(Message):
         Modes below this wavenumber are left out of ZPE and entropy.
     symmetry
         Use crystal symmetry to run fewer SCFs.
+    engine
+        ``espresso``: by pw.x alone; ``mock``: by springs alone; null: as the control plane is set up.
     """
 
     content: str
@@ -100,6 +102,7 @@ class JobRequest(Message):
     name: Annotated[str, Field(max_length=200)] | None = None
     priority: Annotated[int, Field(ge=-100, le=100)] = 0
     requires: Requirements = Requirements()
+    engine: EngineName | None = None
 
 
 class JobReply(Message):
@@ -140,6 +143,7 @@ class JobStatus(Message):
     workers: list[str] = []
     in_dlq: bool = False
     version: int = 0
+    engine: EngineName | None = None
 
 
 class JobList(Message):
@@ -202,7 +206,7 @@ class PartialReply(Message):
     ``freqs_cm`` (ascending, imaginary modes negative) are three for each of ``atoms`` (0-based indices),
     whose chemical symbols are ``symbols``; all other atoms are held in place. ``differences`` is ``forward``
     as long as opposite displacements of these atoms are missing. ``detail`` says in a sentence what the
-    numbers are worth.
+    numbers are worth. ``engine`` is what computes the job.
     """
 
     freqs_cm: list[float]
@@ -212,3 +216,4 @@ class PartialReply(Message):
     scf_total: int
     differences: Literal["central", "forward"]
     detail: str
+    engine: EngineName | None = None
