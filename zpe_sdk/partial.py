@@ -84,7 +84,8 @@ class PartialSpectrum:
 
     def _progress(self) -> str:
         d = self.document
-        return f"modes of {self._named()} from {d.scf_done} of {d.scf_total} SCFs"
+        mock = "MOCK (no physics), " if d.engine == "mock" else ""
+        return f"{mock}modes of {self._named()} from {d.scf_done} of {d.scf_total} SCFs"
 
     def _named(self) -> str:
         """Name the covered atoms: ``C12, O13``, or by their formula if they are many."""

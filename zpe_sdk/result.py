@@ -381,7 +381,8 @@ class ZPEResult:
         count = int(self.imaginary.sum())
         imaginary = f", {count} imaginary" if count else ""
         formula = self.atoms.get_chemical_formula()
-        return f"<ZPEResult {formula}: ZPE {d.zpe_ev:.6f} eV, {len(d.freqs_cm)} modes{imaginary}>"
+        mock = "MOCK " if d.is_mock else ""
+        return f"<ZPEResult {mock}{formula}: ZPE {d.zpe_ev:.6f} eV, {len(d.freqs_cm)} modes{imaginary}>"
 
     def _repr_html_(self) -> str:
         # JupyterLab breaks the lines of plain <pre> in the middle of words.

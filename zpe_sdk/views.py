@@ -62,9 +62,9 @@ def animation(result: ZPEResult, mode: int, amplitude: float) -> Animation:
     radii = covalent_radii[atoms.numbers]
     apart = np.linalg.norm(positions[:, None] - positions[None], axis=2)
     bonded = np.triu(apart < BOND * (radii[:, None] + radii[None]), k=1)
-    title = f"mode {k}: {wavenumber(result.frequencies_cm[k])} cm⁻¹, {result.document.mode_kinds[k]}"
+    what = f"{wavenumber(result.frequencies_cm[k])} cm⁻¹, {result.document.mode_kinds[k]}"
     scene = {
-        "title": title,
+        "title": f"{_mock(result)}mode {k}: {what}",
         "symbols": atoms.get_chemical_symbols(),
         "positions": np.round(positions - positions.mean(axis=0), 4).tolist(),
         "moves": np.round(moves, 4).tolist(),
@@ -92,7 +92,7 @@ def plot(result: ZPEResult, width_cm: float, axes: Axes | None) -> Axes:
             (imaginary, "tab:red", "imaginary"),
         ],
     )
-    axes.set_title(f"{result.atoms.get_chemical_formula()}: ZPE {result.zpe_ev:.4f} eV")
+    axes.set_title(f"{_mock(result)}{result.atoms.get_chemical_formula()}: ZPE {result.zpe_ev:.4f} eV")
     return axes
 
 
@@ -177,6 +177,7 @@ def as_table(results: Mapping[str, ZPEResult] | Iterable[ZPEResult]) -> DataFram
         rows.append(
             {
                 "formula": result.atoms.get_chemical_formula(),
+                "engine": "MOCK" if document.is_mock else document.fingerprint.engine,
                 "zpe_ev": result.zpe_ev,
                 "zpe_error_ev": document.checks.get("zpe_error_ev"),
                 "s_vib_jmol_k": document.s_vib_jmol_k,
@@ -200,7 +201,8 @@ def xyz(result: ZPEResult, mode: int | None) -> str:
     for k in which:
         moves = np.zeros((len(atoms), 3))
         moves[result.document.mobile_indices] = result.modes[k]
-        lines += [str(len(atoms)), f"Mode {k}, f = {wavenumber(result.frequencies_cm[k])} cm^-1"]
+        title = f"{_mock(result)}Mode {k}, f = {wavenumber(result.frequencies_cm[k])} cm^-1"
+        lines += [str(len(atoms)), title]
         lines += [
             f"{symbol:2s} " + " ".join(f"{value:12.6f}" for value in (*place, *move))
             for symbol, place, move in zip(atoms.get_chemical_symbols(), places, moves, strict=True)
@@ -214,6 +216,11 @@ def checked_mode(result: ZPEResult, mode: int) -> int:
     if not isinstance(mode, int | np.integer) or not -count <= mode < count:
         raise InputError(f"mode {mode}: there are {count}, from 0", code="bad_mode", field="mode")
     return int(mode) % count
+
+
+def _mock(result: ZPEResult) -> str:
+    """What stands in front of whatever is shown of springs."""
+    return "MOCK (no physics) " if result.document.is_mock else ""
 
 
 def _in_one_piece(result: ZPEResult) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -78,6 +78,7 @@ class Jobs:
         fields = {
             "needs": json.dumps(
                 {
+                    "engine": planned.payload.engine,
                     "environ": request.use_environ,
                     "pseudopotentials": planned.pseudopotentials,
                     **request.requires.model_dump(exclude_defaults=True),
@@ -159,6 +160,7 @@ class Jobs:
                 assert job is not None
                 job.detail = why_waiting(
                     needs.get("pseudopotentials", []),
+                    engine=needs.get("engine", "espresso"),
                     environ=needs.get("environ", False),
                     requires=_requirements(needs),
                     workers=workers,
@@ -299,11 +301,13 @@ class Jobs:
 
 
 def _partial(job: dict[str, str], reports: dict[str, str]) -> PartialReply:
-    return partial_spectrum(
-        parse(json.loads(job["payload"])["content"]),
+    payload = json.loads(job["payload"])
+    found = partial_spectrum(
+        parse(payload["content"]),
         Plan.from_json(json.loads(job["plan"])),
         {int(task): TaskReport.model_validate_json(text) for task, text in reports.items()},
     )
+    return found.model_copy(update={"engine": payload.get("engine")})
 
 
 def _requirements(needs: dict[str, Any]) -> Requirements:

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from zpe_sdk.wire import Capabilities, Requirements, WorkerStatus
+from zpe_sdk.wire import Capabilities, EngineName, Requirements, WorkerStatus
 
 Has = Callable[[Capabilities], bool]
+_NONE_FIT: dict[EngineName, str] = {
+    "espresso": "none runs pw.x (they are in mock mode)",
+    "mock": "none is in mock mode, which the job asks for",
+}
 
 
 def why_waiting(
     needed: Sequence[str],
     *,
+    engine: EngineName,
     environ: bool,
     workers: Sequence[WorkerStatus],
     leasing: bool,
@@ -24,6 +29,8 @@ def why_waiting(
     ----------
     needed
         Names of its pseudopotential files.
+    engine
+        What is to compute it.
     environ
         Whether it needs Environ.
     workers
@@ -43,13 +50,17 @@ def why_waiting(
     willing = [worker for worker in alive if not worker.draining]
     if not willing:
         return f"{_count(alive)}, none takes new work"
+    # One that tells nothing is offered anything.
+    fit = [w for w in willing if w.capabilities is None or w.capabilities.engine == engine]
+    if not fit:
+        return f"{_count(willing)}, {_NONE_FIT[engine]}"
     wanted = _wanted(needed, environ, requires)
-    missing = [_lacks(worker, wanted) for worker in willing]
+    missing = [_lacks(worker, wanted) for worker in fit]
     if all(missing):
         # What nobody has says more than what one or the other lacks.
         common = [name for name in wanted if all(name in lacks for lacks in missing)]
-        return f"{_count(willing)}, none has {' and '.join(common) or 'all of ' + ', '.join(wanted)}"
-    able = [worker for worker, lacks in zip(willing, missing, strict=True) if not lacks]
+        return f"{_count(fit)}, none has {' and '.join(common) or 'all of ' + ', '.join(wanted)}"
+    able = [worker for worker, lacks in zip(fit, missing, strict=True) if not lacks]
     return f"waiting for {_count(able)} to have time"
 
 

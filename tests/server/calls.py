@@ -20,7 +20,16 @@ def physics(name: str = "p", engine: str = "espresso") -> str:
     return json.dumps({"engine": engine, "physics": name})
 
 
-async def submit(store: Store, job: str, tasks: int = 3, needs: Sequence[str] = (), **more: Any) -> Reply:
+async def submit(
+    store: Store,
+    job: str,
+    tasks: int = 3,
+    needs: Sequence[str] = (),
+    *,
+    engine: str = "espresso",
+    **more: Any,
+) -> Reply:
+    needed = {"engine": engine, "environ": False, "pseudopotentials": list(needs)}
     arguments: dict[str, Any] = {
         "owner": "ann",
         "priority": 0,
@@ -31,7 +40,7 @@ async def submit(store: Store, job: str, tasks: int = 3, needs: Sequence[str] = 
         "scf_keys": [],
         "reuse": False,
         "keep_ms": LATER_MS,
-        "fields": {"nat": 1, "needs": json.dumps({"environ": False, "pseudopotentials": list(needs)})},
+        "fields": {"nat": 1, "needs": json.dumps(needed)},
     }
     return await store.transition("submit", "{}", "{}", "[]", job=job, total=tasks, **(arguments | more))
 

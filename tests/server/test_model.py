@@ -95,7 +95,7 @@ class ControlPlane(RuleBasedStateMachine):
             self.run(self.store.redis.hset(key("worker", worker), mapping={"name": worker}))
             self.run(self.store.redis.zadd(key("workers"), {worker: 0}))
         for total in totals:
-            self.submit(total, 0, (), "", "ann")
+            self.submit(total, 0, (), "espresso", "", "ann")
 
     # ------------------------------------------------------------------------------------------ work
 
@@ -103,20 +103,30 @@ class ControlPlane(RuleBasedStateMachine):
         total=st.integers(1, 5),
         priority=st.integers(-1, 1),
         needs=st.sampled_from([(), ("H",), ("H", "O")]),
+        engine=st.sampled_from(["espresso", "espresso", "espresso", "mock"]),
         idempotency_key=st.sampled_from(["", "", "k1", "k2"]),
         owner=st.sampled_from(["ann", "ann", "bob"]),
     )
     def submit(
-        self, total: int, priority: int, needs: tuple[str, ...], idempotency_key: str, owner: str
+        self,
+        total: int,
+        priority: int,
+        needs: tuple[str, ...],
+        engine: str,
+        idempotency_key: str,
+        owner: str,
     ) -> None:
         name, digest = self.name("j"), str(total)
-        expected = self.model.submit(name, total, priority, frozenset(needs), idempotency_key, digest, owner)
+        expected = self.model.submit(
+            name, total, priority, frozenset(needs), engine, idempotency_key, digest, owner
+        )
         reply = self.run(
             calls.submit(
                 self.store,
                 name,
                 total,
                 needs,
+                engine=engine,
                 owner=owner,
                 priority=priority,
                 idempotency_key=idempotency_key,

@@ -253,25 +253,39 @@ def test_refused_physics_are_named_where_everybody_sees_them(play: Callable[[Sce
     play(scenario)
 
 
-@pytest.mark.parametrize(
-    ("ability", "missing"),
-    [
-        ({"max_tasks": 0}, "whole jobs only"),
-        ({"engine": "mock"}, "runs mock"),
-    ],
-)
-def test_a_job_that_no_worker_takes_says_what_it_waits_for(
-    play: Callable[[Scenario], None], ability: dict[str, object], missing: str
-) -> None:
+def test_a_job_that_no_worker_takes_says_what_it_waits_for(play: Callable[[Scenario], None]) -> None:
     async def scenario(store: Store) -> None:
         await submit(store, "j", needs=["H", "O"])
         await lease(store, "l1")
         await report(store, "j", "l1", [0])
         await release(store, "j", "l1")
-        assert await lease(store, "l2", "w2", **ability) == {"blocked": True}
-        assert missing in await detail(store, "j")
+        assert await lease(store, "l2", "w2", max_tasks=0) == {"blocked": True}
+        assert "whole jobs only" in await detail(store, "j")
         assert (await lease(store, "l3"))["tasks"] == ["1", "2"]
         assert await detail(store, "j") == ""
+
+    play(scenario)
+
+
+def test_springs_get_no_job_that_is_for_pw_and_pw_none_that_is_for_springs(
+    play: Callable[[Scenario], None],
+) -> None:
+    async def scenario(store: Store) -> None:
+        await submit(store, "real")
+        await submit(store, "for teaching", engine="mock")
+        for name, engine, expected in (
+            ("l1", "mock", "for teaching"),
+            ("l2", "mock", None),
+            ("l3", "espresso", "real"),
+            ("l4", "espresso", None),
+        ):
+            reply = await lease(store, name, engine=engine, max_tasks=3)
+            assert reply.get("job") == expected
+        for name in ("l1", "l3"):
+            await release(store, "real" if name == "l3" else "for teaching", name)
+        # One that does not tell what it runs is offered both.
+        jobs = {(await lease(store, f"u{n}", engine="", max_tasks=3))["job"] for n in range(2)}
+        assert jobs == {"real", "for teaching"}
 
     play(scenario)
 

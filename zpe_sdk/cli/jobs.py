@@ -12,7 +12,7 @@ from zpe_sdk.cli.context import Connection
 from zpe_sdk.cli.output import as_json, moment, plain, table, write
 from zpe_sdk.errors import InputError
 from zpe_sdk.job import Job
-from zpe_sdk.wire import JobOrder, JobState, JobStatus
+from zpe_sdk.wire import EngineName, JobOrder, JobState, JobStatus
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The id that `zpe submit` printed.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -55,6 +55,10 @@ def submit(
     ] = None,
     cores: Annotated[int | None, typer.Option(help="Only on machines with so many cores.")] = None,
     memory_gb: Annotated[float | None, typer.Option(help="Only on machines with so much memory.")] = None,
+    engine: Annotated[
+        EngineName | None,
+        typer.Option(help="pw.x, or springs in its place (mock). [default: as the control plane is set up]"),
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for it and print its summary.")] = False,
 ) -> None:
     """Submit a pw.x input and print the job's id.
@@ -76,6 +80,7 @@ def submit(
             calc_mode="new" if new else "continue",
             priority=priority,
             requires={"tags": tag or [], "cores": cores, "memory_gb": memory_gb},
+            engine=engine,
         )
         if not wait:
             print(job.id)
@@ -202,6 +207,7 @@ def _card(job: JobStatus) -> list[tuple[str, str | None]]:
         ("job", job.job_id),
         ("name", job.name),
         ("formula", job.formula),
+        ("engine", "MOCK: springs in place of pw.x, no physics" if job.engine == "mock" else job.engine),
         ("status", job.status),
         ("detail", job.detail),
         ("error", error),

@@ -155,8 +155,9 @@ def summary_text(document: ZPEResultDocument) -> str:
     mobile = f"{len(d.mobile_indices)} of {len(d.symbols)} atoms mobile"
     kpoints = "a list of k-points" if d.kpts == (0, 0, 0) else "x".join(str(n) for n in d.kpts) + " k-points"
     cutoffs = "" if d.ecutwfc is None or d.ecutrho is None else f", cutoffs {d.ecutwfc:g} / {d.ecutrho:g} Ry"
+    mock = ", MOCK (springs in place of pw.x, no physics)" if d.is_mock else ""
     lines = [
-        f"# ZPE summary: {Formula.from_list(d.symbols).format('hill')}, {mobile}",
+        f"# ZPE summary{mock}: {Formula.from_list(d.symbols).format('hill')}, {mobile}",
         "",
         f"ZPE    {d.zpe_ev:12.6f} eV"
         + (f"   (± {1000 * error:.2g} meV from the forces' noise)" if error else ""),
@@ -199,6 +200,9 @@ def freqs_csv(document: ZPEResultDocument) -> str:
     lines = ["mode,frequency_cm-1,energy_meV,kind,counted_in_zpe"]
     for k, cm, mev, kind, counts in _table(document):
         lines.append(f"{k},{cm:.6f},{mev:.6f},{kind},{counts}")
+    if document.is_mock:
+        # In a column of its own: a line more would trip programs that read the table.
+        lines = [f"{line},{'engine' if n == 0 else 'MOCK'}" for n, line in enumerate(lines)]
     return "\n".join(lines) + "\n"
 
 

@@ -75,6 +75,7 @@ from zpe_sdk.wire.jobs import (
 )
 from zpe_sdk.wire.messages import (
     OVER,
+    EngineName,
     ErrorInfo,
     ErrorReply,
     Id,
@@ -109,6 +110,7 @@ __all__ = [
     "DeadJobsRequest",
     "DeadReason",
     "DrainRequest",
+    "EngineName",
     "EnrollToken",
     "EnrollTokenList",
     "EnrollTokenReply",

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 
 from zpe_sdk.errors import Side
 from zpe_sdk.wire.jobs import Progress
-from zpe_sdk.wire.messages import Id, JobState, JsonObject, Message, Tag, TaskIndex, Vector
+from zpe_sdk.wire.messages import EngineName, Id, JobState, JsonObject, Message, Tag, TaskIndex, Vector
 from zpe_sdk.wire.results import Fingerprint
 
 
@@ -87,6 +87,7 @@ class JobPayload(Message):
     delta: float
     low_cut_cm: float
     temperature: float
+    engine: EngineName | None = None
 
 
 class LeaseReply(Message):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from zpe_sdk.wire.messages import ErrorInfo, JobState, Message, Tag, Vector
+from zpe_sdk.wire.messages import EngineName, ErrorInfo, JobState, Message, Tag, Vector
 from zpe_sdk.wire.results import Fingerprint
 
 
@@ -88,6 +88,8 @@ class JobRequest(Message):
     allow_state_changes
         Finish the job, with a warning, although SCFs ended in another electronic state than the equilibrium
         and did so again from other starts. Otherwise it fails (``electronic_state_differs``).
+    engine
+        ``espresso``: by pw.x alone; ``mock``: by springs alone; null: as the control plane is set up.
     """
 
     content: str
@@ -104,6 +106,7 @@ class JobRequest(Message):
     priority: Annotated[int, Field(ge=-100, le=100)] = 0
     requires: Requirements = Requirements()
     allow_state_changes: bool = False
+    engine: EngineName | None = None
 
 
 class JobReply(Message):
@@ -144,6 +147,7 @@ class JobStatus(Message):
     workers: list[str] = []
     in_dlq: bool = False
     version: int = 0
+    engine: EngineName | None = None
 
 
 class JobList(Message):
@@ -207,7 +211,7 @@ class PartialReply(Message):
     whose chemical symbols are ``symbols``; all other atoms are held in place. ``mode_kinds`` are those of a
     :class:`ZPEResultDocument`: where some atoms are held, all modes are vibrations. ``differences`` is
     ``forward`` as long as opposite displacements of these atoms are missing. ``detail`` says in a sentence
-    what the numbers are worth.
+    what the numbers are worth. ``engine`` is what computes the job.
     """
 
     freqs_cm: list[float]
@@ -218,3 +222,4 @@ class PartialReply(Message):
     scf_total: int
     differences: Literal["central", "forward"]
     detail: str
+    engine: EngineName | None = None

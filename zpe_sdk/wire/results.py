@@ -90,3 +90,8 @@ class ZPEResultDocument(Message):
     checks: dict[str, Any] = {}
     fingerprint: Fingerprint
     tasks: list[TaskRun]
+
+    @property
+    def is_mock(self) -> bool:
+        """Whether the forces are those of springs in place of pw.x: no physics."""
+        return self.fingerprint.engine == "mock"

@@ -138,6 +138,7 @@ class JobView(View[JobInside]):
                             (w("without symmetry"), not detail.symmetry),
                             (w("takes over no SCFs"), detail.calc_mode == "new"),
                             ("Environ", detail.use_environ),
+                            (w("MOCK: springs in place of pw.x, no physics"), detail.engine == "mock"),
                         )
                         if chosen
                     ]

@@ -92,7 +92,7 @@ class Outcome(View[JobInside]):
                 {
                     "label": w("Zero-point energy"),
                     "value": f"{d.zpe_ev:.6f}",
-                    "note": "eV",
+                    "note": "MOCK, eV" if d.is_mock else "eV",
                     "tone": "main toned",
                 },
                 {
@@ -109,7 +109,9 @@ class Outcome(View[JobInside]):
                     "note": w("eV/Å, at the equilibrium"),
                 },
             ]
-            warnings.param.update(title=" ".join(d.warnings), visible=bool(d.warnings))
+            mock = [w("MOCK: springs in place of pw.x, no physics")] if d.is_mock else []
+            told = [*mock, *d.warnings]
+            warnings.param.update(title=" ".join(told), visible=bool(told))
             spectrum.show(result.frequencies_cm, result.counted, result.imaginary)
             molecule.show(result)
             modes.rows = [

@@ -65,6 +65,11 @@ local function announce_job(job)
   redis.call('PUBLISH', P .. 'events', 'job ' .. job)
 end
 
+-- What is to compute a job. One from before jobs said so goes on as it has begun.
+local function engine_of(job, needs)
+  return needs.engine or job_field(job, 'engine') or 'espresso'
+end
+
 local function touch(job, ...)
   redis.call('HSET', key('job', job), 'updated', now, ...)
   redis.call('HINCRBY', key('job', job), 'version', 1)
