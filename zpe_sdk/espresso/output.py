@@ -13,6 +13,7 @@ from ase.units import Bohr, Hartree, Rydberg
 from numpy.typing import NDArray
 
 from zpe_sdk.errors import ComputeError, ConfigError, InputError, ZPEError
+from zpe_sdk.espresso import said
 
 TAIL_LINES = 40
 
@@ -35,6 +36,8 @@ class ScfResult:
         Version of the ``pw.x`` that ran, e.g. ``"6.7MaX"``.
     environ
         Version of Environ, if it took part; ``"unknown"`` if it did not say.
+    warnings
+        pw.x's own warnings that tell something about the result (:mod:`zpe_sdk.espresso.said`).
     """
 
     energy_ev: float
@@ -43,6 +46,7 @@ class ScfResult:
     seconds: float
     version: str
     environ: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def read_result(folder: Path, prefix: str, stdout: str, *, seconds: float) -> ScfResult | None:
@@ -67,7 +71,15 @@ def read_result(folder: Path, prefix: str, stdout: str, *, seconds: float) -> Sc
     if found is None:
         return None
     energy, forces, iterations = found
-    return ScfResult(energy, forces, iterations, seconds, version_in(stdout) or "unknown", environ_in(stdout))
+    return ScfResult(
+        energy,
+        forces,
+        iterations,
+        seconds,
+        version_in(stdout) or "unknown",
+        environ_in(stdout),
+        tuple(said.warnings(stdout)),
+    )
 
 
 def version_in(stdout: str) -> str | None:
