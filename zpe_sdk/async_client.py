@@ -202,7 +202,8 @@ class AsyncZPEClient:
             From -100 to 100; higher ones first. Among equals, owners take turns.
         requires
             What a machine must have to get SCFs of this job: ``{"tags": ["bigmem"], "cores": 16,
-            "memory_gb": 64}`` or some of these. Administrators give tags to their workers (``ZPE_TAGS``).
+            "memory_gb": 64, "pw": ">=7.1"}`` or some of these. Administrators give tags to their workers
+            (``ZPE_TAGS``); ``pw`` is the version of pw.x.
         pseudopotentials, ecutwfc, ecutrho, kpts, input_data
             For Atoms only: how the pw.x input is made (cutoffs in Ry), see
             :func:`zpe_sdk.espresso.render.render_input`. What is not given is chosen

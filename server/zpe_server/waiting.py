@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 
+from zpe_sdk.espresso.versions import VersionNeed
 from zpe_sdk.wire import Capabilities, Requirements, WorkerStatus
+from zpe_sdk.wire.versions import fits, numbers
 
 Has = Callable[[Capabilities], bool]
 
@@ -14,6 +17,7 @@ def why_waiting(
     needed: Sequence[str],
     *,
     environ: bool,
+    versions: Sequence[VersionNeed] = (),
     workers: Sequence[WorkerStatus],
     leasing: bool,
     requires: Requirements,
@@ -26,6 +30,8 @@ def why_waiting(
         Names of its pseudopotential files.
     environ
         Whether it needs Environ.
+    versions
+        What it needs of the version of pw.x.
     workers
         All workers that are not revoked.
     leasing
@@ -43,7 +49,10 @@ def why_waiting(
     willing = [worker for worker in alive if not worker.draining]
     if not willing:
         return f"{_count(alive)}, none takes new work"
+    if outdated := [need for need in versions if not any(_has_version(w, need) for w in willing)]:
+        return f"needs {' and '.join(map(str, outdated))}; {_versions(willing)}"
     wanted = _wanted(needed, environ, requires)
+    wanted |= {str(need): partial(_runs, need) for need in versions}
     missing = [_lacks(worker, wanted) for worker in willing]
     if all(missing):
         # What nobody has says more than what one or the other lacks.
@@ -73,6 +82,21 @@ def _wanted(needed: Sequence[str], environ: bool, requires: Requirements) -> dic
     if memory := requires.memory_gb:
         wanted[f"{memory:g} GB of memory"] = lambda able: (able.memory_gb or 0) >= memory
     return wanted
+
+
+def _runs(need: VersionNeed, able: Capabilities) -> bool:
+    return able.engine == "mock" or fits(able.engine_version, need.condition)
+
+
+def _has_version(worker: WorkerStatus, need: VersionNeed) -> bool:
+    return worker.capabilities is None or _runs(need, worker.capabilities)
+
+
+def _versions(workers: Sequence[WorkerStatus]) -> str:
+    """Say which versions of pw.x the workers have."""
+    found = sorted({w.capabilities.engine_version or "" for w in workers if w.capabilities}, key=numbers)
+    whose = "the worker here has" if len(workers) == 1 else f"the {len(workers)} workers here have"
+    return f"{whose} {' and '.join(found)}"
 
 
 def _lacks(worker: WorkerStatus, wanted: dict[str, Has]) -> list[str]:

@@ -48,6 +48,9 @@ def submit(
     ] = None,
     cores: Annotated[int | None, typer.Option(help="Only on machines with so many cores.")] = None,
     memory_gb: Annotated[float | None, typer.Option(help="Only on machines with so much memory.")] = None,
+    pw: Annotated[
+        str | None, typer.Option(help="Only with these versions of pw.x: `>=7.1` or `>=6.7,<7.3`.")
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for it and print its summary.")] = False,
 ) -> None:
     """Submit a pw.x input and print the job's id.
@@ -67,7 +70,7 @@ def submit(
             use_environ=environ,
             calc_mode="new" if new else "continue",
             priority=priority,
-            requires={"tags": tag or [], "cores": cores, "memory_gb": memory_gb},
+            requires={"tags": tag or [], "cores": cores, "memory_gb": memory_gb, "pw": pw},
         )
         if not wait:
             print(job.id)
