@@ -96,7 +96,7 @@ def test_a_plain_molecule_runs_with_half_the_plane_waves(plain: dict[str, str]) 
         {"system": ", nqx1=2"},
         {"system": ", input_dft='scan'"},
         {"system": ", vdw_corr='mbd'"},
-        {"system": ", key_of_a_later_version=1"},
+        {"system": ", exxdiv_treatment='none'"},
         {"control": "gate=.true."},
         {"electrons": "real_space=.true."},
         {"cards": "HUBBARD atomic\nU O-2p 6.0"},

@@ -80,8 +80,14 @@ def test_conditions_that_exclude_each_other_are_found() -> None:
             ["pw.x older than 7.1 for hubbard_u and lda_plus_u"],
         ),
         ({"system": ", lda_plus_u_kind=0"}, ["pw.x older than 7.1 for lda_plus_u_kind"]),
-        ({"system": ", Hubbard_V(1,2,1)=0.5"}, ["pw.x older than 7.1 for hubbard_v(1,2,1)"]),
+        (
+            {"system": ", Hubbard_V(1,2,1)=0.5"},
+            ["pw.x older than 7.1 for hubbard_v(1,2,1)", "pw.x 6.6 or newer for hubbard_v(1,2,1)"],
+        ),
         ({"system": ", Hubbard_alpha(1)=0.1"}, []),
+        ({"system": ", nextffield=0, nelec_cond=1.0"}, ["pw.x 7.2 or newer for nelec_cond and nextffield"]),
+        ({"system": ", dftd3_version=4"}, ["pw.x 6.2 or newer for dftd3_version"]),
+        ({"system": ", spline_ps=.true."}, ["pw.x 7.1 or older for spline_ps"]),
         (
             {"cards": "ADDITIONAL_K_POINTS tpiba\n1\n0 0 0 0"},
             ["pw.x 6.7 or newer for the card ADDITIONAL_K_POINTS"],

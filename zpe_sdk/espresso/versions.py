@@ -13,6 +13,8 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from zpe_sdk.errors import InputError
+from zpe_sdk.espresso.keys import versions_of
+from zpe_sdk.espresso.limits import READ
 from zpe_sdk.wire.versions import can_hold, in_words
 
 if TYPE_CHECKING:
@@ -75,6 +77,11 @@ def needed_versions(pw_input: PwInput) -> tuple[VersionNeed, ...]:
         for key, (condition, values) in _VALUES.items()
         if str(system.get(key, "")).strip().lower() in values
     ]
+    for namelist in READ:
+        for key in pw_input.namelists.get(namelist, {}):
+            first, last = versions_of(namelist, key.split("(")[0]) or (None, None)
+            found += [(f">={first}", key, key)] if first else []
+            found += [(f"<={last}", key, key)] if last else []
     needs = []
     for condition, same in groupby(sorted(found), key=itemgetter(0)):
         _, what, fields = zip(*same, strict=True)
