@@ -213,7 +213,8 @@ class AsyncZPEClient:
             From -100 to 100; higher ones first. Among equals, owners take turns.
         requires
             What a machine must have to get SCFs of this job: ``{"tags": ["bigmem"], "cores": 16,
-            "memory_gb": 64}`` or some of these. Administrators give tags to their workers (``ZPE_TAGS``).
+            "memory_gb": 64, "pw": ">=7.1"}`` or some of these. Administrators give tags to their workers
+            (``ZPE_TAGS``); ``pw`` is the version of pw.x.
         allow_state_changes
             Finish, with a warning, although SCFs ended in another electronic (magnetic, orbital) state than
             that of the undisplaced structure, from all starts that were tried. By default such a job fails.

@@ -6,12 +6,14 @@ import hashlib
 import json
 import time
 import uuid
+from dataclasses import asdict
 from typing import Any
 
 import anyio.to_thread
 
 from zpe_sdk.errors import ConfigError, InputError
 from zpe_sdk.espresso.input import parse
+from zpe_sdk.espresso.versions import VersionNeed
 from zpe_sdk.vibrations.partial import partial_spectrum
 from zpe_sdk.vibrations.plan import Plan
 from zpe_sdk.wire import (
@@ -81,6 +83,7 @@ class Jobs:
                     "engine": planned.payload.engine,
                     "environ": request.use_environ,
                     "pseudopotentials": planned.pseudopotentials,
+                    "versions": [asdict(need) for need in planned.versions],
                     **request.requires.model_dump(exclude_defaults=True),
                 }
             ),
@@ -162,6 +165,7 @@ class Jobs:
                     needs.get("pseudopotentials", []),
                     engine=needs.get("engine", "espresso"),
                     environ=needs.get("environ", False),
+                    versions=[VersionNeed(**need) for need in needs.get("versions", [])],
                     requires=_requirements(needs),
                     workers=workers,
                     leasing=leasing,

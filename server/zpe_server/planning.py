@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from zpe_sdk.espresso.input import PwInput, parse
 from zpe_sdk.espresso.symmetry import symmetry_of
+from zpe_sdk.espresso.versions import VersionNeed, check_together, needed_versions
 from zpe_sdk.vibrations.plan import Plan, plan_displacements
 from zpe_sdk.wire import JobPayload, JobRequest, Task
 from zpe_server.settings import Settings
@@ -29,6 +30,8 @@ class PlannedJob:
         long as program and pseudopotentials are the same.
     pseudopotentials
         File names that a worker must have.
+    versions
+        Conditions on its version of pw.x.
     formula, nat
         Chemical formula and number of atoms of the whole structure.
     """
@@ -38,6 +41,7 @@ class PlannedJob:
     tasks: list[Task]
     scf_keys: list[str]
     pseudopotentials: list[str]
+    versions: list[VersionNeed]
     formula: str
     nat: int
 
@@ -51,6 +55,7 @@ def plan_job(request: JobRequest, settings: Settings) -> PlannedJob:
         The input cannot be carried out; ``field`` names what is at fault.
     """
     pw_input = parse(request.content)
+    versions = _versions(pw_input, request)
     mobile = pw_input.mobile(request.mobile_indices)
     delta = settings.delta if request.delta is None else request.delta
     symmetry = symmetry_of(pw_input) if request.symmetry else None
@@ -85,9 +90,18 @@ def plan_job(request: JobRequest, settings: Settings) -> PlannedJob:
         tasks=tasks,
         scf_keys=[_scf_key(pw_input, task, request.use_environ) for task in tasks],
         pseudopotentials=sorted(pw_input.pseudopotentials),
+        versions=versions,
         formula=pw_input.formula,
         nat=len(pw_input.labels),
     )
+
+
+def _versions(pw_input: PwInput, request: JobRequest) -> list[VersionNeed]:
+    needs = list(needed_versions(pw_input))
+    if request.requires.pw:
+        needs.append(VersionNeed(request.requires.pw, "as the job requires", "requires.pw"))
+    check_together(needs)
+    return needs
 
 
 def _scf_key(pw_input: PwInput, task: Task, environ: bool) -> str:

@@ -31,6 +31,7 @@ log = structlog.get_logger(__name__)
 _REFUSALS = {
     "wrong_physics": "these forces come from other physics (pw.x version, pseudopotentials or settings) than "
     "the job's first result, and forces of different physics are never mixed in one Hessian",
+    "wrong_version": "the job needs another version of pw.x",
     "leased_again": "the lease was lost and the task has been given to another worker",
     "cancelled": "the job was cancelled",
     "discarded": "the job has failed and was discarded",
@@ -93,15 +94,15 @@ class Reports:
         raise_conflict(reply)
         if accepted := items(reply["accepted"]):
             log.info("tasks stored", tasks=accepted, worker=worker.name, stored=time.time())
-        reason = reply.get("reason")
+        detail = _REFUSALS.get(reason := reply.get("reason") or "", reason or None)
+        if difference := reply.get("difference"):
+            detail = f"{detail} ({difference})"
         return (
             TaskReportReply(
                 accepted=accepted,
                 idempotent=items(reply["idempotent"]),
                 refused=items(reply["refused"]),
-                detail=f"{_REFUSALS[reason]} ({reply['difference']})"
-                if reason == "wrong_physics"
-                else _REFUSALS.get(reason or "", reason),
+                detail=detail,
                 job_status=reply["status"],
                 progress=Progress(**reply["progress"]),
                 lease_held=reply["lease_held"],

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 
+from zpe_sdk.espresso.versions import VersionNeed
 from zpe_sdk.wire import Capabilities, EngineName, Requirements, WorkerStatus
+from zpe_sdk.wire.versions import fits, numbers
 
 Has = Callable[[Capabilities], bool]
 _NONE_FIT: dict[EngineName, str] = {
@@ -19,6 +22,7 @@ def why_waiting(
     *,
     engine: EngineName,
     environ: bool,
+    versions: Sequence[VersionNeed] = (),
     workers: Sequence[WorkerStatus],
     leasing: bool,
     requires: Requirements,
@@ -33,6 +37,8 @@ def why_waiting(
         What is to compute it.
     environ
         Whether it needs Environ.
+    versions
+        What it needs of the version of pw.x.
     workers
         All workers that are not revoked.
     leasing
@@ -54,7 +60,10 @@ def why_waiting(
     fit = [w for w in willing if w.capabilities is None or w.capabilities.engine == engine]
     if not fit:
         return f"{_count(willing)}, {_NONE_FIT[engine]}"
+    if outdated := [need for need in versions if not any(_has_version(w, need) for w in fit)]:
+        return f"needs {' and '.join(map(str, outdated))}; {_versions(fit)}"
     wanted = _wanted(needed, environ, requires)
+    wanted |= {str(need): partial(_runs, need) for need in versions}
     missing = [_lacks(worker, wanted) for worker in fit]
     if all(missing):
         # What nobody has says more than what one or the other lacks.
@@ -84,6 +93,21 @@ def _wanted(needed: Sequence[str], environ: bool, requires: Requirements) -> dic
     if memory := requires.memory_gb:
         wanted[f"{memory:g} GB of memory"] = lambda able: (able.memory_gb or 0) >= memory
     return wanted
+
+
+def _runs(need: VersionNeed, able: Capabilities) -> bool:
+    return able.engine == "mock" or fits(able.engine_version, need.condition)
+
+
+def _has_version(worker: WorkerStatus, need: VersionNeed) -> bool:
+    return worker.capabilities is None or _runs(need, worker.capabilities)
+
+
+def _versions(workers: Sequence[WorkerStatus]) -> str:
+    """Say which versions of pw.x the workers have."""
+    found = sorted({w.capabilities.engine_version or "" for w in workers if w.capabilities}, key=numbers)
+    whose = "the worker here has" if len(workers) == 1 else f"the {len(workers)} workers here have"
+    return f"{whose} {' and '.join(found)}"
 
 
 def _lacks(worker: WorkerStatus, wanted: dict[str, Has]) -> list[str]:

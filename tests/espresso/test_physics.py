@@ -64,7 +64,7 @@ OTHER = [
     ("starting_magnetization(1) = 0.5", "starting_magnetization(1) = 0.4"),
     ("degauss = 0.01", "degauss = 0.01, vdw_corr='d3'"),
     ("degauss = 0.01", "degauss = 0.01, tot_charge=1"),
-    ("degauss = 0.01", "degauss = 0.01, key_of_a_later_version=1"),
+    ("degauss = 0.01", "degauss = 0.01, orbital_resolved=.true."),
     ("tefield = .true.", "tefield = .false."),
     ("real_space = .false.", "real_space = .true."),
     ("H.UPF", "H.pbe.UPF"),

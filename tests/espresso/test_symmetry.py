@@ -120,6 +120,7 @@ def test_what_has_a_direction_takes_some_of_it(breaker: dict[str, str], count: i
         {"system": ", starting_ns_eigenvalue(1,1,1)=1.0"},
         {"system": ", hubbard_v(1,2,1)=0.5"},
         {"cards": "HUBBARD ortho-atomic\nV H-1s H-1s 1 2 0.5\n"},
+        {"cards": "HUBBARD ortho-atomic\nu H-1s 2\nv H-1s H-1s 1 2 0.5\n"},
         {"cards": "ATOMIC_FORCES\nH 0 0 0.1\n"},
         {"system": ", nqx1=2"},
         {"control": "tefield=.true., gate=.true.", "system": ", edir=1"},

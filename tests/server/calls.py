@@ -60,6 +60,7 @@ async def lease(store: Store, name: str, worker: str = "w1", **more: Any) -> Rep
         "offset": 0,
         "scan": 100,
         "engine": "espresso",
+        "version": "",
         "environ": False,
         "pseudopotentials": None,
         "digest": "d",

@@ -198,6 +198,9 @@ def test_an_input_failure_ends_in_the_dead_letter_queue_and_can_be_requeued(
         ({"content": h2(), "delta": 1e-7}, "delta"),
         ({"content": h2(), "calc_mode": "sometimes"}, "calc_mode"),
         ({"content": h2(), "requires": {"core": 64}}, "requires.core"),
+        ({"content": h2(), "requires": {"pw": "7.1"}}, "requires.pw"),
+        ({"content": h2(), "requires": {"pw": ">=7.2,<7.1"}}, "requires.pw"),
+        ({"content": h2() + "HUBBARD atomic\nU H-1s 1.0\n", "requires": {"pw": "<7.1"}}, "requires.pw"),
     ],
 )
 def test_bad_input_names_the_field_and_leaves_nothing_behind(

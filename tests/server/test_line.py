@@ -12,6 +12,7 @@ import pytest
 from tests.processes import RedisServer
 from tests.server.calls import lease, release, report, submit, sweep
 from zpe_sdk.wire import LeaseRequest
+from zpe_sdk.wire.versions import fits
 from zpe_server.events import Events
 from zpe_server.leases import Leases
 from zpe_server.settings import Settings
@@ -182,6 +183,32 @@ async def test_a_job_goes_to_a_machine_that_has_what_it_requires(
     await submit(store, "job", fields={"nat": 1, "needs": json.dumps({"pseudopotentials": [], **needs})})
     assert await lease(store, "small") == {"blocked": True}
     assert (await lease(store, "large", "w2", **able))["job"] == "job"
+
+
+@pytest.mark.parametrize(
+    ("condition", "refused", "taken"),
+    [
+        (">=7.1", ["6.7MaX", "7.0", "7"], ["7.1", "7.1.0", "7.3.1", "10.0", "unknown", ""]),
+        ("<7.1", ["7.1", "7.10"], ["6.7MaX", "7.0.9"]),
+        (">=6.7,<7.3", ["6.6", "6.4.1", "7.3", "7.3.1"], ["6.7MaX", "7.2"]),
+        ("==7.3", ["7.3.1", "7.2"], ["7.3", "7.3.0"]),
+        (">7.2", ["7.2", "7.2.0"], ["7.2.1"]),
+        ("<= 7.2", ["7.2.1"], ["7.2", "6.8"]),
+    ],
+)
+async def test_a_job_goes_to_a_version_of_pw_that_it_can_run_with(
+    store: Store, condition: str, refused: list[str], taken: list[str]
+) -> None:
+    needs = {"pseudopotentials": [], "versions": [{"condition": condition}]}
+    await submit(store, "job", tasks=len(taken) + 1, fields={"nat": 1, "needs": json.dumps(needs)})
+    for version in refused:
+        assert await lease(store, f"no {version}", version=version) == {"blocked": True}
+        assert not fits(version, condition)
+    for version in taken:
+        assert (await lease(store, f"yes {version}", version=version, max_tasks=1))["job"] == "job"
+        assert fits(version, condition)
+    # Springs are of no version.
+    assert (await lease(store, "springs", engine="mock", version="0.1"))["job"] == "job"
 
 
 @pytest.mark.parametrize("first", ["disconnected", "drained"])

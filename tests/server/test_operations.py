@@ -108,3 +108,30 @@ def test_a_job_waits_for_a_machine_that_has_what_it_requires(own_control_plane: 
         assert detail == "1 worker, none has 16 cores and 64 GB of memory"
         able |= {"cores": 16, "memory_gb": 128}
         assert worker.post("/calc/zpe/compute/jobs/lease", json=request).json()["job_id"] == job
+
+
+def test_a_job_waits_for_a_version_of_pw_that_knows_its_cards(own_control_plane: Start) -> None:
+    plane = own_control_plane()
+    hubbard = {"content": h2() + "HUBBARD (atomic)\nU H-1s 1.0\n"}
+    able: dict[str, Any] = {"engine": "espresso", "engine_version": "6.7MaX"}
+    with (
+        plane.api() as api,
+        plane.api(plane.register()["worker_token"]) as one,
+        plane.api(plane.register()["worker_token"]) as other,
+    ):
+        job = api.post("/calc/zpe/jobs", json=hubbard).json()["job_id"]
+
+        def detail() -> str:
+            return str(api.get(f"/calc/zpe/jobs/{job}").json()["detail"])
+
+        for worker in (one, other):
+            request = {"max_tasks": 1, "capabilities": able}
+            assert worker.post("/calc/zpe/compute/jobs/lease", json=request).status_code == 204
+        needs = "needs pw.x 7.1 or newer for the card HUBBARD; "
+        assert detail() == needs + "the 2 workers here have 6.7MaX"
+        able["engine_version"] = "7.0"
+        other.post("/calc/zpe/compute/jobs/lease", json=request)
+        assert detail() == needs + "the 2 workers here have 6.7MaX and 7.0"
+        able["engine_version"] = "7.2"
+        leased = other.post("/calc/zpe/compute/jobs/lease", json=request).json()
+        assert leased["job_id"] == job

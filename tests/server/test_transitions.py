@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -249,6 +250,24 @@ def test_refused_physics_are_named_where_everybody_sees_them(play: Callable[[Sce
         assert await lease(store, "l3", "w2") == {"blocked": True}
         assert difference in await detail(store, "j")
         assert (await lease(store, "l4", "w2", digest="a new pw.x"))["tasks"] == ["2"]
+
+    play(scenario)
+
+
+def test_a_version_that_cannot_run_a_job_has_no_results_for_it(play: Callable[[Scenario], None]) -> None:
+    # From a worker that did not tell its version, and did not notice what its pw.x ignored.
+    async def scenario(store: Store) -> None:
+        needs = {"pseudopotentials": [], "versions": [{"condition": ">=7.1"}]}
+        await submit(store, "j", fields={"nat": 1, "needs": json.dumps(needs)})
+        await lease(store, "l1")
+        old = json.dumps({"engine": "espresso", "engine_version": "6.7MaX"})
+        reply = await report(store, "j", "l1", [0, 1], fingerprints=[old, old])
+        assert (reply["refused"], reply["reason"]) == ([0, 1], "wrong_version")
+        assert "pw.x 6.7MaX" in await detail(store, "j")
+        assert await lease(store, "l2") == {"blocked": True}
+        assert (await lease(store, "l3", "w2"))["tasks"] == ["0", "1", "2"]
+        new = json.dumps({"engine": "espresso", "engine_version": "7.2"})
+        assert (await report(store, "j", "l3", [0], "w2", fingerprints=[new]))["accepted"] == [0]
 
     play(scenario)
 

@@ -55,6 +55,9 @@ def submit(
     ] = None,
     cores: Annotated[int | None, typer.Option(help="Only on machines with so many cores.")] = None,
     memory_gb: Annotated[float | None, typer.Option(help="Only on machines with so much memory.")] = None,
+    pw: Annotated[
+        str | None, typer.Option(help="Only with these versions of pw.x: `>=7.1` or `>=6.7,<7.3`.")
+    ] = None,
     engine: Annotated[
         EngineName | None,
         typer.Option(help="pw.x, or springs in its place (mock). [default: as the control plane is set up]"),
@@ -79,7 +82,7 @@ def submit(
             use_environ=environ,
             calc_mode="new" if new else "continue",
             priority=priority,
-            requires={"tags": tag or [], "cores": cores, "memory_gb": memory_gb},
+            requires={"tags": tag or [], "cores": cores, "memory_gb": memory_gb, "pw": pw},
             engine=engine,
         )
         if not wait:

@@ -20,7 +20,7 @@ from zpe_sdk.espresso.namelist import number
 MAX_MESH = 100_000  # points of a k-point mesh, or of a list
 _NAMES = (
     "ATOMIC_SPECIES|ATOMIC_POSITIONS|K_POINTS|ADDITIONAL_K_POINTS|CELL_PARAMETERS|CONSTRAINTS|OCCUPATIONS"
-    "|ATOMIC_VELOCITIES|ATOMIC_FORCES|SOLVENTS|HUBBARD"
+    "|ATOMIC_VELOCITIES|ATOMIC_FORCES|SOLVENTS|HUBBARD|TOTAL_CHARGE"
 )
 # pw.x knows cards by their names in capitals only, and only as a word of its own.
 _CARD = re.compile(rf"[ \t]*({_NAMES})(?=\s|$)[ \t]*[({{]?[ \t]*([\w+-]*)", re.A)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from zpe_sdk.errors import InputError
+from zpe_sdk.espresso import keys
 
 MAX_ATOMS = 10_000
 MAX_SPECIES = 1_000
@@ -19,6 +20,8 @@ MAX_BANDS = 1_000_000
 
 CARRIERS = ("scf", "relax", "vc-relax")
 _NAMELISTS = ("control", "system", "electrons", "ions", "cell", "fcp", "rism")
+# Those that an SCF reads; the others are cut out of a task's input.
+READ = _NAMELISTS[:3]
 
 _BERRY = "Berry phases and their electric field are no ground state of one SCF that could be displaced"
 _ELECTRONS_VARY = "the number of electrons would differ from one displaced structure to the next"
@@ -32,6 +35,7 @@ _WITHOUT: dict[str, dict[str, str]] = {
         "lfcpopt": _ELECTRONS_VARY,
         "lfcpdyn": _ELECTRONS_VARY,
         "trism": "the solvent's own files and thresholds are not carried along",
+        "use_wannier": _FILES,
         "tqmmm": "it waits for another program",
         "lecrpa": "it gives no forces",
         "input_xml_schema_file": _FILES,
@@ -43,7 +47,6 @@ _WITHOUT: dict[str, dict[str, str]] = {
         "la2f": _FILES,
         "dmft": _FILES,
         "dmft_prefix": _FILES,
-        "use_wannier": _FILES,
         "hubbard_parameters": _FILES + ": give Hubbard_V or the card HUBBARD",
     },
 }
@@ -71,6 +74,7 @@ def check_namelists(namelists: Mapping[str, Mapping[str, Any]]) -> None:
     if list(namelists) != order:
         wanted = ", ".join(f"&{name.upper()}" for name in order)
         raise _error(f"pw.x reads the namelists in this order only: {wanted}", order[0].upper(), "bad_input")
+    _check_keys(namelists)
     calculation = namelists.get("control", {}).get("calculation", "scf")
     if str(calculation).strip().lower() not in CARRIERS:
         raise _error(
@@ -88,10 +92,22 @@ def check_namelists(namelists: Mapping[str, Mapping[str, Any]]) -> None:
     _check_bounds(namelists.get("system", {}))
 
 
+def _check_keys(namelists: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse keys that no version of pw.x has; which worker has a version that knows them is seen later."""
+    for namelist in READ:
+        for full in namelists.get(namelist, ()):
+            key = full.split("(")[0]
+            if keys.versions_of(namelist, key):
+                continue
+            near, place = keys.nearest(namelist, key), keys.namelist_of(key)
+            hint = f"; it belongs to &{place.upper()}" if place else f"; {near}?" if near else ""
+            raise _error(f"&{namelist.upper()} of pw.x has no key {key}{hint}", key, "unknown_key")
+
+
 def _check_paths(namelists: Mapping[str, Mapping[str, Any]]) -> None:
     """Refuse values that lead out of the run folder, whatever the key: newer versions of pw.x have more."""
-    for group, keys in namelists.items():
-        for key, value in keys.items():
+    for group, values in namelists.items():
+        for key, value in values.items():
             if key == "title" or key in OURS.get(group, ()):
                 continue
             for text in value if isinstance(value, list) else [value]:

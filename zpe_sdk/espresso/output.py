@@ -14,6 +14,7 @@ from ase.units import Bohr, Hartree, Rydberg
 from numpy.typing import NDArray
 
 from zpe_sdk.errors import ComputeError, ConfigError, InputError, ZPEError
+from zpe_sdk.espresso import said
 
 TAIL_LINES = 40
 STRONGEST_EV_ANG = 1e6  # above it, an overflow and no force
@@ -39,6 +40,8 @@ class ScfResult:
         Version of Environ, if it took part; ``"unknown"`` if it did not say.
     total_magnetization, absolute_magnetization
         In Bohr magnetons per cell, of noncollinear spins the length of the vector; None without spin.
+    warnings
+        pw.x's own warnings that tell something about the result (:mod:`zpe_sdk.espresso.said`).
     """
 
     energy_ev: float
@@ -49,6 +52,7 @@ class ScfResult:
     environ: str | None = None
     total_magnetization: float | None = None
     absolute_magnetization: float | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def read_result(folder: Path, prefix: str, stdout: str, *, seconds: float) -> ScfResult | None:
@@ -93,6 +97,7 @@ def read_result(folder: Path, prefix: str, stdout: str, *, seconds: float) -> Sc
         environ_in(stdout),
         total,
         absolute,
+        tuple(said.warnings(stdout)),
     )
 
 

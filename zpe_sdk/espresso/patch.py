@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from zpe_sdk.errors import InputError
 from zpe_sdk.espresso.cards import position_unit
+from zpe_sdk.espresso.gamma import gamma_point
 from zpe_sdk.espresso.namelist import Edit, apply, line_end, literal, set_keys
+from zpe_sdk.espresso.surplus import surplus_rows
 from zpe_sdk.wire import Task
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ def task_text(
         *_namelists(pw_input, control, ours),
         *_positions(pw_input, task),
         *_gamma(pw_input),
+        *_surplus(pw_input),
     ]
     return apply(pw_input.text, edits)
 
@@ -86,28 +89,6 @@ def displaced(pw_input: PwInput, task: Task) -> NDArray[np.float64]:
         )
     positions[task.atom] += task.displacement
     return positions
-
-
-def gamma_point(pw_input: PwInput) -> bool:
-    """Tell whether ``K_POINTS automatic`` is Γ alone and pw.x may take it as ``gamma``.
-
-    Both are the one point k = 0 with weight 1. There the Kohn-Sham operator of a system without spinors is
-    real, so its eigenfunctions can be chosen real, c(-G) = c(G)*, and half of the plane waves hold all of
-    them. pw.x then computes with these alone: the same equations with half the numbers, no approximation.
-    Spinors have no such choice. Tetrahedra and q-meshes of exact exchange are made from the mesh itself,
-    intersite Hubbard V is not written for Γ alone, and the rest stays as its author tested it.
-    """
-    k = pw_input.kpoints
-    if (k.mesh, k.shift) != ((1, 1, 1), (0, 0, 0)) or "ADDITIONAL_K_POINTS" in pw_input.cards:
-        return False
-    system = pw_input.namelists["system"]
-    spinors = system.get("noncolin") or system.get("lspinorb") or system.get("nspin") == 4
-    tetrahedra = str(system.get("occupations", "")).lower().startswith("tetrahedra")
-    hubbard = "HUBBARD" in pw_input.cards or any(
-        key.split("(")[0].startswith(("lda_plus_u", "hubbard")) and value for key, value in system.items()
-    )
-    exchange = any((system.get(key) or 1) != 1 for key in ("nqx1", "nqx2", "nqx3"))
-    return not (spinors or tetrahedra or hubbard or exchange)
 
 
 def _namelists(
@@ -166,6 +147,15 @@ def _gamma(pw_input: PwInput) -> list[Edit]:
     return [
         (card.start, card.end, "K_POINTS gamma"),
         (text.rindex("\n", 0, mesh) + 1, _next_line(text, mesh), ""),
+    ]
+
+
+def _surplus(pw_input: PwInput) -> list[Edit]:
+    """Cut out what pw.x would take for cards and say that it ignored."""
+    text = pw_input.text
+    return [
+        (text.rindex("\n", 0, row.spans[0][0]) + 1, _next_line(text, row.spans[0][0]), "")
+        for row in surplus_rows(pw_input)
     ]
 
 

@@ -1,8 +1,6 @@
 """What decides the forces, in one normal form whatever the layout, and its hash.
 
-Left out are the positions and what only steers the run: paths, titles, the kind of calculation (every
-task is an SCF), how the SCF is brought to convergence, the relaxation and the masses. The convergence
-threshold belongs to the steering because a task's is never looser than the engine's own.
+Left out are the positions, the masses and what only steers the run (:mod:`zpe_sdk.espresso.steering`).
 """
 
 from __future__ import annotations
@@ -12,8 +10,11 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from zpe_sdk.espresso.cards import KPoints
+from zpe_sdk.espresso.gamma import gamma_point
 from zpe_sdk.espresso.namelist import number
-from zpe_sdk.espresso.patch import displaced, gamma_point
+from zpe_sdk.espresso.patch import displaced
+from zpe_sdk.espresso.steering import STEERING
+from zpe_sdk.espresso.surplus import unread_lines
 from zpe_sdk.wire import Task
 
 if TYPE_CHECKING:
@@ -22,55 +23,14 @@ if TYPE_CHECKING:
 
 POSITION_DIGITS = 9  # of Å
 
-_STEERING = {
-    "control": {
-        "calculation",
-        "title",
-        "verbosity",
-        "restart_mode",
-        "wf_collect",
-        "nstep",
-        "iprint",
-        "tstress",
-        "tprnfor",
-        "dt",
-        "outdir",
-        "wfcdir",
-        "prefix",
-        "lkpoint_dir",
-        "max_seconds",
-        "etot_conv_thr",
-        "forc_conv_thr",
-        "disk_io",
-        "pseudo_dir",
-        "max_xml_steps",
-    },
-    "system": set[str](),
-    "electrons": {
-        "conv_thr",
-        "electron_maxstep",
-        "scf_must_converge",
-        "adaptive_thr",
-        "conv_thr_init",
-        "conv_thr_multi",
-        "exx_maxstep",
-        "mixing_mode",
-        "mixing_beta",
-        "mixing_ndim",
-        "diagonalization",
-        "diago_thr_init",
-        "diago_cg_maxiter",
-        "diago_ppcg_maxiter",
-        "diago_david_ndim",
-        "diago_rmm_ndim",
-        "diago_rmm_conv",
-        "diago_gs_nblock",
-        "diago_full_acc",
-        "startingpot",
-        "startingwfc",
-    },
-}
-_CARDS = ("CELL_PARAMETERS", "OCCUPATIONS", "HUBBARD", "ADDITIONAL_K_POINTS", "ATOMIC_FORCES")
+_CARDS = (
+    "CELL_PARAMETERS",
+    "OCCUPATIONS",
+    "HUBBARD",
+    "ADDITIONAL_K_POINTS",
+    "ATOMIC_FORCES",
+    "TOTAL_CHARGE",
+)
 
 
 def physics_hash(pw_input: PwInput) -> str:
@@ -81,11 +41,13 @@ def physics_hash(pw_input: PwInput) -> str:
             for key, value in pw_input.namelists.get(name, {}).items()
             if key not in steering
         }
-        for name, steering in _STEERING.items()
+        for name, steering in STEERING.items()
     }
     k = KPoints("gamma") if gamma_point(pw_input) else pw_input.kpoints
+    unread = unread_lines(pw_input)
     return _sha256(
         {
+            **({"unread": unread} if unread else {}),
             "namelists": namelists,
             "species": [(s.label, s.pseudopotential) for s in pw_input.species],
             "labels": pw_input.labels,

@@ -14,7 +14,7 @@ from pathlib import Path
 from threading import Event
 
 from zpe_sdk.errors import ComputeError, ConfigError
-from zpe_sdk.espresso import output
+from zpe_sdk.espresso import output, said
 from zpe_sdk.espresso.output import ScfResult
 from zpe_sdk.keeper import keep
 
@@ -124,9 +124,10 @@ def run_scf(
         ``scf_not_converged``, ``out_of_memory``, ``pw_killed``, ``pw_crashed``, ``walltime``;
         ``stopped`` if ``stop`` was set.
     ConfigError
-        ``pseudopotential_missing``, ``pw_not_found``.
+        ``pseudopotential_missing``, ``pw_not_found``; ``input_ignored``: this version of pw.x passed over a
+        card, or a value, that it does not know.
     InputError
-        ``bad_input``: pw.x refuses the input.
+        ``bad_input``: pw.x refuses the input; ``input_ignored``: a part of it has no effect in any version.
     """
     (folder / INPUT).write_text(text)
     argv = [*command, "-in", INPUT, *(["-environ"] if environ else [])]
@@ -135,6 +136,8 @@ def run_scf(
     code = _run(argv, folder, ranks=ranks, cpus=cpus, stop=stop)
     seconds = time.monotonic() - started
     stdout, stderr = _read(folder / STDOUT), _read(folder / STDERR)
+    if error := said.ignored(stdout):
+        raise error
     if result := output.read_result(folder, prefix, stdout, seconds=seconds):
         return result
     if stop is not None and stop.is_set():

@@ -6,6 +6,7 @@ import numpy as np
 
 from zpe_sdk.espresso.cards import Row
 from zpe_sdk.espresso.input import PwInput
+from zpe_sdk.espresso.surplus import unread_lines
 from zpe_sdk.vibrations.symmetry import SymmetryBreakers
 
 Z = 2
@@ -32,6 +33,7 @@ def symmetry_of(pw_input: PwInput) -> tuple[tuple[str, ...], SymmetryBreakers] |
     - ``starting_ns_eigenvalue``: it leads to one of several ways to occupy a d or f shell.
     - Hubbard V, by key or card: it names single pairs of atoms.
     - ``ATOMIC_FORCES``: a force on an atom, whatever the others feel.
+    - a card that is not known here: nobody knows what it does.
     - ``nqx1, nqx2, nqx3`` that differ: another mesh than that of the k-points.
     - two fields along different axes.
 
@@ -49,8 +51,9 @@ def symmetry_of(pw_input: PwInput) -> tuple[tuple[str, ...], SymmetryBreakers] |
         or system.get("nspin") == 4
         or str(system.get("occupations", "")).strip().lower() == "from_input"
         or not names.isdisjoint({"starting_ns_eigenvalue", "hubbard_v"})
-        or any(row.words[0] == "V" for row in _rows(pw_input, "HUBBARD"))
+        or any(row.words[0].upper() == "V" for row in _rows(pw_input, "HUBBARD"))
         or "ATOMIC_FORCES" in pw_input.cards
+        or unread_lines(pw_input)
         or len({system.get(key) or 1 for key in ("nqx1", "nqx2", "nqx3")}) > 1
     )
     isolated = str(system.get("assume_isolated", "")).strip().lower()

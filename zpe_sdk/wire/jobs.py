@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from zpe_sdk.wire.messages import EngineName, ErrorInfo, JobState, Message, Tag, Vector
 from zpe_sdk.wire.results import Fingerprint
+from zpe_sdk.wire.versions import check_condition
 
 
 class Point(Message):
@@ -59,7 +60,8 @@ class Requirements(Message):
     """What a job wants of a compute node, beyond the pseudopotentials that its input names.
 
     ``tags`` are labels that administrators give to their nodes; ``cores`` and ``memory_gb`` (10⁹ bytes)
-    are the least that a node must have.
+    are the least that a node must have. ``pw`` is a condition on its version of pw.x, such as ``">=7.1"`` or
+    ``">=6.7,<7.3"``, beside what the input itself needs.
     """
 
     # A wish that nobody understands would be granted by any node.
@@ -68,6 +70,7 @@ class Requirements(Message):
     tags: Annotated[list[Tag], Field(max_length=20)] = []
     cores: Annotated[int, Field(ge=1, le=100_000)] | None = None
     memory_gb: Annotated[float, Field(gt=0, le=1e6)] | None = None
+    pw: Annotated[str, Field(max_length=100), AfterValidator(check_condition)] | None = None
 
 
 class JobRequest(Message):

@@ -144,7 +144,8 @@ class JobView(View[JobInside]):
                     ]
                     + [w("tag {tag}", tag=tag) for tag in detail.requires.tags]
                     + ([w("{n} cores", n=cores)] if (cores := detail.requires.cores) else [])
-                    + ([f"{memory:g} GB"] if (memory := detail.requires.memory_gb) else []),
+                    + ([f"{memory:g} GB"] if (memory := detail.requires.memory_gb) else [])
+                    + ([f"pw.x {pw}"] if (pw := detail.requires.pw) else []),
                 },
                 {"label": w("Owner"), "value": job.owner},
                 {"label": w("Workers"), "value": job.workers, "kind": "list"},

@@ -15,8 +15,9 @@ renew(a.lease, a.ttl_ms)
 
 local record, reports = key('job', a.job), key('job', a.job, 'reports')
 local mine, attempts = key('lease', a.lease, 'tasks'), key('job', a.job, 'attempts')
-local f = redis.call('HMGET', record, 'total', 'fingerprint', 'owner', 'nat')
+local f = redis.call('HMGET', record, 'total', 'fingerprint', 'owner', 'nat', 'needs')
 local total, pinned, owner = tonumber(f[1]), f[2], f[3]
+local needs = cjson.decode(f[5] or '{}')
 for _, atoms in ipairs(a.atoms) do
   if f[4] and atoms ~= tonumber(f[4]) then return cjson.encode({error = 'malformed'}) end
 end
@@ -36,6 +37,10 @@ local function judge(task, fingerprint, report)
   local holder = redis.call('HGET', key('job', a.job, 'held'), task)
   if holder and holder ~= a.lease then return 'refused', 'leased_again' end
   if pinned and pinned ~= fingerprint then return 'refused', 'wrong_physics' end
+  local program = cjson.decode(fingerprint)
+  if program.engine ~= 'mock' and not has_version(program.engine_version or '', needs) then
+    return 'refused', 'wrong_version'
+  end
   return 'accepted'
 end
 
@@ -99,7 +104,7 @@ for i, task in ipairs(a.tasks) do
     keep_for_later(task, pinned, ARGV[2 * i], ARGV[2 * i + 1])
     redis.call('HINCRBY', key('worker', a.worker), 'scf_done', 1)
     redis.call('HINCRBYFLOAT', key('worker', a.worker), 'scf_seconds', a.seconds[i])
-  elseif reason == 'wrong_physics' then
+  elseif reason == 'wrong_physics' or reason == 'wrong_version' then
     out.reason = reason
     alien = a.fingerprints[i]
     table.insert(alien_tasks, task)
@@ -117,13 +122,18 @@ end
 
 local why = nil
 if alien then
-  local parts = describe_difference(cjson.decode(alien), cjson.decode(pinned), nil, {})
-  table.sort(parts)
-  out.difference = table.concat(parts, '; ')
-  why = 'results of worker ' .. worker_name(a.worker)
-    .. ' were refused, their physics differ from those of the first (' .. out.difference .. ')'
+  if out.reason == 'wrong_version' then
+    out.difference = 'pw.x ' .. cjson.decode(alien).engine_version
+    why = 'the input cannot be run with it: ' .. out.difference
+  else
+    local parts = describe_difference(cjson.decode(alien), cjson.decode(pinned), nil, {})
+    table.sort(parts)
+    out.difference = table.concat(parts, '; ')
+    why = 'their physics differ from those of the first (' .. out.difference .. ')'
+  end
+  why = 'results of worker ' .. worker_name(a.worker) .. ' were refused, ' .. why
   avoid(a.job, a.worker, a.lease, why)
-  remember(a.job, {what = 'refused', worker = a.worker, code = 'wrong_physics', message = why, tasks = alien_tasks})
+  remember(a.job, {what = 'refused', worker = a.worker, code = out.reason, message = why, tasks = alien_tasks})
   if lease.state == 'held' then return_lease(a.lease, 'lost') end
   line_changed = true
 else

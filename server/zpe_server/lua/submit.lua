@@ -41,12 +41,18 @@ end
 -- job are of use, the others are not: they never mix.
 local function best_covered()
   local by_physics, best = {}, nil
+  local needs = cjson.decode(a.fields.needs or '{}')
+  local function may_serve(physics)
+    return has_version(cjson.decode(physics).engine_version or '', needs)
+  end
   for i, scf in ipairs(a.reuse and a.scf_keys or {}) do
     for _, field in ipairs(redis.call('HKEYS', key('scf', a.owner, scf))) do
       if string.sub(field, 1, 7) == 'report ' then
         local physics = string.sub(field, 8)
-        by_physics[physics] = by_physics[physics] or {}
-        table.insert(by_physics[physics], i - 1)
+        if may_serve(physics) then
+          by_physics[physics] = by_physics[physics] or {}
+          table.insert(by_physics[physics], i - 1)
+        end
       end
     end
   end

@@ -13,9 +13,11 @@ import structlog
 
 from zpe_sdk.errors import ComputeError, ConfigError, InputError, ZPEError
 from zpe_sdk.espresso.fingerprint import find_pseudopotential, fingerprint
+from zpe_sdk.espresso.gamma import gamma_warning
 from zpe_sdk.espresso.input import PwInput, parse
 from zpe_sdk.espresso.output import ScfResult
 from zpe_sdk.espresso.run import run_scf
+from zpe_sdk.espresso.said import MAX_WARNINGS
 from zpe_sdk.wire import Capabilities, JobPayload, Task, TaskReport
 from zpe_sdk.worker.engines.cores import available_memory_gb
 from zpe_sdk.worker.engines.machine import Machine, Place
@@ -135,6 +137,7 @@ class EspressoEngine:
                 pseudo_dir=str(pseudo_dir),
                 total_magnetization=result.total_magnetization,
                 absolute_magnetization=result.absolute_magnetization,
+                warnings=_warnings(pw_input, result),
             )
 
     def forget(self, job_id: str) -> None:
@@ -250,6 +253,12 @@ def _mixing(pw_input: PwInput, start: Start | None) -> dict[str, object]:
         mixing["mixing_beta"] = SCRATCH_MIXING_BETA
     given = pw_input.namelists.get("electrons", {})
     return {key: value for key, value in mixing.items() if key not in given}
+
+
+def _warnings(pw_input: PwInput, result: ScfResult) -> list[str]:
+    """Return what is to be said of a result: that pw.x is known to be wrong here, and its own warnings."""
+    known = gamma_warning(pw_input, result.version)
+    return [*([known] if known else []), *result.warnings][:MAX_WARNINGS]
 
 
 def _empty(folder: Path) -> None:
