@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from zpe_sdk.espresso.contacts import check_contacts
 from zpe_sdk.espresso.input import PwInput, parse
 from zpe_sdk.espresso.symmetry import symmetry_of
 from zpe_sdk.vibrations.plan import Plan, plan_displacements
@@ -51,6 +52,7 @@ def plan_job(request: JobRequest, settings: Settings) -> PlannedJob:
         The input cannot be carried out; ``field`` names what is at fault.
     """
     pw_input = parse(request.content)
+    check_contacts(pw_input.symbols, pw_input.labels, pw_input.positions, pw_input.cell)
     mobile = pw_input.mobile(request.mobile_indices)
     delta = settings.delta if request.delta is None else request.delta
     symmetry = symmetry_of(pw_input) if request.symmetry else None

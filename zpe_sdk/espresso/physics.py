@@ -11,7 +11,8 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from zpe_sdk.espresso.cards import KPoints
+from zpe_sdk.espresso.cards import fields
+from zpe_sdk.espresso.kpoints import KPoints
 from zpe_sdk.espresso.namelist import number
 from zpe_sdk.espresso.patch import displaced, gamma_point
 from zpe_sdk.wire import Task
@@ -70,7 +71,14 @@ _STEERING = {
         "startingwfc",
     },
 }
-_CARDS = ("CELL_PARAMETERS", "OCCUPATIONS", "HUBBARD", "ADDITIONAL_K_POINTS", "ATOMIC_FORCES")
+_CARDS = (
+    "CELL_PARAMETERS",
+    "REF_CELL_PARAMETERS",
+    "OCCUPATIONS",
+    "HUBBARD",
+    "ADDITIONAL_K_POINTS",
+    "ATOMIC_FORCES",
+)
 
 
 def physics_hash(pw_input: PwInput) -> str:
@@ -103,7 +111,7 @@ def scf_key(pw_input: PwInput, task: Task) -> str:
 
 
 def _card(card: Card) -> list[Any]:
-    return [card.unit, *([_normal(_word(word)) for word in row.words] for row in card.rows)]
+    return [card.unit, *([_normal(_word(word)) for word in fields(row.words)] for row in card.rows)]
 
 
 def _word(word: str) -> str | float:

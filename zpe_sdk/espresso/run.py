@@ -128,7 +128,7 @@ def run_scf(
     InputError
         ``bad_input``: pw.x refuses the input.
     """
-    (folder / INPUT).write_text(text)
+    (folder / INPUT).write_text(text, encoding="utf-8", newline="")
     argv = [*command, "-in", INPUT, *(["-environ"] if environ else [])]
     oom_kills = _oom_kills()
     started = time.monotonic()
