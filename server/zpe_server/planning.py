@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from zpe_sdk.espresso.contacts import check_contacts
 from zpe_sdk.espresso.input import PwInput, parse
 from zpe_sdk.espresso.symmetry import symmetry_of
 from zpe_sdk.espresso.versions import VersionNeed, check_together, needed_versions
@@ -56,6 +57,7 @@ def plan_job(request: JobRequest, settings: Settings) -> PlannedJob:
     """
     pw_input = parse(request.content)
     versions = _versions(pw_input, request)
+    check_contacts(pw_input.symbols, pw_input.labels, pw_input.positions, pw_input.cell)
     mobile = pw_input.mobile(request.mobile_indices)
     delta = settings.delta if request.delta is None else request.delta
     symmetry = symmetry_of(pw_input) if request.symmetry else None
