@@ -160,7 +160,7 @@ def summary_text(document: ZPEResultDocument) -> str:
         f"# ZPE summary{mock}: {Formula.from_list(d.symbols).format('hill')}, {mobile}",
         "",
         f"ZPE    {d.zpe_ev:12.6f} eV"
-        + (f"   (± {1000 * error:.2g} meV from the forces' noise)" if error else ""),
+        + (f"   (± {1000 * error:.2g} meV from noise and grid)" if error else ""),
         f"S_vib  {d.s_vib_jmol_k:12.4f} J/(mol K)",
         f"Cv_vib {d.cv_jmol_k:12.4f} J/(mol K)",
         f"U_vib  {d.u_vib_ev:12.6f} eV   (with the ZPE)",
