@@ -12,9 +12,9 @@ from scipy.spatial import KDTree
 
 from zpe_sdk.errors import InputError
 
-# Of the sum of the covalent radii (Cordero et al., Dalton Trans. 2008, 2832; as in ASE). The shortest bonds of
-# the G2 molecules have 0.77 of it (CN) or more, H2 1.2, those of the elements in their crystals 0.73 (U) or
-# more. So this leaves room for crystals compressed to a sixth of their volume.
+# Of the sum of the covalent radii (Cordero et al., Dalton Trans. 2008, 2832; as in ASE). The bonds of the G2
+# molecules have 0.77 of it (CN) or more, H2 1.2, those of the elements in their crystals 0.73 (U) or more. So
+# this leaves room for crystals compressed to a sixth of their volume.
 NEAREST = 0.4
 # Å³ for an atom: less than a ball of the size of hydrogen at its nearest takes, closely packed or not.
 SMALLEST_VOLUME = 0.1
