@@ -60,7 +60,8 @@ def check_contacts(
         )
     places, atoms = _images(positions, reduced, reach=2 * float(radii.max()))
     # The atoms themselves come first among the places.
-    distances, found = KDTree(places).query(places[: len(symbols)], k=min(_NEIGHBOURS, len(places)))
+    order = list(range(1, min(_NEIGHBOURS, len(places)) + 1))
+    distances, found = KDTree(places).query(places[: len(symbols)], k=order)
     worst: tuple[float, int, int, float] | None = None
     for i, (row, near) in enumerate(zip(distances, found, strict=True)):
         for distance, place in zip(row, near, strict=True):
