@@ -61,10 +61,11 @@ def check_contacts(
     places, atoms = _images(positions, reduced, reach=2 * float(radii.max()))
     # The atoms themselves come first among the places.
     order = list(range(1, min(_NEIGHBOURS, len(places)) + 1))
-    distances, found = KDTree(places).query(places[: len(symbols)], k=order)
+    near = KDTree(places).query(places[: len(symbols)], k=order)
+    distances, found = np.asarray(near[0]), np.asarray(near[1])
     worst: tuple[float, int, int, float] | None = None
-    for i, (row, near) in enumerate(zip(distances, found, strict=True)):
-        for distance, place in zip(row, near, strict=True):
+    for i, row in enumerate(distances):
+        for distance, place in zip(row, found[i], strict=True):
             j = int(atoms[place])
             bound = float(radii[i] + radii[j])
             if place != i and distance < bound and (worst is None or distance < worst[0]):
