@@ -171,6 +171,11 @@ def test_free_energy_at_another_temperature(h2: ZPEResult) -> None:
         (lambda h2: h2.at("298"), "bad_temperature", "temperature"),
         (lambda h2: h2.thermo(-1.0), "bad_temperature", "temperature"),
         (lambda h2: h2.thermo("298"), "bad_temperature", "temperature"),
+        (lambda h2: h2.thermo(1e-300), "bad_temperature", "temperature"),
+        (lambda h2: h2.thermo(True), "bad_temperature", "temperature"),
+        (lambda h2: h2.at(1e9), "bad_temperature", "temperature"),
+        (lambda h2: h2.with_cutoff(1e9), "bad_cutoff", "low_cut_cm"),
+        (lambda h2: h2.with_cutoff(True), "bad_cutoff", "low_cut_cm"),
         (lambda h2: h2.thermo(model="ideal_gas", spin=-1), "bad_spin", "spin"),
         (lambda h2: h2.thermo(model="ideal_gas", spin=0.3), "bad_spin", "spin"),
         (
