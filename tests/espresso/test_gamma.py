@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.espresso.programs import PW, PW_VERSION
+from tests.programs import PW, PW_VERSION
 from zpe_sdk.errors import ComputeError
 from zpe_sdk.espresso.gamma import gamma_warning
 from zpe_sdk.espresso.input import PwInput
