@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from html import escape
-from math import inf
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,7 +16,7 @@ from pydantic import ValidationError
 
 from zpe_sdk import views
 from zpe_sdk.errors import ComputeError, InputError
-from zpe_sdk.thermo import Model, Thermochemistry, thermochemistry
+from zpe_sdk.thermo import Model, Thermochemistry, check_temperature, thermochemistry
 from zpe_sdk.vibrations.kinds import mode_kinds
 from zpe_sdk.vibrations.masses import isotope_mass
 from zpe_sdk.vibrations.modes import (
@@ -29,6 +28,7 @@ from zpe_sdk.vibrations.modes import (
 )
 from zpe_sdk.vibrations.result import J_PER_MOL_K_IN_EV, freqs_csv, mode_warnings, summary_text
 from zpe_sdk.wire import ZPEResultDocument
+from zpe_sdk.wire.jobs import MAX_CUTOFF_CM
 
 if TYPE_CHECKING:
     from ase.vibrations import VibrationsData
@@ -281,10 +281,13 @@ class ZPEResult:
         chosen = self.masses if masses is None else masses
         cutoff = d.low_cut_cm if low_cut_cm is None else low_cut_cm
         kelvin = d.temperature if temperature is None else temperature
-        if not isinstance(cutoff, Real) or not 0 <= cutoff < inf:
-            raise InputError("the cutoff is a number from 0 on", code="bad_cutoff", field="low_cut_cm")
-        if not isinstance(kelvin, Real) or not 0 < kelvin < inf:
-            raise InputError("the temperature must be above 0 K", code="bad_temperature", field="temperature")
+        if not isinstance(cutoff, Real) or isinstance(cutoff, bool) or not 0 <= cutoff <= MAX_CUTOFF_CM:
+            raise InputError(
+                f"the cutoff is a number from 0 to {MAX_CUTOFF_CM:g} cm⁻¹",
+                code="bad_cutoff",
+                field="low_cut_cm",
+            )
+        check_temperature(kelvin)
         modes = normal_modes(self.hessian, chosen)
         kinds = d.mode_kinds
         if len(d.mobile_indices) == len(d.symbols):

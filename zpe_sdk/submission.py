@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -137,13 +138,16 @@ def _read(path: Path) -> str:
         raise InputError(
             f"{path} cannot be read: {error.strerror}", code="file_unreadable", field="structure"
         ) from error
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(
-            f"{path} is no text in UTF-8, and no pw.x input", code="binary_input", field="content"
-        ) from None
-    return _checked(text, str(path))
+    return _checked(_decoded(content, path), str(path))
+
+
+def _decoded(content: bytes, path: Path) -> str:
+    # pw.x reads bytes. What is not ASCII stands in comments and titles, in UTF-8 or in one of the older
+    # encodings, which differ only in what a comment then looks like.
+    for encoding in ("utf-8-sig", "cp1252"):
+        with contextlib.suppress(UnicodeDecodeError):
+            return content.decode(encoding)
+    raise InputError(f"{path} is no text, and no pw.x input", code="binary_input", field="content")
 
 
 def _checked(text: str, what: str) -> str:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from zpe_sdk.errors import InputError
 from zpe_sdk.vibrations.kinds import LINEAR_SHARE, unwrapped
 from zpe_sdk.vibrations.result import J_PER_MOL_K_IN_EV
+from zpe_sdk.wire.jobs import MAX_KELVIN, MIN_KELVIN
 
 if TYPE_CHECKING:
     from zpe_sdk.result import ZPEResult
@@ -67,6 +68,23 @@ class Thermochemistry:
     symmetry_number: int | None = None
 
 
+def check_temperature(temperature: object) -> None:
+    """Refuse what is no temperature in K.
+
+    Raises
+    ------
+    InputError
+        ``bad_temperature``.
+    """
+    number = isinstance(temperature, Real) and not isinstance(temperature, bool)
+    if not number or not MIN_KELVIN <= float(temperature) <= MAX_KELVIN:  # type: ignore[arg-type]
+        raise InputError(
+            f"the temperature is a number from {MIN_KELVIN:g} to {MAX_KELVIN:g} K, not {temperature!r}",
+            code="bad_temperature",
+            field="temperature",
+        )
+
+
 def thermochemistry(
     result: ZPEResult,
     temperature: float,
@@ -77,8 +95,7 @@ def thermochemistry(
     spin: float,
 ) -> Thermochemistry:
     """Return the thermochemistry of a result; see :meth:`zpe_sdk.result.ZPEResult.thermo`."""
-    if not isinstance(temperature, Real) or not 0 < temperature < inf:
-        raise InputError("the temperature must be above 0 K", code="bad_temperature", field="temperature")
+    check_temperature(temperature)
     if not isinstance(pressure, Real) or not 0 < pressure < inf:
         raise InputError("the pressure must be above 0 Pa", code="bad_pressure", field="pressure")
     if model == "ideal_gas":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from zpe_sdk.espresso.contacts import check_contacts
 from zpe_sdk.espresso.input import PwInput, parse
 from zpe_sdk.espresso.symmetry import symmetry_of
 from zpe_sdk.espresso.versions import VersionNeed, check_together, needed_versions
@@ -55,6 +56,7 @@ def plan_job(request: JobRequest, settings: Settings) -> PlannedJob:
         The input cannot be carried out; ``field`` names what is at fault.
     """
     pw_input = parse(request.content)
+    check_contacts(pw_input.symbols, pw_input.labels, pw_input.positions, pw_input.cell)
     versions = _versions(pw_input, request)
     mobile = pw_input.mobile(request.mobile_indices)
     delta = settings.delta if request.delta is None else request.delta

@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from zpe_sdk.http import is_token
 from zpe_sdk.logging import Level
+from zpe_sdk.wire.jobs import Cutoff, Delta, Temperature
 
 Seconds = Annotated[int, Field(gt=0, le=10 * 365 * 86400)]
 
@@ -83,9 +84,9 @@ class Settings(BaseSettings):
     max_body_bytes: Annotated[int, Field(gt=0)] = 64 * 2**20
     max_result_bytes: Annotated[int, Field(gt=0)] = 16 * 2**20
 
-    delta: Annotated[float, Field(gt=0, le=0.5)] = 0.01
-    low_cut_cm: Annotated[float, Field(ge=0, le=1e10)] = 50.0
-    temperature: Annotated[float, Field(gt=0, le=1e5)] = 298.15
+    delta: Delta = 0.01
+    low_cut_cm: Cutoff = 50.0
+    temperature: Temperature = 298.15
 
     log_level: Level = "INFO"
     log_json: bool | None = None

@@ -73,7 +73,6 @@ def pw_text(
         (pw_text().replace("ntyp = 1", "ntyp = 2000"), "ntyp", "out_of_bounds"),
         (pw_text().replace("ecutwfc = 8", "ecutwfc = 1e9"), "ecutwfc", "out_of_bounds"),
         (pw_text().replace("ecutwfc = 8", "ecutwfc = -8"), "ecutwfc", "out_of_bounds"),
-        (pw_text().replace(", ecutwfc = 8", ""), "ecutwfc", "out_of_bounds"),
         (pw_text(system=", ecutrho=1d8"), "ecutrho", "out_of_bounds"),
         (pw_text(kpoints="automatic\n 999 999 999 0 0 0"), "K_POINTS", "bad_input"),
         (pw_text(kpoints="crystal\n 999999999\n 0 0 0 1"), "K_POINTS", "bad_input"),

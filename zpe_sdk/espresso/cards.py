@@ -1,62 +1,57 @@
-"""The cards of a pw.x input: species, cell, positions, k-points, as pw.x itself reads them."""
+"""The cards of a pw.x input: their lines and units, as pw.x itself finds them."""
 
 from __future__ import annotations
 
+import difflib
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Any
-
-import numpy as np
-from ase.data import atomic_numbers
-from ase.units import Bohr
-from numpy.typing import NDArray
 
 from zpe_sdk.errors import InputError
-from zpe_sdk.espresso.lattice import lattice, parameters
 from zpe_sdk.espresso.namelist import number
 
-MAX_MESH = 100_000  # points of a k-point mesh, or of a list
-_NAMES = (
-    "ATOMIC_SPECIES|ATOMIC_POSITIONS|K_POINTS|ADDITIONAL_K_POINTS|CELL_PARAMETERS|CONSTRAINTS|OCCUPATIONS"
-    "|ATOMIC_VELOCITIES|ATOMIC_FORCES|SOLVENTS|HUBBARD|TOTAL_CHARGE"
+LINE = 256  # characters of a line that pw.x reads
+_CARDS = (
+    "ATOMIC_SPECIES",
+    "ATOMIC_POSITIONS",
+    "K_POINTS",
+    "ADDITIONAL_K_POINTS",
+    "CELL_PARAMETERS",
+    "REF_CELL_PARAMETERS",
+    "CONSTRAINTS",
+    "OCCUPATIONS",
+    "ATOMIC_VELOCITIES",
+    "ATOMIC_FORCES",
+    "SOLVENTS",
+    "HUBBARD",
+    "TOTAL_CHARGE",
 )
+# The card that has to come before: pw.x reads them one after the other.
+_BEHIND = {
+    "ATOMIC_POSITIONS": "ATOMIC_SPECIES",
+    "ATOMIC_FORCES": "ATOMIC_POSITIONS",
+    "ATOMIC_VELOCITIES": "ATOMIC_POSITIONS",
+    "HUBBARD": "ATOMIC_SPECIES",
+    "ADDITIONAL_K_POINTS": "K_POINTS",
+}
 # pw.x knows cards by their names in capitals only, and only as a word of its own.
-_CARD = re.compile(rf"[ \t]*({_NAMES})(?=\s|$)[ \t]*[({{]?[ \t]*([\w+-]*)", re.A)
-_GLUED = re.compile(rf"[ \t]*({_NAMES})[({{]", re.A)
+_CARD = re.compile(rf"[ \t]*({'|'.join(_CARDS)})(?=[\s,]|$)", re.A)
+_GLUED = re.compile(rf"[ \t]*({'|'.join(_CARDS)})[^\w\s,]", re.A)
+_WORD = re.compile(r"[ \t]*[({]?[ \t]*([\w+-]*)", re.A)
 # What pw.x looks for anywhere in the line of a card, comments included.
 _UNITS = {
-    "ATOMIC_POSITIONS": re.compile("ALAT|BOHR|CRYSTAL|ANGSTROM", re.I),
-    "CELL_PARAMETERS": re.compile("ALAT|BOHR|ANGSTROM", re.I),
-    "K_POINTS": re.compile("AUTOMATIC|CRYSTAL|TPIBA|GAMMA", re.I),
+    "ATOMIC_POSITIONS": re.compile("CRYSTAL_SG|CRYSTAL|BOHR|ANGSTROM|ALAT"),
+    "CELL_PARAMETERS": re.compile("BOHR|ANGSTROM|ALAT"),
+    "REF_CELL_PARAMETERS": re.compile("BOHR|ANGSTROM"),
+    "K_POINTS": re.compile("AUTOMATIC|(?:CRYSTAL|TPIBA)(?:_B|_C)?|GAMMA"),
+    "ADDITIONAL_K_POINTS": re.compile("AUTOMATIC|(?:CRYSTAL|TPIBA)(?:_B|_C)?|GAMMA"),
 }
 _FIELD = re.compile(r"[^ \t\r\n]+")
-_LABEL = re.compile(r"([A-Za-z]{1,2})(?:\d\w?|[_-]\w*)?$", re.A)
-
-
-@dataclass(frozen=True)
-class Species:
-    """A species: its label, its mass in u and the file name of its pseudopotential."""
-
-    label: str
-    mass: float
-    pseudopotential: str
-
-
-@dataclass(frozen=True)
-class KPoints:
-    """How the Brillouin zone is sampled.
-
-    ``mesh`` and ``shift`` are those of ``automatic``, else None; ``points`` and ``weights`` those of a list,
-    in the card's unit.
-    """
-
-    mode: str
-    mesh: tuple[int, int, int] | None = None
-    shift: tuple[int, int, int] | None = None
-    points: tuple[tuple[float, float, float], ...] | None = None
-    weights: tuple[float, ...] | None = None
+# What a READ with * takes for the space between two values.
+_BETWEEN = re.compile(r" *, *| +")
+MAX_REPEAT = 100
 
 
 @dataclass(frozen=True)
@@ -69,12 +64,31 @@ class Row:
 
 @dataclass(frozen=True)
 class Card:
-    """A card: the unit behind its name in lower case, its lines, and where its first line begins and ends."""
+    """A card.
 
+    ``unit`` is that behind its name, in lower case; ``start`` and ``end`` are where its first line begins and
+    ends. ``comment`` is the number of rows before the first line that begins with ``!``, if one does.
+    """
+
+    name: str
     unit: str
     rows: tuple[Row, ...]
     start: int
     end: int
+    comment: int | None = None
+
+    def check_comment(self, rows: int) -> None:
+        """Refuse a comment with ``!`` before the last of the rows that pw.x reads: it takes it for a row.
+
+        Raises
+        ------
+        InputError
+        """
+        if self.comment is not None and self.comment < rows:
+            raise _error(
+                f"pw.x takes a line with ! between those of {self.name} for one of them: begin it with #",
+                self.name,
+            )
 
 
 def read_cards(text: str, position: int) -> dict[str, Card]:
@@ -83,198 +97,158 @@ def read_cards(text: str, position: int) -> dict[str, Card]:
     Raises
     ------
     InputError
-        A card is there twice, is spelt as pw.x does not see it, or a namelist follows.
+        A card is there twice, stands before one that it needs, or is spelt as pw.x does not see it; a
+        namelist follows; there is no K_POINTS, but something before the first card that may be meant so.
     """
-    found: dict[str, tuple[str, list[Row], int, int]] = {}
-    rows: list[Row] = []
+    heads: dict[str, tuple[str, int, int]] = {}
+    rows: dict[str, list[Row]] = {"": []}
+    comments: dict[str, int] = {}
     name = ""
     for line in text[position:].splitlines(keepends=True):
         start, position = position, position + len(line)
-        if match := _CARD.match(line):
-            name, rows = match[1], []
-            if name in found:
+        read = line.rstrip("\r\n")[:LINE]
+        if match := _CARD.match(read):
+            name = match[1]
+            if name in heads:
                 raise _error(f"the card {name} is there twice", name)
-            _check_units(name, match[2].lower(), line[match.end() :])
-            found[name] = (match[2].lower(), rows, start, start + len(line.rstrip("\r\n")))
-        elif match := _GLUED.match(line):
-            raise _error(f"pw.x overlooks {line.strip()[:40]!r}: put a space behind {match[1]}", match[1])
-        # To pw.x a comment in a card is a line that begins with its sign.
-        elif not line.startswith(("!", "#")) and (words := list(_FIELD.finditer(line))):
-            if words[0][0].startswith("&"):
-                raise _error("namelists come before the cards", words[0][0][1:].upper() or "namelists")
+            if (before := _BEHIND.get(name)) and before not in heads:
+                raise _error(f"pw.x wants {before} before {name}", name)
+            heads[name] = (_unit(name, read[match.end() :]), start, start + len(line.rstrip("\r\n")))
+            rows[name] = []
+        elif match := _GLUED.match(read):
+            raise _error(f"pw.x overlooks {read.strip()[:40]!r}: put a space behind {match[1]}", match[1])
+        elif read.startswith("!"):
+            comments.setdefault(name, len(rows[name]))
+        elif not read.startswith("#") and (words := list(_FIELD.finditer(read))):
+            _check_first(words[0][0])
             if name == "ATOMIC_POSITIONS":
                 # Here it counts the words, up to a ! behind a blank; of other cards it reads what it needs.
                 words = words[:1] + list(takewhile(lambda word: word[0][0] != "!", words[1:]))
-            rows.append(
+            rows[name].append(
                 Row(tuple(w[0] for w in words), tuple((start + w.start(), start + w.end()) for w in words))
             )
-    return {name: Card(unit, tuple(rows), start, end) for name, (unit, rows, start, end) in found.items()}
-
-
-def _check_units(card: str, unit: str, rest: str) -> None:
-    """Refuse a line whose end, such as a comment, makes pw.x take another unit than stands there."""
-    for found in _UNITS[card].findall(rest) if card in _UNITS else ():
-        if found.lower() != unit:
+        elif read.strip(" ") and not read.startswith("#"):
             raise _error(
-                f"pw.x looks for units in the whole line, comments included, and finds {found!r} behind "
-                f"{f'{card} {unit}'.strip()!r}: remove it",
-                card,
+                "pw.x takes a line of nothing but tabs for one with content: empty it", name or "cards"
+            )
+    if "K_POINTS" not in heads:
+        check_all_read(rows[""])
+    return {
+        name: Card(name, unit, tuple(rows[name]), start, end, comments.get(name))
+        for name, (unit, start, end) in heads.items()
+    }
+
+
+def check_all_read(rows: Sequence[Row]) -> None:
+    """Refuse lines that pw.x passes over in an input without K_POINTS: it would take Γ in their place.
+
+    Raises
+    ------
+    InputError
+    """
+    for row in rows:
+        if not row.words[0].startswith(("!", "#")):
+            raise _error(
+                f"there is no card K_POINTS, and pw.x passes over {' '.join(row.words)[:60]!r}; "
+                "for the gamma point alone write K_POINTS gamma",
+                "K_POINTS",
             )
 
 
-def chemical_symbol(label: str) -> str:
-    """Return the element of a species label such as ``Fe1``, ``C_h`` or ``H-x``.
+def needed(cards: Mapping[str, Card], name: str, rows: int) -> Card:
+    """Return a card that must have at least so many rows.
 
     Raises
     ------
     InputError
-        ``unknown_element``.
+        It is missing, too short, or interrupted by a comment.
     """
-    match = _LABEL.match(label)
-    symbol = match[1].capitalize() if match else ""
-    if symbol not in atomic_numbers or symbol == "X":
-        raise _error(f"{label!r} names no chemical element", "ATOMIC_SPECIES", "unknown_element")
-    return symbol
-
-
-def read_cell(system: Mapping[str, Any], cards: Mapping[str, Card]) -> NDArray[np.float64]:
-    """Return the lattice vectors as rows in Å, shape (3, 3)."""
-    if system.get("ibrav") != 0:
-        return lattice(system)
-    card = _card(cards, "CELL_PARAMETERS", 3)
-    rows = np.array([_numbers(row.words[:3], "CELL_PARAMETERS") for row in card.rows[:3]])
-    scaled = _has_alat(system)
-    if card.unit in ("bohr", "angstrom") and scaled:
-        raise _error("give the cell's unit in CELL_PARAMETERS or celldm/A, not both", "CELL_PARAMETERS")
-    match card.unit:
-        case "angstrom":
-            cell = rows
-        case "bohr":
-            cell = rows * Bohr
-        case "alat" | "" if scaled:
-            cell = rows * parameters(system)[0]
-        case "":
-            cell = rows * Bohr
-        case _:
-            raise _error(f"the unit {card.unit!r} of CELL_PARAMETERS cannot be used here", "CELL_PARAMETERS")
-    if not abs(np.linalg.det(cell)) > 1e-6:
-        raise _error("the cell has no volume", "CELL_PARAMETERS")
-    return cell
-
-
-def read_species(cards: Mapping[str, Card], ntyp: int) -> tuple[Species, ...]:
-    """Return the first ``ntyp`` species: pw.x reads no more."""
-    found: list[Species] = []
-    for row in _card(cards, "ATOMIC_SPECIES", ntyp).rows[:ntyp]:
-        if len(row.words) < 3:
-            raise _error(f"{' '.join(row.words)!r} is not: label, mass, pseudopotential", "ATOMIC_SPECIES")
-        label, mass, pseudopotential = row.words[:3]
-        if not re.fullmatch(r"[\w.+=@,~-]{1,200}", pseudopotential) or pseudopotential.startswith((".", "-")):
-            raise _error(f"the pseudopotential {pseudopotential!r} is not a file's name", "ATOMIC_SPECIES")
-        if label in {species.label for species in found}:
-            raise _error(f"the species {label} is there twice", "ATOMIC_SPECIES")
-        chemical_symbol(label)
-        found.append(Species(label, _numbers([mass] * 3, "ATOMIC_SPECIES")[0], pseudopotential))
-    return tuple(found)
-
-
-def read_atoms(
-    cards: Mapping[str, Card], nat: int, alat: float, cell: NDArray[np.float64]
-) -> tuple[tuple[str, ...], NDArray[np.float64], list[tuple[bool, ...]]]:
-    """Return labels, Cartesian positions in Å and three flags each of the first ``nat`` atoms."""
-    card = _card(cards, "ATOMIC_POSITIONS", nat)
-    labels, values, flags = [], [], []
-    for row in card.rows[:nat]:
-        words = row.words
-        if len(words) not in (4, 7) or (len(words) == 7 and not set(words[4:]) <= {"0", "1"}):
-            raise _error(f"{' '.join(words)!r} is not: label x y z [three flags]", "ATOMIC_POSITIONS")
-        labels.append(words[0])
-        values.append(_numbers(words[1:4], "ATOMIC_POSITIONS"))
-        flags.append(tuple(flag == "1" for flag in words[4:]) or (True, True, True))
-    return tuple(labels), np.array(values) @ position_unit(card.unit, alat, cell), flags
-
-
-def position_unit(unit: str, alat: float, cell: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the three vectors in Å, shape (3, 3), of which ATOMIC_POSITIONS gives the multiples."""
-    match unit:
-        case "angstrom":
-            return np.eye(3)
-        case "bohr":
-            return np.eye(3) * float(Bohr)
-        case "crystal":
-            return cell
-        case "alat" | "":
-            return np.eye(3) * alat
-    raise _error(f"positions in {unit!r} are not supported", "ATOMIC_POSITIONS")
-
-
-def lattice_parameter(system: Mapping[str, Any], cell: NDArray[np.float64]) -> float:
-    """Return pw.x's ``alat`` in Å; with no lattice parameter, it takes the length of the first vector."""
-    return parameters(system)[0] if _has_alat(system) else float(np.linalg.norm(cell[0]))
-
-
-def read_kpoints(cards: Mapping[str, Card]) -> KPoints:
-    """Return the k-points.
-
-    Raises
-    ------
-    InputError
-        There are none, they are spelt as pw.x does not read them, or they make a band structure.
-    """
-    if "K_POINTS" not in cards:
-        raise _error("the card K_POINTS is missing", "K_POINTS")
-    card = cards["K_POINTS"]
-    mode = card.unit or "tpiba"
-    if mode == "gamma":
-        return KPoints("gamma")
-    if mode in ("tpiba", "crystal"):
-        return _list(mode, card)
-    if mode != "automatic":
-        raise _error(f"K_POINTS {mode} does not sample the zone for an SCF", "K_POINTS")
-    numbers = card.rows[0].words[:6] if card.rows else ()
-    if len(numbers) != 6 or not all(re.fullmatch(r"[0-9]{1,4}", x) for x in numbers):
-        raise _error("K_POINTS automatic needs six whole numbers", "K_POINTS")
-    k1, k2, k3, s1, s2, s3 = (int(x) for x in numbers)
-    if not 0 < k1 * k2 * k3 <= MAX_MESH or max(s1, s2, s3) > 1:
-        raise _error(
-            f"K_POINTS automatic needs a mesh of 1 to {MAX_MESH} points and shifts of 0 or 1", "K_POINTS"
-        )
-    return KPoints("automatic", (k1, k2, k3), (s1, s2, s3))
-
-
-def _list(mode: str, card: Card) -> KPoints:
-    first = card.rows[0].words[0] if card.rows else ""
-    count = int(first) if re.fullmatch(r"[0-9]{1,6}", first) else 0
-    if not 0 < count <= MAX_MESH or len(card.rows) < count + 1:
-        raise _error(f"K_POINTS {mode} needs their number, and a line for each", "K_POINTS")
-    values = [_numbers(row.words[:4], "K_POINTS") for row in card.rows[1 : count + 1]]
-    if any(len(row) < 4 for row in values):
-        raise _error(f"K_POINTS {mode} needs three coordinates and a weight in each line", "K_POINTS")
-    weights = tuple(row[3] for row in values)
-    if min(weights) < 0 or not sum(weights) > 0:
-        raise _error("the weights of K_POINTS must be positive", "K_POINTS")
-    return KPoints(mode, points=tuple((x, y, z) for x, y, z, _ in values), weights=weights)
-
-
-def _has_alat(system: Mapping[str, Any]) -> bool:
-    return any(system.get(name) for name in ("celldm", "a"))
-
-
-def _card(cards: Mapping[str, Card], name: str, rows: int) -> Card:
     if name not in cards:
         raise _error(f"the card {name} is missing", name)
-    if len(cards[name].rows) < rows:
-        raise _error(f"{name} needs {rows} lines and has {len(cards[name].rows)}", name)
-    return cards[name]
+    card = cards[name]
+    if len(card.rows) < rows:
+        raise _error(f"{name} needs {rows} lines and has {len(card.rows)}", name)
+    card.check_comment(rows)
+    return card
 
 
-def _numbers(words: Sequence[str], name: str) -> list[float]:
-    values = [float(x) for word in words if (x := number(word)) is not None]
-    if len(values) < len(words):
-        raise _error(f"{name}: {' '.join(words)!r} are not plain numbers", name)
-    if len(values) < 3 or not np.all(np.isfinite(values)):
-        raise _error(f"{name}: {' '.join(words)!r} are not three finite numbers", name)
-    return values
+def listed(words: Sequence[str], count: int, card: str, *, whole: bool = False) -> list[float]:
+    """Return the first ``count`` numbers of a line that pw.x reads with ``READ(line, *)``, or fewer.
+
+    Blanks or one comma stand between them; ``3*0.5`` is three of them.
+
+    Parameters
+    ----------
+    whole
+        They must be whole numbers.
+
+    Raises
+    ------
+    InputError
+        What stands there is no finite number, or no whole one.
+    """
+    values: list[float] = []
+    for token in fields(words):
+        if len(values) >= count:
+            break
+        times, star, literal = token.rpartition("*")
+        value = number(literal)
+        if (star and not re.fullmatch("[1-9][0-9]?", times)) or value is None or not math.isfinite(value):
+            raise _error(f"{card}: {' '.join(words)[:60]!r} holds {token[:20]!r}, no plain number", card)
+        if whole and not isinstance(value, int):
+            raise _error(f"{card}: {token[:20]!r} is no whole number", card)
+        values += [value] * (int(times) if star else 1)
+    return values[:count]
+
+
+def fields(words: Sequence[str]) -> list[str]:
+    """Return the values, as text, of a line that pw.x reads with ``READ(line, *)``."""
+    return _BETWEEN.split(" ".join(words).removesuffix(","))
+
+
+def _unit(card: str, rest: str) -> str:
+    """Return the unit of a card in lower case, as pw.x finds it in the line behind its name.
+
+    pw.x searches the whole line, comments included: two units are refused.
+    """
+    word = _WORD.match(rest.replace("=", " ").replace(",", " "))
+    first = word[1].lower() if word else ""
+    if card not in _UNITS:
+        return first
+    found = list(dict.fromkeys(_UNITS[card].findall(rest.upper())))
+    if len(found) > 1:
+        raise _error(
+            f"pw.x looks for units in the whole line, comments included, and finds {found[1].lower()!r} "
+            f"beside {found[0].lower()!r} behind {card}: remove it",
+            card,
+        )
+    unit = found[0].lower() if found else ""
+    if unit in ("crystal", "tpiba") and "K_POINTS" in card and (path := re.search("_[BC]", rest.upper())):
+        raise _error(
+            f"pw.x finds {path[0]!r} in the line of {card} and takes the k-points for a path: remove it", card
+        )
+    if unit:
+        return unit
+    if card == "ATOMIC_POSITIONS" and rest.strip():
+        raise _error(f"pw.x knows no unit {rest.strip()[:40]!r} of ATOMIC_POSITIONS", card)
+    if near := difflib.get_close_matches(first, ("bohr", "angstrom", "alat"), n=1, cutoff=0.7):
+        raise _error(f"{card} {first}: pw.x overlooks this unit; {near[0]}?", card)
+    return ""
+
+
+def _check_first(word: str) -> None:
+    """Refuse a line that is meant as a namelist or a card and is none to pw.x, or not to every pw.x."""
+    if word.startswith("&"):
+        raise _error("namelists come before the cards", word[1:].upper() or "namelists")
+    name = re.split(r"[^\w]", word.upper())[0]
+    if name == "TOTAL_CHARGE":
+        raise _error(
+            "only newer versions of pw.x read the card TOTAL_CHARGE: give tot_charge in &SYSTEM", name
+        )
+    if name in _CARDS:
+        raise _error(f"only newer versions of pw.x see {word[:40]!r}: write it in capitals", name)
+    if len(name) > 5 and (near := difflib.get_close_matches(name, _CARDS, n=1, cutoff=0.8)):
+        raise _error(f"pw.x has no card {word[:40]!r}; {near[0]}?", near[0])
 
 
 def _error(message: str, field: str, code: str = "bad_input") -> InputError:

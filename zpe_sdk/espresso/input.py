@@ -14,20 +14,11 @@ from numpy.typing import NDArray
 
 from zpe_sdk.errors import InputError
 from zpe_sdk.espresso import patch, physics
-from zpe_sdk.espresso.cards import (
-    Card,
-    KPoints,
-    Species,
-    chemical_symbol,
-    lattice_parameter,
-    read_atoms,
-    read_cards,
-    read_cell,
-    read_kpoints,
-    read_species,
-)
-from zpe_sdk.espresso.limits import check_namelists
+from zpe_sdk.espresso.cards import Card, check_all_read, read_cards
+from zpe_sdk.espresso.kpoints import KPoints, read_kpoints
+from zpe_sdk.espresso.limits import check_namelists, check_supported
 from zpe_sdk.espresso.namelist import Group, read_groups
+from zpe_sdk.espresso.structure import Species, lattice_parameter, read_atoms, read_cell, read_species
 from zpe_sdk.wire import Task
 
 __all__ = ["KPoints", "PwInput", "Species"]
@@ -79,7 +70,22 @@ class PwInput:
 
     @classmethod
     def parse(cls, text: str) -> PwInput:
-        """Read an input.
+        """Read an input of which SCFs with displaced atoms can be run.
+
+        Raises
+        ------
+        InputError
+            Naming the namelist key or card at fault.
+        """
+        found = cls.read(text)
+        check_supported(found.namelists)
+        if found.kpoints.is_path:
+            raise _error(f"K_POINTS {found.kpoints.mode} does not sample the zone for an SCF", "K_POINTS")
+        return found
+
+    @classmethod
+    def read(cls, text: str) -> PwInput:
+        """Read any input that pw.x reads, whatever it asks for.
 
         Raises
         ------
@@ -90,6 +96,7 @@ class PwInput:
             raise _error("the input is empty", "content", "empty_input")
         if len(text) > MAX_CHARACTERS:
             raise _error(f"the input has more than {MAX_CHARACTERS} characters", "content", "out_of_bounds")
+        text = text.removeprefix("\ufeff")
         if foreign := _FOREIGN.search(text):
             raise _error(f"{foreign[0]!r} has no place in a pw.x input", "content", "binary_input")
         groups, behind = read_groups(text)
@@ -99,26 +106,35 @@ class PwInput:
         if "celldm" in system and not isinstance(system["celldm"], list):
             system["celldm"] = [system["celldm"]]  # celldm = 8.0 is celldm(1) = 8.0
         cards = read_cards(text, behind)
+        kpoints = read_kpoints(cards)
+        if "K_POINTS" not in cards:
+            wanted = {
+                "ATOMIC_SPECIES": system["ntyp"],
+                "ATOMIC_POSITIONS": system["nat"],
+                "CELL_PARAMETERS": 3,
+            }
+            for name, count in wanted.items():
+                check_all_read(cards[name].rows[count:] if name in cards else ())
         cell = read_cell(system, cards)
         alat = lattice_parameter(system, cell)
         species = read_species(cards, system["ntyp"])
         labels, positions, flags = read_atoms(cards, system["nat"], alat, cell)
-        known = {s.label for s in species}
+        symbols = {s.label: s.symbol for s in species}
         for label in labels:
-            if label not in known:
+            if label not in symbols:
                 raise _error(f"the species {label} is not in ATOMIC_SPECIES", "ATOMIC_POSITIONS")
         return cls(
             text=text,
             namelists=namelists,
             species=species,
             labels=labels,
-            symbols=tuple(chemical_symbol(label) for label in labels),
+            symbols=tuple(symbols[label] for label in labels),
             positions=positions,
             cell=cell,
             alat=alat,
             fixed_indices=tuple(i for i, f in enumerate(flags) if not any(f)),
             partly_fixed=tuple(i for i, f in enumerate(flags) if any(f) and not all(f)),
-            kpoints=read_kpoints(cards),
+            kpoints=kpoints,
             groups=groups,
             cards=cards,
         )

@@ -11,6 +11,7 @@ from typing import Any
 
 from zpe_sdk.errors import InputError
 from zpe_sdk.espresso import keys
+from zpe_sdk.espresso.namelist import SCF_GROUPS
 
 MAX_ATOMS = 10_000
 MAX_SPECIES = 1_000
@@ -20,8 +21,6 @@ MAX_BANDS = 1_000_000
 
 CARRIERS = ("scf", "relax", "vc-relax")
 _NAMELISTS = ("control", "system", "electrons", "ions", "cell", "fcp", "rism")
-# Those that an SCF reads; the others are cut out of a task's input.
-READ = _NAMELISTS[:3]
 
 _BERRY = "Berry phases and their electric field are no ground state of one SCF that could be displaced"
 _ELECTRONS_VARY = "the number of electrons would differ from one displaced structure to the next"
@@ -42,7 +41,6 @@ _WITHOUT: dict[str, dict[str, str]] = {
         "vdw_table_name": _FILES + "; pw.x makes or finds its own table",
     },
     "system": {
-        "space_group": "give all atoms",
         "lgcscf": _ELECTRONS_VARY,
         "la2f": _FILES,
         "dmft": _FILES,
@@ -51,7 +49,7 @@ _WITHOUT: dict[str, dict[str, str]] = {
     },
 }
 # Values that ask for nothing, besides .false. and an empty string.
-_NOTHING = {"hubbard_parameters": "input", "space_group": 0}
+_NOTHING = {"hubbard_parameters": "input"}
 # Overwritten or taken out in every task (see `zpe_sdk.espresso.patch`), so what they hold does not matter.
 OURS = {
     "control": {"prefix", "outdir", "wfcdir", "pseudo_dir", "calculation", "restart_mode", "disk_io"},
@@ -60,12 +58,12 @@ OURS = {
 
 
 def check_namelists(namelists: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuse what cannot be carried out.
+    """Refuse what pw.x cannot read, and what is beyond all bounds.
 
     Raises
     ------
     InputError
-        ``bad_input``, ``not_supported``, ``path_in_input`` or ``out_of_bounds``, naming the key.
+        ``bad_input``, ``unknown_key``, ``not_supported`` or ``out_of_bounds``, naming the key.
     """
     for name in namelists:
         if name not in _NAMELISTS:
@@ -75,11 +73,26 @@ def check_namelists(namelists: Mapping[str, Mapping[str, Any]]) -> None:
         wanted = ", ".join(f"&{name.upper()}" for name in order)
         raise _error(f"pw.x reads the namelists in this order only: {wanted}", order[0].upper(), "bad_input")
     _check_keys(namelists)
+    _check_bounds(namelists.get("system", {}))
+    if (group := namelists.get("system", {}).get("space_group")) not in (None, 0):
+        raise _error(
+            f"space_group = {group} is not supported: give all atoms", "space_group", "not_supported"
+        )
+
+
+def check_supported(namelists: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse what displaced SCFs cannot carry out.
+
+    Raises
+    ------
+    InputError
+        ``not_supported`` or ``path_in_input``, naming the key.
+    """
     calculation = namelists.get("control", {}).get("calculation", "scf")
-    if str(calculation).strip().lower() not in CARRIERS:
+    if calculation not in CARRIERS:
         raise _error(
             f"calculation = {calculation!r}: forces are computed for the structure of an input of "
-            f"{', '.join(CARRIERS)}",
+            f"{', '.join(CARRIERS)}, in small letters",
             "calculation",
             "not_supported",
         )
@@ -89,12 +102,11 @@ def check_namelists(namelists: Mapping[str, Mapping[str, Any]]) -> None:
             if value not in (None, False, "", _NOTHING.get(key)):
                 raise _error(f"{key} is not supported: {why}", key, "not_supported")
     _check_paths(namelists)
-    _check_bounds(namelists.get("system", {}))
 
 
 def _check_keys(namelists: Mapping[str, Mapping[str, Any]]) -> None:
     """Refuse keys that no version of pw.x has; which worker has a version that knows them is seen later."""
-    for namelist in READ:
+    for namelist in SCF_GROUPS:
         for full in namelists.get(namelist, ()):
             key = full.split("(")[0]
             if keys.versions_of(namelist, key):
@@ -105,9 +117,9 @@ def _check_keys(namelists: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def _check_paths(namelists: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuse values that lead out of the run folder, whatever the key: newer versions of pw.x have more."""
-    for group, keys in namelists.items():
-        for key, value in keys.items():
+    """Refuse values that lead out of the run folder, whatever the key."""
+    for group, given in namelists.items():
+        for key, value in given.items():
             if key == "title" or key in OURS.get(group, ()):
                 continue
             for text in value if isinstance(value, list) else [value]:
@@ -130,8 +142,8 @@ def _check_bounds(system: Mapping[str, Any]) -> None:
             raise _error(f"{key} = {value!r} is not one of its values", key, "out_of_bounds")
     for key, most in (("ecutwfc", MAX_ECUTWFC), ("ecutrho", MAX_ECUTRHO), ("nbnd", MAX_BANDS)):
         value = system.get(key)
-        if not value and key != "ecutwfc":
-            continue  # 0 means: as pw.x sees fit
+        if not value:
+            continue  # as pw.x sees fit: for the cutoffs, what the pseudopotentials suggest
         if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= most:
             unit = " Ry" if key != "nbnd" else ""
             raise _error(f"&SYSTEM needs {key} above 0 and up to {most:g}{unit}", key, "out_of_bounds")

@@ -15,6 +15,8 @@ Value = bool | int | float | str | None
 # (start, end, new text): what to put in place of text[start:end].
 Edit = tuple[int, int, str]
 
+# The namelists that an SCF reads. The others are cut out of a task's input: what they hold does not matter.
+SCF_GROUPS = ("control", "system", "electrons")
 # No array of pw.x's namelists is larger: a larger subscript or repetition is a slip, or meant to do harm.
 MAX_ELEMENTS = 2000
 MAX_LENGTH = 100_000  # characters of one namelist
@@ -230,7 +232,7 @@ def _read_group(text: str, opening: re.Match[str]) -> Group:
             case "string" | "word" if target is not None:
                 if not values:
                     value_start = token.start()
-                read = _values(token, target[7])
+                read = _values(token, target[7]) if name in SCF_GROUPS else [token[0]]
                 values += read
                 total += len(read)
                 end, after_comma = token.end(), False

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zpe_sdk.errors import InputError
-from zpe_sdk.espresso.cards import position_unit
 from zpe_sdk.espresso.gamma import gamma_point
-from zpe_sdk.espresso.namelist import Edit, apply, line_end, literal, set_keys
+from zpe_sdk.espresso.namelist import SCF_GROUPS, Edit, apply, line_end, literal, set_keys
+from zpe_sdk.espresso.structure import multiples, position_unit
 from zpe_sdk.espresso.surplus import surplus_rows
 from zpe_sdk.wire import Task
 
@@ -107,8 +107,10 @@ def _namelists(
             edits.append((place, place, _written(name, keys, line_end(text))))
     # An SCF reads none of the others; pw.x would take their lines for cards and warn of each.
     for name, group in groups.items():
-        if name not in ("control", "system", "electrons"):
-            edits.append((group.start, _next_line(text, group.end), ""))
+        if name not in SCF_GROUPS:
+            line = text.rfind("\n", 0, group.start) + 1
+            start = group.start if text[line : group.start].strip() else line
+            edits.append((start, _next_line(text, group.end), ""))
     return edits
 
 
@@ -118,18 +120,18 @@ def _written(name: str, keys: Mapping[str, object], newline: str) -> str:
 
 
 def _positions(pw_input: PwInput, task: Task) -> list[Edit]:
-    text, card = pw_input.text, pw_input.cards["ATOMIC_POSITIONS"]
+    card = pw_input.cards["ATOMIC_POSITIONS"]
     edits: list[Edit] = []
     for row in card.rows[: len(pw_input.labels)]:
-        if "0" in row.words[4:]:
-            # pw.x reports the forces on fixed components as zero, and the Hessian is made of all forces.
+        if any(int(flag) != 1 for flag in row.words[4:]):
+            # pw.x multiplies the forces by these flags, and the Hessian is made of all forces.
             edits.append((row.spans[3][1], row.spans[6][1], ""))
     move = displaced(pw_input, task) - pw_input.positions
     if task.atom is None or not move.any():
         return edits
     row = card.rows[task.atom]
     unit = position_unit(card.unit, pw_input.alat, pw_input.cell)
-    old = [float(text[a:b].lower().replace("d", "e")) for a, b in row.spans[1:4]]
+    old = multiples(row)
     new = np.array(old) + np.array(task.displacement) @ np.linalg.inv(unit)
     edits += [
         (*span, f"{after:.16f}")

@@ -9,8 +9,9 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from zpe_sdk.espresso.cards import KPoints
+from zpe_sdk.espresso.cards import fields
 from zpe_sdk.espresso.gamma import gamma_point
+from zpe_sdk.espresso.kpoints import KPoints
 from zpe_sdk.espresso.namelist import number
 from zpe_sdk.espresso.patch import displaced
 from zpe_sdk.espresso.steering import STEERING
@@ -25,6 +26,7 @@ POSITION_DIGITS = 9  # of Å
 
 _CARDS = (
     "CELL_PARAMETERS",
+    "REF_CELL_PARAMETERS",
     "OCCUPATIONS",
     "HUBBARD",
     "ADDITIONAL_K_POINTS",
@@ -65,7 +67,7 @@ def scf_key(pw_input: PwInput, task: Task) -> str:
 
 
 def _card(card: Card) -> list[Any]:
-    return [card.unit, *([_normal(_word(word)) for word in row.words] for row in card.rows)]
+    return [card.unit, *([_normal(_word(word)) for word in fields(row.words)] for row in card.rows)]
 
 
 def _word(word: str) -> str | float:

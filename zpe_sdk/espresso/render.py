@@ -81,6 +81,8 @@ def render_input(
     for name, value in by_namelist({"ecutwfc": ecutwfc, "ecutrho": ecutrho})["system"].items():
         if value is not None and namelists.setdefault("system", {}).setdefault(name, value) != value:
             raise _error(f"{name} is given twice, by itself and in input_data", name)
+    if not namelists.get("system", {}).get("ecutwfc"):
+        raise _error("give ecutwfc, the cutoff of the wave functions in Ry", "ecutwfc")
     mesh, shift = _kpts(kpts, koffset, boxed)
     written = io.StringIO()
     try:

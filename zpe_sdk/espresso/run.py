@@ -129,7 +129,7 @@ def run_scf(
     InputError
         ``bad_input``: pw.x refuses the input; ``input_ignored``: a part of it has no effect in any version.
     """
-    (folder / INPUT).write_text(text)
+    (folder / INPUT).write_text(text, encoding="utf-8", newline="")
     argv = [*command, "-in", INPUT, *(["-environ"] if environ else [])]
     oom_kills = _oom_kills()
     started = time.monotonic()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from zpe_sdk.errors import InputError
 from zpe_sdk.espresso.keys import versions_of
-from zpe_sdk.espresso.limits import READ
+from zpe_sdk.espresso.namelist import SCF_GROUPS
 from zpe_sdk.wire.versions import can_hold, in_words
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def needed_versions(pw_input: PwInput) -> tuple[VersionNeed, ...]:
         for key, (condition, values) in _VALUES.items()
         if str(system.get(key, "")).strip().lower() in values
     ]
-    for namelist in READ:
+    for namelist in SCF_GROUPS:
         for key in pw_input.namelists.get(namelist, {}):
             first, last = versions_of(namelist, key.split("(")[0]) or (None, None)
             found += [(f">={first}", key, key)] if first else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, Strict
 
 from zpe_sdk.wire.messages import ErrorInfo, JobState, Message, Tag, Vector
 from zpe_sdk.wire.results import Fingerprint
@@ -68,9 +68,21 @@ class Requirements(Message):
     model_config = ConfigDict(extra="forbid")
 
     tags: Annotated[list[Tag], Field(max_length=20)] = []
-    cores: Annotated[int, Field(ge=1, le=100_000)] | None = None
-    memory_gb: Annotated[float, Field(gt=0, le=1e6)] | None = None
+    cores: Annotated[int, Field(strict=True, ge=1, le=100_000)] | None = None
+    memory_gb: Annotated[float, Field(strict=True, gt=0, le=1e6)] | None = None
     pw: Annotated[str, Field(max_length=100), AfterValidator(check_condition)] | None = None
+
+
+# Displacements that a finite difference is made of: shorter ones drown in the noise of the forces, longer
+# ones leave the harmonic region.
+Delta = Annotated[float, Field(ge=1e-3, le=0.1)]
+# No molecule vibrates faster than H2 (4400 cm-1): a higher cutoff would leave nothing.
+MAX_CUTOFF_CM = 5000.0
+Cutoff = Annotated[float, Field(ge=0, le=MAX_CUTOFF_CM)]
+MIN_KELVIN, MAX_KELVIN = 1e-3, 1e5
+Temperature = Annotated[float, Field(ge=MIN_KELVIN, le=MAX_KELVIN)]
+# JSON's true is no atom 1, and "1" no number.
+Index = Annotated[int, Field(strict=True)]
 
 
 class JobRequest(Message):
@@ -91,17 +103,17 @@ class JobRequest(Message):
     """
 
     content: str
-    mobile_indices: list[int] | None = None
+    mobile_indices: list[Index] | None = None
     use_environ: bool = False
     input_dir: str | None = None
     calc_mode: Literal["continue", "new"] = "continue"
     structure_id: str | None = None
-    delta: Annotated[float, Field(gt=0, le=0.5)] | None = None
-    low_cut_cm: Annotated[float, Field(ge=0, le=1e10)] | None = None
-    temperature: Annotated[float, Field(gt=0, le=1e5)] | None = None
+    delta: Annotated[Delta, Strict()] | None = None
+    low_cut_cm: Annotated[Cutoff, Strict()] | None = None
+    temperature: Annotated[Temperature, Strict()] | None = None
     symmetry: bool = True
     name: Annotated[str, Field(max_length=200)] | None = None
-    priority: Annotated[int, Field(ge=-100, le=100)] = 0
+    priority: Annotated[int, Field(strict=True, ge=-100, le=100)] = 0
     requires: Requirements = Requirements()
 
 

@@ -35,7 +35,7 @@ _FILES = {"summary": ("text/plain", "summary.txt"), "freqs": ("text/csv", "freqs
 @router.post("/parse")
 async def parse(request: ParseRequest, who: Researcher) -> ParseReply:
     """Look into a QE input: structure, fixed atoms, species, k-points."""
-    return await anyio.to_thread.run_sync(lambda: parse_reply(PwInput.parse(request.content)))
+    return await anyio.to_thread.run_sync(lambda: parse_reply(PwInput.read(request.content)))
 
 
 @router.post("/jobs")
