@@ -21,6 +21,26 @@ prepare_espresso() {
     [ "${#missing[@]}" -eq 0 ] || install_packages "${missing[@]}"
 }
 
+# Makes sure of a second version of pw.x, 7.2, in an environment of its own (.venv-qe72/bin/pw.x). It comes from the
+# package qepy, which is there for Python 3.11 and 3.12; without one of these, tests that need it are skipped.
+prepare_second_espresso() {
+    local python folder=.venv-qe72
+    [ -x "$folder/bin/pw.x" ] && return
+    for python in "${PYTHON:-python3}" python3.12 python3.11; do
+        "$python" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' \
+            2>/dev/null && break
+        python=
+    done
+    if [ -z "$python" ] || ! "$python" -m venv "$folder" || ! "$folder/bin/python" -m pip install --quiet \
+        --disable-pip-version-check --only-binary :all: 'qepy==7.2.0' 'numpy<2' setuptools; then
+        echo "There is no second pw.x: tests that need one are skipped" >&2
+        return
+    fi
+    printf '#!/bin/sh\nexec "%s" -m qepy --pw.x "$@"\n' "$PWD/$folder/bin/python" >"$folder/bin/pw.x.new"
+    chmod +x "$folder/bin/pw.x.new"
+    mv "$folder/bin/pw.x.new" "$folder/bin/pw.x"
+}
+
 # Makes the virtual environment .venv and installs the project with the given extras into it.
 prepare_python() {
     local python

@@ -56,8 +56,8 @@ def plan_job(request: JobRequest, settings: Settings) -> PlannedJob:
         The input cannot be carried out; ``field`` names what is at fault.
     """
     pw_input = parse(request.content)
-    versions = _versions(pw_input, request)
     check_contacts(pw_input.symbols, pw_input.labels, pw_input.positions, pw_input.cell)
+    versions = _versions(pw_input, request)
     mobile = pw_input.mobile(request.mobile_indices)
     delta = settings.delta if request.delta is None else request.delta
     symmetry = symmetry_of(pw_input) if request.symmetry else None

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.espresso.programs import PW, PW_VERSION
+from tests.programs import PW, PW_VERSION
 from zpe_sdk.errors import ComputeError
 from zpe_sdk.espresso.gamma import gamma_warning
 from zpe_sdk.espresso.input import PwInput
@@ -103,6 +103,8 @@ def test_a_plain_molecule_runs_with_half_the_plane_waves(plain: dict[str, str]) 
         {"cards": "ATOMIC_FORCES\nO 0 0 0\nH 0 0 0.1\nH 0 0 0"},
         {"cards": "TOTAL_CHARGE\n0.1"},
         {"cards": "CARD_OF_A_LATER_VERSION on"},
+        {"cards": "CARD_OF_A_LATER_VERSION 3"},
+        {"cards": "CONSTRAINTS\n0\nCARD_OF_A_LATER_VERSION on"},
     ],
 )
 def test_anything_else_leaves_the_k_points_and_the_physics_as_they_are_written(other: dict[str, str]) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from ase.units import Bohr
 
+from tests.programs import PW
 from zpe_sdk.errors import InputError
 from zpe_sdk.espresso.lattice import lattice
 
@@ -57,7 +58,7 @@ def written(case: dict[str, Any]) -> str:
 @pytest.mark.parametrize("case", CASES, ids=written)
 def test_lattice_is_that_of_pw(case: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "pw.in").write_text(INPUT.format(keys=written(case)))
-    run = subprocess.run(["pw.x", "-in", "pw.in"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    run = subprocess.run([*PW, "-in", "pw.in"], cwd=tmp_path, capture_output=True, text=True, check=False)
     alat = float(re.search(r"celldm\(1\)=\s*(\S+)", run.stdout)[1]) * Bohr  # type: ignore[index]
     axes = re.findall(r"a\(\d\) = \((.*)\)", run.stdout)
     printed = np.array([[float(x) for x in row.split()] for row in axes]) * alat

@@ -13,9 +13,10 @@ import pytest
 from ase.units import Bohr
 from numpy.typing import NDArray
 
+from tests.programs import PW
 from zpe_sdk.errors import InputError
 from zpe_sdk.espresso.input import PwInput
-from zpe_sdk.espresso.run import pw_command, run_scf
+from zpe_sdk.espresso.run import run_scf
 from zpe_sdk.wire import Task, Vector
 
 PSEUDO_DIR = "/usr/share/espresso/pseudo"
@@ -117,7 +118,7 @@ def task_text(pw_input: PwInput, task: Task, conv_thr: float = 1e-12) -> str:
 
 def forces(text: str, folder: Path) -> NDArray[np.float64]:
     folder.mkdir(exist_ok=True)
-    return np.asarray(run_scf(pw_command(), text, folder, prefix="pw").forces_ev_ang)
+    return np.asarray(run_scf(PW, text, folder, prefix="pw").forces_ev_ang)
 
 
 def rows(values: NDArray[np.float64], label: str = "") -> str:

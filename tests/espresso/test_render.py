@@ -11,10 +11,11 @@ from ase import Atoms
 from ase.build import add_adsorbate, bulk, fcc111, molecule
 from ase.constraints import FixAtoms, FixBondLength
 
+from tests.programs import PW
 from zpe_sdk.errors import InputError
 from zpe_sdk.espresso.input import KPoints, PwInput
 from zpe_sdk.espresso.render import by_namelist, render_input
-from zpe_sdk.espresso.run import pw_command, run_scf
+from zpe_sdk.espresso.run import run_scf
 from zpe_sdk.wire import Task
 
 PSEUDO = {"H": "H.pbe-kjpaw.UPF", "O": "O.pbe-kjpaw.UPF", "Cu": "Cu.pbe-kjpaw.UPF", "Fe": "Fe.UPF"}
@@ -188,7 +189,7 @@ def test_pw_runs_a_rendered_molecule_with_an_isotope(tmp_path: Path) -> None:
     text = rendered(hd, ecutwfc=15, ecutrho=60, pseudopotentials={"H": "H.pz-vbc.UPF"}).task_text(
         Task(index=0), prefix="pw", outdir="./", pseudo_dir="/usr/share/espresso/pseudo", electrons={}
     )
-    result = run_scf(pw_command(), text, tmp_path, prefix="pw")
+    result = run_scf(PW, text, tmp_path, prefix="pw")
     forces = np.asarray(result.forces_ev_ang)
     np.testing.assert_allclose(forces[0], -forces[1], atol=1e-3)
     assert abs(forces[0, 2]) > 0.01

@@ -9,6 +9,7 @@ from threading import Event
 import numpy as np
 import pytest
 
+from tests.programs import PW
 from zpe_sdk.errors import ComputeError, ConfigError, InputError, ZPEError
 from zpe_sdk.espresso.output import ranks_in
 from zpe_sdk.espresso.run import pw_command, pw_version, run_scf
@@ -40,7 +41,7 @@ def h2(
 
 @pytest.mark.qe
 def test_forces_pull_a_stretched_h2_together_and_cancel(tmp_path: Path) -> None:
-    result = run_scf(pw_command(), h2(), tmp_path, prefix="zpe")
+    result = run_scf(PW, h2(), tmp_path, prefix="zpe")
     forces = np.asarray(result.forces_ev_ang)
     assert forces.shape == (2, 3)
     assert forces[0, 2] > 0.5  # eV/Å, towards the other atom
@@ -63,7 +64,7 @@ def test_forces_pull_a_stretched_h2_together_and_cancel(tmp_path: Path) -> None:
 )
 def test_failures_of_pw_are_named(text: str, kind: type[ZPEError], code: str, tmp_path: Path) -> None:
     with pytest.raises(kind) as caught:
-        run_scf(pw_command(), text, tmp_path, prefix="zpe")
+        run_scf(PW, text, tmp_path, prefix="zpe")
     assert caught.value.code == code
 
 
@@ -72,13 +73,13 @@ def test_a_run_that_is_stopped_says_so(tmp_path: Path) -> None:
     stop = Event()
     stop.set()
     with pytest.raises(ComputeError) as caught:
-        run_scf(pw_command(), h2(), tmp_path, prefix="zpe", stop=stop)
+        run_scf(PW, h2(), tmp_path, prefix="zpe", stop=stop)
     assert caught.value.code == "stopped"
 
 
 @pytest.mark.qe
 def test_pw_tells_its_version() -> None:
-    assert pw_version(pw_command())[0].isdigit()
+    assert pw_version(PW)[0].isdigit()
 
 
 def test_what_may_start_mpi_is_left_its_interconnect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

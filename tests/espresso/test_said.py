@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.espresso.programs import PW, PW_VERSION
+from tests.programs import PW, PW_VERSION
 from zpe_sdk.errors import ConfigError, InputError, ZPEError
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.run import run_scf

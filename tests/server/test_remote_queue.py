@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from rq.command import send_stop_job_command
 from rq.job import Job as RQJob
 
 from tests.processes import ControlPlane, RedisServer, environment, h2, wait_until
+from tests.programs import PW
 from zpe_sdk import ZPEClient
 from zpe_sdk.errors import ComputeError, ZPEError
 from zpe_sdk.job import Job
@@ -215,7 +215,7 @@ def slow_pw(folder: Path, seconds: int) -> Path:
     """Write a pw.x that is slow to say its version, the first time it is asked."""
     program = folder / "pw.x"
     first = f'mkdir "{folder}/asked" 2>/dev/null && sleep {seconds}'
-    program.write_text(f'#!/bin/sh\n{first}\nexec "{shutil.which("pw.x")}" "$@"\n')
+    program.write_text(f'#!/bin/sh\n{first}\nexec "{PW[0]}" "$@"\n')
     program.chmod(0o755)
     return program
 

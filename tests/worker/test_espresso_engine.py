@@ -8,9 +8,10 @@ from threading import Event
 import numpy as np
 import pytest
 
+from tests.programs import PW
 from zpe_sdk.errors import ConfigError, ZPEError
 from zpe_sdk.espresso.input import PwInput
-from zpe_sdk.espresso.run import pw_command, run_scf
+from zpe_sdk.espresso.run import run_scf
 from zpe_sdk.wire import JobPayload, Task
 from zpe_sdk.worker.engines.espresso import EspressoEngine
 from zpe_sdk.worker.settings import WorkerSettings
@@ -72,7 +73,7 @@ def test_a_warm_start_saves_iterations_and_gives_the_forces_of_a_cold_one(tmp_pa
         electrons={"conv_thr": 1e-12, "startingpot": "atomic"},
     )
     (tmp_path / "cold").mkdir()
-    cold = run_scf(pw_command(), text, tmp_path / "cold", prefix="pw")
+    cold = run_scf(PW, text, tmp_path / "cold", prefix="pw")
     np.testing.assert_allclose(warm.forces_ev_ang, cold.forces_ev_ang, atol=2e-5)
     assert warm.energy_ev == pytest.approx(cold.energy_ev, abs=1e-7)
     assert warm.scf_iterations is not None
@@ -206,7 +207,7 @@ def test_a_job_with_environ_is_run_with_it_or_not_at_all(tmp_path: Path) -> None
     (tmp_path / "environ.in").write_text("&ENVIRON\n environ_type = 'water'\n/\n")
     seen = tmp_path / "seen"
     program = tmp_path / "pw.x"
-    program.write_text(f'#!/bin/sh\necho "$@" >>{seen}\ncat environ.in >>{seen}\nexec pw.x "$@"\n')
+    program.write_text(f'#!/bin/sh\necho "$@" >>{seen}\ncat environ.in >>{seen}\nexec "{PW[0]}" "$@"\n')
     program.chmod(0o755)
     pw = engine(tmp_path / "work", pw_path=str(program), environ_path=tmp_path)
     assert pw.capabilities().environ

@@ -11,14 +11,14 @@ import re
 from itertools import dropwhile, takewhile
 from typing import TYPE_CHECKING
 
-from zpe_sdk.espresso.namelist import number
-
 if TYPE_CHECKING:
     from zpe_sdk.espresso.cards import Row
     from zpe_sdk.espresso.input import PwInput
 
 # Longer than the label of an atom, or what stands in the card HUBBARD.
 _CARD = re.compile(r"[A-Z][A-Z_]{5,}", re.A)
+# Where a number or an expression begins.
+_NUMBER = re.compile(r"[-+(]*[.\d]")
 
 
 def surplus_rows(pw_input: PwInput) -> list[Row]:
@@ -57,7 +57,9 @@ def _behind(pw_input: PwInput) -> dict[str, tuple[Row, ...]]:
 def _is_data(row: Row) -> bool:
     """Tell whether a line is one of numbers, or of a label and numbers; or a comment among these."""
     first, second = (*row.words, "")[:2]
-    return number(first) is not None or number(second) is not None or first.startswith(("!", "#"))
+    if first.startswith(("!", "#")):
+        return True
+    return bool(_NUMBER.match(first) or _NUMBER.match(second)) and not _CARD.fullmatch(first)
 
 
 def _is_no_card(row: Row) -> bool:
