@@ -86,6 +86,7 @@ class Jobs:
             ),
             "formula": planned.formula,
             "nat": planned.nat,
+            "physics": planned.physics,
             "symmetry": int(request.symmetry),
             "request_id": request_id,
         }

@@ -27,6 +27,8 @@ class PlannedJob:
     scf_keys
         Of each SCF, a hash of all that decides its forces and is in the input: equal keys, equal forces, as
         long as program and pseudopotentials are the same.
+    physics
+        Hash of all in the input that decides the forces besides the positions; every report must name it.
     pseudopotentials
         File names that a worker must have.
     formula, nat
@@ -37,6 +39,7 @@ class PlannedJob:
     plan: Plan
     tasks: list[Task]
     scf_keys: list[str]
+    physics: str
     pseudopotentials: list[str]
     formula: str
     nat: int
@@ -84,6 +87,7 @@ def plan_job(request: JobRequest, settings: Settings) -> PlannedJob:
         plan=plan,
         tasks=tasks,
         scf_keys=[_scf_key(pw_input, task, request.use_environ) for task in tasks],
+        physics=pw_input.physics_hash(),
         pseudopotentials=sorted(pw_input.pseudopotentials),
         formula=pw_input.formula,
         nat=len(pw_input.labels),

@@ -15,9 +15,18 @@ RETRY = {"max": 3, "base_ms": 60_000, "max_ms": 300_000, "jitter": 0.0}
 Reply = dict[str, Any]
 
 
-def physics(name: str = "p", engine: str = "espresso") -> str:
+def physics(
+    name: str = "p", engine: str = "espresso", files: Sequence[str] = (), version: str = "7.2"
+) -> str:
     """Return a fingerprint as it is compared."""
-    return json.dumps({"engine": engine, "physics": name})
+    return json.dumps(
+        {
+            "engine": engine,
+            "engine_version": version,
+            "physics": name,
+            "pseudopotentials": dict.fromkeys(files, "sha256"),
+        }
+    )
 
 
 async def submit(
@@ -27,6 +36,7 @@ async def submit(
     needs: Sequence[str] = (),
     *,
     engine: str = "espresso",
+    physics: str | None = None,
     **more: Any,
 ) -> Reply:
     needed = {"engine": engine, "environ": False, "pseudopotentials": list(needs)}
@@ -40,7 +50,7 @@ async def submit(
         "scf_keys": [],
         "reuse": False,
         "keep_ms": LATER_MS,
-        "fields": {"nat": 1, "needs": json.dumps(needed)},
+        "fields": {"nat": 1, "needs": json.dumps(needed)} | ({"physics": physics} if physics else {}),
     }
     return await store.transition("submit", "{}", "{}", "[]", job=job, total=tasks, **(arguments | more))
 
@@ -60,6 +70,7 @@ async def lease(store: Store, name: str, worker: str = "w1", **more: Any) -> Rep
         "offset": 0,
         "scan": 100,
         "engine": "espresso",
+        "engine_version": "",
         "environ": False,
         "pseudopotentials": None,
         "digest": "d",

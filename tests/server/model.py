@@ -23,6 +23,7 @@ class Ability:
     digest: str
     engine: str
     files: frozenset[str] | None
+    version: str = ""
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Physics:
 
     name: str
     engine: str
+    version: str = "7.2"
+    files: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -44,6 +47,7 @@ class Job:
     total: int
     needs: frozenset[str]
     engine: str
+    physics: str | None
     idempotency_key: str
     stage: Stage = "living"
     open: set[int] = field(default_factory=set)
@@ -97,14 +101,16 @@ class Job:
 
 @dataclass
 class Lease:
-    """The right of a worker to run ``tasks``; ``count`` is how many they were at first."""
+    """The right of a worker to run ``tasks``; ``given`` are those that it had at first."""
 
     name: str
     job: str
     worker: str
     digest: str
     tasks: set[int]
-    count: int
+    given: frozenset[int]
+    engine: str
+    version: str
     state: str = "held"
 
 
@@ -125,7 +131,7 @@ class Verdicts:
     accepted: list[int] = field(default_factory=list)
     idempotent: list[int] = field(default_factory=list)
     refused: list[int] = field(default_factory=list)
-    wrong_physics: bool = False
+    offence: str | None = None
     complete: bool = False
 
 
@@ -149,6 +155,7 @@ class Model:
         priority: int,
         needs: frozenset[str],
         engine: str,
+        physics: str | None,
         idempotency_key: str,
         digest: str,
         owner: str,
@@ -162,7 +169,16 @@ class Model:
         turn = max(self.clock[priority], self.ends[priority, owner])
         self.ends[priority, owner] = turn + total
         self.jobs[name] = Job(
-            name, owner, priority, turn, total, needs, engine, idempotency_key, open=set(range(total))
+            name,
+            owner,
+            priority,
+            turn,
+            total,
+            needs,
+            engine,
+            physics,
+            idempotency_key,
+            open=set(range(total)),
         )
         return name
 
@@ -211,7 +227,16 @@ class Model:
             for task in tasks:
                 job.open.discard(task)
                 job.held[task] = name
-            lease = Lease(name, job.name, worker, ability.digest, set(tasks), len(tasks))
+            lease = Lease(
+                name,
+                job.name,
+                worker,
+                ability.digest,
+                set(tasks),
+                frozenset(tasks),
+                ability.engine,
+                ability.version,
+            )
             self.leases[name] = lease
             self.clock[job.priority] = max(self.clock[job.priority], job.turn)
             job.turn += len(tasks)
@@ -219,9 +244,17 @@ class Model:
             return lease, passed
         return None, passed
 
-    def own(self, name: str, worker: str, job: str) -> Lease | None:
-        lease = self.leases[name]
-        return lease if (lease.worker, lease.job) == (worker, job) else None
+    def offence(self, job: Job, lease: Lease, seen: Physics) -> str | None:
+        """Say how something was computed otherwise than it was leased."""
+        if seen.engine != job.engine or lease.engine not in ("", seen.engine):
+            return "wrong_engine"
+        if lease.version not in ("", seen.version):
+            return "wrong_engine"
+        if seen.engine != "mock" and seen.files != job.needs:
+            return "wrong_pseudopotentials"
+        if job.physics not in (None, seen.name) or job.pinned not in (None, seen):
+            return "wrong_physics"
+        return None
 
     def report(self, lease: Lease, tasks: list[int], physics: list[Physics]) -> Verdicts:
         job = self.jobs[lease.job]
@@ -230,13 +263,16 @@ class Model:
         for task, seen in zip(tasks, physics, strict=True):
             if task >= job.total:
                 out.refused.append(task)
+            elif task not in lease.given:
+                out.refused.append(task)
+                out.offence = out.offence or "not_leased"
             elif stage in ("finished", "assembling") or (job.keeps_forces and task in job.done):
                 out.idempotent.append(task)
             elif not job.keeps_forces or job.held.get(task, lease.name) != lease.name:
                 out.refused.append(task)
-            elif job.pinned not in (None, seen):
+            elif offence := self.offence(job, lease, seen):
                 out.refused.append(task)
-                out.wrong_physics = True
+                out.offence = out.offence or offence
             else:
                 out.accepted.append(task)
                 job.pinned = seen
@@ -246,7 +282,7 @@ class Model:
         if out.accepted:
             for task in lease.tasks:
                 job.attempts.pop((task, "lost"), None)
-        if out.wrong_physics:
+        if out.offence:
             job.avoided.add((lease.worker, lease.digest))
             if lease.state == "held":
                 self.give_back(lease, "lost")
@@ -289,7 +325,7 @@ class Model:
             return "discarded"
         if any(holder != lease.name for holder in job.held.values()):
             return "lease_not_yours"
-        if lease.count != job.total:
+        if len(lease.given) != job.total:
             return "partial"
         job.held.clear()
         if lease.state == "held":

@@ -33,13 +33,18 @@ EXAMPLES = int(os.environ.get("ZPE_TEST_EXAMPLES", "0"))
 
 WORKERS = ("w1", "w2", "w3")
 ABILITIES = (
-    Ability("all", "espresso", frozenset({"H", "O"})),
+    Ability("all", "espresso", frozenset({"H", "O"}), "7.2"),
     Ability("no oxygen", "espresso", frozenset({"H"})),
     Ability("unknown", "", None),
     Ability("mock", "mock", frozenset()),
 )
-USUAL = Physics("a", "espresso")
-PHYSICS = (USUAL, Physics("b", "espresso"), Physics("a", "mock"))
+PHYSICS = (
+    Physics("a", "espresso"),
+    Physics("b", "espresso"),
+    Physics("a", "espresso", "6.7"),
+    Physics("a", "espresso", files=frozenset({"H"})),
+    Physics("a", "mock"),
+)
 OWNERS = ("ann", "bob", "*")
 STATUSES = ("queued", "started", "finished", "failed", "cancelled", "*")
 
@@ -56,6 +61,19 @@ def pick(n: int, likely: Iterable[Thing], possible: Iterable[Thing]) -> Thing | 
     """Return one of the likely things three times out of four, else one of the possible ones."""
     pool = (list(likely) if n % 4 else []) or list(possible)
     return pool[n // 4 % len(pool)] if pool else None
+
+
+def canonical(physics: Physics) -> str:
+    return calls.physics(physics.name, physics.engine, sorted(physics.files), physics.version)
+
+
+def fitting(job: Job | None) -> Physics:
+    """Return physics that a job takes, until it has other ones."""
+    if job is None:
+        return PHYSICS[0]
+    return job.pinned or Physics(
+        "a", job.engine, files=job.needs if job.engine == "espresso" else frozenset()
+    )
 
 
 class ControlPlane(RuleBasedStateMachine):
@@ -95,7 +113,7 @@ class ControlPlane(RuleBasedStateMachine):
             self.run(self.store.redis.hset(key("worker", worker), mapping={"name": worker}))
             self.run(self.store.redis.zadd(key("workers"), {worker: 0}))
         for total in totals:
-            self.submit(total, 0, (), "espresso", "", "ann")
+            self.submit(total, 0, (), "espresso", None, "", "ann")
 
     # ------------------------------------------------------------------------------------------ work
 
@@ -104,6 +122,7 @@ class ControlPlane(RuleBasedStateMachine):
         priority=st.integers(-1, 1),
         needs=st.sampled_from([(), ("H",), ("H", "O")]),
         engine=st.sampled_from(["espresso", "espresso", "espresso", "mock"]),
+        physics=st.sampled_from([None, "a"]),
         idempotency_key=st.sampled_from(["", "", "k1", "k2"]),
         owner=st.sampled_from(["ann", "ann", "bob"]),
     )
@@ -113,12 +132,13 @@ class ControlPlane(RuleBasedStateMachine):
         priority: int,
         needs: tuple[str, ...],
         engine: str,
+        physics: str | None,
         idempotency_key: str,
         owner: str,
     ) -> None:
         name, digest = self.name("j"), str(total)
         expected = self.model.submit(
-            name, total, priority, frozenset(needs), engine, idempotency_key, digest, owner
+            name, total, priority, frozenset(needs), engine, physics, idempotency_key, digest, owner
         )
         reply = self.run(
             calls.submit(
@@ -127,6 +147,7 @@ class ControlPlane(RuleBasedStateMachine):
                 total,
                 needs,
                 engine=engine,
+                physics=physics,
                 owner=owner,
                 priority=priority,
                 idempotency_key=idempotency_key,
@@ -147,6 +168,7 @@ class ControlPlane(RuleBasedStateMachine):
                 worker,
                 max_tasks=max_tasks,
                 engine=ability.engine,
+                engine_version=ability.version,
                 pseudopotentials=None if ability.files is None else dict.fromkeys(ability.files, True),
                 digest=ability.digest,
             )
@@ -182,18 +204,22 @@ class ControlPlane(RuleBasedStateMachine):
                 lease.name,
                 chosen,
                 lease.worker,
-                fingerprints=[calls.physics(each.name, each.engine) for each in seen],
+                fingerprints=[canonical(each) for each in seen],
             )
         )
         job = self.model.jobs.get(lease.job)
         if job is None:
             assert reply == {"error": "not_found"}
             return
+        if self.model.workers[lease.worker].revoked:
+            assert reply == {"error": "lease_not_yours"}
+            return
         expected = self.model.report(lease, chosen, seen)
         for verdict in ("accepted", "idempotent", "refused"):
             assert items(reply[verdict]) == getattr(expected, verdict)
-        assert (reply.get("reason") == "wrong_physics") == expected.wrong_physics
-        assert bool(reply.get("difference")) == expected.wrong_physics
+        if expected.offence:
+            assert reply["reason"] == expected.offence
+        assert bool(reply.get("difference")) == (expected.offence is not None)
         assert bool(reply.get("complete")) == expected.complete
         assert reply["status"] == job.status
         assert reply["lease_held"] == (lease.state == "held")
@@ -205,12 +231,12 @@ class ControlPlane(RuleBasedStateMachine):
         lease = self.pick_lease(n)
         if lease and lease.tasks:
             chosen = sorted(lease.tasks)[:most]
-            self.do_report(lease, chosen, [USUAL] * len(chosen))
+            self.do_report(lease, chosen, [fitting(self.model.jobs.get(lease.job))] * len(chosen))
 
     @rule(n=number, chosen=tasks)
     def report_anything(self, n: int, chosen: list[int]) -> None:
         if lease := self.pick_lease(n):
-            self.do_report(lease, chosen, [USUAL] * len(chosen))
+            self.do_report(lease, chosen, [fitting(self.model.jobs.get(lease.job))] * len(chosen))
 
     @rule(
         n=number,
@@ -228,7 +254,7 @@ class ControlPlane(RuleBasedStateMachine):
             job = self.model.jobs[lease.job]
             chosen = pick(late, [[task] for task in [*job.open, *job.held]], [list(range(job.total))])
             assert chosen
-            self.do_report(lease, chosen, [USUAL] * len(chosen))
+            self.do_report(lease, chosen, [fitting(job)] * len(chosen))
 
     @rule(n=number, other=number, worker=workers, chosen=tasks)
     def come_with_a_lease_of_somebody_else(self, n: int, other: int, worker: str, chosen: list[int]) -> None:
@@ -258,6 +284,8 @@ class ControlPlane(RuleBasedStateMachine):
         job = self.model.jobs.get(lease.job)
         if job is None:
             assert reply == {"error": "not_found"}
+        elif self.model.workers[lease.worker].revoked:
+            assert reply == {"error": "lease_not_yours"}
         else:
             assert reply["requeued"] == self.model.fail(lease, chosen, kind)
             assert reply["status"] == job.status
@@ -265,12 +293,13 @@ class ControlPlane(RuleBasedStateMachine):
     @rule(n=number)
     def settle(self, n: int) -> None:
         every = self.model.leases.values()
-        if lease := pick(n, [le for le in every if le.job in self.model.jobs and le.count > 1], every):
+        if lease := pick(n, [le for le in every if le.job in self.model.jobs and len(le.given) > 1], every):
             reply = self.run(calls.settle(self.store, lease.job, lease.name, lease.worker))
             if lease.job not in self.model.jobs:
                 assert reply == {"error": "not_found"}
                 return
-            expected = self.model.settle(lease)
+            revoked = self.model.workers[lease.worker].revoked
+            expected = "lease_not_yours" if revoked else self.model.settle(lease)
             good = expected in ("settled", "idempotent")
             assert reply == ({expected: True} if good else {"error": expected})
 
@@ -332,7 +361,7 @@ class ControlPlane(RuleBasedStateMachine):
             for lease in list(self.model.leases.values()):
                 if lease.job == job.name and lease.tasks:
                     chosen = sorted(lease.tasks)
-                    self.do_report(lease, chosen, [job.pinned or USUAL] * len(chosen))
+                    self.do_report(lease, chosen, [fitting(job)] * len(chosen))
 
     @rule(n=number)
     def let_time_pass(self, n: int) -> None:
@@ -462,7 +491,7 @@ class ControlPlane(RuleBasedStateMachine):
                     "runs": job.done,
                     "attempts": {f"{task}:{kind}": n for (task, kind), n in job.attempts.items()},
                     "avoid": {f"{worker} {digest}" for worker, digest in job.avoided},
-                    "pinned": job.pinned and calls.physics(job.pinned.name, job.pinned.engine),
+                    "pinned": job.pinned and canonical(job.pinned),
                     "turn": job.turn,
                     "error and end": (job.status == "failed", not job.keeps_forces or job.stage == "dead"),
                 }

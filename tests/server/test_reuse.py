@@ -54,7 +54,11 @@ class Lab:
         for task in lease["tasks"]:
             payload = JobPayload(**lease["payload"])
             report = self.engine.run(payload, Task(**task), job_id=lease["job_id"], stop=Event()).model_dump()
-            report["fingerprint"] |= {"engine": "espresso", "engine_version": version}
+            report["fingerprint"] |= {
+                "engine": "espresso",
+                "engine_version": version,
+                "pseudopotentials": {"H.pbe-kjpaw.UPF": "0" * 64},
+            }
             reports.append(report)
         self.worker.post(
             f"/calc/zpe/compute/jobs/{lease['job_id']}/tasks",
@@ -138,7 +142,8 @@ def test_a_worker_of_whole_jobs_computes_all_of_a_job_that_is_partly_known(lab: 
     lab.submit("gil", mobile_indices=[0, 1])
     whole = lab.worker.post(LEASE, json={}).json()
     assert [task["index"] for task in whole["tasks"]] == list(range(13))
-    done = {"result": {}, "summary_text": "s", "freqs_csv": "f"}
+    result = {"freqs_cm": [0.0] * 5 + [4400.0], "zpe_ev": 0.2728, "s_vib_jmol_k": 0, "mobile_indices": [0, 1]}
+    done = {"result": result, "summary_text": "s", "freqs_csv": "f"}
     body = done | {"lease_id": whole["lease_id"]}
     lab.worker.post(f"/calc/zpe/compute/jobs/{whole['job_id']}/result", json=body).raise_for_status()
     assert lab.status("gil", whole["job_id"])["status"] == "finished"
@@ -153,8 +158,17 @@ def test_springs_never_pass_for_an_scf(lab: Lab) -> None:
         for task in lease["tasks"]
     ]
     body = {"lease_id": lease["lease_id"], "reports": reports}
+    path = f"/calc/zpe/compute/jobs/{job}/tasks"
+    reply = lab.worker.post(path, json=body).raise_for_status().json()
+    assert (reply["accepted"], reply["reason"]) == ([], "wrong_engine")
+    assert "mock 1 instead of espresso" in lab.status("fay", job)["detail"]
+    lab("fay").post(f"{JOBS}/{job}/cancel").raise_for_status()
+    # Where a job asks for springs they are taken, but not over into a later job.
+    job = lab.submit("fay", engine="mock")
+    lease = lab.worker.post(LEASE, json={"max_tasks": 100}).json()
+    body["lease_id"] = lease["lease_id"]
     lab.worker.post(f"/calc/zpe/compute/jobs/{job}/tasks", json=body).raise_for_status()
     assert lab.status("fay", job)["status"] == "finished"
-    again = lab.submit("fay")
+    again = lab.submit("fay", engine="mock")
     assert lab.status("fay", again)["status"] == "queued"
     lab("fay").post(f"{JOBS}/{again}/cancel").raise_for_status()

@@ -101,6 +101,55 @@ def test_forces_of_other_physics_are_refused_and_the_task_goes_elsewhere(
     play(scenario)
 
 
+@pytest.mark.parametrize(
+    ("tasks", "claim", "reason", "told"),
+    [
+        ([0, 2], {}, "not_leased", "its lease does not have them"),
+        ([0], {"name": "other"}, "wrong_physics", "physics: other instead of p"),
+        ([0], {"engine": "mock"}, "wrong_engine", "mock 7.2 instead of espresso 7.2"),
+        ([0], {"version": "6.7"}, "wrong_engine", "espresso 6.7 instead of espresso 7.2"),
+        ([0], {"files": ["H"]}, "wrong_pseudopotentials", "H instead of H, O"),
+        ([0], {"files": ["H", "O", "C"]}, "wrong_pseudopotentials", "C, H, O instead of H, O"),
+    ],
+)
+def test_what_was_not_leased_is_refused_and_goes_to_others(
+    play: Callable[[Scenario], None], tasks: list[int], claim: dict[str, Any], reason: str, told: str
+) -> None:
+    async def scenario(store: Store) -> None:
+        await submit(store, "j", needs=["H", "O"], physics="p")
+        right: dict[str, Any] = {"files": ["H", "O"]}
+        await lease(store, "l1", max_tasks=2, engine_version="7.2")
+        prints = [physics(**(right | claim))] * len(tasks)
+        reply = await report(store, "j", "l1", tasks, fingerprints=prints)
+        assert reply["refused"] == tasks[len(reply["accepted"] or []) :]
+        assert (reply["reason"], reply["lease_held"]) == (reason, False)
+        assert told in reply["difference"]
+        assert told in await detail(store, "j")
+        [event] = await store.redis.lrange(key("job", "j", "history"), 0, -1)
+        assert reason in event
+        # It is not offered the job again; nothing of it is lost.
+        assert await lease(store, "l2") == {"blocked": True}
+        rest = (await lease(store, "l3", "w2"))["tasks"]
+        assert len(rest) + len(reply["accepted"] or []) == 3
+        done = [int(task) for task in rest]
+        last = await report(store, "j", "l3", done, "w2", fingerprints=[physics(**right)] * len(done))
+        assert last["complete"]
+
+    play(scenario)
+
+
+def test_a_revoked_worker_reports_nothing_any_more(play: Callable[[Scenario], None]) -> None:
+    async def scenario(store: Store) -> None:
+        await enrol(store, "w1")
+        await submit(store, "j")
+        await lease(store, "l1")
+        await store.transition("revoke", worker="w1")
+        assert await report(store, "j", "l1", [0]) == {"error": "lease_not_yours"}
+        assert await settle(store, "j", "l1") == {"error": "lease_not_yours"}
+
+    play(scenario)
+
+
 def test_expiry_returns_only_unfinished_tasks_and_a_late_result_is_kept(
     play: Callable[[Scenario], None],
 ) -> None:
@@ -254,7 +303,7 @@ def test_refused_physics_are_named_where_everybody_sees_them(play: Callable[[Sce
 
 def test_a_job_that_no_worker_takes_says_what_it_waits_for(play: Callable[[Scenario], None]) -> None:
     async def scenario(store: Store) -> None:
-        await submit(store, "j", needs=["H", "O"])
+        await submit(store, "j")
         await lease(store, "l1")
         await report(store, "j", "l1", [0])
         await release(store, "j", "l1")

@@ -135,15 +135,18 @@ class TaskReportRequest(Message):
 
 
 class TaskReportReply(Message):
-    """``accepted``: stored now; ``idempotent``: already there; ``refused``: not needed any more, or
-    from other physics than the job's first result (``detail`` says which). ``left``, if not null, are the
-    tasks that the lease still has: others were taken out of it, because the worker was slow to begin them.
+    """``accepted``: stored now; ``idempotent``: already there; ``refused``: not needed any more, or not what
+    was leased. ``reason`` is the code of a refusal (``not_leased``, ``wrong_engine``, ``wrong_physics``,
+    ``wrong_pseudopotentials``, ``leased_again``, ``cancelled``, …), ``detail`` says it in words. ``left``, if
+    not null, are the tasks that the lease still has: others were taken out of it, because the worker was slow
+    to begin them.
     """
 
     ok: bool = True
     accepted: list[int] = []
     idempotent: list[int] = []
     refused: list[int] = []
+    reason: str | None = None
     detail: str | None = None
     job_status: JobState
     progress: Progress

@@ -2,7 +2,7 @@
 -- a: worker, instance, lease, ttl_ms, max_tasks (0: the whole job, which nobody else may be working on),
 --    alive_ms (whoever was heard of so long ago counts as a worker), slots (SCFs it runs at once),
 --    warm [jobs it has densities of], offset, scan (which part of the line to look at), or of_job (the one job wanted),
---    telling (only to tell that it failed, whatever it needs), engine ('': unknown), environ,
+--    telling (only to tell that it failed, whatever it needs), engine, engine_version ('': unknown), environ,
 --    pseudopotentials (object used as a set, or null: unknown), cores, memory_gb, tags (a set), digest
 -- ARGV[2]: the capabilities in full, to be shown
 -- Returns {job, lease, tasks, payload, task_table, request_id, more (whether others wait)}, or {} when there is nothing to do, or
@@ -74,6 +74,7 @@ local function take(job)
     redis.call('ZREM', open, task)
     redis.call('HSET', key('job', job, 'held'), task, a.lease)
     redis.call('SADD', key('lease', a.lease, 'tasks'), task)
+    redis.call('SADD', key('lease', a.lease, 'given'), task)
   end
   return tasks
 end
@@ -143,7 +144,7 @@ for _, job in ipairs(line) do
     local tasks = take(job)
     redis.call('HSET', key('lease', a.lease), 'job', job, 'worker', a.worker, 'instance', a.instance,
       'digest', a.digest, 'state', 'held', 'issued', now, 'ttl_ms', a.ttl_ms, 'renewals', 0, 'count', #tasks,
-      'slots', a.slots,
+      'slots', a.slots, 'engine', a.engine, 'engine_version', a.engine_version,
       'whole', a.max_tasks == 0 and 1 or 0)
     redis.call('ZADD', P .. 'leases', now + a.ttl_ms, a.lease)
     if a.max_tasks ~= 0 and #tasks > a.slots then redis.call('ZADD', P .. 'spare', now, a.lease) end

@@ -5,6 +5,7 @@
 --   job:<id>:held      hash  task -> lease that holds it
 --   job:<id>:reports   hash  task -> report (forces); a task in here is done
 --   job:<id>:runs      hash  task -> who ran it and how long it took
+--   job:<id>:by        hash  task -> id of the worker that computed it; "*": of the one that settled the job in one go
 --   job:<id>:scf       list  by task, the key of what decides its forces
 --   job:<id>:reserved  set   tasks whose forces are known from an earlier job, if its physics turn out the same
 --   job:<id>:settled   hash  result, summary and freqs of a job that a worker settled in one go
@@ -17,13 +18,15 @@
 --   spare              zset  leases with more tasks than their worker runs at once; score = when one was last reported
 --   leases             zset  lease -> deadline (ms); the one place where deadlines live
 --   lease:<id>         hash  job, worker, instance, state, ...;  lease:<id>:tasks  set of its unfinished tasks
+--   lease:<id>:given   set   the tasks it was given at first: its worker may report no others, however late
 --   assemble           zset  jobs whose tasks are all done and whose result is not stored yet
 --   dlq, retire        zset  job -> when it failed for good / when it is to be forgotten
 --   index:<owner>:<status>  zset  jobs by creation; either part may be *: all
 --   rq                 the lock of whoever tells RQ what there is to do;  job:<id>:completing  likewise, of one result
 --   counters           hash  attempts by class since the beginning
 --   worker:<id>        hash  name, capabilities, digest, counts;  workers  zset  worker -> when last heard of
---   scf:<owner>:<key>  hash  "report <physics>", "run <physics>" of an SCF done; forgotten some time after its last use
+--   scf:<owner>:<key>  hash  "report <physics>", "run <physics>", "by <physics>" (id of its worker) of an SCF done;
+--                            forgotten some time after its last use
 --   token:<hash>       hash  role, subject, expires;  enroll:<hash>  hash  label, expires
 --   tokens, enrolls    zset  researchers' tokens / enroll tokens by creation
 --
@@ -184,6 +187,8 @@ local function end_lease(lease, state)
   redis.call('DEL', record .. ':tasks')
   redis.call('HSET', record, 'state', state, 'ended', now)
   redis.call('PEXPIRE', record, TOMBSTONE_MS)
+  -- A little longer: a lease without it would be one from before leases remembered what they were given.
+  redis.call('PEXPIRE', record .. ':given', TOMBSTONE_MS + 60000)
 end
 
 local function settle_if_empty(lease)
@@ -293,11 +298,12 @@ local function avoid(job, worker, lease, why)
   redis.call('HSET', key('job', job, 'avoid'), worker .. ' ' .. digest, why)
 end
 
--- The lease's record if it was given to this worker for this job, else nil.
+-- The lease's record if it was given to this worker for this job, else nil. What a revoked worker says counts no more.
 local function own_lease(lease, worker, job)
-  local record = redis.call('HMGET', key('lease', lease), 'worker', 'job', 'state', 'recalled')
-  if record[1] == worker and record[2] == job then
-    return {state = record[3], recalled = record[4]}
+  local record = redis.call('HMGET', key('lease', lease), 'worker', 'job', 'state', 'recalled', 'engine',
+    'engine_version')
+  if record[1] == worker and record[2] == job and not is_revoked(worker) then
+    return {state = record[3], recalled = record[4], engine = record[5] or '', engine_version = record[6] or ''}
   end
   return nil
 end
@@ -344,12 +350,13 @@ end
 -- Takes over the forces of an earlier SCF for a task; returns whether there are any for these physics.
 local function reuse(job, owner, task, physics, keep_ms)
   local scf = key('scf', owner, redis.call('LINDEX', key('job', job, 'scf'), task))
-  local found = redis.call('HMGET', scf, 'report ' .. physics, 'run ' .. physics)
+  local found = redis.call('HMGET', scf, 'report ' .. physics, 'run ' .. physics, 'by ' .. physics)
   if not found[1] or not found[2] then return false end
   local run = cjson.decode(found[2])
   run.task, run.reused = tonumber(task), true
   redis.call('HSET', key('job', job, 'reports'), task, found[1])
   redis.call('HSET', key('job', job, 'runs'), task, cjson.encode(run))
+  if found[3] then redis.call('HSET', key('job', job, 'by'), task, found[3]) end
   redis.call('HINCRBY', key('job', job), 'reused', 1)
   redis.call('PEXPIRE', scf, keep_ms)
   return true
