@@ -40,40 +40,56 @@ class Completion:
         StoreError
             ``store_unavailable``: the job stays where it is, to be completed later.
         """
+        parts = ("reports", "runs", "settled")
+        job, reports, runs, settled = await self._store.many_fields(
+            [key("job", job_id), *(key("job", job_id, part) for part in parts)]
+        )
+        if not job or job["status"] == "finished":
+            return
+        generation = job.get("generation", "0")
         try:
-            result = await self._result(job_id)
-            if result is None:
-                return
+            result = await self._result(job, reports, runs, settled)
             await self._results.put(job_id, result)
         except ZPEError as error:
             if isinstance(error, StoreError) and error.code == "store_unavailable":
                 raise
-            await self._fail(job_id, error.side, error.code, error.message)
+            await self._fail(job_id, generation, error.side, error.code, error.message)
             return
         except Exception as error:
             log.exception("the result could not be made", job_id=job_id)
             await self._fail(
                 job_id,
+                generation,
                 "compute",
                 "assembly_failed",
                 f"the result could not be made: {type(error).__name__}: {error}",
                 traceback.format_exc(),
             )
             return
-        await self._store.transition("finish", job=job_id, retire_ms=self._settings.result_ttl_seconds * 1000)
+        await self._store.transition(
+            "finish",
+            job=job_id,
+            retire_ms=self._settings.result_ttl_seconds * 1000,
+            generation=generation,
+        )
         log.info("job finished", job_id=job_id)
 
-    async def _fail(self, job_id: str, side: str, code: str, message: str, trace: str | None = None) -> None:
+    async def _fail(
+        self, job_id: str, generation: str, side: str, code: str, message: str, trace: str | None = None
+    ) -> None:
         log.warning("job failed", job_id=job_id, side=side, code=code, reason=message)
         error = ErrorInfo.model_validate({"side": side, "code": code, "message": message, "traceback": trace})
-        await self._store.transition("finish_failed", job=job_id, error=error.model_dump())
-
-    async def _result(self, job_id: str) -> Result | None:
-        job, reports, runs, settled = await self._store.many_fields(
-            [key("job", job_id), *(key("job", job_id, part) for part in ("reports", "runs", "settled"))]
+        await self._store.transition(
+            "finish_failed", job=job_id, error=error.model_dump(), generation=generation
         )
-        if not job or job["status"] == "finished":
-            return None
+
+    async def _result(
+        self,
+        job: dict[str, str],
+        reports: dict[str, str],
+        runs: dict[str, str],
+        settled: dict[str, str],
+    ) -> Result:
         if settled:
             return Result(settled["result"], settled["summary"], settled["freqs"])
         return await anyio.to_thread.run_sync(_assemble, job, reports, runs)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 import uuid
+from dataclasses import replace
 from typing import Any
 
 import anyio.to_thread
@@ -248,7 +249,7 @@ class Jobs:
                 f"the job is {status.status}, not finished" + (f": {status.detail}" if status.detail else ""),
                 code="not_finished",
             )
-        return result
+        return _marked(result, status.detail or "") if status.taken_back else result
 
     async def partial(self, who: Principal, job_id: str) -> PartialReply:
         """Return the modes of those atoms of an unfinished job whose SCFs are in.
@@ -297,6 +298,16 @@ class Jobs:
         if reply.get("error") == "not_in_dlq":
             raise InputError("the job is not in the dead-letter queue", code="not_in_dlq")
         return await self.status(who, job_id), bool(reply.get("complete"))
+
+
+def _marked(result: Result, warning: str) -> Result:
+    """Return a result that says what has to be known of it since it was stored."""
+    document = json.loads(result.document)
+    document["warnings"] = [warning, *document.get("warnings", [])]
+    first, _, rest = result.summary.partition("\n")
+    return replace(
+        result, document=json.dumps(document), summary=f"{first}\n\nNOT TO BE TRUSTED: {warning}\n{rest}"
+    )
 
 
 def _partial(job: dict[str, str], reports: dict[str, str]) -> PartialReply:

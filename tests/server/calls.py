@@ -156,12 +156,14 @@ async def sweep(store: Store, **more: Any) -> Reply:
 
 async def decide(store: Store, name: str, job: str) -> Reply:
     """Cancel, requeue, discard or finish a job."""
-    return await store.transition(name, job=job, by="ann", retire_ms=LATER_MS)
+    generation = await store.redis.hget(key("job", job), "generation") or "0"
+    return await store.transition(name, job=job, by="ann", retire_ms=LATER_MS, generation=generation)
 
 
 async def finish_failed(store: Store, job: str) -> Reply:
     error = {"side": "compute", "code": "assembly_failed", "message": "no result", "traceback": "tail"}
-    return await store.transition("finish_failed", job=job, error=error)
+    generation = await store.redis.hget(key("job", job), "generation") or "0"
+    return await store.transition("finish_failed", job=job, error=error, generation=generation)
 
 
 _DUMP = """

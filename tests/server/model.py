@@ -54,6 +54,8 @@ class Job:
     delayed: set[int] = field(default_factory=set)
     held: dict[int, str] = field(default_factory=dict)
     done: set[int] = field(default_factory=set)
+    by: dict[int | str, str] = field(default_factory=dict)  # who computed it; "*": settled the whole
+    taken_back: set[str] = field(default_factory=set)
     attempts: Counter[tuple[int, str]] = field(default_factory=Counter)
     pinned: Physics | None = None
     avoided: set[tuple[str, str]] = field(default_factory=set)
@@ -81,7 +83,8 @@ class Job:
         if delayed:
             self.delayed.add(task)
 
-    def progress_on(self, task: int) -> None:
+    def progress_on(self, task: int, worker: str) -> None:
+        self.by[task] = worker
         self.held.pop(task, None)
         self.open.discard(task)
         self.delayed.discard(task)
@@ -276,7 +279,7 @@ class Model:
             else:
                 out.accepted.append(task)
                 job.pinned = seen
-                job.progress_on(task)
+                job.progress_on(task, lease.worker)
                 lease.tasks.discard(task)
                 self.workers[lease.worker].done += 1
         if out.accepted:
@@ -331,6 +334,7 @@ class Model:
         if lease.state == "held":
             lease.tasks, lease.state = set(), "settled"
         job.settled_by = lease.name
+        job.by["*"] = lease.worker
         job.to_assembly()
         return "settled"
 
@@ -389,6 +393,34 @@ class Model:
         for lease in self.leases.values():
             if lease.worker == worker:
                 self.release(lease)
+
+    def disown(self, worker: str) -> tuple[set[str], set[str]]:
+        """Return the jobs that compute again what the worker computed, and the finished ones marked."""
+        reopened, marked = set(), set()
+        for job in self.jobs.values():
+            theirs = {task for task, by in job.by.items() if by == worker}
+            if not theirs or job.stage in ("cancelled", "discarded"):
+                continue
+            if job.stage == "finished":
+                if worker not in job.taken_back:
+                    marked.add(job.name)
+                job.taken_back.add(worker)
+                continue
+            reopened.add(job.name)
+            if job.stage == "assembling":
+                job.stage = "living"
+            for task in theirs:
+                del job.by[task]
+            job.done -= {task for task in theirs if isinstance(task, int)}
+            if "*" in theirs:
+                job.settled_by = None
+            for task in range(job.total):
+                if task not in job.done and (task in theirs or "*" in theirs):
+                    job.reopen(task)
+            if not job.done:
+                job.pinned = None
+                job.avoided.clear()
+        return reopened, marked
 
     # ------------------------------------------------------------------------------------- decisions
 

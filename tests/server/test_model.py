@@ -8,6 +8,7 @@ A long campaign, with new sequences each time::
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import Awaitable, Iterable
 from itertools import product
@@ -385,6 +386,14 @@ class ControlPlane(RuleBasedStateMachine):
         self.run(self.store.transition("revoke", worker=worker))
         self.model.revoke(worker)
 
+    @rule(worker=st.sampled_from(WORKERS))
+    def take_back_what_a_worker_computed(self, worker: str) -> None:
+        reply = self.run(self.store.transition("disown", worker=worker, jobs=[*self.model.jobs, "unknown"]))
+        reopened, marked = self.model.disown(worker)
+        assert (set(reply["reopened"]), set(reply["marked"])) == (reopened, marked)
+        for name in reopened:
+            self.done[name] = set(self.model.jobs[name].done)
+
     # ------------------------------------------------------------------------------------- decisions
 
     def decide(self, job: Job | None, what: str, refusal: str) -> None:
@@ -489,6 +498,8 @@ class ControlPlane(RuleBasedStateMachine):
                     "held": job.held,
                     "reports": job.done if job.keeps_forces else set(),
                     "runs": job.done,
+                    "by": {str(task): worker for task, worker in job.by.items()},
+                    "taken back": job.taken_back,
                     "attempts": {f"{task}:{kind}": n for (task, kind), n in job.attempts.items()},
                     "avoid": {f"{worker} {digest}" for worker, digest in job.avoided},
                     "pinned": job.pinned and canonical(job.pinned),
@@ -513,6 +524,8 @@ class ControlPlane(RuleBasedStateMachine):
                 "delayed": {task for task, score in waiting.items() if score > at.now},
                 "held": {int(task): lease for task, lease in at["job", name, "held"].items()},
                 "reports": {int(task) for task in at["job", name, "reports"]},
+                "by": at["job", name, "by"],
+                "taken back": set(json.loads(record.get("taken_back", "[]"))),
                 "runs": {int(task) for task in at["job", name, "runs"]},
                 "attempts": {attempt: int(n) for attempt, n in at["job", name, "attempts"].items()},
                 "avoid": set(at["job", name, "avoid"]),

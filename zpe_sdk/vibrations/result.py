@@ -167,9 +167,9 @@ def summary_text(document: ZPEResultDocument) -> str:
     mobile = f"{len(d.mobile_indices)} of {len(d.symbols)} atoms mobile"
     kpoints = "a list of k-points" if d.kpts == (0, 0, 0) else "x".join(str(n) for n in d.kpts) + " k-points"
     cutoffs = "" if d.ecutwfc is None or d.ecutrho is None else f", cutoffs {d.ecutwfc:g} / {d.ecutrho:g} Ry"
-    mock = ", MOCK (springs in place of pw.x, no physics)" if d.is_mock else ""
+    mock = ", MOCK: springs in place of pw.x, no physics" if d.is_mock else ""
     lines = [
-        f"# ZPE summary{mock}: {Formula.from_list(d.symbols).format('hill')}, {mobile}",
+        f"# ZPE summary: {Formula.from_list(d.symbols).format('hill')}, {mobile}{mock}",
         "",
         f"ZPE    {d.zpe_ev:12.6f} eV"
         + (f"   (± {1000 * error:.2g} meV from the forces' noise)" if error else ""),

@@ -124,6 +124,9 @@ class Progress(Message):
 class JobStatus(Message):
     """Where a job stands. ``detail`` says in a sentence why it waits or why it failed.
 
+    ``taken_back`` names the workers that computed a part of this finished job and were revoked with their
+    results since: its numbers are not to be trusted.
+
     ``version`` grows with every change; ``GET …/jobs/{id}?wait_seconds=30&after=VERSION`` answers when it
     has.
     """
@@ -144,6 +147,7 @@ class JobStatus(Message):
     in_dlq: bool = False
     version: int = 0
     engine: EngineName | None = None
+    taken_back: list[str] = []
 
 
 class JobList(Message):

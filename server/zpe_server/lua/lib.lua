@@ -1,6 +1,7 @@
 -- Put in front of every transition: key names, Redis's clock, and the moves that several transitions share.
 --
---   job:<id>           hash  status, detail, created, updated, owner, payload, plan, tasks, fingerprint, error ...
+--   job:<id>           hash  status, detail, created, updated, owner, payload, plan, tasks, fingerprint, error,
+--                            generation (grows when forces are taken back), taken_back (workers' names) ...
 --   job:<id>:open      zset  tasks nobody holds; score = the task's index, or the time (ms) from which it may run
 --   job:<id>:held      hash  task -> lease that holds it
 --   job:<id>:reports   hash  task -> report (forces); a task in here is done
