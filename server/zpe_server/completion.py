@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import traceback
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import anyio.to_thread
@@ -13,10 +14,11 @@ from zpe_sdk.errors import StoreError, ZPEError
 from zpe_sdk.espresso.input import parse
 from zpe_sdk.vibrations.plan import Plan
 from zpe_sdk.vibrations.result import freqs_csv, make_result, summary_text
-from zpe_sdk.wire import ErrorInfo, JobPayload, TaskReport, TaskRun
+from zpe_sdk.wire import ErrorInfo, JobPayload, Task, TaskReport, TaskRun
 from zpe_server.results import Result, ResultStore
 from zpe_server.settings import Settings
 from zpe_server.store import Store, key
+from zpe_server.verification import DisagreementError, compare
 
 log = structlog.get_logger(__name__)
 
@@ -53,7 +55,8 @@ class Completion:
         except ZPEError as error:
             if isinstance(error, StoreError) and error.code == "store_unavailable":
                 raise
-            await self._fail(job_id, generation, error.side, error.code, error.message)
+            doubtful = error.tasks if isinstance(error, DisagreementError) else []
+            await self._fail(job_id, generation, error.side, error.code, error.message, doubtful=doubtful)
             return
         except Exception as error:
             log.exception("the result could not be made", job_id=job_id)
@@ -75,12 +78,23 @@ class Completion:
         log.info("job finished", job_id=job_id)
 
     async def _fail(
-        self, job_id: str, generation: str, side: str, code: str, message: str, trace: str | None = None
+        self,
+        job_id: str,
+        generation: str,
+        side: str,
+        code: str,
+        message: str,
+        trace: str | None = None,
+        doubtful: Sequence[int] = (),
     ) -> None:
         log.warning("job failed", job_id=job_id, side=side, code=code, reason=message)
         error = ErrorInfo.model_validate({"side": side, "code": code, "message": message, "traceback": trace})
         await self._store.transition(
-            "finish_failed", job=job_id, error=error.model_dump(), generation=generation
+            "finish_failed",
+            job=job_id,
+            error=error.model_dump(),
+            generation=generation,
+            doubtful=doubtful,
         )
 
     async def _result(
@@ -98,20 +112,29 @@ class Completion:
 def _assemble(job: dict[str, str], reports: dict[str, str], runs: dict[str, str]) -> Result:
     payload = JobPayload.model_validate_json(job["payload"])
     ran = {int(task): TaskRun.model_validate_json(text) for task, text in runs.items()}
+    workers = {task: run.worker for task, run in ran.items()}
+    # A report that was reused has the index it had in its own job.
+    told = {
+        int(task): TaskReport.model_validate_json(text).model_copy(update={"task": int(task)})
+        for task, text in reports.items()
+    }
+    verified = compare([Task(**task) for task in json.loads(job["tasks"])], told, workers)
     document = make_result(
         payload,
         parse(payload.content),
         Plan.from_json(json.loads(job["plan"])),
-        # A report that was reused has the index it had in its own job.
-        {
-            int(task): TaskReport.model_validate_json(text).model_copy(update={"task": int(task)})
-            for task, text in reports.items()
-        },
-        workers={task: run.worker for task, run in ran.items()},
+        told,
+        workers=workers,
         started_at=_time(job.get("started") or job["created"]),
         finished_at=_time(job["updated"]),
         reused=[task for task, run in ran.items() if run.reused],
     )
+    if verified:
+        document.checks |= {
+            "scf_verified": verified.count,
+            "verified_force_ev_ang": verified.force_ev_ang,
+            "verified_energy_ev": verified.energy_ev,
+        }
     return Result(document.model_dump_json(), summary_text(document), freqs_csv(document))
 
 

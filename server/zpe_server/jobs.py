@@ -91,6 +91,8 @@ class Jobs:
             "symmetry": int(request.symmetry),
             "request_id": request_id,
         }
+        if request.verify:
+            fields["verify"] = request.verify
         if request.name:
             fields["name"] = request.name
         reply = await self._store.transition(
@@ -108,6 +110,7 @@ class Jobs:
             idempotency_ms=self._settings.idempotency_ttl_seconds * 1000,
             fields=fields,
             scf_keys=planned.scf_keys,
+            copies=[task.copy_of for task in planned.tasks if task.copy_of is not None],
             reuse=request.calc_mode == "continue",
             keep_ms=self._settings.result_ttl_seconds * 1000,
         )
@@ -217,6 +220,7 @@ class Jobs:
         return JobDetail(
             **json.loads(record["payload"]),
             symmetry=record.get("symmetry") != "0",
+            verify=float(record.get("verify", 0)),
             priority=int(record.get("priority", 0)),
             requires=_requirements(json.loads(record.get("needs") or "{}")),
             name=status.name,
@@ -312,10 +316,15 @@ def _marked(result: Result, warning: str) -> Result:
 
 def _partial(job: dict[str, str], reports: dict[str, str]) -> PartialReply:
     payload = json.loads(job["payload"])
+    plan = Plan.from_json(json.loads(job["plan"]))
     found = partial_spectrum(
         parse(payload["content"]),
-        Plan.from_json(json.loads(job["plan"])),
-        {int(task): TaskReport.model_validate_json(text) for task, text in reports.items()},
+        plan,
+        {
+            int(task): TaskReport.model_validate_json(text)
+            for task, text in reports.items()
+            if int(task) < len(plan.displacements)  # the others verify some of these
+        },
     )
     return found.model_copy(update={"engine": payload.get("engine")})
 

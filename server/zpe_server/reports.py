@@ -35,6 +35,7 @@ _REFUSALS = {
     "wrong_pseudopotentials": "these forces come from other pseudopotentials than the input names",
     "wrong_engine": "these forces come from another program or version than the lease was for",
     "not_leased": "a worker may report only the SCFs of its lease",
+    "same_worker": "the same SCF of this worker is there already, and another worker is to compute it too",
     "leased_again": "the lease was lost and the task has been given to another worker",
     "cancelled": "the job was cancelled",
     "discarded": "the job has failed and was discarded",

@@ -48,6 +48,7 @@ async def submit(
         "digest": "",
         "idempotency_ms": LATER_MS,
         "scf_keys": [],
+        "copies": [],
         "reuse": False,
         "keep_ms": LATER_MS,
         "fields": {"nat": 1, "needs": json.dumps(needed)} | ({"physics": physics} if physics else {}),
@@ -160,10 +161,12 @@ async def decide(store: Store, name: str, job: str) -> Reply:
     return await store.transition(name, job=job, by="ann", retire_ms=LATER_MS, generation=generation)
 
 
-async def finish_failed(store: Store, job: str) -> Reply:
+async def finish_failed(store: Store, job: str, doubtful: Sequence[int] = ()) -> Reply:
     error = {"side": "compute", "code": "assembly_failed", "message": "no result", "traceback": "tail"}
     generation = await store.redis.hget(key("job", job), "generation") or "0"
-    return await store.transition("finish_failed", job=job, error=error, generation=generation)
+    return await store.transition(
+        "finish_failed", job=job, error=error, generation=generation, doubtful=doubtful
+    )
 
 
 _DUMP = """

@@ -48,6 +48,7 @@ class Job:
     needs: frozenset[str]
     engine: str
     physics: str | None
+    twins: dict[int, int]
     idempotency_key: str
     stage: Stage = "living"
     open: set[int] = field(default_factory=set)
@@ -159,6 +160,7 @@ class Model:
         needs: frozenset[str],
         engine: str,
         physics: str | None,
+        copies: list[int],
         idempotency_key: str,
         digest: str,
         owner: str,
@@ -180,6 +182,7 @@ class Model:
             needs,
             engine,
             physics,
+            {a: b for n, task in enumerate(copies, total - len(copies)) for a, b in ((n, task), (task, n))},
             idempotency_key,
             open=set(range(total)),
         )
@@ -198,6 +201,22 @@ class Model:
         ready = [job for job in self.jobs.values() if job.stage == "living" and job.due]
         return sorted(ready, key=lambda job: (-job.priority, job.turn, job.name))
 
+    def is_for_another(self, job: Job, task: int, worker: str) -> bool:
+        """Tell whether the same SCF is this worker's already."""
+        twin = job.twins.get(task)
+        if twin is None:
+            return False
+        holder = job.held.get(twin)
+        return job.by.get(twin, holder and self.leases[holder].worker) == worker
+
+    def takeable(self, job: Job, worker: str) -> list[int]:
+        """Return the tasks that are due and may be this worker's."""
+        chosen: list[int] = []
+        for task in sorted(job.due):
+            if job.twins.get(task) not in chosen and not self.is_for_another(job, task, worker):
+                chosen.append(task)
+        return chosen
+
     def is_equipped(self, job: Job, ability: Ability) -> bool:
         if ability.engine not in ("", job.engine):
             return False
@@ -205,6 +224,8 @@ class Model:
 
     def can_run(self, job: Job, worker: str, ability: Ability, *, whole: bool) -> bool:
         if (worker, ability.digest) in job.avoided or (whole and len(job.due) < job.total):
+            return False
+        if job.twins and (whole or not self.takeable(job, worker)):
             return False
         return self.is_equipped(job, ability)
 
@@ -226,7 +247,8 @@ class Model:
             if not self.can_run(job, worker, ability, whole=max_tasks == 0):
                 passed.append(job)
                 continue
-            tasks = sorted(job.due)[: max_tasks or None]
+            # A share is a part of all that is due, whoever may take it.
+            tasks = self.takeable(job, worker)[: min(max_tasks or job.total, len(job.due))]
             for task in tasks:
                 job.open.discard(task)
                 job.held[task] = name
@@ -273,6 +295,11 @@ class Model:
                 out.idempotent.append(task)
             elif not job.keeps_forces or job.held.get(task, lease.name) != lease.name:
                 out.refused.append(task)
+            elif self.is_for_another(job, task, lease.worker):
+                out.refused.append(task)
+                if task in lease.tasks:
+                    lease.tasks.discard(task)
+                    job.reopen(task)
             elif offence := self.offence(job, lease, seen):
                 out.refused.append(task)
                 out.offence = out.offence or offence
@@ -459,11 +486,15 @@ class Model:
         job.avoided.clear()
         return True
 
-    def finish_failed(self, job: Job) -> bool:
+    def finish_failed(self, job: Job, doubtful: list[int]) -> bool:
         """Return whether the job was to be finished."""
         if job.stage != "assembling":
             return False
         job.stage = "dead"
+        for task in doubtful:
+            job.done.discard(task)
+            job.by.pop(task, None)
+            job.reopen(task)
         return True
 
     def retire(self, job: Job) -> None:

@@ -114,7 +114,7 @@ class ControlPlane(RuleBasedStateMachine):
             self.run(self.store.redis.hset(key("worker", worker), mapping={"name": worker}))
             self.run(self.store.redis.zadd(key("workers"), {worker: 0}))
         for total in totals:
-            self.submit(total, 0, (), "espresso", None, "", "ann")
+            self.submit(total, 0, (), "espresso", None, 0, "", "ann")
 
     # ------------------------------------------------------------------------------------------ work
 
@@ -124,6 +124,7 @@ class ControlPlane(RuleBasedStateMachine):
         needs=st.sampled_from([(), ("H",), ("H", "O")]),
         engine=st.sampled_from(["espresso", "espresso", "espresso", "mock"]),
         physics=st.sampled_from([None, "a"]),
+        verified=st.sampled_from([0, 0, 1, 2]),
         idempotency_key=st.sampled_from(["", "", "k1", "k2"]),
         owner=st.sampled_from(["ann", "ann", "bob"]),
     )
@@ -134,12 +135,15 @@ class ControlPlane(RuleBasedStateMachine):
         needs: tuple[str, ...],
         engine: str,
         physics: str | None,
+        verified: int,
         idempotency_key: str,
         owner: str,
     ) -> None:
         name, digest = self.name("j"), str(total)
+        copies = list(range(min(verified, total)))
+        total += len(copies)
         expected = self.model.submit(
-            name, total, priority, frozenset(needs), engine, physics, idempotency_key, digest, owner
+            name, total, priority, frozenset(needs), engine, physics, copies, idempotency_key, digest, owner
         )
         reply = self.run(
             calls.submit(
@@ -149,6 +153,7 @@ class ControlPlane(RuleBasedStateMachine):
                 needs,
                 engine=engine,
                 physics=physics,
+                copies=copies,
                 owner=owner,
                 priority=priority,
                 idempotency_key=idempotency_key,
@@ -420,11 +425,12 @@ class ControlPlane(RuleBasedStateMachine):
             reply = self.run(calls.decide(self.store, "finish", job.name))
             assert reply["finished"] == self.model.finish(job)
 
-    @rule(n=number)
-    def finish_failed(self, n: int) -> None:
+    @rule(n=number, doubtful=st.sampled_from([[], [], [0]]))
+    def finish_failed(self, n: int, doubtful: list[int]) -> None:
         if job := self.pick_job(n, "assembling"):
-            reply = self.run(calls.finish_failed(self.store, job.name))
-            assert reply["failed"] == self.model.finish_failed(job)
+            reply = self.run(calls.finish_failed(self.store, job.name, doubtful))
+            assert reply["failed"] == self.model.finish_failed(job, doubtful)
+            self.done[job.name] = set(job.done)
 
     @rule(n=number)
     def retire(self, n: int) -> None:
@@ -456,6 +462,8 @@ class ControlPlane(RuleBasedStateMachine):
             self.done[job.name] = set(job.done)
             if job.stage in ("living", "dead") and not job.settled_by:
                 assert sorted([*job.open, *job.held, *job.done]) == list(range(job.total))
+            for task, twin in job.twins.items():
+                assert task not in job.by or job.by[task] != job.by.get(twin)
 
     def expected(self) -> dict[str, Any]:
         model = self.model

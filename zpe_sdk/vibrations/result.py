@@ -201,6 +201,7 @@ def summary_text(document: ZPEResultDocument) -> str:
         f"{len(d.tasks)} of {6 * len(d.mobile_indices) + 1} SCFs "
         f"({d.symmetry.get('order', 1)} symmetry operations), displacements of {d.delta:g} Å",
         *_runs(d),
+        *_verified(d),
         f"largest force at the equilibrium {d.max_force_ev_ang:.4f} eV/Å"
         + (f", noise in the forces {noise:.2g} eV/Å" if noise else ""),
         f"from {d.calc_start_time} to {d.calc_end_time} ({d.elapsed_seconds:.1f} s)",
@@ -283,6 +284,17 @@ def _runs(document: ZPEResultDocument) -> list[str]:
         lines.append(f"{worker}: {count} SCF{'s' * (count > 1)}, {seconds:.1f} s")
     reused = sum(run.reused for run in document.tasks)
     return [*lines, f"{reused} taken over from earlier jobs"] if reused else lines
+
+
+def _verified(document: ZPEResultDocument) -> list[str]:
+    """Say how well two workers agree, where they have computed the same SCFs."""
+    checks = document.checks
+    if not (count := checks.get("scf_verified")):
+        return []
+    return [
+        f"{count} SCF{'s' * (count > 1)} computed twice, by different workers; largest differences "
+        f"{checks['verified_force_ev_ang']:.1e} eV/Å in a force, {checks['verified_energy_ev']:.1e} eV in energy"
+    ]
 
 
 def _imaginary(value: float, digits: int) -> str:

@@ -63,11 +63,15 @@ class LeaseRequest(Message):
 
 
 class Task(Message):
-    """One SCF. Task 0 is the equilibrium; the others displace ``atom`` by ``displacement`` (Å)."""
+    """One SCF. Task 0 is the equilibrium; the others displace ``atom`` by ``displacement`` (Å).
+
+    With ``copy_of`` it is that task's SCF once more, for another worker, to be compared.
+    """
 
     index: int
     atom: int | None = None
     displacement: Vector | None = None
+    copy_of: int | None = None
 
 
 class JobPayload(Message):

@@ -85,6 +85,8 @@ class JobRequest(Message):
         Modes below this wavenumber are left out of ZPE and entropy.
     symmetry
         Use crystal symmetry to run fewer SCFs.
+    verify
+        The share of SCFs (0 to 1) that two workers compute and that are compared; at least one if above 0.
     engine
         ``espresso``: by pw.x alone; ``mock``: by springs alone; null: as the control plane is set up.
     """
@@ -103,6 +105,7 @@ class JobRequest(Message):
     priority: Annotated[int, Field(ge=-100, le=100)] = 0
     requires: Requirements = Requirements()
     engine: EngineName | None = None
+    verify: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
 class JobReply(Message):
@@ -158,11 +161,15 @@ class JobList(Message):
 
 
 class TaskStatus(Message):
-    """One SCF of a job: ``open`` tasks wait, ``held`` ones are with a worker, ``done`` ones have forces."""
+    """One SCF of a job: ``open`` tasks wait, ``held`` ones are with a worker, ``done`` ones have forces.
+
+    ``copy_of`` is the task whose SCF this one computes again, on another worker.
+    """
 
     index: int
     atom: int | None = None
     displacement: Vector | None = None
+    copy_of: int | None = None
     state: Literal["open", "held", "done"]
     worker: str | None = None
     scf_seconds: float | None = None

@@ -28,11 +28,35 @@ local function is_equipped(job)
   return true
 end
 
+-- The first tasks that are due and may be this worker's.
+local function takeable(job, most)
+  local due = {key('job', job, 'open'), '-inf', now}
+  if redis.call('EXISTS', key('job', job, 'twins')) == 0 then
+    return redis.call('ZRANGEBYSCORE', due[1], due[2], due[3], 'LIMIT', 0, most)
+  end
+  local tasks, chosen = {}, {}
+  for _, task in ipairs(redis.call('ZRANGEBYSCORE', unpack(due))) do
+    local twin = redis.call('HGET', key('job', job, 'twins'), task)
+    if #tasks ~= most and not chosen[twin] and not is_for_another(job, task, a.worker) then
+      table.insert(tasks, task)
+      chosen[task] = true
+    end
+  end
+  return tasks
+end
+
 -- Says what else keeps this worker from a job; nil if nothing does.
 local function obstacle(job)
   local why = redis.call('HGET', key('job', job, 'avoid'), a.worker .. ' ' .. a.digest)
   if why then return why end
   local name = 'worker ' .. worker_name(a.worker)
+  local twins = redis.call('EXISTS', key('job', job, 'twins')) == 1
+  if twins and a.max_tasks == 0 then
+    return name .. ' takes whole jobs only, and two workers are to compute SCFs of this one'
+  end
+  if twins and #takeable(job, 1) == 0 then
+    return 'another worker than ' .. worker_name(a.worker) .. ' is to compute again what this one has computed'
+  end
   -- A worker that does whole jobs would do again what others did or do, or what waits for its next try.
   local due = redis.call('ZCOUNT', key('job', job, 'open'), '-inf', now)
   local known = redis.call('SCARD', key('job', job, 'reserved'))
@@ -69,7 +93,7 @@ local function take(job)
     end
     redis.call('DEL', key('job', job, 'reserved'))
   end
-  local tasks = redis.call('ZRANGEBYSCORE', open, '-inf', now, 'LIMIT', 0, most)
+  local tasks = takeable(job, most)
   for _, task in ipairs(tasks) do
     redis.call('ZREM', open, task)
     redis.call('HSET', key('job', job, 'held'), task, a.lease)

@@ -8,6 +8,7 @@
 --   job:<id>:runs      hash  task -> who ran it and how long it took
 --   job:<id>:by        hash  task -> id of the worker that computed it; "*": of the one that settled the job in one go
 --   job:<id>:scf       list  by task, the key of what decides its forces
+--   job:<id>:twins     hash  task -> the other task that computes the same SCF, by another worker, to be compared
 --   job:<id>:reserved  set   tasks whose forces are known from an earlier job, if its physics turn out the same
 --   job:<id>:settled   hash  result, summary and freqs of a job that a worker settled in one go
 --   job:<id>:attempts  hash  "<task>:<class>" -> failures in a row
@@ -348,11 +349,28 @@ local function progress(job)
   }
 end
 
+-- The worker that computed a task or has it now; nil if nobody does. With a task that is computed twice, it is never
+-- the same worker for both.
+local function worker_of(job, task)
+  local by = redis.call('HGET', key('job', job, 'by'), task)
+  if by then return by end
+  local lease = redis.call('HGET', key('job', job, 'held'), task)
+  return lease and redis.call('HGET', key('lease', lease), 'worker') or nil
+end
+
+-- Whether a worker must leave a task to others, because the same SCF of this job is its own already.
+local function is_for_another(job, task, worker)
+  local twin = redis.call('HGET', key('job', job, 'twins'), task)
+  return twin and worker_of(job, twin) == worker
+end
+
 -- Takes over the forces of an earlier SCF for a task; returns whether there are any for these physics.
 local function reuse(job, owner, task, physics, keep_ms)
   local scf = key('scf', owner, redis.call('LINDEX', key('job', job, 'scf'), task))
   local found = redis.call('HMGET', scf, 'report ' .. physics, 'run ' .. physics, 'by ' .. physics)
   if not found[1] or not found[2] then return false end
+  local has_twin = redis.call('HEXISTS', key('job', job, 'twins'), task) == 1
+  if has_twin and (not found[3] or is_for_another(job, task, found[3])) then return false end
   local run = cjson.decode(found[2])
   run.task, run.reused = tonumber(task), true
   redis.call('HSET', key('job', job, 'reports'), task, found[1])

@@ -60,6 +60,7 @@ local function judge(task, fingerprint)
   if discarded then return 'refused', 'discarded' end
   local holder = redis.call('HGET', key('job', a.job, 'held'), task)
   if holder and holder ~= a.lease then return 'refused', 'leased_again' end
+  if is_for_another(a.job, task, a.worker) then return 'refused', 'same_worker' end
   local why = offence(fingerprint)
   if why then return 'refused', why end
   return 'accepted'
@@ -81,7 +82,7 @@ end
 -- Springs cost nothing to compute again, and must never pass for an SCF in a later job.
 local function keep_for_later(task, physics, report, run)
   local scf = redis.call('LINDEX', key('job', a.job, 'scf'), task)
-  if scf and cjson.decode(physics).engine ~= 'mock' then
+  if scf and scf ~= '' and cjson.decode(physics).engine ~= 'mock' then
     redis.call('HSET', key('scf', owner, scf), 'report ' .. physics, report, 'run ' .. physics, run,
       'by ' .. physics, a.worker)
     redis.call('PEXPIRE', key('scf', owner, scf), a.keep_ms)
@@ -164,6 +165,11 @@ for i, task in ipairs(a.tasks) do
     table.insert(offending, task)
   else
     out.reason = out.reason or reason
+    -- Its twin came late, under another lease of this worker.
+    if reason == 'same_worker' and redis.call('SREM', mine, task) == 1 then
+      open_task(a.job, task)
+      line_changed = true
+    end
   end
 end
 
@@ -192,9 +198,9 @@ if #out.accepted > 0 and redis.call('HLEN', reports) == total then
   to_assembly(a.job)
   set_status(a.job, 'started', 'all SCFs are done; computing the frequencies')
   out.complete = true
-elseif #out.accepted > 0 or #offending > 0 then
+elseif #out.accepted > 0 or #offending > 0 or line_changed then
   if line_changed then place(a.job) end
-  if status == 'failed' then
+  if status == 'failed' or all_there then
     touch(a.job)
     announce_job(a.job)
   else

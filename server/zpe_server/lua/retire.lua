@@ -10,7 +10,7 @@ for _, job in ipairs(a.jobs) do
   for _, lease in ipairs(redis.call('SMEMBERS', key('job', job, 'leases'))) do
     redis.call('DEL', key('lease', lease), key('lease', lease, 'given'))
   end
-  for _, part in ipairs({'open', 'held', 'reports', 'runs', 'by', 'scf', 'reserved', 'settled', 'attempts', 'avoid', 'history', 'workers',
+  for _, part in ipairs({'open', 'held', 'reports', 'runs', 'by', 'twins', 'scf', 'reserved', 'settled', 'attempts', 'avoid', 'history', 'workers',
     'leases'}) do
     redis.call('DEL', key('job', job, part))
   end
