@@ -613,7 +613,7 @@ def test_nothing_is_left_of_a_forgotten_job_but_the_memory_of_its_leases(
             await report(store, "j", "l1", [0, 1, 2])
         elif end == "discard":
             await fail(store, "j", "l1", [2], **{"class": "input"})
-        await store.transition(end, job="j", by="ann", retire_ms=0)
+        await store.transition(end, job="j", by="ann", retire_ms=0, generation="0")
         await store.transition("retire", jobs=(await store.transition("due", limit=10))["jobs"])
         assert await lease(store, "l2", max_tasks=1) == {}  # with nobody in line, turns begin anew
         left = await dump(store)

@@ -292,8 +292,8 @@ def _verified(document: ZPEResultDocument) -> list[str]:
     if not (count := checks.get("scf_verified")):
         return []
     return [
-        f"{count} SCF{'s' * (count > 1)} computed twice, by different workers; largest differences "
-        f"{checks['verified_force_ev_ang']:.1e} eV/Å in a force, {checks['verified_energy_ev']:.1e} eV in energy"
+        f"{count} SCF{'s' * (count > 1)} computed twice, by different workers; largest differences: "
+        f"{checks['verified_force_ev_ang']:.1e} eV/Å (forces), {checks['verified_energy_ev']:.1e} eV (energy)"
     ]
 
 
