@@ -168,7 +168,7 @@ class ControlPlane:
                 stdout=log,
                 stderr=log,
             )
-        wait_until(self._ready)
+        wait_until(self._ready, 120)
 
     def _ready(self) -> bool:
         assert self.process is not None

@@ -16,10 +16,12 @@ from zpe_sdk.wire import (
     DeadJobsReply,
     DeadJobsRequest,
     DrainRequest,
+    DroppedReply,
     EnrollTokenList,
     EnrollTokenReply,
     EnrollTokenRequest,
     Flags,
+    KeptScfList,
     LeaseList,
     Ok,
     Overview,
@@ -58,9 +60,65 @@ class AsyncAdmin:
         """List the compute nodes, the last heard of first."""
         return await self._call("GET", f"{_COMPUTE}/servers", WorkerList)
 
-    async def revoke_worker(self, server_id: str) -> RevokeReply:
-        """Shut a compute node out; its leases are returned."""
-        return await self._call("DELETE", f"{_COMPUTE}/servers/{quote(server_id, safe='')}", RevokeReply)
+    async def revoke_worker(self, server_id: str, *, and_its_results: bool = False) -> RevokeReply:
+        """Shut a compute node out; its leases are returned.
+
+        With ``and_its_results``, what it computed is taken back: SCFs kept for later jobs are dropped,
+        unfinished jobs compute it anew, and finished ones that contain it are marked.
+        """
+        path = f"{_COMPUTE}/servers/{quote(server_id, safe='')}"
+        params = {"and_its_results": and_its_results or None}
+        return await self._call("DELETE", path, RevokeReply, params=params)
+
+    async def scfs(
+        self,
+        *,
+        owner: str | None = None,
+        worker: str | None = None,
+        version: str | None = None,
+        pseudopotential: str | None = None,
+    ) -> KeptScfList:
+        """Count the SCFs that are kept for later jobs, by where they come from.
+
+        Parameters
+        ----------
+        owner
+            Only those of this owner's jobs.
+        worker
+            Only those that this compute node has computed (its id or its name).
+        version
+            Only those of this version of the program.
+        pseudopotential
+            Only those with this pseudopotential: its file name, or the beginning of the SHA-256 of its bytes.
+        """
+        return await self._call(
+            "GET",
+            f"{_ADMIN}/scfs",
+            KeptScfList,
+            params={"owner": owner, "worker": worker, "version": version, "pseudopotential": pseudopotential},
+        )
+
+    async def drop_scfs(
+        self,
+        *,
+        owner: str | None = None,
+        worker: str | None = None,
+        version: str | None = None,
+        pseudopotential: str | None = None,
+    ) -> DroppedReply:
+        """Drop SCFs that are kept for later jobs, chosen as in :meth:`scfs`; later jobs compute them anew.
+
+        Raises
+        ------
+        InputError
+            ``bad_selection``: nothing was said of which.
+        """
+        return await self._call(
+            "DELETE",
+            f"{_ADMIN}/scfs",
+            DroppedReply,
+            params={"owner": owner, "worker": worker, "version": version, "pseudopotential": pseudopotential},
+        )
 
     async def drain(self, server_id: str, drain: bool = True) -> Ok:
         """Give a compute node no new work, or (False) work again."""
@@ -154,6 +212,8 @@ class Admin:
     revoke_enroll_token = blocking(AsyncAdmin.revoke_enroll_token)
     workers = blocking(AsyncAdmin.workers)
     revoke_worker = blocking(AsyncAdmin.revoke_worker)
+    scfs = blocking(AsyncAdmin.scfs)
+    drop_scfs = blocking(AsyncAdmin.drop_scfs)
     drain = blocking(AsyncAdmin.drain)
     leases = blocking(AsyncAdmin.leases)
     return_lease = blocking(AsyncAdmin.return_lease)

@@ -179,6 +179,7 @@ class AsyncZPEClient:
         requires: Mapping[str, Any] | None = None,
         allow_state_changes: bool = False,
         engine: EngineName | None = None,
+        verify: float = 0.0,
         pseudopotentials: Mapping[str, str] | None = None,
         ecutwfc: float | None = None,
         ecutrho: float | None = None,
@@ -221,6 +222,9 @@ class AsyncZPEClient:
         engine
             ``"espresso"``: computed by pw.x alone; ``"mock"``: by springs, for teaching, and the result says
             so; default: as the control plane is set up, which is pw.x unless it was made for springs.
+        verify
+            The share of SCFs, from 0 to 1, that two workers compute and that are compared; at least one if
+            above 0. The job waits for a second worker, and fails as ``workers_disagree`` if they differ.
         pseudopotentials, ecutwfc, ecutrho, kpts, input_data
             For Atoms only: how the pw.x input is made (cutoffs in Ry), see
             :func:`zpe_sdk.espresso.render.render_input`. What is not given is chosen
@@ -255,6 +259,7 @@ class AsyncZPEClient:
             "requires": requires or {},
             "allow_state_changes": allow_state_changes,
             "engine": engine,
+            "verify": verify,
         }
         job = await self._submit(fields)
         job.choices = in_words(chosen)

@@ -14,11 +14,12 @@ from zpe_sdk.errors import StoreError, ZPEError
 from zpe_sdk.espresso.input import parse
 from zpe_sdk.vibrations.plan import Plan
 from zpe_sdk.vibrations.result import freqs_csv, make_result, summary_text
-from zpe_sdk.wire import ErrorInfo, JobPayload, TaskReport, TaskRun
+from zpe_sdk.wire import ErrorInfo, JobPayload, Task, TaskReport, TaskRun
 from zpe_server.results import Result, ResultStore
 from zpe_server.settings import Settings
 from zpe_server.states import States
 from zpe_server.store import Store, key
+from zpe_server.verification import DisagreementError, compare
 
 log = structlog.get_logger(__name__)
 
@@ -42,71 +43,89 @@ class Completion:
         StoreError
             ``store_unavailable``: the job stays where it is, to be completed later.
         """
+        parts = ("reports", "runs", "settled", "starts")
+        job, reports, runs, settled, starts = await self._store.many_fields(
+            [key("job", job_id), *(key("job", job_id, part) for part in parts)]
+        )
+        if not job or job["status"] == "finished":
+            return
+        generation = job.get("generation", "0")
         try:
-            outcome = await self._outcome(job_id)
-            if outcome is None:
-                return
+            outcome = await self._outcome(job, reports, runs, settled, starts)
             if isinstance(outcome, States):
-                await self._act_on(job_id, outcome)
+                await self._act_on(job_id, generation, outcome)
                 return
             await self._results.put(job_id, outcome)
         except ZPEError as error:
             if isinstance(error, StoreError) and error.code == "store_unavailable":
                 raise
-            await self._fail(job_id, error.side, error.code, error.message)
+            doubtful = error.tasks if isinstance(error, DisagreementError) else []
+            await self._fail(job_id, generation, error.side, error.code, error.message, doubtful=doubtful)
             return
         except Exception as error:
             log.exception("the result could not be made", job_id=job_id)
             await self._fail(
                 job_id,
+                generation,
                 "compute",
                 "assembly_failed",
                 f"the result could not be made: {type(error).__name__}: {error}",
                 traceback.format_exc(),
             )
             return
-        await self._store.transition("finish", job=job_id, retire_ms=self._settings.result_ttl_seconds * 1000)
+        await self._store.transition(
+            "finish",
+            job=job_id,
+            retire_ms=self._settings.result_ttl_seconds * 1000,
+            generation=generation,
+        )
         log.info("job finished", job_id=job_id)
 
-    async def _act_on(self, job_id: str, states: States) -> None:
+    async def _act_on(self, job_id: str, generation: str, states: States) -> None:
         """Run SCFs of another electronic state again, or fail the job where that has been done."""
         if again := states.to_run_again():
-            reply = await self._store.transition("rerun", job=job_id, again=again)
+            reply = await self._store.transition("rerun", job=job_id, generation=generation, again=again)
             if reply["rerun"]:
                 log.info("SCFs of another electronic state are run again", job_id=job_id, again=again)
             return
         await self._fail(
             job_id,
+            generation,
             "compute",
             "electronic_state_differs",
             states.message(),
-            drop=[change.task for change in states.changes],
+            doubtful=[change.task for change in states.changes],
         )
 
     async def _fail(
         self,
         job_id: str,
+        generation: str,
         side: str,
         code: str,
         message: str,
         trace: str | None = None,
-        *,
-        drop: Sequence[int] = (),
+        doubtful: Sequence[int] = (),
     ) -> None:
         log.warning("job failed", job_id=job_id, side=side, code=code, reason=message)
         error = ErrorInfo.model_validate({"side": side, "code": code, "message": message, "traceback": trace})
-        await self._store.transition("finish_failed", job=job_id, error=error.model_dump(), drop=list(drop))
-
-    async def _outcome(self, job_id: str) -> Result | States | None:
-        """Return the result, or what keeps it from being one; None if the job is over."""
-        job, reports, runs, settled, starts = await self._store.many_fields(
-            [
-                key("job", job_id),
-                *(key("job", job_id, part) for part in ("reports", "runs", "settled", "starts")),
-            ]
+        await self._store.transition(
+            "finish_failed",
+            job=job_id,
+            error=error.model_dump(),
+            generation=generation,
+            doubtful=doubtful,
         )
-        if not job or job["status"] == "finished":
-            return None
+
+    async def _outcome(
+        self,
+        job: dict[str, str],
+        reports: dict[str, str],
+        runs: dict[str, str],
+        settled: dict[str, str],
+        starts: dict[str, str],
+    ) -> Result | States:
+        """Return the result, or what keeps the SCFs from giving one."""
         if settled:
             return Result(settled["result"], settled["summary"], settled["freqs"])
         return await anyio.to_thread.run_sync(_assemble, job, reports, runs, starts)
@@ -127,17 +146,25 @@ def _assemble(
     accepted = job.get("allow_state_changes") == "1"
     if states.changes and (not accepted or states.to_run_again()):
         return states
+    workers = {task: run.worker for task, run in ran.items()}
+    verified = compare([Task(**task) for task in json.loads(job["tasks"])], scfs, workers)
     document = make_result(
         payload,
         parse(payload.content),
         plan,
         scfs,
-        workers={task: run.worker for task, run in ran.items()},
+        workers=workers,
         started_at=_time(job.get("started") or job["created"]),
         finished_at=_time(job["updated"]),
         reused=[task for task, run in ran.items() if run.reused],
     )
     document.warnings += states.warnings()
+    if verified:
+        document.checks |= {
+            "scf_verified": verified.count,
+            "verified_force_ev_ang": verified.force_ev_ang,
+            "verified_energy_ev": verified.energy_ev,
+        }
     return Result(document.model_dump_json(), summary_text(document), freqs_csv(document))
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 import uuid
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import anyio.to_thread
@@ -89,10 +89,13 @@ class Jobs:
             ),
             "formula": planned.formula,
             "nat": planned.nat,
+            "physics": planned.physics,
             "symmetry": int(request.symmetry),
             "allow_state_changes": int(request.allow_state_changes),
             "request_id": request_id,
         }
+        if request.verify:
+            fields["verify"] = request.verify
         if request.name:
             fields["name"] = request.name
         reply = await self._store.transition(
@@ -110,6 +113,7 @@ class Jobs:
             idempotency_ms=self._settings.idempotency_ttl_seconds * 1000,
             fields=fields,
             scf_keys=planned.scf_keys,
+            copies=[task.copy_of for task in planned.tasks if task.copy_of is not None],
             reuse=request.calc_mode == "continue",
             keep_ms=self._settings.result_ttl_seconds * 1000,
         )
@@ -221,6 +225,7 @@ class Jobs:
             **json.loads(record["payload"]),
             symmetry=record.get("symmetry") != "0",
             allow_state_changes=record.get("allow_state_changes") == "1",
+            verify=float(record.get("verify", 0)),
             priority=int(record.get("priority", 0)),
             requires=_requirements(json.loads(record.get("needs") or "{}")),
             name=status.name,
@@ -253,7 +258,7 @@ class Jobs:
                 f"the job is {status.status}, not finished" + (f": {status.detail}" if status.detail else ""),
                 code="not_finished",
             )
-        return result
+        return _marked(result, status.detail or "") if status.taken_back else result
 
     async def partial(self, who: Principal, job_id: str) -> PartialReply:
         """Return the modes of those atoms of an unfinished job whose SCFs are in.
@@ -304,12 +309,27 @@ class Jobs:
         return await self.status(who, job_id), bool(reply.get("complete"))
 
 
+def _marked(result: Result, warning: str) -> Result:
+    """Return a result that says what has to be known of it since it was stored."""
+    document = json.loads(result.document)
+    document["warnings"] = [warning, *document.get("warnings", [])]
+    first, _, rest = result.summary.partition("\n")
+    return replace(
+        result, document=json.dumps(document), summary=f"{first}\n\nNOT TO BE TRUSTED: {warning}\n{rest}"
+    )
+
+
 def _partial(job: dict[str, str], reports: dict[str, str]) -> PartialReply:
     payload = json.loads(job["payload"])
+    plan = Plan.from_json(json.loads(job["plan"]))
     found = partial_spectrum(
         parse(payload["content"]),
-        Plan.from_json(json.loads(job["plan"])),
-        {int(task): TaskReport.model_validate_json(text) for task, text in reports.items()},
+        plan,
+        {
+            int(task): TaskReport.model_validate_json(text)
+            for task, text in reports.items()
+            if int(task) < len(plan.displacements)  # the others verify some of these
+        },
     )
     return found.model_copy(update={"engine": payload.get("engine")})
 

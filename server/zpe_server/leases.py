@@ -211,7 +211,7 @@ def abilities(able: Capabilities | None) -> dict[str, Any]:
         digest = hashlib.sha256(able.model_dump_json().encode()).hexdigest()[:32]
     return {
         "engine": able.engine,
-        "version": able.engine_version or "",
+        "engine_version": able.engine_version or "",
         "environ": able.environ,
         "pseudopotentials": None
         if able.pseudopotentials is None

@@ -9,6 +9,7 @@ from zpe_server.dead import DeadLetters
 from zpe_server.events import Events
 from zpe_server.flags import Switches
 from zpe_server.jobs import Jobs
+from zpe_server.kept import Kept
 from zpe_server.leases import Leases
 from zpe_server.reports import Reports
 from zpe_server.results import ResultStore, make_result_store
@@ -31,6 +32,7 @@ class Plane:
     reports: Reports
     jobs: Jobs
     dead: DeadLetters
+    kept: Kept
     flags: Switches
     results: ResultStore
     completion: Completion
@@ -54,6 +56,7 @@ class Plane:
             reports=Reports(store, settings),
             jobs=jobs,
             dead=DeadLetters(store, jobs, settings),
+            kept=Kept(store),
             flags=flags,
             results=results,
             completion=Completion(store, results, settings),

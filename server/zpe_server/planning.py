@@ -12,6 +12,7 @@ from zpe_sdk.espresso.versions import VersionNeed, check_together, needed_versio
 from zpe_sdk.vibrations.plan import Plan, plan_displacements
 from zpe_sdk.wire import JobPayload, JobRequest, Task
 from zpe_server.settings import Settings
+from zpe_server.verification import copies_of
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,9 @@ class PlannedJob:
         Its SCFs.
     scf_keys
         Of each SCF, a hash of all that decides its forces and is in the input: equal keys, equal forces, as
-        long as program and pseudopotentials are the same.
+        long as program and pseudopotentials are the same. Empty for those that verify another one.
+    physics
+        Hash of all in the input that decides the forces besides the positions; every report must name it.
     pseudopotentials
         File names that a worker must have.
     versions
@@ -41,6 +44,7 @@ class PlannedJob:
     plan: Plan
     tasks: list[Task]
     scf_keys: list[str]
+    physics: str
     pseudopotentials: list[str]
     versions: list[VersionNeed]
     formula: str
@@ -72,6 +76,7 @@ def plan_job(request: JobRequest, settings: Settings) -> PlannedJob:
         breakers=breakers,
     )
     tasks = [Task(index=d.index, atom=d.atom, displacement=d.vector) for d in plan.displacements]
+    copies = copies_of(tasks, request.verify)
     # What cannot be patched, e.g. a displacement that pw.x would not see, is refused here, not on a worker.
     pw_input.task_text(tasks[-1], prefix="pw", outdir="./", pseudo_dir="./", electrons={})
     payload = JobPayload(
@@ -89,8 +94,10 @@ def plan_job(request: JobRequest, settings: Settings) -> PlannedJob:
     return PlannedJob(
         payload=payload,
         plan=plan,
-        tasks=tasks,
-        scf_keys=[_scf_key(pw_input, task, request.use_environ) for task in tasks],
+        tasks=[*tasks, *copies],
+        # What is to be verified is computed, not taken over.
+        scf_keys=[_scf_key(pw_input, task, request.use_environ) for task in tasks] + [""] * len(copies),
+        physics=pw_input.physics_hash(),
         pseudopotentials=sorted(pw_input.pseudopotentials),
         versions=versions,
         formula=pw_input.formula,

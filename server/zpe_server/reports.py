@@ -23,14 +23,20 @@ from zpe_sdk.wire import (
     WholeResultRequest,
 )
 from zpe_server.settings import Settings
-from zpe_server.store import Store, items
+from zpe_server.store import Store, items, key
 from zpe_server.tokens import Principal
+from zpe_server.whole import check_whole_result
 
 log = structlog.get_logger(__name__)
 
 _REFUSALS = {
     "wrong_physics": "these forces come from other physics (pw.x version, pseudopotentials or settings) than "
-    "the job's first result, and forces of different physics are never mixed in one Hessian",
+    "the job's input asks for or its first result has, and forces of different physics are never mixed in "
+    "one Hessian; a worker of another version of zpe may read the input otherwise",
+    "wrong_pseudopotentials": "these forces come from other pseudopotentials than the input names",
+    "wrong_engine": "these forces come from another program or version than the lease was for",
+    "not_leased": "a worker may report only the SCFs of its lease",
+    "same_worker": "the same SCF of this worker is there already, and another worker is to compute it too",
     "wrong_version": "the job needs another version of pw.x",
     "leased_again": "the lease was lost and the task has been given to another worker",
     "cancelled": "the job was cancelled",
@@ -94,15 +100,15 @@ class Reports:
         raise_conflict(reply)
         if accepted := items(reply["accepted"]):
             log.info("tasks stored", tasks=accepted, worker=worker.name, stored=time.time())
-        detail = _REFUSALS.get(reason := reply.get("reason") or "", reason or None)
-        if difference := reply.get("difference"):
-            detail = f"{detail} ({difference})"
+        reason, difference = reply.get("reason"), reply.get("difference")
+        detail = _REFUSALS[reason] if reason else None
         return (
             TaskReportReply(
                 accepted=accepted,
                 idempotent=items(reply["idempotent"]),
                 refused=items(reply["refused"]),
-                detail=detail,
+                reason=reason,
+                detail=f"{detail} ({difference})" if difference else detail,
                 job_status=reply["status"],
                 progress=Progress(**reply["progress"]),
                 lease_held=reply["lease_held"],
@@ -119,8 +125,13 @@ class Reports:
         Raises
         ------
         InputError
-            ``job_not_found``, ``lease_not_yours``, ``lease_partial``, ``job_cancelled``, ``job_over``.
+            ``job_not_found``, ``lease_not_yours``, ``lease_partial``, ``job_cancelled``, ``job_over``;
+            ``result_malformed``: it is no result of this job, and the lease stays as it is.
         """
+        lease, job = await self._store.many_fields([key("lease", request.lease_id), key("job", job_id)])
+        # Of a lease that is somebody else's, the transition says so.
+        if job and (lease.get("worker"), lease.get("job")) == (worker.subject, job_id):
+            check_whole_result(request.result, job)
         reply = await self._store.transition(
             "settle",
             json.dumps(request.result),

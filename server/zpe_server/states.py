@@ -60,7 +60,6 @@ class States:
                 again.append(
                     {
                         "task": change.task,
-                        "before": before,
                         "start": start,
                         "misfit": change.energy_ev - change.expected_ev,
                         "message": f"{change.sentence}; it is run again from "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
@@ -146,6 +146,28 @@ class Store:
                 pipeline.incr(name)
                 _, count = await pipeline.execute()
         return int(count)
+
+    async def scan(self, pattern: str, count: int) -> AsyncIterator[list[str]]:
+        """Yield the names of all keys of a pattern, about ``count`` at a time; a name may come twice."""
+        cursor, found = 0, list[Any]()
+        while True:
+            with as_store_errors():
+                cursor, found = await self.redis.scan(cursor, match=pattern, count=count)
+            if found:
+                yield [str(name) for name in found]
+            if cursor == 0:
+                return
+
+    async def scan_index(self, name: str, count: int) -> AsyncIterator[list[str]]:
+        """Yield all members of a sorted set, about ``count`` at a time; one may come twice."""
+        cursor, found = 0, list[Any]()
+        while True:
+            with as_store_errors():
+                cursor, found = await self.redis.zscan(name, cursor, count=count)
+            if found:
+                yield [str(member) for member, _ in found]
+            if cursor == 0:
+                return
 
     async def push(self, name: str, text: str, *, keep: int) -> None:
         """Put a text in front of a list that is kept at most ``keep`` long."""

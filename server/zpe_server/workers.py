@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from dataclasses import asdict
 from typing import Any
 
 from zpe_sdk.errors import AuthError, InputError
@@ -12,10 +13,12 @@ from zpe_sdk.wire import (
     Capabilities,
     RegisterReply,
     RegisterRequest,
+    RevokeReply,
     WorkerStatus,
     WorkerTokenReply,
 )
 from zpe_server.events import Events
+from zpe_server.kept import Kept, TakenBack
 from zpe_server.settings import Settings
 from zpe_server.store import Store, iso
 from zpe_server.tokens import hash_of, new_token
@@ -29,6 +32,7 @@ class Workers:
 
     def __init__(self, store: Store, settings: Settings, events: Events) -> None:
         self._store = store
+        self._kept = Kept(store)
         self._settings = settings
         self._events = events
 
@@ -90,8 +94,8 @@ class Workers:
             worker_token=token, token_expires_at=iso(reply["expires"]), token_ttl_seconds=ttl
         )
 
-    async def revoke(self, worker: str) -> int:
-        """Shut a worker out at once and return its leases; return how many tokens it had.
+    async def revoke(self, worker: str, *, results: bool = False) -> RevokeReply:
+        """Shut a worker out at once and return its leases; with ``results``, take back what it computed.
 
         Raises
         ------
@@ -101,7 +105,9 @@ class Workers:
         reply = await self._store.transition("revoke", worker=worker)
         self._events.forget_principals()  # here at once; the transition tells the others
         self._found(reply)
-        return int(reply["revoked"])
+        # After the transition it can report nothing any more.
+        taken = await self._kept.take_back(worker) if results else TakenBack(0, 0, 0)
+        return RevokeReply(revoked_count=int(reply["revoked"]), **asdict(taken))
 
     async def drain(self, worker: str, drain: bool) -> None:
         """Give a worker no more work, or work again.

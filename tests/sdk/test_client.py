@@ -452,7 +452,12 @@ def test_a_result_that_lacks_our_fields_still_has_its_files(plane: ControlPlane,
             assert lease["job_id"] == job.id
             body = {
                 "lease_id": lease["lease_id"],
-                "result": {"freqs_cm": [4400.0], "zpe_ev": 0.2728},
+                "result": {
+                    "freqs_cm": [0.0] * 5 + [4400.0],
+                    "zpe_ev": 0.2728,
+                    "s_vib_jmol_k": 0.01,
+                    "mobile_indices": [0, 1],
+                },
                 "summary_text": "# ZPE summary\nby an old worker\n",
                 "freqs_csv": "frequency_cm-1\n4400.0\n",
             }

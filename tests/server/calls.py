@@ -15,9 +15,18 @@ RETRY = {"max": 3, "base_ms": 60_000, "max_ms": 300_000, "jitter": 0.0}
 Reply = dict[str, Any]
 
 
-def physics(name: str = "p", engine: str = "espresso") -> str:
+def physics(
+    name: str = "p", engine: str = "espresso", files: Sequence[str] = (), version: str = "7.2"
+) -> str:
     """Return a fingerprint as it is compared."""
-    return json.dumps({"engine": engine, "physics": name})
+    return json.dumps(
+        {
+            "engine": engine,
+            "engine_version": version,
+            "physics": name,
+            "pseudopotentials": dict.fromkeys(files, "sha256"),
+        }
+    )
 
 
 async def submit(
@@ -27,6 +36,7 @@ async def submit(
     needs: Sequence[str] = (),
     *,
     engine: str = "espresso",
+    physics: str | None = None,
     **more: Any,
 ) -> Reply:
     needed = {"engine": engine, "environ": False, "pseudopotentials": list(needs)}
@@ -38,9 +48,10 @@ async def submit(
         "digest": "",
         "idempotency_ms": LATER_MS,
         "scf_keys": [],
+        "copies": [],
         "reuse": False,
         "keep_ms": LATER_MS,
-        "fields": {"nat": 1, "needs": json.dumps(needed)},
+        "fields": {"nat": 1, "needs": json.dumps(needed)} | ({"physics": physics} if physics else {}),
     }
     return await store.transition("submit", "{}", "{}", "[]", job=job, total=tasks, **(arguments | more))
 
@@ -60,7 +71,7 @@ async def lease(store: Store, name: str, worker: str = "w1", **more: Any) -> Rep
         "offset": 0,
         "scan": 100,
         "engine": "espresso",
-        "version": "",
+        "engine_version": "",
         "environ": False,
         "pseudopotentials": None,
         "digest": "d",
@@ -148,21 +159,25 @@ async def sweep(store: Store, **more: Any) -> Reply:
 
 async def decide(store: Store, name: str, job: str) -> Reply:
     """Cancel, requeue, discard or finish a job."""
-    return await store.transition(name, job=job, by="ann", retire_ms=LATER_MS)
+    generation = await store.redis.hget(key("job", job), "generation") or "0"
+    return await store.transition(name, job=job, by="ann", retire_ms=LATER_MS, generation=generation)
 
 
-async def finish_failed(store: Store, job: str) -> Reply:
+async def finish_failed(store: Store, job: str, doubtful: Sequence[int] = ()) -> Reply:
     error = {"side": "compute", "code": "assembly_failed", "message": "no result", "traceback": "tail"}
-    return await store.transition("finish_failed", job=job, error=error, drop=[])
+    generation = await store.redis.hget(key("job", job), "generation") or "0"
+    return await store.transition(
+        "finish_failed", job=job, error=error, generation=generation, doubtful=doubtful
+    )
 
 
-async def rerun(store: Store, job: str, starts: dict[int, tuple[str, str]]) -> Reply:
-    """Run SCFs again: by task, the start of the SCF that was judged and that of the next."""
+async def rerun(store: Store, job: str, starts: dict[int, str], generation: str | None = None) -> Reply:
+    """Run SCFs again, each from the start that is given by task."""
     again = [
-        {"task": task, "before": before, "start": start, "misfit": 0.1, "message": "off"}
-        for task, (before, start) in starts.items()
+        {"task": task, "start": start, "misfit": 0.1, "message": "off"} for task, start in starts.items()
     ]
-    return await store.transition("rerun", job=job, again=again)
+    now = await store.redis.hget(key("job", job), "generation") or "0"
+    return await store.transition("rerun", job=job, generation=generation or now, again=again)
 
 
 _DUMP = """

@@ -23,6 +23,7 @@ class Ability:
     digest: str
     engine: str
     files: frozenset[str] | None
+    version: str = ""
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Physics:
 
     name: str
     engine: str
+    version: str = "7.2"
+    files: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -44,12 +47,16 @@ class Job:
     total: int
     needs: frozenset[str]
     engine: str
+    physics: str | None
+    twins: dict[int, int]
     idempotency_key: str
     stage: Stage = "living"
     open: set[int] = field(default_factory=set)
     delayed: set[int] = field(default_factory=set)
     held: dict[int, str] = field(default_factory=dict)
     done: set[int] = field(default_factory=set)
+    by: dict[int | str, str] = field(default_factory=dict)  # who computed it; "*": settled the whole
+    taken_back: set[str] = field(default_factory=set)
     attempts: Counter[tuple[int, str]] = field(default_factory=Counter)
     pinned: Physics | None = None
     avoided: set[tuple[str, str]] = field(default_factory=set)
@@ -70,6 +77,11 @@ class Job:
     def keeps_forces(self) -> bool:
         return self.stage in ("living", "assembling", "dead")
 
+    def drop(self, task: int) -> None:
+        self.done.discard(task)
+        self.by.pop(task, None)
+        self.reopen(task)
+
     def reopen(self, task: int, *, delayed: bool = False) -> None:
         self.held.pop(task, None)
         self.open.add(task)
@@ -77,7 +89,8 @@ class Job:
         if delayed:
             self.delayed.add(task)
 
-    def progress_on(self, task: int) -> None:
+    def progress_on(self, task: int, worker: str) -> None:
+        self.by[task] = worker
         self.held.pop(task, None)
         self.open.discard(task)
         self.delayed.discard(task)
@@ -97,14 +110,16 @@ class Job:
 
 @dataclass
 class Lease:
-    """The right of a worker to run ``tasks``; ``count`` is how many they were at first."""
+    """The right of a worker to run ``tasks``; ``given`` are those that it had at first."""
 
     name: str
     job: str
     worker: str
     digest: str
     tasks: set[int]
-    count: int
+    given: frozenset[int]
+    engine: str
+    version: str
     state: str = "held"
 
 
@@ -125,7 +140,7 @@ class Verdicts:
     accepted: list[int] = field(default_factory=list)
     idempotent: list[int] = field(default_factory=list)
     refused: list[int] = field(default_factory=list)
-    wrong_physics: bool = False
+    offence: str | None = None
     complete: bool = False
 
 
@@ -149,6 +164,8 @@ class Model:
         priority: int,
         needs: frozenset[str],
         engine: str,
+        physics: str | None,
+        copies: list[int],
         idempotency_key: str,
         digest: str,
         owner: str,
@@ -162,7 +179,17 @@ class Model:
         turn = max(self.clock[priority], self.ends[priority, owner])
         self.ends[priority, owner] = turn + total
         self.jobs[name] = Job(
-            name, owner, priority, turn, total, needs, engine, idempotency_key, open=set(range(total))
+            name,
+            owner,
+            priority,
+            turn,
+            total,
+            needs,
+            engine,
+            physics,
+            {a: b for n, task in enumerate(copies, total - len(copies)) for a, b in ((n, task), (task, n))},
+            idempotency_key,
+            open=set(range(total)),
         )
         return name
 
@@ -179,6 +206,22 @@ class Model:
         ready = [job for job in self.jobs.values() if job.stage == "living" and job.due]
         return sorted(ready, key=lambda job: (-job.priority, job.turn, job.name))
 
+    def is_for_another(self, job: Job, task: int, worker: str) -> bool:
+        """Tell whether the same SCF is this worker's already."""
+        twin = job.twins.get(task)
+        if twin is None:
+            return False
+        holder = job.held.get(twin)
+        return job.by.get(twin, holder and self.leases[holder].worker) == worker
+
+    def takeable(self, job: Job, worker: str) -> list[int]:
+        """Return the tasks that are due and may be this worker's."""
+        chosen: list[int] = []
+        for task in sorted(job.due):
+            if job.twins.get(task) not in chosen and not self.is_for_another(job, task, worker):
+                chosen.append(task)
+        return chosen
+
     def is_equipped(self, job: Job, ability: Ability) -> bool:
         if ability.engine not in ("", job.engine):
             return False
@@ -186,6 +229,8 @@ class Model:
 
     def can_run(self, job: Job, worker: str, ability: Ability, *, whole: bool) -> bool:
         if (worker, ability.digest) in job.avoided or (whole and len(job.due) < job.total):
+            return False
+        if job.twins and (whole or not self.takeable(job, worker)):
             return False
         return self.is_equipped(job, ability)
 
@@ -207,11 +252,21 @@ class Model:
             if not self.can_run(job, worker, ability, whole=max_tasks == 0):
                 passed.append(job)
                 continue
-            tasks = sorted(job.due)[: max_tasks or None]
+            # A share is a part of all that is due, whoever may take it.
+            tasks = self.takeable(job, worker)[: min(max_tasks or job.total, len(job.due))]
             for task in tasks:
                 job.open.discard(task)
                 job.held[task] = name
-            lease = Lease(name, job.name, worker, ability.digest, set(tasks), len(tasks))
+            lease = Lease(
+                name,
+                job.name,
+                worker,
+                ability.digest,
+                set(tasks),
+                frozenset(tasks),
+                ability.engine,
+                ability.version,
+            )
             self.leases[name] = lease
             self.clock[job.priority] = max(self.clock[job.priority], job.turn)
             job.turn += len(tasks)
@@ -219,9 +274,17 @@ class Model:
             return lease, passed
         return None, passed
 
-    def own(self, name: str, worker: str, job: str) -> Lease | None:
-        lease = self.leases[name]
-        return lease if (lease.worker, lease.job) == (worker, job) else None
+    def offence(self, job: Job, lease: Lease, seen: Physics) -> str | None:
+        """Say how something was computed otherwise than it was leased."""
+        if seen.engine != job.engine or lease.engine not in ("", seen.engine):
+            return "wrong_engine"
+        if lease.version not in ("", seen.version):
+            return "wrong_engine"
+        if seen.engine != "mock" and seen.files != job.needs:
+            return "wrong_pseudopotentials"
+        if job.physics not in (None, seen.name) or job.pinned not in (None, seen):
+            return "wrong_physics"
+        return None
 
     def report(self, lease: Lease, tasks: list[int], physics: list[Physics]) -> Verdicts:
         job = self.jobs[lease.job]
@@ -230,23 +293,31 @@ class Model:
         for task, seen in zip(tasks, physics, strict=True):
             if task >= job.total:
                 out.refused.append(task)
+            elif task not in lease.given:
+                out.refused.append(task)
+                out.offence = out.offence or "not_leased"
             elif stage in ("finished", "assembling") or (job.keeps_forces and task in job.done):
                 out.idempotent.append(task)
             elif not job.keeps_forces or job.held.get(task, lease.name) != lease.name:
                 out.refused.append(task)
-            elif job.pinned not in (None, seen):
+            elif self.is_for_another(job, task, lease.worker):
                 out.refused.append(task)
-                out.wrong_physics = True
+                if task in lease.tasks:
+                    lease.tasks.discard(task)
+                    job.reopen(task)
+            elif offence := self.offence(job, lease, seen):
+                out.refused.append(task)
+                out.offence = out.offence or offence
             else:
                 out.accepted.append(task)
                 job.pinned = seen
-                job.progress_on(task)
+                job.progress_on(task, lease.worker)
                 lease.tasks.discard(task)
                 self.workers[lease.worker].done += 1
         if out.accepted:
             for task in lease.tasks:
                 job.attempts.pop((task, "lost"), None)
-        if out.wrong_physics:
+        if out.offence:
             job.avoided.add((lease.worker, lease.digest))
             if lease.state == "held":
                 self.give_back(lease, "lost")
@@ -289,12 +360,13 @@ class Model:
             return "discarded"
         if any(holder != lease.name for holder in job.held.values()):
             return "lease_not_yours"
-        if lease.count != job.total:
+        if len(lease.given) != job.total:
             return "partial"
         job.held.clear()
         if lease.state == "held":
             lease.tasks, lease.state = set(), "settled"
         job.settled_by = lease.name
+        job.by["*"] = lease.worker
         job.to_assembly()
         return "settled"
 
@@ -354,6 +426,34 @@ class Model:
             if lease.worker == worker:
                 self.release(lease)
 
+    def disown(self, worker: str) -> tuple[set[str], set[str]]:
+        """Return the jobs that compute again what the worker computed, and the finished ones marked."""
+        reopened, marked = set(), set()
+        for job in self.jobs.values():
+            theirs = {task for task, by in job.by.items() if by == worker}
+            if not theirs or job.stage in ("cancelled", "discarded"):
+                continue
+            if job.stage == "finished":
+                if worker not in job.taken_back:
+                    marked.add(job.name)
+                job.taken_back.add(worker)
+                continue
+            reopened.add(job.name)
+            if job.stage == "assembling":
+                job.stage = "living"
+            for task in theirs:
+                del job.by[task]
+            job.done -= {task for task in theirs if isinstance(task, int)}
+            if "*" in theirs:
+                job.settled_by = None
+            for task in range(job.total):
+                if task not in job.done and (task in theirs or "*" in theirs):
+                    job.reopen(task)
+            if not job.done:
+                job.pinned = None
+                job.avoided.clear()
+        return reopened, marked
+
     # ------------------------------------------------------------------------------------- decisions
 
     def cancel(self, job: Job) -> bool:
@@ -391,11 +491,13 @@ class Model:
         job.avoided.clear()
         return True
 
-    def finish_failed(self, job: Job) -> bool:
+    def finish_failed(self, job: Job, doubtful: list[int]) -> bool:
         """Return whether the job was to be finished."""
         if job.stage != "assembling":
             return False
         job.stage = "dead"
+        for task in job.done & set(doubtful):
+            job.drop(task)
         return True
 
     def rerun(self, job: Job, tasks: set[int]) -> bool:
@@ -403,8 +505,8 @@ class Model:
         if job.stage != "assembling":
             return False
         job.stage = "living"
-        job.done -= tasks
-        job.open |= tasks
+        for task in tasks | {job.twins[task] for task in tasks if task in job.twins}:
+            job.drop(task)
         return True
 
     def retire(self, job: Job) -> None:

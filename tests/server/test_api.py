@@ -45,6 +45,31 @@ def computed(leased: Json, tmp_path: Path) -> list[Json]:
     ]
 
 
+def whole_result() -> Json:
+    """Return the result for H2 of a worker that knows no single SCFs, with imaginary modes as 0."""
+    return {
+        "freqs_cm": [0.0, 0.0, 12.1, 31.4, 48.0, 4400.0],
+        "zpe_ev": 0.2728,
+        "s_vib_jmol_k": 0.01,
+        "mobile_indices": [0, 1],
+        "fixed_indices": [],
+        "kpts": [1, 1, 1],
+        "delta": 0.01,
+        "low_cut_cm": 50.0,
+        "temperature": 298.15,
+        "use_environ": False,
+        "qe_input": h2(),
+        "pseudo_dir": "/opt/pseudo",
+        "calc_start_time": "2025-01-01 10:00:00",
+        "calc_end_time": "2025-01-01 10:05:00",
+        "elapsed_seconds": 300.0,
+        "cache_checked": 0,
+        "cache_deleted": 0,
+        "ecutwfc": 20.0,
+        "ecutrho": 80.0,
+    }
+
+
 def error(reply: httpx.Response, status: int) -> Json:
     assert reply.status_code == status, reply.text
     body = reply.json()
@@ -134,7 +159,7 @@ def test_a_worker_that_knows_only_lease_and_result_settles_a_whole_job(
     assert len(leased["tasks"]) == api.get(f"/calc/zpe/jobs/{job}").json()["progress"]["total"]
     body = {
         "lease_id": leased["lease_id"],
-        "result": {"freqs_cm": [4400.0], "zpe_ev": 0.27},
+        "result": whole_result(),
         "summary_text": "# ZPE summary\n",
         "freqs_csv": "a,b\n",
         "meta": {},
@@ -146,6 +171,40 @@ def test_a_worker_that_knows_only_lease_and_result_settles_a_whole_job(
     assert api.get(f"/calc/zpe/jobs/{job}/files?kind=freqs").text == "a,b\n"
     other = body | {"lease_id": "somebody-elses"}
     assert error(worker.post(path, json=other), 409)["code"] == "lease_not_yours"
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"freqs_cm": None}, "freqs_cm"),
+        ({"freqs_cm": [4400.0]}, "freqs_cm"),
+        ({"freqs_cm": [0.0] * 5 + ["4400"]}, "freqs_cm"),
+        ({"freqs_cm": [0.0] * 5 + [1e9]}, "freqs_cm"),
+        ({"freqs_cm": [0] * 5 + [10**400]}, "freqs_cm"),
+        ({"zpe_ev": None}, "zpe_ev"),
+        ({"zpe_ev": 0.0}, "zpe_ev"),  # 4400 cm-1 are 0.273 eV
+        ({"zpe_ev": 0.546}, "zpe_ev"),
+        ({"s_vib_jmol_k": -1.0}, "s_vib_jmol_k"),
+        ({"mobile_indices": [0]}, "mobile_indices"),
+        ({"mobile_indices": [False, True]}, "mobile_indices"),
+        ({"temperature": 500.0}, "temperature"),
+        ({"fingerprint": {"engine": "espresso"}}, "fingerprint"),
+    ],
+)
+def test_what_is_no_result_of_the_job_does_not_finish_it(
+    api: httpx.Client, worker: httpx.Client, change: Json, field: str
+) -> None:
+    job = submit(api)
+    leased = lease(worker)
+    path = f"/calc/zpe/compute/jobs/{job}/result"
+    body = {"lease_id": leased["lease_id"], "summary_text": "", "freqs_csv": ""}
+    found = error(worker.post(path, json=body | {"result": whole_result() | change}), 422)
+    assert (found["code"], found["field"]) == ("result_malformed", f"result.{field}")
+    assert error(worker.post(path, json=body | {"result": {}}), 422)["code"] == "result_malformed"
+    # The lease is still there for a better one.
+    assert api.get(f"/calc/zpe/jobs/{job}").json()["status"] == "started"
+    worker.post(path, json=body | {"result": whole_result()}).raise_for_status()
+    assert api.get(f"/calc/zpe/jobs/{job}").json()["status"] == "finished"
 
 
 def test_a_worker_that_knows_only_failed_has_its_job_retried(api: httpx.Client, worker: httpx.Client) -> None:

@@ -8,6 +8,7 @@ A long campaign, with new sequences each time::
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import Awaitable, Iterable
 from itertools import product
@@ -33,13 +34,18 @@ EXAMPLES = int(os.environ.get("ZPE_TEST_EXAMPLES", "0"))
 
 WORKERS = ("w1", "w2", "w3")
 ABILITIES = (
-    Ability("all", "espresso", frozenset({"H", "O"})),
+    Ability("all", "espresso", frozenset({"H", "O"}), "7.2"),
     Ability("no oxygen", "espresso", frozenset({"H"})),
     Ability("unknown", "", None),
     Ability("mock", "mock", frozenset()),
 )
-USUAL = Physics("a", "espresso")
-PHYSICS = (USUAL, Physics("b", "espresso"), Physics("a", "mock"))
+PHYSICS = (
+    Physics("a", "espresso"),
+    Physics("b", "espresso"),
+    Physics("a", "espresso", "6.7"),
+    Physics("a", "espresso", files=frozenset({"H"})),
+    Physics("a", "mock"),
+)
 OWNERS = ("ann", "bob", "*")
 STATUSES = ("queued", "started", "finished", "failed", "cancelled", "*")
 
@@ -56,6 +62,19 @@ def pick(n: int, likely: Iterable[Thing], possible: Iterable[Thing]) -> Thing | 
     """Return one of the likely things three times out of four, else one of the possible ones."""
     pool = (list(likely) if n % 4 else []) or list(possible)
     return pool[n // 4 % len(pool)] if pool else None
+
+
+def canonical(physics: Physics) -> str:
+    return calls.physics(physics.name, physics.engine, sorted(physics.files), physics.version)
+
+
+def fitting(job: Job | None) -> Physics:
+    """Return physics that a job takes, until it has other ones."""
+    if job is None:
+        return PHYSICS[0]
+    return job.pinned or Physics(
+        "a", job.engine, files=job.needs if job.engine == "espresso" else frozenset()
+    )
 
 
 class ControlPlane(RuleBasedStateMachine):
@@ -95,7 +114,7 @@ class ControlPlane(RuleBasedStateMachine):
             self.run(self.store.redis.hset(key("worker", worker), mapping={"name": worker}))
             self.run(self.store.redis.zadd(key("workers"), {worker: 0}))
         for total in totals:
-            self.submit(total, 0, (), "espresso", "", "ann")
+            self.submit(total, 0, (), "espresso", None, 0, "", "ann")
 
     # ------------------------------------------------------------------------------------------ work
 
@@ -104,6 +123,8 @@ class ControlPlane(RuleBasedStateMachine):
         priority=st.integers(-1, 1),
         needs=st.sampled_from([(), ("H",), ("H", "O")]),
         engine=st.sampled_from(["espresso", "espresso", "espresso", "mock"]),
+        physics=st.sampled_from([None, "a"]),
+        verified=st.sampled_from([0, 0, 1, 2]),
         idempotency_key=st.sampled_from(["", "", "k1", "k2"]),
         owner=st.sampled_from(["ann", "ann", "bob"]),
     )
@@ -113,12 +134,16 @@ class ControlPlane(RuleBasedStateMachine):
         priority: int,
         needs: tuple[str, ...],
         engine: str,
+        physics: str | None,
+        verified: int,
         idempotency_key: str,
         owner: str,
     ) -> None:
         name, digest = self.name("j"), str(total)
+        copies = list(range(min(verified, total)))
+        total += len(copies)
         expected = self.model.submit(
-            name, total, priority, frozenset(needs), engine, idempotency_key, digest, owner
+            name, total, priority, frozenset(needs), engine, physics, copies, idempotency_key, digest, owner
         )
         reply = self.run(
             calls.submit(
@@ -127,6 +152,8 @@ class ControlPlane(RuleBasedStateMachine):
                 total,
                 needs,
                 engine=engine,
+                physics=physics,
+                copies=copies,
                 owner=owner,
                 priority=priority,
                 idempotency_key=idempotency_key,
@@ -147,6 +174,7 @@ class ControlPlane(RuleBasedStateMachine):
                 worker,
                 max_tasks=max_tasks,
                 engine=ability.engine,
+                engine_version=ability.version,
                 pseudopotentials=None if ability.files is None else dict.fromkeys(ability.files, True),
                 digest=ability.digest,
             )
@@ -182,7 +210,7 @@ class ControlPlane(RuleBasedStateMachine):
                 lease.name,
                 chosen,
                 lease.worker,
-                fingerprints=[calls.physics(each.name, each.engine) for each in seen],
+                fingerprints=[canonical(each) for each in seen],
                 run=self.name("r"),
             )
         )
@@ -190,11 +218,15 @@ class ControlPlane(RuleBasedStateMachine):
         if job is None:
             assert reply == {"error": "not_found"}
             return
+        if self.model.workers[lease.worker].revoked:
+            assert reply == {"error": "lease_not_yours"}
+            return
         expected = self.model.report(lease, chosen, seen)
         for verdict in ("accepted", "idempotent", "refused"):
             assert items(reply[verdict]) == getattr(expected, verdict)
-        assert (reply.get("reason") == "wrong_physics") == expected.wrong_physics
-        assert bool(reply.get("difference")) == expected.wrong_physics
+        if expected.offence:
+            assert reply["reason"] == expected.offence
+        assert bool(reply.get("difference")) == (expected.offence is not None)
         assert bool(reply.get("complete")) == expected.complete
         assert reply["status"] == job.status
         assert reply["lease_held"] == (lease.state == "held")
@@ -206,12 +238,12 @@ class ControlPlane(RuleBasedStateMachine):
         lease = self.pick_lease(n)
         if lease and lease.tasks:
             chosen = sorted(lease.tasks)[:most]
-            self.do_report(lease, chosen, [USUAL] * len(chosen))
+            self.do_report(lease, chosen, [fitting(self.model.jobs.get(lease.job))] * len(chosen))
 
     @rule(n=number, chosen=tasks)
     def report_anything(self, n: int, chosen: list[int]) -> None:
         if lease := self.pick_lease(n):
-            self.do_report(lease, chosen, [USUAL] * len(chosen))
+            self.do_report(lease, chosen, [fitting(self.model.jobs.get(lease.job))] * len(chosen))
 
     @rule(
         n=number,
@@ -229,7 +261,7 @@ class ControlPlane(RuleBasedStateMachine):
             job = self.model.jobs[lease.job]
             chosen = pick(late, [[task] for task in [*job.open, *job.held]], [list(range(job.total))])
             assert chosen
-            self.do_report(lease, chosen, [USUAL] * len(chosen))
+            self.do_report(lease, chosen, [fitting(job)] * len(chosen))
 
     @rule(n=number, other=number, worker=workers, chosen=tasks)
     def come_with_a_lease_of_somebody_else(self, n: int, other: int, worker: str, chosen: list[int]) -> None:
@@ -259,6 +291,8 @@ class ControlPlane(RuleBasedStateMachine):
         job = self.model.jobs.get(lease.job)
         if job is None:
             assert reply == {"error": "not_found"}
+        elif self.model.workers[lease.worker].revoked:
+            assert reply == {"error": "lease_not_yours"}
         else:
             assert reply["requeued"] == self.model.fail(lease, chosen, kind)
             assert reply["status"] == job.status
@@ -266,12 +300,13 @@ class ControlPlane(RuleBasedStateMachine):
     @rule(n=number)
     def settle(self, n: int) -> None:
         every = self.model.leases.values()
-        if lease := pick(n, [le for le in every if le.job in self.model.jobs and le.count > 1], every):
+        if lease := pick(n, [le for le in every if le.job in self.model.jobs and len(le.given) > 1], every):
             reply = self.run(calls.settle(self.store, lease.job, lease.name, lease.worker))
             if lease.job not in self.model.jobs:
                 assert reply == {"error": "not_found"}
                 return
-            expected = self.model.settle(lease)
+            revoked = self.model.workers[lease.worker].revoked
+            expected = "lease_not_yours" if revoked else self.model.settle(lease)
             good = expected in ("settled", "idempotent")
             assert reply == ({expected: True} if good else {"error": expected})
 
@@ -333,7 +368,7 @@ class ControlPlane(RuleBasedStateMachine):
             for lease in list(self.model.leases.values()):
                 if lease.job == job.name and lease.tasks:
                     chosen = sorted(lease.tasks)
-                    self.do_report(lease, chosen, [job.pinned or USUAL] * len(chosen))
+                    self.do_report(lease, chosen, [fitting(job)] * len(chosen))
 
     @rule(n=number)
     def let_time_pass(self, n: int) -> None:
@@ -356,6 +391,14 @@ class ControlPlane(RuleBasedStateMachine):
     def revoke(self, worker: str) -> None:
         self.run(self.store.transition("revoke", worker=worker))
         self.model.revoke(worker)
+
+    @rule(worker=st.sampled_from(WORKERS))
+    def take_back_what_a_worker_computed(self, worker: str) -> None:
+        reply = self.run(self.store.transition("disown", worker=worker, jobs=[*self.model.jobs, "unknown"]))
+        reopened, marked = self.model.disown(worker)
+        assert (set(reply["reopened"]), set(reply["marked"])) == (reopened, marked)
+        for name in reopened:
+            self.done[name] = set(self.model.jobs[name].done)
 
     # ------------------------------------------------------------------------------------- decisions
 
@@ -383,22 +426,21 @@ class ControlPlane(RuleBasedStateMachine):
             reply = self.run(calls.decide(self.store, "finish", job.name))
             assert reply["finished"] == self.model.finish(job)
 
-    @rule(n=number)
-    def finish_failed(self, n: int) -> None:
+    @rule(n=number, doubtful=st.sampled_from([[], [], [0]]))
+    def finish_failed(self, n: int, doubtful: list[int]) -> None:
         if job := self.pick_job(n, "assembling"):
-            reply = self.run(calls.finish_failed(self.store, job.name))
-            assert reply["failed"] == self.model.finish_failed(job)
+            reply = self.run(calls.finish_failed(self.store, job.name, doubtful))
+            assert reply["failed"] == self.model.finish_failed(job, doubtful)
+            self.done[job.name] = set(job.done)
 
     @rule(n=number, chosen=tasks)
     def rerun(self, n: int, chosen: list[int]) -> None:
         job = self.pick_job(n, "assembling")
         if job and not job.settled_by:
             some = {task for task in chosen if task < job.total} or {0}
-            before = self.run(self.store.fields(key("job", job.name, "starts")))
-            starts = {task: (before.get(str(task), ""), "scratch") for task in some}
-            reply = self.run(calls.rerun(self.store, job.name, starts))
+            reply = self.run(calls.rerun(self.store, job.name, dict.fromkeys(some, "scratch")))
             assert (reply["rerun"] == len(some)) == self.model.rerun(job, some)
-            self.done[job.name] -= some
+            self.done[job.name] = set(job.done)
 
     @rule(n=number)
     def retire(self, n: int) -> None:
@@ -430,6 +472,8 @@ class ControlPlane(RuleBasedStateMachine):
             self.done[job.name] = set(job.done)
             if job.stage in ("living", "dead") and not job.settled_by:
                 assert sorted([*job.open, *job.held, *job.done]) == list(range(job.total))
+            for task, twin in job.twins.items():
+                assert task not in job.by or job.by[task] != job.by.get(twin)
 
     def expected(self) -> dict[str, Any]:
         model = self.model
@@ -472,9 +516,11 @@ class ControlPlane(RuleBasedStateMachine):
                     "held": job.held,
                     "reports": job.done if job.keeps_forces else set(),
                     "runs": job.done,
+                    "by": {str(task): worker for task, worker in job.by.items()},
+                    "taken back": job.taken_back,
                     "attempts": {f"{task}:{kind}": n for (task, kind), n in job.attempts.items()},
                     "avoid": {f"{worker} {digest}" for worker, digest in job.avoided},
-                    "pinned": job.pinned and calls.physics(job.pinned.name, job.pinned.engine),
+                    "pinned": job.pinned and canonical(job.pinned),
                     "turn": job.turn,
                     "error and end": (job.status == "failed", not job.keeps_forces or job.stage == "dead"),
                 }
@@ -496,6 +542,8 @@ class ControlPlane(RuleBasedStateMachine):
                 "delayed": {task for task, score in waiting.items() if score > at.now},
                 "held": {int(task): lease for task, lease in at["job", name, "held"].items()},
                 "reports": {int(task) for task in at["job", name, "reports"]},
+                "by": at["job", name, "by"],
+                "taken back": set(json.loads(record.get("taken_back", "[]"))),
                 "runs": {int(task) for task in at["job", name, "runs"]},
                 "attempts": {attempt: int(n) for attempt, n in at["job", name, "attempts"].items()},
                 "avoid": set(at["job", name, "avoid"]),

@@ -44,9 +44,10 @@ class Lab:
         tasks = self(owner).get(f"{JOBS}/{job}/detail").json()["tasks"]
         return [task["index"] for task in tasks if task["atom"] == atom]
 
-    def compute(self, version: str = "7.2", most: int = 100) -> list[int]:
+    def compute(self, version: str = "7.2", most: int = 100, worker: httpx.Client | None = None) -> list[int]:
         """Take a lease and report all of its tasks; return them."""
-        leased = self.worker.post(LEASE, json={"max_tasks": most}).raise_for_status()
+        worker = worker or self.worker
+        leased = worker.post(LEASE, json={"max_tasks": most}).raise_for_status()
         if leased.status_code == 204:
             return []
         lease = leased.json()
@@ -54,9 +55,13 @@ class Lab:
         for task in lease["tasks"]:
             payload = JobPayload(**lease["payload"])
             report = self.engine.run(payload, Task(**task), job_id=lease["job_id"], stop=Event()).model_dump()
-            report["fingerprint"] |= {"engine": "espresso", "engine_version": version}
+            report["fingerprint"] |= {
+                "engine": "espresso",
+                "engine_version": version,
+                "pseudopotentials": {"H.pbe-kjpaw.UPF": "0" * 64},
+            }
             reports.append(report)
-        self.worker.post(
+        worker.post(
             f"/calc/zpe/compute/jobs/{lease['job_id']}/tasks",
             json={"lease_id": lease["lease_id"], "reports": reports},
         ).raise_for_status()
@@ -149,7 +154,8 @@ def test_a_worker_of_whole_jobs_computes_all_of_a_job_that_is_partly_known(lab: 
     lab.submit("gil", mobile_indices=[0, 1])
     whole = lab.worker.post(LEASE, json={}).json()
     assert [task["index"] for task in whole["tasks"]] == list(range(13))
-    done = {"result": {}, "summary_text": "s", "freqs_csv": "f"}
+    result = {"freqs_cm": [0.0] * 5 + [4400.0], "zpe_ev": 0.2728, "s_vib_jmol_k": 0, "mobile_indices": [0, 1]}
+    done = {"result": result, "summary_text": "s", "freqs_csv": "f"}
     body = done | {"lease_id": whole["lease_id"]}
     lab.worker.post(f"/calc/zpe/compute/jobs/{whole['job_id']}/result", json=body).raise_for_status()
     assert lab.status("gil", whole["job_id"])["status"] == "finished"
@@ -164,8 +170,65 @@ def test_springs_never_pass_for_an_scf(lab: Lab) -> None:
         for task in lease["tasks"]
     ]
     body = {"lease_id": lease["lease_id"], "reports": reports}
+    path = f"/calc/zpe/compute/jobs/{job}/tasks"
+    reply = lab.worker.post(path, json=body).raise_for_status().json()
+    assert (reply["accepted"], reply["reason"]) == ([], "wrong_engine")
+    assert "mock 1 instead of espresso" in lab.status("fay", job)["detail"]
+    lab("fay").post(f"{JOBS}/{job}/cancel").raise_for_status()
+    # Where a job asks for springs they are taken, but not over into a later job.
+    job = lab.submit("fay", engine="mock")
+    lease = lab.worker.post(LEASE, json={"max_tasks": 100}).json()
+    body["lease_id"] = lease["lease_id"]
     lab.worker.post(f"/calc/zpe/compute/jobs/{job}/tasks", json=body).raise_for_status()
     assert lab.status("fay", job)["status"] == "finished"
-    again = lab.submit("fay")
+    again = lab.submit("fay", engine="mock")
     assert lab.status("fay", again)["status"] == "queued"
     lab("fay").post(f"{JOBS}/{again}/cancel").raise_for_status()
+
+
+def test_what_a_worker_computed_can_be_taken_back_with_it(lab: Lab) -> None:
+    enrolled = lab.plane.register(name="broken")
+    admin = lab.plane.api()
+    scfs = "/calc/zpe/admin/scfs"
+    with admin, lab.plane.api(enrolled["worker_token"]) as broken:
+        before = admin.get(scfs).json()["total"]
+        finished = lab.submit("hal", mobile_indices=[0])
+        while lab.compute(worker=broken):
+            pass
+        reused = lab.submit("hal", mobile_indices=[0], low_cut_cm=10)
+        assert lab.status("hal", reused)["status"] == "finished"
+        half = lab.submit("hal", delta=0.02, calc_mode="new")
+        taken = lab.compute(worker=broken, most=2)
+        assert taken
+        untouched = lab.submit("ida", mobile_indices=[1])
+        kept = admin.get(scfs, params={"worker": "broken"}).json()["scfs"]
+        assert {group["server_id"] for group in kept} == {enrolled["server_id"]}
+        assert sum(group["count"] for group in kept) == 7 + len(taken) - 1  # the equilibrium is the same
+        assert admin.delete(scfs).json()["error"]["code"] == "bad_selection"
+
+        path = f"/calc/zpe/compute/servers/{enrolled['server_id']}"
+        reply = admin.delete(path, params={"and_its_results": True}).raise_for_status().json()
+        assert (reply["jobs_reopened"], reply["jobs_marked"]) == (1, 2)
+        assert reply["scfs_dropped"] == 7 + len(taken) - 1
+        again = admin.delete(path, params={"and_its_results": True}).raise_for_status().json()
+        assert (again["jobs_reopened"], again["jobs_marked"], again["scfs_dropped"]) == (0, 0, 0)
+        assert admin.get(scfs).json()["total"] == before
+        [entry, *_] = admin.get("/calc/zpe/admin/audit").json()["entries"]
+        assert (entry["what"], entry["subject"]) == ("worker revoked with its results", enrolled["server_id"])
+
+    for job in (finished, reused):
+        status = lab.status("hal", job)
+        assert (status["status"], status["taken_back"]) == ("finished", ["broken"])
+        assert "from broken, revoked" in status["detail"]
+        result = lab("hal").get(f"{JOBS}/{job}/result").json()["result"]
+        assert "from broken, revoked" in result["warnings"][0]
+        assert "NOT TO BE TRUSTED" in lab("hal").get(f"{JOBS}/{job}/files?kind=summary").text
+    assert lab.status("hal", half)["progress"]["done"] == 0
+    assert lab.status("ida", untouched)["taken_back"] == []
+    # Another pw.x may take up the job now: what had decided its physics is gone.
+    while lab.compute(version="6.7"):
+        pass
+    status = lab.status("hal", half)
+    assert (status["status"], status["taken_back"]) == ("finished", [])
+    # Nothing is left of it for a later job.
+    assert lab.status("hal", lab.submit("hal", mobile_indices=[0], low_cut_cm=20))["progress"]["reused"] == 0

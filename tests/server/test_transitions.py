@@ -103,6 +103,55 @@ def test_forces_of_other_physics_are_refused_and_the_task_goes_elsewhere(
     play(scenario)
 
 
+@pytest.mark.parametrize(
+    ("tasks", "claim", "reason", "told"),
+    [
+        ([0, 2], {}, "not_leased", "its lease does not have them"),
+        ([0], {"name": "other"}, "wrong_physics", "physics: other instead of p"),
+        ([0], {"engine": "mock"}, "wrong_engine", "mock 7.2 instead of espresso 7.2"),
+        ([0], {"version": "6.7"}, "wrong_engine", "espresso 6.7 instead of espresso 7.2"),
+        ([0], {"files": ["H"]}, "wrong_pseudopotentials", "H instead of H, O"),
+        ([0], {"files": ["H", "O", "C"]}, "wrong_pseudopotentials", "C, H, O instead of H, O"),
+    ],
+)
+def test_what_was_not_leased_is_refused_and_goes_to_others(
+    play: Callable[[Scenario], None], tasks: list[int], claim: dict[str, Any], reason: str, told: str
+) -> None:
+    async def scenario(store: Store) -> None:
+        await submit(store, "j", needs=["H", "O"], physics="p")
+        right: dict[str, Any] = {"files": ["H", "O"]}
+        await lease(store, "l1", max_tasks=2, engine_version="7.2")
+        prints = [physics(**(right | claim))] * len(tasks)
+        reply = await report(store, "j", "l1", tasks, fingerprints=prints)
+        assert reply["refused"] == tasks[len(reply["accepted"] or []) :]
+        assert (reply["reason"], reply["lease_held"]) == (reason, False)
+        assert told in reply["difference"]
+        assert told in await detail(store, "j")
+        [event] = await store.redis.lrange(key("job", "j", "history"), 0, -1)
+        assert reason in event
+        # It is not offered the job again; nothing of it is lost.
+        assert await lease(store, "l2") == {"blocked": True}
+        rest = (await lease(store, "l3", "w2"))["tasks"]
+        assert len(rest) + len(reply["accepted"] or []) == 3
+        done = [int(task) for task in rest]
+        last = await report(store, "j", "l3", done, "w2", fingerprints=[physics(**right)] * len(done))
+        assert last["complete"]
+
+    play(scenario)
+
+
+def test_a_revoked_worker_reports_nothing_any_more(play: Callable[[Scenario], None]) -> None:
+    async def scenario(store: Store) -> None:
+        await enrol(store, "w1")
+        await submit(store, "j")
+        await lease(store, "l1")
+        await store.transition("revoke", worker="w1")
+        assert await report(store, "j", "l1", [0]) == {"error": "lease_not_yours"}
+        assert await settle(store, "j", "l1") == {"error": "lease_not_yours"}
+
+    play(scenario)
+
+
 def test_expiry_returns_only_unfinished_tasks_and_a_late_result_is_kept(
     play: Callable[[Scenario], None],
 ) -> None:
@@ -274,7 +323,7 @@ def test_a_version_that_cannot_run_a_job_has_no_results_for_it(play: Callable[[S
 
 def test_a_job_that_no_worker_takes_says_what_it_waits_for(play: Callable[[Scenario], None]) -> None:
     async def scenario(store: Store) -> None:
-        await submit(store, "j", needs=["H", "O"])
+        await submit(store, "j")
         await lease(store, "l1")
         await report(store, "j", "l1", [0])
         await release(store, "j", "l1")
@@ -584,7 +633,7 @@ def test_nothing_is_left_of_a_forgotten_job_but_the_memory_of_its_leases(
             await report(store, "j", "l1", [0, 1, 2])
         elif end == "discard":
             await fail(store, "j", "l1", [2], **{"class": "input"})
-        await store.transition(end, job="j", by="ann", retire_ms=0)
+        await store.transition(end, job="j", by="ann", retire_ms=0, generation="0")
         await store.transition("retire", jobs=(await store.transition("due", limit=10))["jobs"])
         assert await lease(store, "l2", max_tasks=1) == {}  # with nobody in line, turns begin anew
         left = await dump(store)
@@ -699,21 +748,20 @@ def test_an_scf_that_is_run_again_is_dropped_for_good_and_its_next_lease_says_wh
         await submit(store, "j", scf_keys=["a", "b", "c"])
         await lease(store, "l1")
         assert (await report(store, "j", "l1", [0, 1, 2]))["complete"]
-        first = {1: ("", "equilibrium")}
-        assert await rerun(store, "j", first) == {"rerun": 1}
+        judged = await store.redis.hget(key("job", "j"), "generation") or "0"
+        assert await rerun(store, "j", {1: "equilibrium"}) == {"rerun": 1}
         # Another process that has judged the same SCFs comes too late.
-        assert await rerun(store, "j", first) == {"rerun": 0}
+        assert await rerun(store, "j", {1: "equilibrium"}, judged) == {"rerun": 0}
         assert await store.redis.exists(key("scf", "ann", "b")) == 0  # no later job meets it
-        assert (await report(store, "j", "l1", [1]))["idempotent"] == [
-            1
-        ]  # sent once more, its reply was lost
+        late = await report(store, "j", "l1", [1])
+        assert late["idempotent"] == [1]  # sent once more, since its reply was lost
 
         again = await lease(store, "l2")
         assert (again["tasks"], again["starts"]) == (["1"], {"1": "equilibrium"})
         last = await report(store, "j", "l2", [1], run="again")
         assert (last["accepted"], last["complete"]) == ([1], True)
-        assert await rerun(store, "j", first) == {"rerun": 0}
-        assert await rerun(store, "j", {1: ("equilibrium", "scratch")}) == {"rerun": 1}
+        assert await rerun(store, "j", {1: "scratch"}, judged) == {"rerun": 0}
+        assert await rerun(store, "j", {1: "scratch"}) == {"rerun": 1}
         assert (await lease(store, "l3"))["starts"] == {"1": "scratch"}
 
     play(scenario)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -11,7 +12,7 @@ from zpe_sdk.cli.context import Connection
 from zpe_sdk.cli.jobs import Json
 from zpe_sdk.cli.output import as_json, moment, table
 from zpe_sdk.errors import InputError
-from zpe_sdk.wire import DeadJobsReply
+from zpe_sdk.wire import DeadJobsReply, RevokeReply
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -102,14 +103,20 @@ def revoke(
     worker: Annotated[str | None, typer.Option(help="A compute node, by its id.")] = None,
     token: Annotated[str | None, typer.Option(help="A researcher's token, by its id.")] = None,
     enroll_token: Annotated[str | None, typer.Option(help="An enroll token, by its id.")] = None,
+    and_its_results: Annotated[
+        bool, typer.Option("--and-its-results", help="Take back what the compute node has computed, too.")
+    ] = False,
 ) -> None:
     """Shut out a compute node, or make a token useless.
 
-    Example: `zpe admin revoke --worker WORKER`
+    With `--and-its-results`, SCFs of the node that are kept for later jobs are dropped, unfinished jobs
+    compute anew what it had computed, and finished ones that contain it are marked.
+
+    Example: `zpe admin revoke --worker WORKER --and-its-results`
     """
     connection: Connection = context.obj
     with connection.client() as client:
-        calls = [
+        calls: list[tuple[str | None, Callable[[str], RevokeReply]]] = [
             (worker, client.admin.revoke_worker),
             (token, client.admin.revoke_api_token),
             (enroll_token, client.admin.revoke_enroll_token),
@@ -117,8 +124,57 @@ def revoke(
         chosen = [(subject, call) for subject, call in calls if subject is not None]
         if len(chosen) != 1:
             raise typer.BadParameter("give one of --worker, --token and --enroll-token")
+        if and_its_results:
+            if worker is None:
+                raise typer.BadParameter("--and-its-results is for a --worker")
+            reply = client.admin.revoke_worker(worker, and_its_results=True)
+            print(
+                f"{reply.revoked_count} revoked; {reply.scfs_dropped} kept SCFs dropped, "
+                f"{reply.jobs_reopened} jobs compute again, {reply.jobs_marked} finished ones marked"
+            )
+            return
         subject, call = chosen[0]
         print(f"{call(subject).revoked_count} revoked")
+
+
+@app.command()
+def scfs(
+    context: typer.Context,
+    owner: Annotated[str | None, typer.Option(help="Only of this owner's jobs.")] = None,
+    worker: Annotated[str | None, typer.Option(help="Only of this compute node, by id or name.")] = None,
+    version: Annotated[str | None, typer.Option(help="Only of this version of the program.")] = None,
+    pseudopotential: Annotated[
+        str | None, typer.Option(help="Only with this file, or the beginning of its SHA-256.")
+    ] = None,
+    drop: Annotated[bool, typer.Option("--drop", help="Drop them: later jobs compute them anew.")] = False,
+    json: Json = False,
+) -> None:
+    """List the SCFs that are kept for later jobs, by where they come from, or drop some.
+
+    Example: `zpe admin scfs --worker lab-pc-3 --drop`
+    """
+    connection: Connection = context.obj
+    chosen = {"owner": owner, "worker": worker, "version": version, "pseudopotential": pseudopotential}
+    with connection.client() as client:
+        if drop:
+            print(f"{client.admin.drop_scfs(**chosen).dropped} dropped")
+            return
+        found = client.admin.scfs(**chosen)
+    if json:
+        as_json(found)
+        return
+    rows = (
+        (
+            s.count,
+            s.worker,
+            s.server_id,
+            s.engine_version,
+            ", ".join(f"{name} {digest[:8]}" for name, digest in sorted(s.pseudopotentials.items())),
+            s.owner,
+        )
+        for s in found.scfs
+    )
+    table(("SCFS", "WORKER", "ID", "VERSION", "PSEUDOPOTENTIALS", "OWNER"), rows)
 
 
 @app.command()

@@ -62,6 +62,10 @@ def submit(
         EngineName | None,
         typer.Option(help="pw.x, or springs in its place (mock). [default: as the control plane is set up]"),
     ] = None,
+    verify: Annotated[
+        float,
+        typer.Option(help="Have this share of the SCFs (0 to 1) computed by two workers, and compared."),
+    ] = 0.0,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for it and print its summary.")] = False,
 ) -> None:
     """Submit a pw.x input and print the job's id.
@@ -84,6 +88,7 @@ def submit(
             priority=priority,
             requires={"tags": tag or [], "cores": cores, "memory_gb": memory_gb, "pw": pw},
             engine=engine,
+            verify=verify,
         )
         if not wait:
             print(job.id)

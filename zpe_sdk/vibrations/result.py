@@ -155,9 +155,9 @@ def summary_text(document: ZPEResultDocument) -> str:
     mobile = f"{len(d.mobile_indices)} of {len(d.symbols)} atoms mobile"
     kpoints = "a list of k-points" if d.kpts == (0, 0, 0) else "x".join(str(n) for n in d.kpts) + " k-points"
     cutoffs = "" if d.ecutwfc is None or d.ecutrho is None else f", cutoffs {d.ecutwfc:g} / {d.ecutrho:g} Ry"
-    mock = ", MOCK (springs in place of pw.x, no physics)" if d.is_mock else ""
+    mock = ", MOCK: springs in place of pw.x, no physics" if d.is_mock else ""
     lines = [
-        f"# ZPE summary{mock}: {Formula.from_list(d.symbols).format('hill')}, {mobile}",
+        f"# ZPE summary: {Formula.from_list(d.symbols).format('hill')}, {mobile}{mock}",
         "",
         f"ZPE    {d.zpe_ev:12.6f} eV"
         + (f"   (± {1000 * error:.2g} meV from noise and grid)" if error else ""),
@@ -188,6 +188,7 @@ def summary_text(document: ZPEResultDocument) -> str:
         f"{len(d.tasks)} of {6 * len(d.mobile_indices) + 1} SCFs "
         f"({d.symmetry.get('order', 1)} symmetry operations), displacements of {d.delta:g} Å",
         *_runs(d),
+        *_verified(d),
         f"largest force at the equilibrium {d.max_force_ev_ang:.4f} eV/Å"
         + (f", noise in the forces {noise:.2g} eV/Å" if noise else ""),
         f"from {d.calc_start_time} to {d.calc_end_time} ({d.elapsed_seconds:.1f} s)",
@@ -237,6 +238,17 @@ def _runs(document: ZPEResultDocument) -> list[str]:
         lines.append(f"{worker}: {count} SCF{'s' * (count > 1)}, {seconds:.1f} s")
     reused = sum(run.reused for run in document.tasks)
     return [*lines, f"{reused} taken over from earlier jobs"] if reused else lines
+
+
+def _verified(document: ZPEResultDocument) -> list[str]:
+    """Say how well two workers agree, where they have computed the same SCFs."""
+    checks = document.checks
+    if not (count := checks.get("scf_verified")):
+        return []
+    return [
+        f"{count} SCF{'s' * (count > 1)} computed twice, by different workers; largest differences: "
+        f"{checks['verified_force_ev_ang']:.1e} eV/Å (forces), {checks['verified_energy_ev']:.1e} eV (energy)"
+    ]
 
 
 def _kpts(pw_input: PwInput) -> tuple[int, int, int]:

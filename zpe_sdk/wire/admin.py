@@ -77,9 +77,44 @@ class ApiTokenList(Message):
 
 
 class RevokeReply(Message):
-    """How many tokens were revoked."""
+    """How many tokens were revoked.
+
+    Of a worker that was revoked with its results: how many of the SCFs kept for later jobs were dropped, how
+    many jobs compute anew what it had computed, and how many finished ones were marked.
+    """
 
     revoked_count: int
+    scfs_dropped: int = 0
+    jobs_reopened: int = 0
+    jobs_marked: int = 0
+
+
+class KeptScfs(Message):
+    """SCFs of one origin that are kept for later jobs of ``owner``.
+
+    ``pseudopotentials`` maps file name to SHA-256 of its bytes. ``server_id`` is null if only the name of the
+    worker was noted.
+    """
+
+    owner: str
+    server_id: str | None = None
+    worker: str
+    engine_version: str
+    pseudopotentials: dict[str, str] = {}
+    count: int
+
+
+class KeptScfList(Message):
+    """All SCFs that are kept for later jobs, those of the most common origin first."""
+
+    scfs: list[KeptScfs]
+    total: int
+
+
+class DroppedReply(Message):
+    """How many SCFs were dropped."""
+
+    dropped: int
 
 
 class WorkerStatus(Message):

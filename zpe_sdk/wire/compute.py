@@ -66,13 +66,15 @@ class Task(Message):
     """One SCF. Task 0 is the equilibrium; the others displace ``atom`` by ``displacement`` (Å).
 
     ``start`` is set where an SCF is run again because it ended in another electronic state than the
-    equilibrium: it says which density to start from. Null: the worker chooses.
+    equilibrium: it says which density to start from. Null: the worker chooses. With ``copy_of`` it is that
+    task's SCF once more, for another worker, to be compared.
     """
 
     index: int
     atom: int | None = None
     displacement: Vector | None = None
     start: Literal["equilibrium", "scratch"] | None = None
+    copy_of: int | None = None
 
 
 class JobPayload(Message):
@@ -146,15 +148,18 @@ class TaskReportRequest(Message):
 
 
 class TaskReportReply(Message):
-    """``accepted``: stored now; ``idempotent``: already there; ``refused``: not needed any more, or
-    from other physics than the job's first result (``detail`` says which). ``left``, if not null, are the
-    tasks that the lease still has: others were taken out of it, because the worker was slow to begin them.
+    """``accepted``: stored now; ``idempotent``: already there; ``refused``: not needed any more, or not what
+    was leased. ``reason`` is the code of a refusal (``not_leased``, ``wrong_engine``, ``wrong_physics``,
+    ``wrong_pseudopotentials``, ``leased_again``, ``cancelled``, …), ``detail`` says it in words. ``left``, if
+    not null, are the tasks that the lease still has: others were taken out of it, because the worker was slow
+    to begin them.
     """
 
     ok: bool = True
     accepted: list[int] = []
     idempotent: list[int] = []
     refused: list[int] = []
+    reason: str | None = None
     detail: str | None = None
     job_status: JobState
     progress: Progress

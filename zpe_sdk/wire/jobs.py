@@ -103,6 +103,8 @@ class JobRequest(Message):
     allow_state_changes
         Finish the job, with a warning, although SCFs ended in another electronic state than the equilibrium
         and did so again from other starts. Otherwise it fails (``electronic_state_differs``).
+    verify
+        The share of SCFs (0 to 1) that two workers compute and that are compared; at least one if above 0.
     engine
         ``espresso``: by pw.x alone; ``mock``: by springs alone; null: as the control plane is set up.
     """
@@ -122,6 +124,7 @@ class JobRequest(Message):
     requires: Requirements = Requirements()
     allow_state_changes: bool = False
     engine: EngineName | None = None
+    verify: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
 class JobReply(Message):
@@ -143,6 +146,9 @@ class Progress(Message):
 class JobStatus(Message):
     """Where a job stands. ``detail`` says in a sentence why it waits or why it failed.
 
+    ``taken_back`` names the workers that computed a part of this finished job and were revoked with their
+    results since: its numbers are not to be trusted.
+
     ``version`` grows with every change; ``GET …/jobs/{id}?wait_seconds=30&after=VERSION`` answers when it
     has.
     """
@@ -163,6 +169,7 @@ class JobStatus(Message):
     in_dlq: bool = False
     version: int = 0
     engine: EngineName | None = None
+    taken_back: list[str] = []
 
 
 class JobList(Message):
@@ -173,11 +180,15 @@ class JobList(Message):
 
 
 class TaskStatus(Message):
-    """One SCF of a job: ``open`` tasks wait, ``held`` ones are with a worker, ``done`` ones have forces."""
+    """One SCF of a job: ``open`` tasks wait, ``held`` ones are with a worker, ``done`` ones have forces.
+
+    ``copy_of`` is the task whose SCF this one computes again, on another worker.
+    """
 
     index: int
     atom: int | None = None
     displacement: Vector | None = None
+    copy_of: int | None = None
     state: Literal["open", "held", "done"]
     worker: str | None = None
     scf_seconds: float | None = None

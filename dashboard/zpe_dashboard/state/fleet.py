@@ -29,9 +29,9 @@ class Workers(State):
         """Give a worker no new work, or work again."""
         await self.client.admin.drain(server_id, drain)
 
-    async def revoke(self, server_id: str) -> None:
-        """Shut a worker out; its leases are returned."""
-        await self.client.admin.revoke_worker(server_id)
+    async def revoke(self, server_id: str, *, and_its_results: bool = False) -> None:
+        """Shut a worker out; its leases are returned, and its results taken back if that is wanted."""
+        await self.client.admin.revoke_worker(server_id, and_its_results=and_its_results)
 
 
 class Leases(State):

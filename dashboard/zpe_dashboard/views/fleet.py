@@ -91,6 +91,10 @@ class WorkersView(View[Workers]):
                 w("It is shut out at once, its SCFs go to others. To come back it needs a new token."),
                 w("Revoke"),
                 lambda: self.act(state.revoke(server_id), w("Revoked.")),
+                (
+                    w("Take back what it has computed: finished jobs are marked, others compute it anew."),
+                    lambda: self.act(state.revoke(server_id, and_its_results=True), w("Revoked.")),
+                ),
             )
 
 

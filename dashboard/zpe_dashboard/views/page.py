@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import panel as pn
 import panel_material_ui as pmui
@@ -28,7 +28,7 @@ class View(Generic[S]):
     place
         Where the control plane is seen from the browser, for commands to copy.
     confirm
-        Asks before something is done: ``confirm(question, consequence, label, do)``.
+        Asks before something is done, see :class:`Confirm`.
     """
 
     def __init__(self, desk: Desk, state: S, words: Words, place: str, confirm: Confirm) -> None:
@@ -81,7 +81,19 @@ class View(Generic[S]):
         return await self.desk.act(action, done)
 
 
-Confirm = Callable[[str, str, str, Callable[[], Awaitable[Any]]], None]
+Do = Callable[[], Awaitable[Any]]
+
+
+class Confirm(Protocol):
+    """Asks before something is done."""
+
+    def __call__(
+        self, question: str, consequence: str, label: str, do: Do, instead: tuple[str, Do] | None = None
+    ) -> None:
+        """Ask, and ``do`` it if the button with the label is pressed.
+
+        ``instead``, if there is one, is a choice to tick, and what to do if it is ticked.
+        """
 
 
 def heading(text: str, level: int = 2) -> pmui.Typography:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import panel as pn
@@ -21,7 +21,7 @@ from zpe_dashboard.views.fleet import LeasesView, WorkersView
 from zpe_dashboard.views.job import JobView
 from zpe_dashboard.views.jobs import JobsView
 from zpe_dashboard.views.overview import OverviewView
-from zpe_dashboard.views.page import View
+from zpe_dashboard.views.page import Do, View
 from zpe_dashboard.views.tokens import AuditView, TokensView
 from zpe_dashboard.words import Words
 
@@ -195,23 +195,30 @@ class _Question:
     """Asks before something is done that cannot be undone, or stops others from working."""
 
     def __init__(self, words: Words) -> None:
-        self._do: Callable[[], Awaitable[Any]] | None = None
+        self._do: Do | None = None
+        self._instead: Do | None = None
         self._text = pmui.Typography("", margin=(0, 0, 20, 0))
+        self._choice = pmui.Checkbox(label="", visible=False, margin=(0, 0, 20, 0))
         no = pmui.Button(label=words("Back"), variant="text")
         self._yes = pmui.Button(label="", variant="contained", color="error")
         no.on_click(lambda _: self._close())
         self._yes.on_click(self._confirmed)
         self.dialog = pmui.Dialog(
             self._text,
+            self._choice,
             pn.Row(pn.HSpacer(), no, self._yes, sizing_mode="stretch_width"),
             title="",
             title_variant="h6",
             close_on_click=True,
         )
 
-    def ask(self, question: str, consequence: str, label: str, do: Callable[[], Awaitable[Any]]) -> None:
-        """Ask, and do it if the answer is yes."""
+    def ask(
+        self, question: str, consequence: str, label: str, do: Do, instead: tuple[str, Do] | None = None
+    ) -> None:
+        """Ask, and do it if the answer is yes; see :class:`zpe_dashboard.views.page.Confirm`."""
         self._do = do
+        choice, self._instead = instead or ("", None)
+        self._choice.param.update(label=choice, value=False, visible=instead is not None)
         self._text.object = consequence
         self._yes.label = label
         self.dialog.param.update(title=question, open=True)
@@ -221,7 +228,7 @@ class _Question:
         self.dialog.open = False
 
     async def _confirmed(self, _: Any) -> None:
-        do = self._do
+        do = self._instead if self._choice.value else self._do
         self._close()
         if do is not None:
             await do()

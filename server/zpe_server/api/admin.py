@@ -15,10 +15,12 @@ from zpe_sdk.wire import (
     DeadJobsReply,
     DeadJobsRequest,
     DrainRequest,
+    DroppedReply,
     EnrollTokenList,
     EnrollTokenReply,
     EnrollTokenRequest,
     Flags,
+    KeptScfList,
     LeaseList,
     Ok,
     Overview,
@@ -29,6 +31,7 @@ from zpe_server import audit
 from zpe_server.api.body import Route
 from zpe_server.api.doors import Address, Admin, InPlane
 from zpe_server.api.paths import LeaseId, TokenId, WorkerId
+from zpe_server.kept import Choice
 from zpe_server.overview import overview
 
 router = APIRouter(prefix="/calc/zpe", tags=["admin"], route_class=Route)
@@ -71,11 +74,18 @@ async def workers(who: Admin, plane: InPlane) -> WorkerList:
 
 
 @router.delete("/compute/servers/{server_id}")
-async def revoke_worker(server_id: WorkerId, who: Admin, plane: InPlane, address: Address) -> RevokeReply:
-    """Shut a compute node out at once; its leases are returned."""
-    count = await plane.workers.revoke(server_id)
-    await audit.record(plane.store, who=who.name, what="worker revoked", subject=server_id, address=address)
-    return RevokeReply(revoked_count=count)
+async def revoke_worker(
+    server_id: WorkerId, who: Admin, plane: InPlane, address: Address, and_its_results: bool = False
+) -> RevokeReply:
+    """Shut a compute node out at once; its leases are returned.
+
+    With ``and_its_results``, SCFs of it that are kept for later are dropped, unfinished jobs compute anew
+    what it had computed, and finished ones that contain it are marked. Interrupted, the same call goes on.
+    """
+    reply = await plane.workers.revoke(server_id, results=and_its_results)
+    what = "worker revoked with its results" if and_its_results else "worker revoked"
+    await audit.record(plane.store, who=who.name, what=what, subject=server_id, address=address)
+    return reply
 
 
 @router.post("/compute/servers/{server_id}/drain")
@@ -135,6 +145,42 @@ async def _record_dead(plane: InPlane, who: Admin, what: str, reply: DeadJobsRep
     if reply.done:
         subject = reply.done[0] if len(reply.done) == 1 else f"{len(reply.done)} jobs"
         await audit.record(plane.store, who=who.name, what=what, subject=subject, address=address)
+
+
+Chosen = Annotated[str, Query(max_length=200)]
+
+
+@router.get("/admin/scfs")
+async def kept_scfs(
+    who: Admin,
+    plane: InPlane,
+    owner: Chosen = "",
+    worker: Chosen = "",
+    version: Chosen = "",
+    pseudopotential: Chosen = "",
+) -> KeptScfList:
+    """Count the SCFs that are kept for later jobs, by where they come from."""
+    found = await plane.kept.find(Choice(owner, worker, version, pseudopotential))
+    return KeptScfList(scfs=found, total=sum(group.count for group in found))
+
+
+@router.delete("/admin/scfs")
+async def drop_scfs(
+    who: Admin,
+    plane: InPlane,
+    address: Address,
+    owner: Chosen = "",
+    worker: Chosen = "",
+    version: Chosen = "",
+    pseudopotential: Chosen = "",
+) -> DroppedReply:
+    """Drop SCFs that are kept for later jobs: by owner, worker, version of the program or pseudopotential."""
+    dropped = await plane.kept.drop(Choice(owner, worker, version, pseudopotential))
+    named = " ".join(text for text in (owner, worker, version, pseudopotential) if text)
+    await audit.record(
+        plane.store, who=who.name, what=f"{dropped} kept SCFs dropped", subject=named, address=address
+    )
+    return DroppedReply(dropped=dropped)
 
 
 @router.get("/admin/overview")

@@ -1,6 +1,8 @@
 -- Marks a job finished once its result is stored. The first caller wins; the others change nothing.
--- a: job, retire_ms    Returns {finished}.
+-- a: job, retire_ms, generation (of what the result was made from; other forces have taken its place if it is past)
+-- Returns {finished}.
 
+if a.generation ~= (job_field(a.job, 'generation') or '0') then return cjson.encode({finished = false}) end
 if redis.call('ZREM', P .. 'assemble', a.job) == 0 then return cjson.encode({finished = false}) end
 redis.call('HSET', key('job', a.job), 'finished', now)
 redis.call('HDEL', key('job', a.job), 'error')

@@ -2,7 +2,7 @@
 -- a: worker, instance, lease, ttl_ms, max_tasks (0: the whole job, which nobody else may be working on),
 --    alive_ms (whoever was heard of so long ago counts as a worker), slots (SCFs it runs at once),
 --    warm [jobs it has densities of], offset, scan (which part of the line to look at), or of_job (the one job wanted),
---    telling (only to tell that it failed, whatever it needs), engine ('': unknown), version ('': unknown), environ,
+--    telling (only to tell that it failed, whatever it needs), engine, engine_version ('': unknown), environ,
 --    pseudopotentials (object used as a set, or null: unknown), cores, memory_gb, tags (a set), digest
 -- ARGV[2]: the capabilities in full, to be shown
 -- Returns {job, lease, tasks, payload, task_table, request_id, more (whether others wait), starts (task -> density, of
@@ -22,7 +22,7 @@ local function is_equipped(job)
     if not a.tags[tag] then return false end
   end
   if a.engine == 'mock' then return true end
-  if not has_version(a.version, needs) then return false end
+  if not has_version(a.engine_version, needs) then return false end
   if a.pseudopotentials == cjson.null then return true end
   if needs.environ and not a.environ then return false end
   for _, file in ipairs(needs.pseudopotentials) do
@@ -31,11 +31,35 @@ local function is_equipped(job)
   return true
 end
 
+-- The first tasks that are due and may be this worker's.
+local function takeable(job, most)
+  local due = {key('job', job, 'open'), '-inf', now}
+  if redis.call('EXISTS', key('job', job, 'twins')) == 0 then
+    return redis.call('ZRANGEBYSCORE', due[1], due[2], due[3], 'LIMIT', 0, most)
+  end
+  local tasks, chosen = {}, {}
+  for _, task in ipairs(redis.call('ZRANGEBYSCORE', unpack(due))) do
+    local twin = redis.call('HGET', key('job', job, 'twins'), task)
+    if #tasks ~= most and not chosen[twin] and not is_for_another(job, task, a.worker) then
+      table.insert(tasks, task)
+      chosen[task] = true
+    end
+  end
+  return tasks
+end
+
 -- Says what else keeps this worker from a job; nil if nothing does.
 local function obstacle(job)
   local why = redis.call('HGET', key('job', job, 'avoid'), a.worker .. ' ' .. a.digest)
   if why then return why end
   local name = 'worker ' .. worker_name(a.worker)
+  local twins = redis.call('EXISTS', key('job', job, 'twins')) == 1
+  if twins and a.max_tasks == 0 then
+    return name .. ' takes whole jobs only, and two workers are to compute SCFs of this one'
+  end
+  if twins and #takeable(job, 1) == 0 then
+    return 'another worker than ' .. worker_name(a.worker) .. ' is to compute again what this one has computed'
+  end
   -- A worker that does whole jobs would do again what others did or do, or what waits for its next try.
   local due = redis.call('ZCOUNT', key('job', job, 'open'), '-inf', now)
   local known = redis.call('SCARD', key('job', job, 'reserved'))
@@ -72,11 +96,12 @@ local function take(job)
     end
     redis.call('DEL', key('job', job, 'reserved'))
   end
-  local tasks = redis.call('ZRANGEBYSCORE', open, '-inf', now, 'LIMIT', 0, most)
+  local tasks = takeable(job, most)
   for _, task in ipairs(tasks) do
     redis.call('ZREM', open, task)
     redis.call('HSET', key('job', job, 'held'), task, a.lease)
     redis.call('SADD', key('lease', a.lease, 'tasks'), task)
+    redis.call('SADD', key('lease', a.lease, 'given'), task)
   end
   return tasks
 end
@@ -153,7 +178,7 @@ for _, job in ipairs(line) do
     local tasks = take(job)
     redis.call('HSET', key('lease', a.lease), 'job', job, 'worker', a.worker, 'instance', a.instance,
       'digest', a.digest, 'state', 'held', 'issued', now, 'ttl_ms', a.ttl_ms, 'renewals', 0, 'count', #tasks,
-      'slots', a.slots,
+      'slots', a.slots, 'engine', a.engine, 'engine_version', a.engine_version,
       'whole', a.max_tasks == 0 and 1 or 0)
     redis.call('ZADD', P .. 'leases', now + a.ttl_ms, a.lease)
     if a.max_tasks ~= 0 and #tasks > a.slots then redis.call('ZADD', P .. 'spare', now, a.lease) end

@@ -1,6 +1,7 @@
 -- Put in front of every transition: key names, Redis's clock, and the moves that several transitions share.
 --
---   job:<id>           hash  status, detail, created, updated, owner, payload, plan, tasks, fingerprint, error ...
+--   job:<id>           hash  status, detail, created, updated, owner, payload, plan, tasks, fingerprint, error,
+--                            generation (grows when forces are taken back), taken_back (workers' names) ...
 --   job:<id>:open      zset  tasks nobody holds; score = the task's index, or the time (ms) from which it may run
 --   job:<id>:held      hash  task -> lease that holds it
 --   job:<id>:reports   hash  task -> report (forces); a task in here is done
@@ -8,7 +9,9 @@
 --   job:<id>:starts    hash  task -> "equilibrium" | "scratch": run again from there, for it ended in another electronic
 --                            state;  "<task>:misfit" -> how far off its energy was the first time (eV)
 --   job:<id>:dropped   set   hashes of the reports that were dropped for that, which must not come back
+--   job:<id>:by        hash  task -> id of the worker that computed it; "*": of the one that settled the job in one go
 --   job:<id>:scf       list  by task, the key of what decides its forces
+--   job:<id>:twins     hash  task -> the other task that computes the same SCF, by another worker, to be compared
 --   job:<id>:reserved  set   tasks whose forces are known from an earlier job, if its physics turn out the same
 --   job:<id>:settled   hash  result, summary and freqs of a job that a worker settled in one go
 --   job:<id>:attempts  hash  "<task>:<class>" -> failures in a row
@@ -20,13 +23,15 @@
 --   spare              zset  leases with more tasks than their worker runs at once; score = when one was last reported
 --   leases             zset  lease -> deadline (ms); the one place where deadlines live
 --   lease:<id>         hash  job, worker, instance, state, ...;  lease:<id>:tasks  set of its unfinished tasks
+--   lease:<id>:given   set   the tasks it was given at first: its worker may report no others, however late
 --   assemble           zset  jobs whose tasks are all done and whose result is not stored yet
 --   dlq, retire        zset  job -> when it failed for good / when it is to be forgotten
 --   index:<owner>:<status>  zset  jobs by creation; either part may be *: all
 --   rq                 the lock of whoever tells RQ what there is to do;  job:<id>:completing  likewise, of one result
 --   counters           hash  attempts by class since the beginning
 --   worker:<id>        hash  name, capabilities, digest, counts;  workers  zset  worker -> when last heard of
---   scf:<owner>:<key>  hash  "report <physics>", "run <physics>" of an SCF done; forgotten some time after its last use
+--   scf:<owner>:<key>  hash  "report <physics>", "run <physics>", "by <physics>" (id of its worker) of an SCF done;
+--                            forgotten some time after its last use
 --   token:<hash>       hash  role, subject, expires;  enroll:<hash>  hash  label, expires
 --   tokens, enrolls    zset  researchers' tokens / enroll tokens by creation
 --
@@ -187,6 +192,8 @@ local function end_lease(lease, state)
   redis.call('DEL', record .. ':tasks')
   redis.call('HSET', record, 'state', state, 'ended', now)
   redis.call('PEXPIRE', record, TOMBSTONE_MS)
+  -- A little longer: a lease without it would be one from before leases remembered what they were given.
+  redis.call('PEXPIRE', record .. ':given', TOMBSTONE_MS + 60000)
 end
 
 local function settle_if_empty(lease)
@@ -296,11 +303,12 @@ local function avoid(job, worker, lease, why)
   redis.call('HSET', key('job', job, 'avoid'), worker .. ' ' .. digest, why)
 end
 
--- The lease's record if it was given to this worker for this job, else nil.
+-- The lease's record if it was given to this worker for this job, else nil. What a revoked worker says counts no more.
 local function own_lease(lease, worker, job)
-  local record = redis.call('HMGET', key('lease', lease), 'worker', 'job', 'state', 'recalled')
-  if record[1] == worker and record[2] == job then
-    return {state = record[3], recalled = record[4]}
+  local record = redis.call('HMGET', key('lease', lease), 'worker', 'job', 'state', 'recalled', 'engine',
+    'engine_version')
+  if record[1] == worker and record[2] == job and not is_revoked(worker) then
+    return {state = record[3], recalled = record[4], engine = record[5] or '', engine_version = record[6] or ''}
   end
   return nil
 end
@@ -344,15 +352,33 @@ local function progress(job)
   }
 end
 
+-- The worker that computed a task or has it now; nil if nobody does. With a task that is computed twice, it is never
+-- the same worker for both.
+local function worker_of(job, task)
+  local by = redis.call('HGET', key('job', job, 'by'), task)
+  if by then return by end
+  local lease = redis.call('HGET', key('job', job, 'held'), task)
+  return lease and redis.call('HGET', key('lease', lease), 'worker') or nil
+end
+
+-- Whether a worker must leave a task to others, because the same SCF of this job is its own already.
+local function is_for_another(job, task, worker)
+  local twin = redis.call('HGET', key('job', job, 'twins'), task)
+  return twin and worker_of(job, twin) == worker
+end
+
 -- Takes over the forces of an earlier SCF for a task; returns whether there are any for these physics.
 local function reuse(job, owner, task, physics, keep_ms)
   local scf = key('scf', owner, redis.call('LINDEX', key('job', job, 'scf'), task))
-  local found = redis.call('HMGET', scf, 'report ' .. physics, 'run ' .. physics)
+  local found = redis.call('HMGET', scf, 'report ' .. physics, 'run ' .. physics, 'by ' .. physics)
   if not found[1] or not found[2] then return false end
+  local has_twin = redis.call('HEXISTS', key('job', job, 'twins'), task) == 1
+  if has_twin and (not found[3] or is_for_another(job, task, found[3])) then return false end
   local run = cjson.decode(found[2])
   run.task, run.reused = tonumber(task), true
   redis.call('HSET', key('job', job, 'reports'), task, found[1])
   redis.call('HSET', key('job', job, 'runs'), task, cjson.encode(run))
+  if found[3] then redis.call('HSET', key('job', job, 'by'), task, found[3]) end
   redis.call('HINCRBY', key('job', job), 'reused', 1)
   redis.call('PEXPIRE', scf, keep_ms)
   return true
@@ -370,10 +396,11 @@ local function drop_report(job, task)
   if not report then return end
   redis.call('SADD', key('job', job, 'dropped'), redis.sha1hex(report))
   local scf = redis.call('LINDEX', key('job', job, 'scf'), task)
-  if scf and f[2] then redis.call('HDEL', key('scf', f[1], scf), 'report ' .. f[2], 'run ' .. f[2]) end
-  redis.call('HDEL', key('job', job, 'reports'), task)
-  redis.call('HDEL', key('job', job, 'runs'), task)
+  if scf and scf ~= '' and f[2] then
+    redis.call('HDEL', key('scf', f[1], scf), 'report ' .. f[2], 'run ' .. f[2], 'by ' .. f[2])
+  end
   if run and cjson.decode(run).reused then redis.call('HINCRBY', key('job', job), 'reused', -1) end
+  for _, part in ipairs({'reports', 'runs', 'by'}) do redis.call('HDEL', key('job', job, part), task) end
   open_task(job, task)
 end
 

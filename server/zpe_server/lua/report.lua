@@ -1,9 +1,10 @@
--- Stores finished tasks. Each is stored once; the first one pins the job's physics.
+-- Stores finished tasks. Each is stored once; the first one pins the job's physics. What a worker says of how it computed
+-- them is held against its lease and against the job: what does not fit is refused, and the worker gets no more of it.
 -- a: job, worker, instance, lease, ttl_ms, tasks [indices], fingerprints [canonical JSON texts], seconds [..],
 --    atoms [rows of forces in each], keep_ms (how long SCFs are remembered for later jobs)
 -- ARGV[2 i], ARGV[2 i + 1]: the report of a.tasks[i], and the short record of who ran it
 -- Returns {error = 'not_found' | 'lease_not_yours' | 'malformed'} or
---   {accepted, idempotent, refused, reason, difference, status, progress, complete, lease_held,
+--   {accepted, idempotent, refused, reason, difference (to what was leased, if that is the reason), status, progress, complete, lease_held,
 --    left (tasks still with the lease, if some were taken out of it)}
 
 heard()
@@ -15,9 +16,11 @@ renew(a.lease, a.ttl_ms)
 
 local record, reports = key('job', a.job), key('job', a.job, 'reports')
 local mine, attempts = key('lease', a.lease, 'tasks'), key('job', a.job, 'attempts')
-local f = redis.call('HMGET', record, 'total', 'fingerprint', 'owner', 'nat', 'needs')
-local total, pinned, owner = tonumber(f[1]), f[2], f[3]
-local needs = cjson.decode(f[5] or '{}')
+local f = redis.call('HMGET', record, 'total', 'fingerprint', 'owner', 'nat', 'physics', 'needs')
+local total, pinned, owner, physics = tonumber(f[1]), f[2], f[3], f[5]
+local needs = f[6] and cjson.decode(f[6])
+-- A lease or a job from before these were noted has none of them.
+local given = redis.call('EXISTS', key('lease', a.lease, 'given')) == 1 and key('lease', a.lease, 'given')
 for _, atoms in ipairs(a.atoms) do
   if f[4] and atoms ~= tonumber(f[4]) then return cjson.encode({error = 'malformed'}) end
 end
@@ -29,18 +32,43 @@ local function was_dropped(report)
   return redis.call('SISMEMBER', key('job', a.job, 'dropped'), redis.sha1hex(report)) == 1
 end
 
+local function same_names(files, names)
+  local count = 0
+  for _ in pairs(files) do count = count + 1 end
+  for _, name in ipairs(names) do
+    if not files[name] then return false end
+  end
+  return count == #names
+end
+
+-- Says how a task was computed otherwise than it was leased.
+local function offence(fingerprint)
+  local theirs = cjson.decode(fingerprint)
+  if needs then
+    if theirs.engine ~= engine_of(a.job, needs) then return 'wrong_engine' end
+    if lease.engine ~= '' and theirs.engine ~= lease.engine then return 'wrong_engine' end
+    if lease.engine_version ~= '' and theirs.engine_version ~= lease.engine_version then return 'wrong_engine' end
+    if theirs.engine ~= 'mock' and not same_names(theirs.pseudopotentials or {}, needs.pseudopotentials) then
+      return 'wrong_pseudopotentials'
+    end
+    if theirs.engine ~= 'mock' and not has_version(theirs.engine_version or '', needs) then return 'wrong_version' end
+  end
+  if physics and theirs.physics ~= physics then return 'wrong_physics' end
+  if pinned and pinned ~= fingerprint then return 'wrong_physics' end
+  return nil
+end
+
 local function judge(task, fingerprint, report)
   if task >= total then return 'refused', 'no_such_task' end
+  if given and redis.call('SISMEMBER', given, task) == 0 then return 'refused', 'not_leased' end
   if all_there or redis.call('HEXISTS', reports, task) == 1 or was_dropped(report) then return 'idempotent' end
   if status == 'cancelled' then return 'refused', 'cancelled' end
   if discarded then return 'refused', 'discarded' end
   local holder = redis.call('HGET', key('job', a.job, 'held'), task)
   if holder and holder ~= a.lease then return 'refused', 'leased_again' end
-  if pinned and pinned ~= fingerprint then return 'refused', 'wrong_physics' end
-  local program = cjson.decode(fingerprint)
-  if program.engine ~= 'mock' and not has_version(program.engine_version or '', needs) then
-    return 'refused', 'wrong_version'
-  end
+  if is_for_another(a.job, task, a.worker) then return 'refused', 'same_worker' end
+  local why = offence(fingerprint)
+  if why then return 'refused', why end
   return 'accepted'
 end
 
@@ -60,8 +88,9 @@ end
 -- Springs cost nothing to compute again, and must never pass for an SCF in a later job.
 local function keep_for_later(task, physics, report, run)
   local scf = redis.call('LINDEX', key('job', a.job, 'scf'), task)
-  if scf and cjson.decode(physics).engine ~= 'mock' then
-    redis.call('HSET', key('scf', owner, scf), 'report ' .. physics, report, 'run ' .. physics, run)
+  if scf and scf ~= '' and cjson.decode(physics).engine ~= 'mock' then
+    redis.call('HSET', key('scf', owner, scf), 'report ' .. physics, report, 'run ' .. physics, run,
+      'by ' .. physics, a.worker)
     redis.call('PEXPIRE', key('scf', owner, scf), a.keep_ms)
   end
 end
@@ -83,8 +112,39 @@ local function describe_difference(theirs, ours, name, out)
   return out
 end
 
+-- Says what was not as it had to be.
+local function difference(reason, fingerprint)
+  local theirs = cjson.decode(fingerprint)
+  if reason == 'not_leased' then return 'its lease does not have them' end
+  if reason == 'wrong_engine' then
+    local version = lease.engine_version ~= '' and ' ' .. lease.engine_version or ''
+    return theirs.engine .. ' ' .. (theirs.engine_version or '') .. ' instead of ' .. engine_of(a.job, needs) .. version
+  end
+  if reason == 'wrong_pseudopotentials' then
+    local names = {}
+    for name in pairs(theirs.pseudopotentials or {}) do table.insert(names, name) end
+    table.sort(names)
+    return (#names > 0 and table.concat(names, ', ') or 'none') .. ' instead of '
+      .. table.concat(needs.pseudopotentials, ', ')
+  end
+  if reason == 'wrong_version' then return 'pw.x ' .. theirs.engine_version end
+  local ours = pinned and cjson.decode(pinned) or {physics = physics}
+  if not pinned then theirs = {physics = theirs.physics} end
+  local parts = describe_difference(theirs, ours, nil, {})
+  table.sort(parts)
+  return table.concat(parts, '; ')
+end
+
+local WHAT = {
+  not_leased = 'they are of SCFs that it was not given',
+  wrong_engine = 'they are from another program than it was given the SCFs for',
+  wrong_pseudopotentials = 'their pseudopotentials are not those of the input',
+  wrong_physics = 'their physics are not those of the job',
+  wrong_version = 'the input cannot be run with their version of pw.x',
+}
+
 local out = {accepted = {}, idempotent = {}, refused = {}}
-local alien, alien_tasks, line_changed = nil, {}, false
+local offending, line_changed = {}, false
 for i, task in ipairs(a.tasks) do
   local verdict, reason = judge(task, a.fingerprints[i], ARGV[2 * i])
   table.insert(out[verdict], task)
@@ -96,6 +156,7 @@ for i, task in ipairs(a.tasks) do
     end
     redis.call('HSET', reports, task, ARGV[2 * i])
     redis.call('HSET', key('job', a.job, 'runs'), task, ARGV[2 * i + 1])
+    redis.call('HSET', key('job', a.job, 'by'), task, a.worker)
     redis.call('HDEL', key('job', a.job, 'held'), task)
     redis.call('SREM', mine, task)
     -- What a lease gave back, or failed before it succeeded, stood in line.
@@ -104,12 +165,19 @@ for i, task in ipairs(a.tasks) do
     keep_for_later(task, pinned, ARGV[2 * i], ARGV[2 * i + 1])
     redis.call('HINCRBY', key('worker', a.worker), 'scf_done', 1)
     redis.call('HINCRBYFLOAT', key('worker', a.worker), 'scf_seconds', a.seconds[i])
-  elseif reason == 'wrong_physics' or reason == 'wrong_version' then
-    out.reason = reason
-    alien = a.fingerprints[i]
-    table.insert(alien_tasks, task)
+  elseif WHAT[reason] then
+    if #offending == 0 then
+      out.reason = reason
+      out.difference = difference(reason, a.fingerprints[i])
+    end
+    table.insert(offending, task)
   else
     out.reason = out.reason or reason
+    -- Its twin came late, under another lease of this worker.
+    if reason == 'same_worker' and redis.call('SREM', mine, task) == 1 then
+      open_task(a.job, task)
+      line_changed = true
+    end
   end
 end
 
@@ -121,19 +189,11 @@ if #out.accepted > 0 and redis.call('EXISTS', attempts) == 1 then
 end
 
 local why = nil
-if alien then
-  if out.reason == 'wrong_version' then
-    out.difference = 'pw.x ' .. cjson.decode(alien).engine_version
-    why = 'the input cannot be run with it: ' .. out.difference
-  else
-    local parts = describe_difference(cjson.decode(alien), cjson.decode(pinned), nil, {})
-    table.sort(parts)
-    out.difference = table.concat(parts, '; ')
-    why = 'their physics differ from those of the first (' .. out.difference .. ')'
-  end
-  why = 'results of worker ' .. worker_name(a.worker) .. ' were refused, ' .. why
+if #offending > 0 then
+  why = 'results of worker ' .. worker_name(a.worker) .. ' were refused, ' .. WHAT[out.reason]
+    .. ' (' .. out.difference .. ')'
   avoid(a.job, a.worker, a.lease, why)
-  remember(a.job, {what = 'refused', worker = a.worker, code = out.reason, message = why, tasks = alien_tasks})
+  remember(a.job, {what = 'refused', worker = a.worker, code = out.reason, message = why, tasks = offending})
   if lease.state == 'held' then return_lease(a.lease, 'lost') end
   line_changed = true
 else
@@ -146,9 +206,9 @@ if #out.accepted > 0 and redis.call('HLEN', reports) == total then
   to_assembly(a.job)
   set_status(a.job, 'started', 'all SCFs are done; computing the frequencies')
   out.complete = true
-elseif #out.accepted > 0 or alien then
+elseif #out.accepted > 0 or #offending > 0 or line_changed then
   if line_changed then place(a.job) end
-  if status == 'failed' then
+  if status == 'failed' or all_there then
     touch(a.job)
     announce_job(a.job)
   else

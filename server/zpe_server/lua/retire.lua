@@ -8,9 +8,9 @@ for _, job in ipairs(a.jobs) do
     redis.call('DEL', key('idem', f[2], f[3]))
   end
   for _, lease in ipairs(redis.call('SMEMBERS', key('job', job, 'leases'))) do
-    redis.call('DEL', key('lease', lease))
+    redis.call('DEL', key('lease', lease), key('lease', lease, 'given'))
   end
-  for _, part in ipairs({'open', 'held', 'reports', 'runs', 'scf', 'reserved', 'settled', 'attempts', 'avoid', 'history', 'workers',
+  for _, part in ipairs({'open', 'held', 'reports', 'runs', 'by', 'twins', 'scf', 'reserved', 'settled', 'attempts', 'avoid', 'history', 'workers',
     'leases', 'starts', 'dropped'}) do
     redis.call('DEL', key('job', job, part))
   end

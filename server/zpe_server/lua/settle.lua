@@ -23,6 +23,7 @@ redis.call('DEL', key('job', a.job, 'held'))
 if f[2] == 'held' then end_lease(a.lease, 'settled') end
 redis.call('HSET', key('job', a.job, 'settled'), 'result', ARGV[2], 'summary', ARGV[3], 'freqs', ARGV[4])
 redis.call('HSET', key('job', a.job), 'settled_by', a.lease)
+redis.call('HSET', key('job', a.job, 'by'), '*', a.worker)
 redis.call('HDEL', key('job', a.job), 'error', 'finished')
 to_assembly(a.job)
 set_status(a.job, 'started', 'storing the result')

@@ -2,7 +2,7 @@
 -- a: jobs [ids]    Returns {jobs [record or false]} in the same order.
 
 local FIELDS = {'status', 'detail', 'created', 'updated', 'started', 'finished', 'owner', 'name', 'formula',
-  'error', 'version', 'needs'}
+  'error', 'version', 'needs', 'taken_back'}
 
 local out = {}
 for i, job in ipairs(a.jobs) do

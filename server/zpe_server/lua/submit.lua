@@ -1,6 +1,6 @@
 -- Accepts a planned job, once per idempotency key.
 -- a: job, owner, priority, total, full, idempotency_key, digest, idempotency_ms, fields,
---    scf_keys [by task], reuse (take over what earlier jobs of the owner have computed), keep_ms
+--    scf_keys [by task; '' where none is to be taken over], copies [tasks that the last ones are copies of], reuse (take over what earlier jobs of the owner have computed), keep_ms
 -- ARGV[2]: payload   ARGV[3]: plan   ARGV[4]: tasks
 -- Returns {job, created, complete (nothing is left to compute)}, {conflict = true}, or {disabled = true} while an admin has stopped submission.
 
@@ -37,6 +37,11 @@ for _, scf in ipairs(a.scf_keys) do
   redis.call('RPUSH', key('job', a.job, 'scf'), scf)
 end
 
+for n, original in ipairs(a.copies) do
+  local copy = a.total - #a.copies + n - 1
+  redis.call('HSET', key('job', a.job, 'twins'), copy, original, original, copy)
+end
+
 -- Earlier SCFs may be of several physics (another pw.x, other pseudopotential files). Those that cover most of the
 -- job are of use, the others are not: they never mix.
 local function best_covered()
@@ -46,7 +51,7 @@ local function best_covered()
     return has_version(cjson.decode(physics).engine_version or '', needs)
   end
   for i, scf in ipairs(a.reuse and a.scf_keys or {}) do
-    for _, field in ipairs(redis.call('HKEYS', key('scf', a.owner, scf))) do
+    for _, field in ipairs(scf ~= '' and redis.call('HKEYS', key('scf', a.owner, scf)) or {}) do
       if string.sub(field, 1, 7) == 'report ' then
         local physics = string.sub(field, 8)
         if may_serve(physics) then
