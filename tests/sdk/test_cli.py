@@ -233,7 +233,9 @@ def test_what_an_administrator_does(zpe: Run, plane: ControlPlane) -> None:
     assert "[config/submission_disabled]" in zpe("submit", "-", stdin=h2()).stderr
     assert "off" not in admin("flags", "--submission")
     spare = str(plane.register(name="spare")["server_id"])
-    assert "revoked" in admin("revoke", "--worker", spare)
+    assert "revoked" in admin("revoke", "--worker", spare, "--and-its-results")
+    assert "PSEUDOPOTENTIALS" in admin("scfs")
+    assert admin("scfs", "--worker", spare, "--drop").strip() == "0 dropped"
     assert spare in admin("audit")
 
 

@@ -102,6 +102,33 @@ def test_an_imaginary_mode_stays_one(h2: ZPEResult) -> None:
     assert "1 imaginary" in repr(h2)
 
 
+def test_springs_are_never_shown_without_saying_so(h2: ZPEResult) -> None:
+    real = ZPEResult(
+        h2.document.model_copy(
+            update={"fingerprint": Fingerprint(engine="espresso", engine_version="7.2", physics="0" * 64)}
+        )
+    )
+
+    def shown(result: ZPEResult) -> list[str]:
+        return [
+            result.summary().splitlines()[0],
+            result._repr_html_().splitlines()[0],
+            repr(result),
+            result.with_masses({"H": "D"}).summary().splitlines()[0],
+            result.plot().get_title(),
+            result.animate(5).html,
+            result.to_xyz(5).splitlines()[1],
+            str(as_table([result]).iloc[0]["engine"]),
+            *result.to_csv().splitlines()[1:],
+        ]
+
+    assert all("MOCK" in text for text in shown(h2))
+    assert not any("MOCK" in text for text in shown(real))
+    # Programs that read the first columns go on reading them.
+    one, other = (result.to_csv().splitlines()[0].split(",") for result in (h2, real))
+    assert (one[:5], one[5:]) == (other, ["engine"])
+
+
 def test_deuterium_divides_the_frequency_by_the_root_of_the_mass_ratio(h2: ZPEResult) -> None:
     d2 = h2.with_masses({"H": D_MASS})
     assert h2.frequencies_cm[-1] / d2.frequencies_cm[-1] == pytest.approx(np.sqrt(D_MASS / H_MASS), rel=1e-9)

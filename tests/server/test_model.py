@@ -107,14 +107,14 @@ class ControlPlane(RuleBasedStateMachine):
         every = self.model.jobs.values()
         return pick(n, [job for job in every if job.stage in stages], every)
 
-    @initialize(totals=st.lists(st.integers(1, 5), min_size=1, max_size=2))
-    def begin(self, totals: list[int]) -> None:
+    @initialize(totals=st.lists(st.integers(1, 5), min_size=1, max_size=2), verified=st.integers(0, 2))
+    def begin(self, totals: list[int], verified: int) -> None:
         self.run(self.store.redis.flushdb())
         for worker in WORKERS:
             self.run(self.store.redis.hset(key("worker", worker), mapping={"name": worker}))
             self.run(self.store.redis.zadd(key("workers"), {worker: 0}))
         for total in totals:
-            self.submit(total, 0, (), "espresso", None, 0, "", "ann")
+            self.submit(total, 0, (), "espresso", None, verified, "", "ann")
 
     # ------------------------------------------------------------------------------------------ work
 
@@ -359,12 +359,12 @@ class ControlPlane(RuleBasedStateMachine):
                 for lease in held:
                     self.do_fail(lease, None, kind)
 
-    @rule(n=number)
-    def work_off(self, n: int) -> None:
+    @rule(n=number, worker=st.sampled_from(["w1", "w2"]))
+    def work_off(self, n: int, worker: str) -> None:
         """Do all that is left of a job, with the leases that there are and a new one."""
         if job := self.pick_job(n, "living"):
             self.do_let_time_pass(job)
-            self.ask(self.name("l"), "w1", ABILITIES[2], 10)
+            self.ask(self.name("l"), worker, ABILITIES[2], 10)
             for lease in list(self.model.leases.values()):
                 if lease.job == job.name and lease.tasks:
                     chosen = sorted(lease.tasks)

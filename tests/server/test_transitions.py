@@ -140,6 +140,31 @@ def test_what_was_not_leased_is_refused_and_goes_to_others(
     play(scenario)
 
 
+def test_a_result_made_of_forces_that_were_taken_back_is_not_the_jobs(
+    play: Callable[[Scenario], None],
+) -> None:
+    async def scenario(store: Store) -> None:
+        async def finish(generation: str) -> bool:
+            reply = await store.transition("finish", job="j", retire_ms=LATER_MS, generation=generation)
+            return bool(reply["finished"])
+
+        await submit(store, "j")
+        await lease(store, "l1")
+        assert (await report(store, "j", "l1", [0, 1, 2]))["complete"]
+        taken = await store.transition("disown", worker="w1", jobs=["j"])
+        assert taken["reopened"] == ["j"]
+        assert not await finish("0")
+        # Nothing of it is left, so other physics may take its place.
+        await lease(store, "l2", "w2")
+        assert (await report(store, "j", "l2", [0, 1, 2], "w2", fingerprints=[physics("new")] * 3))[
+            "complete"
+        ]
+        assert not await finish("0")  # of a process that was slow to store the first one
+        assert await finish("1")
+
+    play(scenario)
+
+
 def test_a_revoked_worker_reports_nothing_any_more(play: Callable[[Scenario], None]) -> None:
     async def scenario(store: Store) -> None:
         await enrol(store, "w1")
