@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 
 from zpe_sdk.espresso.contacts import check_contacts
+from zpe_sdk.espresso.gamma import gamma_warning
 from zpe_sdk.espresso.input import PwInput, parse
 from zpe_sdk.espresso.symmetry import symmetry_of
 from zpe_sdk.espresso.versions import VersionNeed, check_together, needed_versions
@@ -33,6 +34,8 @@ class PlannedJob:
         File names that a worker must have.
     versions
         Conditions on its version of pw.x.
+    warnings
+        What the author of the input should know.
     formula, nat
         Chemical formula and number of atoms of the whole structure.
     """
@@ -43,6 +46,7 @@ class PlannedJob:
     scf_keys: list[str]
     pseudopotentials: list[str]
     versions: list[VersionNeed]
+    warnings: list[str]
     formula: str
     nat: int
 
@@ -92,6 +96,7 @@ def plan_job(request: JobRequest, settings: Settings) -> PlannedJob:
         scf_keys=[_scf_key(pw_input, task, request.use_environ) for task in tasks],
         pseudopotentials=sorted(pw_input.pseudopotentials),
         versions=versions,
+        warnings=[warning] if (warning := gamma_warning(pw_input)) else [],
         formula=pw_input.formula,
         nat=len(pw_input.labels),
     )

@@ -72,6 +72,8 @@ def submit(
             priority=priority,
             requires={"tags": tag or [], "cores": cores, "memory_gb": memory_gb, "pw": pw},
         )
+        for warning in job.warnings:
+            print(f"zpe: warning: {plain(warning)}", file=sys.stderr)
         if not wait:
             print(job.id)
             return
