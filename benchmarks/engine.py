@@ -229,9 +229,15 @@ def run_service(client: ZPEClient, text: str) -> Outcome:
 
 
 def run_engine(text: str, pseudo_dir: Path, folder: Path) -> Outcome:
+    """Compute without control plane and worker."""
+    begun = time.perf_counter()
+    document = engine_result(text, pseudo_dir, folder)
+    return outcome(document, time.perf_counter() - begun)
+
+
+def engine_result(text: str, pseudo_dir: Path, folder: Path) -> ZPEResultDocument:
     """Plan, compute and assemble without control plane and worker."""
     started = datetime.now(UTC)
-    begun = time.perf_counter()
     pw_input, payload, plan = planned(text)
     engine = EspressoEngine(WorkerSettings(work_dir=folder, pseudo_dir=pseudo_dir))
     tasks = [Task(index=d.index, atom=d.atom, displacement=d.vector) for d in plan.displacements]
@@ -239,7 +245,7 @@ def run_engine(text: str, pseudo_dir: Path, folder: Path) -> Outcome:
     with ThreadPoolExecutor(engine.capabilities().slots) as slots:
         reports: dict[int, TaskReport] = {report.task: report for report in slots.map(one, tasks)}
     engine.forget("benchmark")
-    document = make_result(
+    return make_result(
         payload,
         pw_input,
         plan,
@@ -248,7 +254,6 @@ def run_engine(text: str, pseudo_dir: Path, folder: Path) -> Outcome:
         started_at=started,
         finished_at=datetime.now(UTC),
     )
-    return outcome(document, time.perf_counter() - begun)
 
 
 def outcome(document: ZPEResultDocument, seconds: float) -> Outcome:

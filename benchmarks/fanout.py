@@ -20,7 +20,7 @@ from pathlib import Path
 from benchmarks.engine import system_input
 from tests.processes import ControlPlane, wait_until
 from zpe_sdk.client import ZPEClient
-from zpe_sdk.wire import TaskRun
+from zpe_sdk.wire import EngineName, TaskRun
 
 # No symmetry: 6 · 6 + 1 tasks.
 MOLECULE = """&CONTROL
@@ -59,9 +59,9 @@ def run(
                 # All of them wait for work.
                 wait_until(lambda: _ready(client) == len(workers))
                 began = time.perf_counter()
-                result = (
-                    client.submit(content, symmetry=symmetry, calc_mode="new").wait(progress=False).result()
-                )
+                engine: EngineName = "espresso" if workers[0].get("ZPE_WORKER_MODE") == "qe" else "mock"
+                job = client.submit(content, symmetry=symmetry, calc_mode="new", engine=engine)
+                result = job.wait(progress=False).result()
                 return time.perf_counter() - began, result.document.tasks
         finally:
             plane.stop()

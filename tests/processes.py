@@ -161,7 +161,10 @@ class ControlPlane:
                     *(ZPE, "serve", "--port", str(self.port), "--data-dir", str(self.folder / "data")),
                     *self.arguments,
                 ],
-                env=environment(**({"ZPE_ADMIN_TOKEN": self.admin_token} | self.settings)),
+                # Their workers compute with springs, unless a test says otherwise.
+                env=environment(
+                    **({"ZPE_ADMIN_TOKEN": self.admin_token, "ZPE_DEFAULT_ENGINE": "mock"} | self.settings)
+                ),
                 stdout=log,
                 stderr=log,
             )

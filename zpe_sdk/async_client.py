@@ -21,7 +21,16 @@ from zpe_sdk.errors import InputError
 from zpe_sdk.pseudopotentials import Choose, choose, in_words, placeholders
 from zpe_sdk.settings import ClientSettings
 from zpe_sdk.submission import Mobile, Structure, input_text, mobile_indices
-from zpe_sdk.wire import JobList, JobOrder, JobReply, JobRequest, JobState, ParseReply, ParseRequest
+from zpe_sdk.wire import (
+    EngineName,
+    JobList,
+    JobOrder,
+    JobReply,
+    JobRequest,
+    JobState,
+    ParseReply,
+    ParseRequest,
+)
 
 _TOGETHER = 8  # submissions under way at a time
 
@@ -168,6 +177,8 @@ class AsyncZPEClient:
         calc_mode: Literal["continue", "new"] = "continue",
         priority: int = 0,
         requires: Mapping[str, Any] | None = None,
+        allow_state_changes: bool = False,
+        engine: EngineName | None = None,
         pseudopotentials: Mapping[str, str] | None = None,
         ecutwfc: float | None = None,
         ecutrho: float | None = None,
@@ -204,6 +215,12 @@ class AsyncZPEClient:
             What a machine must have to get SCFs of this job: ``{"tags": ["bigmem"], "cores": 16,
             "memory_gb": 64, "pw": ">=7.1"}`` or some of these. Administrators give tags to their workers
             (``ZPE_TAGS``); ``pw`` is the version of pw.x.
+        allow_state_changes
+            Finish, with a warning, although SCFs ended in another electronic (magnetic, orbital) state than
+            that of the undisplaced structure, from all starts that were tried. By default such a job fails.
+        engine
+            ``"espresso"``: computed by pw.x alone; ``"mock"``: by springs, for teaching, and the result says
+            so; default: as the control plane is set up, which is pw.x unless it was made for springs.
         pseudopotentials, ecutwfc, ecutrho, kpts, input_data
             For Atoms only: how the pw.x input is made (cutoffs in Ry), see
             :func:`zpe_sdk.espresso.render.render_input`. What is not given is chosen
@@ -236,6 +253,8 @@ class AsyncZPEClient:
             "calc_mode": calc_mode,
             "priority": priority,
             "requires": requires or {},
+            "allow_state_changes": allow_state_changes,
+            "engine": engine,
         }
         job = await self._submit(fields)
         job.choices = in_words(chosen)

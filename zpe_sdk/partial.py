@@ -10,6 +10,8 @@ from ase.formula import Formula
 from numpy.typing import NDArray
 
 from zpe_sdk import views
+from zpe_sdk.vibrations.kinds import imaginary_modes, vibrations
+from zpe_sdk.vibrations.modes import wavenumber
 from zpe_sdk.wire import PartialReply
 
 if TYPE_CHECKING:
@@ -51,8 +53,13 @@ class PartialSpectrum:
             Where to draw; default: a new figure.
         """
         cm = self.frequencies_cm
-        told = [(cm >= 0, "tab:orange", "partial"), (cm < 0, "tab:red", "partial, imaginary")]
-        axes = views.spectrum(cm, width_cm, axes, broadened=np.full(cm.shape, True), told=told)
+        vibrating, imaginary = vibrations(self._kinds), imaginary_modes(cm, self._kinds)
+        told = [
+            (vibrating & ~imaginary, "tab:orange", "partial"),
+            (imaginary, "tab:red", "partial, imaginary"),
+            (~vibrating, "tab:gray", "motions of the whole"),
+        ]
+        axes = views.spectrum(cm, width_cm, axes, broadened=vibrating, told=told)
         axes.set_title(f"PARTIAL: {self._progress()}", color="tab:red")
         return axes
 
@@ -67,11 +74,18 @@ class PartialSpectrum:
         )
 
     def _modes(self) -> str:
-        return ", ".join(views.wavenumber(value) for value in self.frequencies_cm) + " cm⁻¹"
+        vibrating = self.frequencies_cm[vibrations(self._kinds)]
+        return ", ".join(wavenumber(value) for value in vibrating) + " cm⁻¹"
+
+    @property
+    def _kinds(self) -> list[str]:
+        # Control planes of earlier versions do not send them.
+        return self.document.mode_kinds or ["vibration"] * len(self.document.freqs_cm)
 
     def _progress(self) -> str:
         d = self.document
-        return f"modes of {self._named()} from {d.scf_done} of {d.scf_total} SCFs"
+        mock = "MOCK (no physics), " if d.engine == "mock" else ""
+        return f"{mock}modes of {self._named()} from {d.scf_done} of {d.scf_total} SCFs"
 
     def _named(self) -> str:
         """Name the covered atoms: ``C12, O13``, or by their formula if they are many."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
 from numbers import Real
@@ -17,16 +19,10 @@ from pydantic import ValidationError
 from zpe_sdk import views
 from zpe_sdk.errors import ComputeError, InputError
 from zpe_sdk.thermo import Model, Thermochemistry, check_temperature, thermochemistry
-from zpe_sdk.vibrations.kinds import mode_kinds
+from zpe_sdk.vibrations.evaluation import evaluate
+from zpe_sdk.vibrations.kinds import counted_modes, imaginary_modes
 from zpe_sdk.vibrations.masses import isotope_mass
-from zpe_sdk.vibrations.modes import (
-    heat_capacity,
-    internal_energy,
-    normal_modes,
-    vibrational_entropy,
-    zero_point_energy,
-)
-from zpe_sdk.vibrations.result import J_PER_MOL_K_IN_EV, freqs_csv, mode_warnings, summary_text
+from zpe_sdk.vibrations.result import freqs_csv, summary_text
 from zpe_sdk.wire import ZPEResultDocument
 from zpe_sdk.wire.jobs import MAX_CUTOFF_CM
 
@@ -37,6 +33,13 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 _REEVALUATED = "re-evaluated from the Hessian: masses, cutoff or temperature are not those of the job"
+_OUTDATED = (
+    "re-evaluated from the Hessian: an earlier version did not tell all motions of the whole from vibrations"
+)
+# Above this, in eV, two zero-point energies are not the same: half of a mode of 2 cm⁻¹.
+_SAME_ZPE = 1e-4
+# How the warnings begin that depend on masses and cutoff.
+_OF_MODES = re.compile(r"mode \d+ \(")
 
 
 class ZPEResult:
@@ -55,13 +58,17 @@ class ZPEResult:
     def from_dict(cls, result: Mapping[str, Any]) -> Self:
         """Read a result document.
 
+        Earlier versions counted motions of the whole above the cut. Their documents are evaluated again, from
+        the Hessian, and a warning says so.
+
         Raises
         ------
         ComputeError
-            ``result_incomplete``: it lacks fields, e.g. because an old worker made it.
+            ``result_incomplete``: it lacks fields, e.g. because an old worker made it, or they contradict one
+            another.
         """
         try:
-            return cls(ZPEResultDocument.model_validate(result))
+            return cls(ZPEResultDocument.model_validate(result))._up_to_date()
         except ValidationError as error:
             fields = sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}) or [
                 "result"
@@ -70,6 +77,12 @@ class ZPEResult:
                 f"the result lacks or misstates {', '.join(fields)}; its summary and CSV can still be had",
                 code="result_incomplete",
                 field=fields[0],
+            ) from None
+        except (InputError, ValueError, IndexError) as error:
+            raise ComputeError(
+                f"the fields of the result do not fit together: {error}",
+                code="result_incomplete",
+                field="result",
             ) from None
 
     @classmethod
@@ -97,7 +110,7 @@ class ZPEResult:
 
     @property
     def zpe_ev(self) -> float:
-        """Zero-point energy in eV: half the sum of the modes above ``document.low_cut_cm``."""
+        """Zero-point energy in eV: half the sum of the vibrations above ``document.low_cut_cm``."""
         return self.document.zpe_ev
 
     @property
@@ -109,6 +122,16 @@ class ZPEResult:
     def energies_ev(self) -> Array:
         """Quanta hν of the modes in eV, shape (3M,); imaginary modes are negative."""
         return self.frequencies_cm * float(invcm)
+
+    @property
+    def counted(self) -> NDArray[np.bool_]:
+        """Which modes zero-point energy and thermochemistry sum: vibrations above the cut, shape (3M,)."""
+        return counted_modes(self.document.freqs_cm, self.document.mode_kinds, self.document.low_cut_cm)
+
+    @property
+    def imaginary(self) -> NDArray[np.bool_]:
+        """Along which modes the energy falls: the imaginary vibrations, shape (3M,)."""
+        return imaginary_modes(self.document.freqs_cm, self.document.mode_kinds)
 
     @property
     def hessian(self) -> Array:
@@ -136,7 +159,10 @@ class ZPEResult:
         return atoms
 
     def to_ase(self) -> VibrationsData:
-        """Return the Hessian as ASE's VibrationsData, for its thermochemistry, spectra and mode files."""
+        """Return the Hessian as ASE's VibrationsData, for its thermochemistry, spectra and mode files.
+
+        ASE takes vibrations and motions of the whole together: its wavenumbers differ a little from these.
+        """
         # Half a second of imports (matplotlib among them) that nothing else here needs.
         from ase.vibrations import VibrationsData
 
@@ -205,7 +231,8 @@ class ZPEResult:
         model: Model = "harmonic",
         *,
         symmetry_number: int | None = None,
-        spin: float = 0.0,
+        spin: float | None = None,
+        saddle_point: bool = False,
     ) -> Thermochemistry:
         """Return energies (eV) and entropy (J/(mol K)) at a temperature and pressure, as ASE computes them.
 
@@ -216,22 +243,35 @@ class ZPEResult:
         pressure
             In Pa; for the ideal gas.
         model
-            ``"harmonic"``: the modes above ``document.low_cut_cm``, as for an adsorbate. ``"ideal_gas"``: a
-            free molecule, its translation and rotation included. ``"quasi_harmonic"``: all vibrations, those
-            below 100 cm⁻¹ raised to it (Ribeiro et al., J. Phys. Chem. B 115, 14556 (2011)).
+            ``"harmonic"``: the vibrations above ``document.low_cut_cm``, as for an adsorbate.
+            ``"ideal_gas"``: a free molecule, its translation and rotation included. ``"quasi_harmonic"``: all
+            vibrations, those below 100 cm⁻¹ raised to it (Ribeiro et al., J. Phys. Chem. B 115, 14556
+            (2011)).
         symmetry_number
             Of the ideal gas; default: counted from the structure.
         spin
-            Total electronic spin of the ideal gas: 0.5 for a radical, 1 for O₂.
+            Total electronic spin of the ideal gas: 0.5 for a radical, 1 for O₂. Default: half the total
+            magnetisation that pw.x found, or the input asks for; 0 without spin polarisation.
+        saddle_point
+            The structure is a transition state: its one imaginary vibration is left out. In the harmonic
+            models any is, with a warning; the ideal gas has none without this.
 
         Raises
         ------
         InputError
             ``bad_temperature``, ``bad_pressure``, ``bad_model``, ``bad_spin``, ``bad_symmetry_number``,
-            ``no_molecule``, or ``mode_not_real``.
+            ``no_molecule``, ``no_saddle_point``, or ``mode_not_real``.
         """
         kelvin = self.document.temperature if temperature is None else temperature
-        return thermochemistry(self, kelvin, pressure, model, symmetry_number=symmetry_number, spin=spin)
+        return thermochemistry(
+            self,
+            kelvin,
+            pressure,
+            model,
+            symmetry_number=symmetry_number,
+            spin=spin,
+            saddle_point=saddle_point,
+        )
 
     def with_masses(self, masses: Mapping[int | str, float | str] | Sequence[float]) -> Self:
         """Return the result for other isotopes, from the same Hessian: no SCF is run.
@@ -248,17 +288,17 @@ class ZPEResult:
         InputError
             ``bad_masses``.
         """
-        return self._reevaluated(masses=self._masses(masses))
+        return self._reevaluated(_REEVALUATED, masses=self._masses(masses))
 
     def with_cutoff(self, low_cut_cm: float) -> Self:
-        """Return the result with modes below another wavenumber (in cm⁻¹) left out.
+        """Return the result with vibrations below another wavenumber (in cm⁻¹) left out.
 
         Raises
         ------
         InputError
             ``bad_cutoff``.
         """
-        return self._reevaluated(low_cut_cm=low_cut_cm)
+        return self._reevaluated(_REEVALUATED, low_cut_cm=low_cut_cm)
 
     def at(self, temperature: float) -> Self:
         """Return the result at another temperature in K.
@@ -268,10 +308,17 @@ class ZPEResult:
         InputError
             ``bad_temperature``.
         """
-        return self._reevaluated(temperature=temperature)
+        return self._reevaluated(_REEVALUATED, temperature=temperature)
+
+    def _up_to_date(self) -> Self:
+        """Return the result, or what its Hessian gives if other modes were counted in it."""
+        now = self._reevaluated(_OUTDATED)
+        same_kinds = Counter(now.document.mode_kinds) == Counter(self.document.mode_kinds)
+        return self if same_kinds and abs(now.zpe_ev - self.zpe_ev) < _SAME_ZPE else now
 
     def _reevaluated(
         self,
+        why: str,
         *,
         masses: Array | None = None,
         low_cut_cm: float | None = None,
@@ -288,45 +335,28 @@ class ZPEResult:
                 field="low_cut_cm",
             )
         check_temperature(kelvin)
-        modes = normal_modes(self.hessian, chosen)
-        kinds = d.mode_kinds
-        if len(d.mobile_indices) == len(d.symbols):
-            order = d.mobile_indices
-            positions = np.array(d.positions)[order]
-            kinds = list(mode_kinds(modes.eigenvectors, chosen, positions, np.array(d.cell)))
-        counted = modes.frequencies_cm > cutoff
-        real = modes.frequencies_cm[counted]
+        evaluation = evaluate(
+            self.hessian,
+            chosen,
+            d.symbols,
+            np.array(d.positions),
+            np.array(d.cell),
+            d.mobile_indices,
+            low_cut_cm=cutoff,
+            temperature=kelvin,
+        )
         checks = dict(d.checks)
-        if masses is not None or not np.array_equal(counted, self.frequencies_cm > d.low_cut_cm):
+        if masses is not None or why == _OUTDATED or not np.array_equal(evaluation.counted, self.counted):
             # How the noise spreads over the Hessian is known to the plan only, and that is not in the result.
             checks["zpe_error_ev"] = None
-        of_modes = mode_warnings(self.frequencies_cm, d.mode_kinds, d.low_cut_cm)
-        warnings = [w for w in d.warnings if w not in of_modes and w != _REEVALUATED]
-        entropy, energy = vibrational_entropy(real, kelvin), internal_energy(real, kelvin)
-        return type(self)(
-            d.model_copy(
-                update={
-                    "masses": chosen.tolist(),
-                    "low_cut_cm": cutoff,
-                    "temperature": kelvin,
-                    "freqs_cm": modes.frequencies_cm.tolist(),
-                    "modes": modes.displacements.tolist(),
-                    "mode_kinds": kinds,
-                    "imaginary_modes": np.flatnonzero(modes.frequencies_cm < 0).tolist(),
-                    "zpe_ev": zero_point_energy(real),
-                    "s_vib_jmol_k": entropy,
-                    "u_vib_ev": energy,
-                    "f_vib_ev": energy - kelvin * entropy / J_PER_MOL_K_IN_EV,
-                    "cv_jmol_k": heat_capacity(real, kelvin),
-                    "warnings": [
-                        _REEVALUATED,
-                        *warnings,
-                        *mode_warnings(modes.frequencies_cm, kinds, cutoff),
-                    ],
-                    "checks": checks,
-                }
-            )
-        )
+        kept = [
+            told
+            for told in d.warnings
+            if not _OF_MODES.match(told) and told not in (why, *evaluation.warnings)
+        ]
+        warnings = [why, *kept, *evaluation.warnings]
+        update = {**evaluation.fields, "warnings": warnings, "checks": checks}
+        return type(self)(d.model_copy(update=update))
 
     def _masses(self, given: Mapping[int | str, float | str] | Sequence[float]) -> Array:
         if not isinstance(given, Mapping):
@@ -351,11 +381,11 @@ class ZPEResult:
 
     def __repr__(self) -> str:
         d = self.document
-        # Motions of the whole are imaginary by noise as often as not.
-        count = sum(d.mode_kinds[k] == "vibration" for k in d.imaginary_modes)
+        count = int(self.imaginary.sum())
         imaginary = f", {count} imaginary" if count else ""
         formula = self.atoms.get_chemical_formula()
-        return f"<ZPEResult {formula}: ZPE {d.zpe_ev:.6f} eV, {len(d.freqs_cm)} modes{imaginary}>"
+        mock = "MOCK " if d.is_mock else ""
+        return f"<ZPEResult {mock}{formula}: ZPE {d.zpe_ev:.6f} eV, {len(d.freqs_cm)} modes{imaginary}>"
 
     def _repr_html_(self) -> str:
         # JupyterLab breaks the lines of plain <pre> in the middle of words.

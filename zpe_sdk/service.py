@@ -22,9 +22,11 @@ from zpe_sdk.client import ZPEClient
 from zpe_sdk.embedded import Engine
 from zpe_sdk.errors import ConfigError
 from zpe_sdk.keeper import keep
+from zpe_sdk.wire import EngineName
 
 _PSEUDO_DIRS = (Path("/usr/share/espresso/pseudo"),)
 _START_SECONDS = 60.0
+_ENGINES: dict[Engine, EngineName] = {"qe": "espresso", "mock": "mock"}
 # The control plane closes its connections and its store in this time; then it is killed.
 _GRACE_SECONDS = 20.0
 
@@ -90,7 +92,7 @@ def local_service(
     before, port = _ports(folder)
     token = _admin_token(folder)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ZPE_")}
-    environment = kept | dict(settings or {})
+    environment = kept | {"ZPE_DEFAULT_ENGINE": _ENGINES[engine]} | dict(settings or {})
     if pseudo_dir:
         environment["ZPE_PSEUDO_DIR"] = str(pseudo_dir.resolve())
     service = LocalService(f"http://127.0.0.1:{port}", token, folder, pseudo_dir)

@@ -13,8 +13,11 @@ from ase import Atoms, units
 from numpy.typing import NDArray
 
 from zpe_sdk.errors import InputError
-from zpe_sdk.vibrations.kinds import LINEAR_SHARE, unwrapped
-from zpe_sdk.vibrations.result import J_PER_MOL_K_IN_EV
+from zpe_sdk.espresso.input import PwInput
+from zpe_sdk.vibrations.evaluation import J_PER_MOL_K_IN_EV
+from zpe_sdk.vibrations.kinds import LINEAR_SHARE, vibrations
+from zpe_sdk.vibrations.molecule import find_molecule
+from zpe_sdk.wire import ZPEResultDocument
 from zpe_sdk.wire.jobs import MAX_KELVIN, MIN_KELVIN
 
 if TYPE_CHECKING:
@@ -25,6 +28,9 @@ Geometry = Literal["monatomic", "linear", "nonlinear"]
 Array = NDArray[np.float64]
 
 RAISED_CM = 100.0  # R. F. Ribeiro et al., J. Phys. Chem. B 115, 14556 (2011)
+UNPAIRED = 0.1  # Bohr magnetons; a total magnetisation this near to a whole number is one
+# tot_magnetization where it is not given, as older and newer pw.x have it.
+UNSET_MAGNETIZATION = (-1, -10000)
 _SAME = 0.1  # Å; a turned molecule whose atoms are this near to where others were is the same
 
 
@@ -92,14 +98,21 @@ def thermochemistry(
     model: Model,
     *,
     symmetry_number: int | None,
-    spin: float,
+    spin: float | None,
+    saddle_point: bool,
 ) -> Thermochemistry:
     """Return the thermochemistry of a result; see :meth:`zpe_sdk.result.ZPEResult.thermo`."""
     check_temperature(temperature)
     if not isinstance(pressure, Real) or not 0 < pressure < inf:
         raise InputError("the pressure must be above 0 Pa", code="bad_pressure", field="pressure")
+    if saddle_point and (count := int(result.imaginary.sum())) != 1:
+        raise InputError(
+            f"a first-order saddle point has one imaginary vibration; this structure has {count or 'none'}",
+            code="no_saddle_point",
+            field="saddle_point",
+        )
     if model == "ideal_gas":
-        return _ideal_gas(result, temperature, pressure, symmetry_number, spin)
+        return _ideal_gas(result, temperature, pressure, symmetry_number, spin, saddle_point)
     if model not in ("harmonic", "quasi_harmonic"):
         raise InputError(
             f"{model!r}: give 'harmonic', 'ideal_gas' or 'quasi_harmonic'", code="bad_model", field="model"
@@ -109,10 +122,9 @@ def thermochemistry(
 
     cm = result.frequencies_cm
     if model == "harmonic":
-        counted = cm[cm > result.document.low_cut_cm]
+        counted = cm[result.counted]
     else:
-        vibrations = np.array([kind == "vibration" for kind in result.document.mode_kinds])
-        counted = np.maximum(cm[(cm > 0) & vibrations], RAISED_CM)
+        counted = np.maximum(cm[(cm > 0) & vibrations(result.document.mode_kinds)], RAISED_CM)
     thermo = HarmonicThermo(counted * float(units.invcm))
     energy = float(thermo.get_internal_energy(temperature, verbose=False)) if counted.size else 0.0
     entropy = float(thermo.get_entropy(temperature, verbose=False)) if counted.size else 0.0
@@ -130,11 +142,16 @@ def thermochemistry(
 
 
 def _ideal_gas(
-    result: ZPEResult, temperature: float, pressure: float, symmetry_number: int | None, spin: float
+    result: ZPEResult,
+    temperature: float,
+    pressure: float,
+    symmetry_number: int | None,
+    spin: float | None,
+    saddle_point: bool,
 ) -> Thermochemistry:
     from ase.thermochemistry import IdealGasThermo
 
-    if not isinstance(spin, Real) or not 0 <= spin < inf or 2 * spin % 1:
+    if spin is not None and (not isinstance(spin, Real) or not 0 <= spin < inf or 2 * spin % 1):
         raise InputError("the spin is 0, 0.5, 1, 1.5, …", code="bad_spin", field="spin")
     if symmetry_number is not None and not (
         isinstance(symmetry_number, int | np.integer) and symmetry_number > 0
@@ -145,23 +162,19 @@ def _ideal_gas(
             field="symmetry_number",
         )
     molecule = gas_molecule(result)
-    vibrations = np.array([kind == "vibration" for kind in result.document.mode_kinds])
-    energies = result.energies_ev[vibrations]
+    vibrating = vibrations(result.document.mode_kinds)
+    if saddle_point:
+        vibrating &= ~result.imaginary
+    energies = result.energies_ev[vibrating]
     if np.any(energies <= 0):
         raise InputError(
-            "a vibration is imaginary: this is no minimum, and has no thermochemistry of a gas",
+            "a vibration is imaginary or zero: this is no minimum, and has no thermochemistry of a gas; "
+            "that of a transition state, without its one imaginary vibration, comes with saddle_point=True",
             code="mode_not_real",
             field="model",
         )
+    spin = electronic_spin(result.document) if spin is None else spin
     rotor = geometry(molecule)
-    internal = 3 * len(molecule) - {"monatomic": 3, "linear": 5, "nonlinear": 6}[rotor]
-    if len(energies) != internal:
-        raise InputError(
-            f"{len(energies)} modes are vibrations, and a {rotor} molecule of {len(molecule)} atoms has "
-            f"{internal}: motions of the whole are mixed with them; relax the structure further",
-            code="mode_not_real",
-            field="model",
-        )
     sigma = count_rotations(molecule) if symmetry_number is None else symmetry_number
     thermo = IdealGasThermo(
         energies, rotor, atoms=molecule, symmetrynumber=sigma, spin=spin, vib_selection="all"
@@ -192,14 +205,50 @@ def gas_molecule(result: ZPEResult) -> Atoms:
         ``no_molecule``: atoms are fixed, or it repeats.
     """
     document = result.document
-    positions = unwrapped(np.array(document.positions), np.array(document.cell))
-    if positions is None or len(document.mobile_indices) < len(document.symbols):
+    molecule = find_molecule(document.symbols, np.array(document.positions), np.array(document.cell))
+    if molecule is None or len(document.mobile_indices) < len(document.symbols):
         raise InputError(
-            "an ideal gas is made of molecules: all atoms mobile, and 4 Å of vacuum around them",
+            "an ideal gas is made of molecules: all atoms mobile, and no bonds to periodic images",
             code="no_molecule",
             field="model",
         )
-    return Atoms(document.symbols, positions, masses=result.atoms.get_masses())
+    return Atoms(document.symbols, molecule.positions, masses=result.atoms.get_masses())
+
+
+def electronic_spin(document: ZPEResultDocument) -> float:
+    """Return the total electronic spin: half the number of unpaired electrons.
+
+    That number is the total magnetisation that pw.x reports, or else ``tot_magnetization`` of the input.
+    Without spin polarisation it is 0, be the number of electrons odd or even.
+
+    Raises
+    ------
+    InputError
+        ``bad_spin``: neither tells, or the magnetisation is not that of whole electrons.
+    """
+    # A document that was not made from an input has none.
+    system = PwInput.parse(document.qe_input).namelists["system"] if document.qe_input else {}
+    unpaired = document.total_magnetization
+    if unpaired is None:
+        if system.get("nspin", 1) == 1 and not system.get("noncolin", False):
+            return 0.0
+        unpaired = system.get("tot_magnetization")
+        if not isinstance(unpaired, int | float) or unpaired in UNSET_MAGNETIZATION:
+            raise InputError(
+                "the calculation is spin-polarised and nothing says how many electrons are unpaired: give "
+                "spin=, half their number",
+                code="bad_spin",
+                field="spin",
+            )
+    whole = round(abs(unpaired))
+    if abs(abs(unpaired) - whole) > UNPAIRED:
+        raise InputError(
+            f"the total magnetisation is {unpaired:g} Bohr magnetons, no whole number of unpaired electrons: "
+            "give spin=, half their number",
+            code="bad_spin",
+            field="spin",
+        )
+    return whole / 2
 
 
 def geometry(molecule: Atoms) -> Geometry:

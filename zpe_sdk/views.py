@@ -15,6 +15,9 @@ from ase.data.colors import jmol_colors
 from numpy.typing import NDArray
 
 from zpe_sdk.errors import ConfigError, InputError
+from zpe_sdk.vibrations.kinds import vibrations
+from zpe_sdk.vibrations.modes import wavenumber
+from zpe_sdk.vibrations.molecule import BOND, find_molecule
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,8 +27,6 @@ if TYPE_CHECKING:
 
 Numbers = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-
-_BOND = 1.3  # times the sum of the covalent radii: the longest distance that is drawn as a bond
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,10 @@ def animation(result: ZPEResult, mode: int, amplitude: float) -> Animation:
     moves *= amplitude / np.linalg.norm(moves, axis=1).max()
     radii = covalent_radii[atoms.numbers]
     apart = np.linalg.norm(positions[:, None] - positions[None], axis=2)
-    bonded = np.triu(apart < _BOND * (radii[:, None] + radii[None]), k=1)
-    title = f"mode {k}: {wavenumber(result.frequencies_cm[k])} cm⁻¹, {result.document.mode_kinds[k]}"
+    bonded = np.triu(apart < BOND * (radii[:, None] + radii[None]), k=1)
+    what = f"{wavenumber(result.frequencies_cm[k])} cm⁻¹, {result.document.mode_kinds[k]}"
     scene = {
-        "title": title,
+        "title": f"{_mock(result)}mode {k}: {what}",
         "symbols": atoms.get_chemical_symbols(),
         "positions": np.round(positions - positions.mean(axis=0), 4).tolist(),
         "moves": np.round(moves, 4).tolist(),
@@ -78,10 +79,7 @@ def animation(result: ZPEResult, mode: int, amplitude: float) -> Animation:
 
 def plot(result: ZPEResult, width_cm: float, axes: Axes | None) -> Axes:
     """Draw the spectrum; see :meth:`zpe_sdk.result.ZPEResult.plot`."""
-    cm = result.frequencies_cm
-    counted = cm > result.document.low_cut_cm
-    vibrations = np.array([kind == "vibration" for kind in result.document.mode_kinds])
-    imaginary = vibrations & (cm < 0)
+    cm, counted, imaginary = result.frequencies_cm, result.counted, result.imaginary
     axes = spectrum(
         cm,
         width_cm,
@@ -94,7 +92,7 @@ def plot(result: ZPEResult, width_cm: float, axes: Axes | None) -> Axes:
             (imaginary, "tab:red", "imaginary"),
         ],
     )
-    axes.set_title(f"{result.atoms.get_chemical_formula()}: ZPE {result.zpe_ev:.4f} eV")
+    axes.set_title(f"{_mock(result)}{result.atoms.get_chemical_formula()}: ZPE {result.zpe_ev:.4f} eV")
     return axes
 
 
@@ -176,20 +174,20 @@ def as_table(results: Mapping[str, ZPEResult] | Iterable[ZPEResult]) -> DataFram
     rows = []
     for _, result in named:
         document = result.document
-        vibrations = np.array([kind == "vibration" for kind in document.mode_kinds])
         rows.append(
             {
                 "formula": result.atoms.get_chemical_formula(),
+                "engine": "MOCK" if document.is_mock else document.fingerprint.engine,
                 "zpe_ev": result.zpe_ev,
                 "zpe_error_ev": document.checks.get("zpe_error_ev"),
                 "s_vib_jmol_k": document.s_vib_jmol_k,
                 "f_vib_ev": document.f_vib_ev,
                 "energy_ev": document.energy_ev,
-                "imaginary": int(np.sum(vibrations & (result.frequencies_cm < 0))),
+                "imaginary": int(result.imaginary.sum()),
                 "scf": len(document.tasks),
                 "elapsed_seconds": document.elapsed_seconds,
                 "warnings": len(document.warnings),
-                "vibrations_cm": result.frequencies_cm[vibrations],
+                "vibrations_cm": result.frequencies_cm[vibrations(document.mode_kinds)],
             }
         )
     return pd.DataFrame(rows, index=pd.Index([name for name, _ in named], name="name"))
@@ -198,17 +196,16 @@ def as_table(results: Mapping[str, ZPEResult] | Iterable[ZPEResult]) -> DataFram
 def xyz(result: ZPEResult, mode: int | None) -> str:
     """Return modes as XYZ with displacements; see :meth:`zpe_sdk.result.ZPEResult.to_xyz`."""
     which = range(len(result.frequencies_cm)) if mode is None else [checked_mode(result, mode)]
-    atoms = result.atoms
+    atoms, places = result.atoms, _in_one_piece(result)
     lines = []
     for k in which:
         moves = np.zeros((len(atoms), 3))
         moves[result.document.mobile_indices] = result.modes[k]
-        lines += [str(len(atoms)), f"Mode {k}, f = {wavenumber(result.frequencies_cm[k])} cm^-1"]
+        title = f"{_mock(result)}Mode {k}, f = {wavenumber(result.frequencies_cm[k])} cm^-1"
+        lines += [str(len(atoms)), title]
         lines += [
             f"{symbol:2s} " + " ".join(f"{value:12.6f}" for value in (*place, *move))
-            for symbol, place, move in zip(
-                atoms.get_chemical_symbols(), _in_one_piece(result), moves, strict=True
-            )
+            for symbol, place, move in zip(atoms.get_chemical_symbols(), places, moves, strict=True)
         ]
     return "\n".join(lines) + "\n"
 
@@ -221,17 +218,16 @@ def checked_mode(result: ZPEResult, mode: int) -> int:
     return int(mode) % count
 
 
-def wavenumber(value: float) -> str:
-    """Write a wavenumber for people: ``123.4``, or ``123.4i`` if imaginary."""
-    return f"{-value:.1f}i" if value < 0 else f"{value:.1f}"
+def _mock(result: ZPEResult) -> str:
+    """What stands in front of whatever is shown of springs."""
+    return "MOCK (no physics) " if result.document.is_mock else ""
 
 
 def _in_one_piece(result: ZPEResult) -> np.ndarray[Any, np.dtype[np.float64]]:
-    from zpe_sdk.vibrations.kinds import unwrapped
-
-    positions = np.array(result.document.positions)
-    whole = unwrapped(positions, np.array(result.document.cell))
-    return positions if whole is None else whole
+    document = result.document
+    positions = np.array(document.positions)
+    molecule = find_molecule(document.symbols, positions, np.array(document.cell))
+    return positions if molecule is None else molecule.positions
 
 
 def _extra(package: str) -> ConfigError:

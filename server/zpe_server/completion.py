@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import traceback
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import anyio.to_thread
@@ -16,6 +17,7 @@ from zpe_sdk.vibrations.result import freqs_csv, make_result, summary_text
 from zpe_sdk.wire import ErrorInfo, JobPayload, TaskReport, TaskRun
 from zpe_server.results import Result, ResultStore
 from zpe_server.settings import Settings
+from zpe_server.states import States
 from zpe_server.store import Store, key
 
 log = structlog.get_logger(__name__)
@@ -41,10 +43,13 @@ class Completion:
             ``store_unavailable``: the job stays where it is, to be completed later.
         """
         try:
-            result = await self._result(job_id)
-            if result is None:
+            outcome = await self._outcome(job_id)
+            if outcome is None:
                 return
-            await self._results.put(job_id, result)
+            if isinstance(outcome, States):
+                await self._act_on(job_id, outcome)
+                return
+            await self._results.put(job_id, outcome)
         except ZPEError as error:
             if isinstance(error, StoreError) and error.code == "store_unavailable":
                 raise
@@ -63,39 +68,76 @@ class Completion:
         await self._store.transition("finish", job=job_id, retire_ms=self._settings.result_ttl_seconds * 1000)
         log.info("job finished", job_id=job_id)
 
-    async def _fail(self, job_id: str, side: str, code: str, message: str, trace: str | None = None) -> None:
+    async def _act_on(self, job_id: str, states: States) -> None:
+        """Run SCFs of another electronic state again, or fail the job where that has been done."""
+        if again := states.to_run_again():
+            reply = await self._store.transition("rerun", job=job_id, again=again)
+            if reply["rerun"]:
+                log.info("SCFs of another electronic state are run again", job_id=job_id, again=again)
+            return
+        await self._fail(
+            job_id,
+            "compute",
+            "electronic_state_differs",
+            states.message(),
+            drop=[change.task for change in states.changes],
+        )
+
+    async def _fail(
+        self,
+        job_id: str,
+        side: str,
+        code: str,
+        message: str,
+        trace: str | None = None,
+        *,
+        drop: Sequence[int] = (),
+    ) -> None:
         log.warning("job failed", job_id=job_id, side=side, code=code, reason=message)
         error = ErrorInfo.model_validate({"side": side, "code": code, "message": message, "traceback": trace})
-        await self._store.transition("finish_failed", job=job_id, error=error.model_dump())
+        await self._store.transition("finish_failed", job=job_id, error=error.model_dump(), drop=list(drop))
 
-    async def _result(self, job_id: str) -> Result | None:
-        job, reports, runs, settled = await self._store.many_fields(
-            [key("job", job_id), *(key("job", job_id, part) for part in ("reports", "runs", "settled"))]
+    async def _outcome(self, job_id: str) -> Result | States | None:
+        """Return the result, or what keeps it from being one; None if the job is over."""
+        job, reports, runs, settled, starts = await self._store.many_fields(
+            [
+                key("job", job_id),
+                *(key("job", job_id, part) for part in ("reports", "runs", "settled", "starts")),
+            ]
         )
         if not job or job["status"] == "finished":
             return None
         if settled:
             return Result(settled["result"], settled["summary"], settled["freqs"])
-        return await anyio.to_thread.run_sync(_assemble, job, reports, runs)
+        return await anyio.to_thread.run_sync(_assemble, job, reports, runs, starts)
 
 
-def _assemble(job: dict[str, str], reports: dict[str, str], runs: dict[str, str]) -> Result:
+def _assemble(
+    job: dict[str, str], reports: dict[str, str], runs: dict[str, str], starts: dict[str, str]
+) -> Result | States:
     payload = JobPayload.model_validate_json(job["payload"])
+    plan = Plan.from_json(json.loads(job["plan"]))
     ran = {int(task): TaskRun.model_validate_json(text) for task, text in runs.items()}
+    # A report that was reused has the index it had in its own job.
+    scfs = {
+        int(task): TaskReport.model_validate_json(text).model_copy(update={"task": int(task)})
+        for task, text in reports.items()
+    }
+    states = States.of(plan, scfs, starts)
+    accepted = job.get("allow_state_changes") == "1"
+    if states.changes and (not accepted or states.to_run_again()):
+        return states
     document = make_result(
         payload,
         parse(payload.content),
-        Plan.from_json(json.loads(job["plan"])),
-        # A report that was reused has the index it had in its own job.
-        {
-            int(task): TaskReport.model_validate_json(text).model_copy(update={"task": int(task)})
-            for task, text in reports.items()
-        },
+        plan,
+        scfs,
         workers={task: run.worker for task, run in ran.items()},
         started_at=_time(job.get("started") or job["created"]),
         finished_at=_time(job["updated"]),
         reused=[task for task, run in ran.items() if run.reused],
     )
+    document.warnings += states.warnings()
     return Result(document.model_dump_json(), summary_text(document), freqs_csv(document))
 
 

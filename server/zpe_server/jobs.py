@@ -80,6 +80,7 @@ class Jobs:
         fields = {
             "needs": json.dumps(
                 {
+                    "engine": planned.payload.engine,
                     "environ": request.use_environ,
                     "pseudopotentials": planned.pseudopotentials,
                     "versions": [asdict(need) for need in planned.versions],
@@ -89,6 +90,7 @@ class Jobs:
             "formula": planned.formula,
             "nat": planned.nat,
             "symmetry": int(request.symmetry),
+            "allow_state_changes": int(request.allow_state_changes),
             "request_id": request_id,
         }
         if request.name:
@@ -161,6 +163,7 @@ class Jobs:
                 assert job is not None
                 job.detail = why_waiting(
                     needs.get("pseudopotentials", []),
+                    engine=needs.get("engine", "espresso"),
                     environ=needs.get("environ", False),
                     versions=[VersionNeed(**need) for need in needs.get("versions", [])],
                     requires=_requirements(needs),
@@ -217,6 +220,7 @@ class Jobs:
         return JobDetail(
             **json.loads(record["payload"]),
             symmetry=record.get("symmetry") != "0",
+            allow_state_changes=record.get("allow_state_changes") == "1",
             priority=int(record.get("priority", 0)),
             requires=_requirements(json.loads(record.get("needs") or "{}")),
             name=status.name,
@@ -301,11 +305,13 @@ class Jobs:
 
 
 def _partial(job: dict[str, str], reports: dict[str, str]) -> PartialReply:
-    return partial_spectrum(
-        parse(json.loads(job["payload"])["content"]),
+    payload = json.loads(job["payload"])
+    found = partial_spectrum(
+        parse(payload["content"]),
         Plan.from_json(json.loads(job["plan"])),
         {int(task): TaskReport.model_validate_json(text) for task, text in reports.items()},
     )
+    return found.model_copy(update={"engine": payload.get("engine")})
 
 
 def _requirements(needs: dict[str, Any]) -> Requirements:

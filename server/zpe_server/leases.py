@@ -188,12 +188,16 @@ class Leases:
 
     def _lease_reply(self, reply: dict[str, Any]) -> LeaseReply:
         table = {task["index"]: task for task in json.loads(reply["task_table"])}
+        starts = dict(reply.get("starts") or {})
         return LeaseReply(
             job_id=reply["job"],
             payload=JobPayload.model_validate_json(reply["payload"]),
             lease_id=reply["lease"],
             lease_ttl_seconds=self._settings.lease_ttl_seconds,
-            tasks=[Task(**table[index]) for index in sorted(int(task) for task in reply["tasks"])],
+            tasks=[
+                Task(**{**table[index], "start": starts.get(str(index))})
+                for index in sorted(int(task) for task in reply["tasks"])
+            ],
             more=bool(reply.get("more")),
             request_id=reply.get("request_id"),
         )

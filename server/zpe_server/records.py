@@ -28,6 +28,7 @@ def job_status(record: dict[str, Any]) -> JobStatus:
         workers=sorted(items(record["workers"])),
         in_dlq=bool(record.get("dlq")),
         version=int(record["version"]),
+        engine=json.loads(record["needs"]).get("engine") if record.get("needs") else None,
     )
 
 

@@ -11,6 +11,7 @@ import structlog
 
 from zpe_sdk.errors import InputError
 from zpe_sdk.wire import (
+    NO_FORCES,
     FailedReply,
     FailedRequest,
     Progress,
@@ -67,6 +68,8 @@ class Reports:
         """
         texts = []
         for report in request.reports:
+            if report.lacks_forces:
+                raise InputError(f"task {report.task}: {NO_FORCES}", code="forces_malformed", field="reports")
             run = TaskRun(
                 task=report.task,
                 worker=worker.name,

@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from zpe_sdk.http import is_token
 from zpe_sdk.logging import Level
+from zpe_sdk.wire import EngineName
 from zpe_sdk.wire.jobs import Cutoff, Delta, Temperature
 
 Seconds = Annotated[int, Field(gt=0, le=10 * 365 * 86400)]
@@ -50,6 +51,9 @@ class Settings(BaseSettings):
         Finished and cancelled jobs, with their results, are forgotten after so long.
     max_body_bytes, max_result_bytes
         Largest request; largest result document that is kept in Redis.
+    default_engine
+        Who computes the jobs that do not say it: ``espresso`` (pw.x) or ``mock`` (springs); default: ``mock``
+        where ``compute_mode`` is, else ``espresso``.
     delta, low_cut_cm, temperature
         Defaults of a job: displacement (Å), cutoff of modes (cm⁻¹), temperature (K).
     """
@@ -84,6 +88,7 @@ class Settings(BaseSettings):
     max_body_bytes: Annotated[int, Field(gt=0)] = 64 * 2**20
     max_result_bytes: Annotated[int, Field(gt=0)] = 16 * 2**20
 
+    default_engine: EngineName | None = None
     delta: Delta = 0.01
     low_cut_cm: Cutoff = 50.0
     temperature: Temperature = 298.15
@@ -140,6 +145,11 @@ class Settings(BaseSettings):
         if self.compute_mode == "remote-queue" and self.redis_url is None:
             raise ValueError("ZPE_COMPUTE_MODE=remote-queue needs ZPE_REDIS_URL: RQ's workers reach no other")
         return self
+
+    @property
+    def engine(self) -> EngineName:
+        """Who computes the jobs that do not say it."""
+        return self.default_engine or ("mock" if self.compute_mode == "mock" else "espresso")
 
     def retry(self, jitter: float) -> dict[str, Any]:
         """Return the retry rules as the transitions take them; ``jitter`` is in [0, 1)."""

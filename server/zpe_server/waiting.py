@@ -7,15 +7,20 @@ from datetime import UTC, datetime
 from functools import partial
 
 from zpe_sdk.espresso.versions import VersionNeed
-from zpe_sdk.wire import Capabilities, Requirements, WorkerStatus
+from zpe_sdk.wire import Capabilities, EngineName, Requirements, WorkerStatus
 from zpe_sdk.wire.versions import fits, numbers
 
 Has = Callable[[Capabilities], bool]
+_NONE_FIT: dict[EngineName, str] = {
+    "espresso": "none runs pw.x (they are in mock mode)",
+    "mock": "none is in mock mode, which the job asks for",
+}
 
 
 def why_waiting(
     needed: Sequence[str],
     *,
+    engine: EngineName,
     environ: bool,
     versions: Sequence[VersionNeed] = (),
     workers: Sequence[WorkerStatus],
@@ -28,6 +33,8 @@ def why_waiting(
     ----------
     needed
         Names of its pseudopotential files.
+    engine
+        What is to compute it.
     environ
         Whether it needs Environ.
     versions
@@ -49,16 +56,20 @@ def why_waiting(
     willing = [worker for worker in alive if not worker.draining]
     if not willing:
         return f"{_count(alive)}, none takes new work"
-    if outdated := [need for need in versions if not any(_has_version(w, need) for w in willing)]:
-        return f"needs {' and '.join(map(str, outdated))}; {_versions(willing)}"
+    # One that tells nothing is offered anything.
+    fit = [w for w in willing if w.capabilities is None or w.capabilities.engine == engine]
+    if not fit:
+        return f"{_count(willing)}, {_NONE_FIT[engine]}"
+    if outdated := [need for need in versions if not any(_has_version(w, need) for w in fit)]:
+        return f"needs {' and '.join(map(str, outdated))}; {_versions(fit)}"
     wanted = _wanted(needed, environ, requires)
     wanted |= {str(need): partial(_runs, need) for need in versions}
-    missing = [_lacks(worker, wanted) for worker in willing]
+    missing = [_lacks(worker, wanted) for worker in fit]
     if all(missing):
         # What nobody has says more than what one or the other lacks.
         common = [name for name in wanted if all(name in lacks for lacks in missing)]
-        return f"{_count(willing)}, none has {' and '.join(common) or 'all of ' + ', '.join(wanted)}"
-    able = [worker for worker, lacks in zip(willing, missing, strict=True) if not lacks]
+        return f"{_count(fit)}, none has {' and '.join(common) or 'all of ' + ', '.join(wanted)}"
+    able = [worker for worker, lacks in zip(fit, missing, strict=True) if not lacks]
     return f"waiting for {_count(able)} to have time"
 
 

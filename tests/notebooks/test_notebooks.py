@@ -28,7 +28,7 @@ def mock_plane(control_plane: ControlPlane) -> ControlPlane:
 @pytest.fixture(scope="module")
 def qe_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """A control plane whose worker runs pw.x."""
-    plane = ControlPlane(tmp_path_factory.mktemp("qe-plane"))
+    plane = ControlPlane(tmp_path_factory.mktemp("qe-plane"), {"ZPE_DEFAULT_ENGINE": "espresso"})
     plane.start()
     plane.worker(ZPE_WORKER_MODE="qe", ZPE_PSEUDO_DIR=PSEUDO_DIR)
     yield plane

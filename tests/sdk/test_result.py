@@ -16,8 +16,8 @@ from ase.io import read
 from scipy import constants
 
 from zpe_sdk import ComputeError, InputError, ZPEResult, as_table
-from zpe_sdk.thermo import count_rotations
-from zpe_sdk.vibrations.kinds import mode_kinds
+from zpe_sdk.thermo import Model, count_rotations
+from zpe_sdk.vibrations.evaluation import evaluate
 from zpe_sdk.vibrations.masses import isotope_mass
 from zpe_sdk.vibrations.modes import (
     heat_capacity,
@@ -171,6 +171,11 @@ def test_free_energy_at_another_temperature(h2: ZPEResult) -> None:
         (lambda h2: h2.at("298"), "bad_temperature", "temperature"),
         (lambda h2: h2.thermo(-1.0), "bad_temperature", "temperature"),
         (lambda h2: h2.thermo("298"), "bad_temperature", "temperature"),
+        (lambda h2: h2.thermo(1e-300), "bad_temperature", "temperature"),
+        (lambda h2: h2.thermo(True), "bad_temperature", "temperature"),
+        (lambda h2: h2.at(1e9), "bad_temperature", "temperature"),
+        (lambda h2: h2.with_cutoff(1e9), "bad_cutoff", "low_cut_cm"),
+        (lambda h2: h2.with_cutoff(True), "bad_cutoff", "low_cut_cm"),
         (lambda h2: h2.thermo(model="ideal_gas", spin=-1), "bad_spin", "spin"),
         (lambda h2: h2.thermo(model="ideal_gas", spin=0.3), "bad_spin", "spin"),
         (
@@ -219,26 +224,26 @@ def molecule_of(
     atoms: Atoms, hessian: np.ndarray, masses: list[float] | None = None, low_cut_cm: float = 50.0
 ) -> ZPEResult:
     """A free molecule in a box of 12 Å, with a Hessian in eV/Å²."""
-    atoms = atoms.copy()
-    atoms.set_cell([12, 12, 12])
     masses = atoms.get_masses().tolist() if masses is None else masses
-    modes = normal_modes(hessian, np.array(masses))
-    cm = modes.frequencies_cm
-    counted = cm[cm > low_cut_cm]
+    mobile, cell = list(range(len(atoms))), 12 * np.eye(3)
+    evaluation = evaluate(
+        hessian,
+        np.array(masses),
+        atoms.get_chemical_symbols(),
+        atoms.positions,
+        cell,
+        mobile,
+        low_cut_cm=low_cut_cm,
+        temperature=298.15,
+    )
     return ZPEResult(
         ZPEResultDocument(
-            freqs_cm=cm.tolist(),
-            zpe_ev=zero_point_energy(counted),
-            s_vib_jmol_k=vibrational_entropy(counted, 298.15),
-            u_vib_ev=internal_energy(counted, 298.15),
-            f_vib_ev=0.0,
-            cv_jmol_k=heat_capacity(counted, 298.15),
-            mobile_indices=list(range(len(atoms))),
+            **evaluation.fields,
+            warnings=evaluation.warnings,
+            mobile_indices=mobile,
             fixed_indices=[],
             kpts=(1, 1, 1),
             delta=0.01,
-            low_cut_cm=low_cut_cm,
-            temperature=298.15,
             use_environ=False,
             qe_input="",
             pseudo_dir="",
@@ -249,14 +254,8 @@ def molecule_of(
             cache_deleted=0,
             symbols=list(atoms.get_chemical_symbols()),
             positions=[tuple(place) for place in atoms.positions.tolist()],
-            cell=[(12, 0, 0), (0, 12, 0), (0, 0, 12)],
-            masses=masses,
+            cell=[tuple(row) for row in cell.tolist()],
             hessian=hessian.tolist(),
-            modes=modes.displacements.tolist(),
-            mode_kinds=list(
-                mode_kinds(modes.eigenvectors, np.array(masses), atoms.positions, 12 * np.eye(3))
-            ),
-            imaginary_modes=np.flatnonzero(cm < 0).tolist(),
             energy_ev=-10.0,
             max_force_ev_ang=0.0,
             fingerprint=Fingerprint(engine="mock", engine_version="1", physics="0" * 64),
@@ -265,13 +264,16 @@ def molecule_of(
     )
 
 
-def diatomic(symbols: str, bond: float, omega_cm: float) -> ZPEResult:
-    """A diatomic with the bond length (Å) and the harmonic wavenumber of experiment."""
+def diatomic(symbols: str, bond: float, omega_cm: float, *, residual: float = 0.0) -> ZPEResult:
+    """A diatomic with the bond length (Å) and the harmonic wavenumber of experiment.
+
+    ``residual`` springs, in eV/Å², hold its atoms to their places, as a coarse grid does.
+    """
     atoms = Atoms(symbols, [(0, 0, 0), (0, 0, bond)])
     masses = [isotope_mass({"H": "1H", "C": "12C", "O": "16O", "N": "14N"}[s], s) for s in atoms.symbols]
     k = omega_cm**2 / wavenumber(1.0, masses[0] * masses[1] / sum(masses)) ** 2
-    hessian = np.zeros((6, 6))
-    hessian[np.ix_([2, 5], [2, 5])] = [[k, -k], [-k, k]]
+    hessian = residual * np.eye(6)
+    hessian[np.ix_([2, 5], [2, 5])] += [[k, -k], [-k, k]]
     return molecule_of(atoms, hessian, masses)
 
 
@@ -320,6 +322,174 @@ def test_a_labelled_molecule_has_less_symmetry() -> None:
     masses[1] = 2.0141
     methane.set_masses(masses)
     assert count_rotations(methane) == 3
+
+
+MODELS: list[Model] = ["harmonic", "quasi_harmonic", "ideal_gas"]
+
+
+@pytest.mark.parametrize("residual", [0.02, -0.02, 0.2])
+def test_motions_of_the_whole_count_nowhere(residual: float) -> None:
+    free, held = (diatomic("N2", 1.0977, 2358.57, residual=k) for k in (0.0, residual))
+    for model in MODELS:
+        expected, found = free.thermo(298.15, 1e5, model), held.thermo(298.15, 1e5, model)
+        assert found.zpe_ev == pytest.approx(expected.zpe_ev, rel=2e-3)
+        assert found.entropy_jmol_k == pytest.approx(expected.entropy_jmol_k, abs=1e-3)
+        assert found.free_energy_ev == pytest.approx(expected.free_energy_ev, abs=3e-4)
+    for changed in (held, held.with_cutoff(0.0), held.with_masses({"N": "15N"}), held.at(1000.0)):
+        assert changed.counted.tolist() == [False] * 5 + [True]
+        assert changed.zpe_ev == pytest.approx(changed.energies_ev[-1] / 2)
+    assert "imaginary" not in repr(held)
+    table = as_table([held])
+    assert list(table.imaginary) == [0]
+    assert table.vibrations_cm.iloc[0].shape == (1,)
+    lines = [line for line in held.summary().splitlines() if line.endswith((" yes", " no"))]
+    assert [line.split()[-2:] for line in lines[-1:]] == [["vibration", "yes"]]
+    assert sum(line.endswith(" yes") for line in lines) == 1
+
+
+def outdated(result: ZPEResult, kinds: list[str]) -> dict[str, object]:
+    """What earlier versions kept: everything above the cut was counted."""
+    d = result.document
+    counted = result.frequencies_cm[result.frequencies_cm > d.low_cut_cm]
+    return json.loads(result.to_json()) | {
+        "mode_kinds": kinds,
+        "zpe_ev": zero_point_energy(counted),
+        "s_vib_jmol_k": vibrational_entropy(counted, 298.15),
+        "imaginary_modes": np.flatnonzero(result.frequencies_cm < 0).tolist(),
+        "checks": {"zpe_error_ev": 0.0061},
+        "warnings": ["mode 0 (73.4 cm⁻¹, rotation): counted in ZPE and entropy", "not relaxed"],
+    }
+
+
+@pytest.mark.parametrize(
+    "kinds", [["translation"] * 3 + ["rotation"] * 2 + ["vibration"], ["translation"] * 3 + ["vibration"] * 3]
+)
+def test_a_result_of_an_earlier_version_is_counted_anew(kinds: list[str]) -> None:
+    right = diatomic("N2", 1.0977, 2358.57, residual=0.2)
+    old = outdated(right, kinds)
+    assert old["zpe_ev"] > right.zpe_ev + 0.01  # type: ignore[operator]
+    read = ZPEResult.from_dict(old)
+    assert read.zpe_ev == pytest.approx(right.zpe_ev)
+    assert read.document.s_vib_jmol_k == pytest.approx(right.document.s_vib_jmol_k)
+    assert read.document.mode_kinds == right.document.mode_kinds
+    assert read.document.checks["zpe_error_ev"] is None
+    assert "earlier version" in read.document.warnings[0]
+    assert "not relaxed" in read.document.warnings
+    assert not any("counted in ZPE" in told for told in read.document.warnings)
+    # What is as it should be is left alone, and stays so.
+    assert ZPEResult.from_json(read.to_json()).document == read.document
+
+
+def test_a_result_whose_parts_do_not_fit_is_refused() -> None:
+    broken = json.loads(diatomic("N2", 1.0977, 2358.57).to_json())
+    for wrong in ({"masses": [14.0]}, {"hessian": [[1.0, 2.0], [3.0]]}, {"mobile_indices": [0, 7]}):
+        with pytest.raises(ComputeError) as caught:
+            ZPEResult.from_dict(broken | wrong)
+        assert caught.value.code == "result_incomplete"
+
+
+OXYGEN = """&CONTROL
+/
+&SYSTEM
+  ibrav = 1, A = 8.0, nat = 2, ntyp = 1, ecutwfc = 30.0 {system}
+/
+&ELECTRONS
+/
+ATOMIC_SPECIES
+O 15.999 O.UPF
+ATOMIC_POSITIONS angstrom
+O 0 0 0
+O 0 0 1.2075
+K_POINTS gamma
+"""
+TRIPLET_J_MOL_K = constants.R * np.log(3)
+
+
+def oxygen(system: str, *, total: float | None = None) -> ZPEResult:
+    """O2 as Huber and Herzberg (1979) have it, with keys of &SYSTEM and a total magnetisation."""
+    result = diatomic("O2", 1.2075, 1580.19)
+    document = result.document
+    document.qe_input, document.total_magnetization = OXYGEN.format(system=system), total
+    return ZPEResult(document)
+
+
+@pytest.mark.parametrize(
+    ("system", "total", "entropy"),
+    [
+        # NIST-JANAF (1998): 205.147 J/(mol K).
+        (", nspin = 2, tot_magnetization = 2", None, 205.147),
+        (", nspin = 2, starting_magnetization(1) = 0.3", 2.0, 205.147),
+        (", nspin = 2, starting_magnetization(1) = 0.3", -1.98, 205.147),
+        (", noncolin = .true.", 2.04, 205.147),
+        (", nspin = 2, tot_magnetization = 0", None, 205.147 - TRIPLET_J_MOL_K),
+        # What pw.x found goes before what it was asked for.
+        (", nspin = 2, tot_magnetization = 2", 0.0, 205.147 - TRIPLET_J_MOL_K),
+        ("", None, 205.147 - TRIPLET_J_MOL_K),
+        (", nspin = 1", None, 205.147 - TRIPLET_J_MOL_K),
+    ],
+)
+def test_the_spin_of_a_gas_is_that_of_the_calculation(
+    system: str, total: float | None, entropy: float
+) -> None:
+    result = oxygen(system, total=total)
+    assert result.thermo(298.15, 1e5, "ideal_gas").entropy_jmol_k == pytest.approx(entropy, abs=0.15)
+    given = result.thermo(298.15, 1e5, "ideal_gas", spin=1)
+    assert given.entropy_jmol_k == pytest.approx(205.147, abs=0.15)
+
+
+@pytest.mark.parametrize(
+    ("system", "total"),
+    [
+        (", nspin = 2, starting_magnetization(1) = 0.3", None),
+        (", nspin = 2, tot_magnetization = -1", None),
+        (", noncolin = .true.", None),
+        (", nspin = 2", 1.7),
+    ],
+)
+def test_a_spin_that_nothing_tells_has_to_be_given(system: str, total: float | None) -> None:
+    result = oxygen(system, total=total)
+    with pytest.raises(InputError, match="give spin=") as caught:
+        result.thermo(model="ideal_gas")
+    assert (caught.value.code, caught.value.field) == ("bad_spin", "spin")
+    assert result.thermo(model="ideal_gas", spin=1).entropy_jmol_k == pytest.approx(205.147, abs=0.15)
+    # Only a gas has one.
+    assert result.thermo().zpe_ev == pytest.approx(result.zpe_ev)
+
+
+def linear(bends: tuple[float, float]) -> ZPEResult:
+    """CO2 on springs in eV/Å²: two stretches, and a bend in each plane; below 0 it is a saddle point."""
+    atoms = Atoms("OCO", [(0, 0, -1.16), (0, 0, 0), (0, 0, 1.16)])
+    hessian = np.zeros((9, 9))
+    rows = [(97.0, 2, 5), (97.0, 5, 8)]
+    for k, i, j in rows:
+        hessian[np.ix_([i, j], [i, j])] += [[k, -k], [-k, k]]
+    for k, axis in zip(bends, (0, 1), strict=True):
+        row = np.zeros(9)
+        row[[axis, axis + 3, axis + 6]] = 1, -2, 1
+        hessian += k * np.outer(row, row)
+    return molecule_of(atoms, hessian)
+
+
+def test_a_saddle_point_has_a_thermochemistry_without_its_imaginary_mode_if_asked_for() -> None:
+    minimum, saddle = linear((3.6, 3.6)), linear((3.6, -3.6))
+    bend = minimum.frequencies_cm[5]
+    assert saddle.imaginary.sum() == 1
+    for model in MODELS:
+        found = saddle.thermo(298.15, 1e5, model, saddle_point=True)
+        whole = minimum.thermo(298.15, 1e5, model)
+        assert whole.zpe_ev - found.zpe_ev == pytest.approx(bend / 8065.544 / 2, rel=1e-5)
+        # An oscillator's entropy is what is missing, and nothing of translation and rotation.
+        assert whole.entropy_jmol_k - found.entropy_jmol_k == pytest.approx(
+            vibrational_entropy(np.array([bend]), 298.15), abs=1e-3
+        )
+    with pytest.raises(InputError, match="saddle_point=True") as caught:
+        saddle.thermo(model="ideal_gas")
+    assert (caught.value.code, caught.value.field) == ("mode_not_real", "model")
+    for other in (minimum, linear((-3.6, -3.6))):
+        for model in MODELS:
+            with pytest.raises(InputError, match="one imaginary vibration") as caught:
+                other.thermo(model=model, saddle_point=True)
+            assert (caught.value.code, caught.value.field) == ("no_saddle_point", "saddle_point")
 
 
 def test_the_harmonic_model_is_the_result_itself_and_the_quasi_harmonic_raises(h2: ZPEResult) -> None:

@@ -108,7 +108,8 @@ def test_a_file_a_path_and_a_text_are_the_same_input(tmp_path: Path) -> None:
         (b"", "empty_input"),
         (b" \n\t\n", "empty_input"),
         (b"\x7fELF\0\1", "binary_input"),
-        (b"\x89PNG\r\n", "binary_input"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "binary_input"),
+        (b"\x81\x8d\x8f", "binary_input"),
     ],
 )
 def test_a_file_that_is_no_input_is_refused(tmp_path: Path, content: bytes, code: str) -> None:
@@ -117,6 +118,15 @@ def test_a_file_that_is_no_input_is_refused(tmp_path: Path, content: bytes, code
     with pytest.raises(InputError, match=r"h2\.in") as caught:
         input_text(file)
     assert (caught.value.code, caught.value.field) == (code, "content")
+
+
+def test_a_comment_in_an_older_encoding_is_no_reason_to_refuse(tmp_path: Path) -> None:
+    file = tmp_path / "h2.in"
+    text = h2() + "! r\u00e9sum\u00e9 \u00e0 6 \u00c5\n"
+    file.write_bytes(text.encode("latin-1"))
+    assert input_text(file) == (text, {})
+    file.write_bytes(text.encode("utf-8-sig"))
+    assert input_text(file) == (text, {})
 
 
 @pytest.mark.parametrize("missing", ["nowhere/h2.in", Path("nowhere/h2.in"), "nowhere.pwi"])

@@ -20,7 +20,16 @@ def physics(name: str = "p", engine: str = "espresso") -> str:
     return json.dumps({"engine": engine, "physics": name})
 
 
-async def submit(store: Store, job: str, tasks: int = 3, needs: Sequence[str] = (), **more: Any) -> Reply:
+async def submit(
+    store: Store,
+    job: str,
+    tasks: int = 3,
+    needs: Sequence[str] = (),
+    *,
+    engine: str = "espresso",
+    **more: Any,
+) -> Reply:
+    needed = {"engine": engine, "environ": False, "pseudopotentials": list(needs)}
     arguments: dict[str, Any] = {
         "owner": "ann",
         "priority": 0,
@@ -31,7 +40,7 @@ async def submit(store: Store, job: str, tasks: int = 3, needs: Sequence[str] = 
         "scf_keys": [],
         "reuse": False,
         "keep_ms": LATER_MS,
-        "fields": {"nat": 1, "needs": json.dumps({"environ": False, "pseudopotentials": list(needs)})},
+        "fields": {"nat": 1, "needs": json.dumps(needed)},
     }
     return await store.transition("submit", "{}", "{}", "[]", job=job, total=tasks, **(arguments | more))
 
@@ -68,10 +77,12 @@ async def report(
     *,
     fingerprints: Sequence[str] = (),
     instance: str = "",
+    run: str = "",
 ) -> Reply:
+    """Report tasks; ``run`` tells an SCF that is run again from the one before."""
     return await store.transition(
         "report",
-        *[text for task in tasks for text in (json.dumps({"task": task, "by": worker}), "{}")],
+        *[text for task in tasks for text in (json.dumps({"task": task, "by": worker, "run": run}), "{}")],
         job=job,
         worker=worker,
         instance=instance,
@@ -142,7 +153,16 @@ async def decide(store: Store, name: str, job: str) -> Reply:
 
 async def finish_failed(store: Store, job: str) -> Reply:
     error = {"side": "compute", "code": "assembly_failed", "message": "no result", "traceback": "tail"}
-    return await store.transition("finish_failed", job=job, error=error)
+    return await store.transition("finish_failed", job=job, error=error, drop=[])
+
+
+async def rerun(store: Store, job: str, starts: dict[int, tuple[str, str]]) -> Reply:
+    """Run SCFs again: by task, the start of the SCF that was judged and that of the next."""
+    again = [
+        {"task": task, "before": before, "start": start, "misfit": 0.1, "message": "off"}
+        for task, (before, start) in starts.items()
+    ]
+    return await store.transition("rerun", job=job, again=again)
 
 
 _DUMP = """

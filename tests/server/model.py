@@ -43,6 +43,7 @@ class Job:
     turn: int
     total: int
     needs: frozenset[str]
+    engine: str
     idempotency_key: str
     stage: Stage = "living"
     open: set[int] = field(default_factory=set)
@@ -147,6 +148,7 @@ class Model:
         total: int,
         priority: int,
         needs: frozenset[str],
+        engine: str,
         idempotency_key: str,
         digest: str,
         owner: str,
@@ -160,7 +162,7 @@ class Model:
         turn = max(self.clock[priority], self.ends[priority, owner])
         self.ends[priority, owner] = turn + total
         self.jobs[name] = Job(
-            name, owner, priority, turn, total, needs, idempotency_key, open=set(range(total))
+            name, owner, priority, turn, total, needs, engine, idempotency_key, open=set(range(total))
         )
         return name
 
@@ -178,12 +180,12 @@ class Model:
         return sorted(ready, key=lambda job: (-job.priority, job.turn, job.name))
 
     def is_equipped(self, job: Job, ability: Ability) -> bool:
+        if ability.engine not in ("", job.engine):
+            return False
         return ability.engine == "mock" or ability.files is None or job.needs <= ability.files
 
     def can_run(self, job: Job, worker: str, ability: Ability, *, whole: bool) -> bool:
         if (worker, ability.digest) in job.avoided or (whole and len(job.due) < job.total):
-            return False
-        if job.pinned and ability.engine not in ("", job.pinned.engine):
             return False
         return self.is_equipped(job, ability)
 
@@ -394,6 +396,15 @@ class Model:
         if job.stage != "assembling":
             return False
         job.stage = "dead"
+        return True
+
+    def rerun(self, job: Job, tasks: set[int]) -> bool:
+        """Return whether the job was to be finished; its SCFs of these tasks are dropped."""
+        if job.stage != "assembling":
+            return False
+        job.stage = "living"
+        job.done -= tasks
+        job.open |= tasks
         return True
 
     def retire(self, job: Job) -> None:

@@ -110,6 +110,22 @@ def test_forces_of_another_number_of_atoms_are_refused_and_the_task_stays(
     assert worker.post(path, json=body | {"reports": [report]}).json()["accepted"] == [0]
 
 
+def test_displaced_atoms_without_any_force_are_refused_in_a_sentence(
+    api: httpx.Client, worker: httpx.Client, tmp_path: Path
+) -> None:
+    job = submit(api)
+    leased = lease(worker)
+    reports = computed(leased, tmp_path)
+    nothing = [report | {"forces_ev_ang": [[0, 0, 0], [0, 0, 0]]} for report in reports]
+    path, body = f"/calc/zpe/compute/jobs/{job}/tasks", {"lease_id": leased["lease_id"]}
+    refused = error(worker.post(path, json=body | {"reports": [nothing[1]]}), 422)
+    assert refused["code"] == "forces_malformed"
+    assert "all forces are exactly zero although an atom is displaced" in refused["message"]
+    # At rest, symmetry may leave no force.
+    assert worker.post(path, json=body | {"reports": [nothing[0]]}).json()["accepted"] == [0]
+    assert worker.post(path, json=body | {"reports": reports[1:]}).json()["progress"]["done"] == len(reports)
+
+
 def test_a_worker_that_knows_only_lease_and_result_settles_a_whole_job(
     api: httpx.Client, worker: httpx.Client
 ) -> None:
@@ -194,7 +210,6 @@ def test_an_input_failure_ends_in_the_dead_letter_queue_and_can_be_requeued(
         ({"content": h2().replace("0.75", "0.02")}, "ATOMIC_POSITIONS"),
         ({"content": h2().replace("0.75", "0.0"), "symmetry": False}, "ATOMIC_POSITIONS"),
         ({"content": h2().replace("0.75", "0.0"), "symmetry": True}, "ATOMIC_POSITIONS"),
-        ({"content": h2().replace("'scf'", "'md'")}, "calculation"),
         ({"content": h2(), "calc_mode": "sometimes"}, "calc_mode"),
         ({"content": h2(), "requires": {"core": 64}}, "requires.core"),
         ({"content": h2(), "requires": {"pw": "7.1"}}, "requires.pw"),
@@ -384,6 +399,23 @@ def test_an_enroll_token_works_once_and_a_revoked_worker_is_out_at_once(
         assert api.get(f"/calc/zpe/jobs/{job}").json()["status"] == "queued"
     acts = [entry["what"] for entry in api.get("/calc/zpe/admin/audit").json()["entries"]]
     assert acts[:3] == ["worker revoked", "registered", "enroll token minted"]
+
+
+def test_the_structure_of_any_calculation_is_shown_though_it_cannot_be_submitted(api: httpx.Client) -> None:
+    content = h2().replace("&CONTROL", "&CONTROL calculation = 'md',").replace("K_POINTS gamma\n", "")
+    content = content.replace(", ecutwfc = 20.0", "").replace("0.75", "3/4")
+    found = api.post("/calc/zpe/parse", json={"content": content}).json()
+    assert found["structure"]["atoms"][1] == {"symbol": "H", "x": 0.0, "y": 0.0, "z": 0.75}
+    assert found["kpoints"] is None
+    assert error(api.post("/calc/zpe/jobs", json={"content": content}), 422)["field"] == "calculation"
+
+
+def test_atoms_too_close_are_named_with_their_distance(api: httpx.Client) -> None:
+    for symmetry in (True, False):
+        body = {"content": h2().replace("0.75", "0.02"), "symmetry": symmetry}
+        found = error(api.post("/calc/zpe/jobs", json=body), 422)
+        assert (found["code"], found["field"]) == ("atoms_too_close", "ATOMIC_POSITIONS")
+        assert "atoms 0 (H) and 1 (H) are 0.02 \u00c5 apart" in found["message"]
 
 
 def test_submission_and_leasing_can_be_stopped(api: httpx.Client, worker: httpx.Client) -> None:

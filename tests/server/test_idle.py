@@ -86,7 +86,8 @@ def test_work_that_comes_is_found_by_those_who_had_found_none(own_control_plane:
             pass
         # What it learns to run it is offered, though nothing has happened in the line.
         able = {"engine": "espresso", "pseudopotentials": []}
-        other = api.post("/calc/zpe/jobs", json={"content": h2()}).json()["job_id"]
+        wanted = {"content": h2(), "engine": "espresso"}
+        other = api.post("/calc/zpe/jobs", json=wanted).json()["job_id"]
         assert poll(worker, capabilities=able).status_code == 204
         able["pseudopotentials"] = ["H.pbe-kjpaw.UPF"]
         assert poll(worker, capabilities=able).json()["job_id"] == other

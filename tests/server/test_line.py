@@ -181,8 +181,7 @@ async def test_a_job_goes_to_a_machine_that_has_what_it_requires(
     store: Store, needs: dict[str, Any], able: dict[str, Any]
 ) -> None:
     await submit(store, "job", fields={"nat": 1, "needs": json.dumps({"pseudopotentials": [], **needs})})
-    for engine in ("espresso", "mock"):
-        assert await lease(store, f"small {engine}", engine=engine) == {"blocked": True}
+    assert await lease(store, "small") == {"blocked": True}
     assert (await lease(store, "large", "w2", **able))["job"] == "job"
 
 

@@ -95,7 +95,7 @@ class ControlPlane(RuleBasedStateMachine):
             self.run(self.store.redis.hset(key("worker", worker), mapping={"name": worker}))
             self.run(self.store.redis.zadd(key("workers"), {worker: 0}))
         for total in totals:
-            self.submit(total, 0, (), "", "ann")
+            self.submit(total, 0, (), "espresso", "", "ann")
 
     # ------------------------------------------------------------------------------------------ work
 
@@ -103,20 +103,30 @@ class ControlPlane(RuleBasedStateMachine):
         total=st.integers(1, 5),
         priority=st.integers(-1, 1),
         needs=st.sampled_from([(), ("H",), ("H", "O")]),
+        engine=st.sampled_from(["espresso", "espresso", "espresso", "mock"]),
         idempotency_key=st.sampled_from(["", "", "k1", "k2"]),
         owner=st.sampled_from(["ann", "ann", "bob"]),
     )
     def submit(
-        self, total: int, priority: int, needs: tuple[str, ...], idempotency_key: str, owner: str
+        self,
+        total: int,
+        priority: int,
+        needs: tuple[str, ...],
+        engine: str,
+        idempotency_key: str,
+        owner: str,
     ) -> None:
         name, digest = self.name("j"), str(total)
-        expected = self.model.submit(name, total, priority, frozenset(needs), idempotency_key, digest, owner)
+        expected = self.model.submit(
+            name, total, priority, frozenset(needs), engine, idempotency_key, digest, owner
+        )
         reply = self.run(
             calls.submit(
                 self.store,
                 name,
                 total,
                 needs,
+                engine=engine,
                 owner=owner,
                 priority=priority,
                 idempotency_key=idempotency_key,
@@ -173,6 +183,7 @@ class ControlPlane(RuleBasedStateMachine):
                 chosen,
                 lease.worker,
                 fingerprints=[calls.physics(each.name, each.engine) for each in seen],
+                run=self.name("r"),
             )
         )
         job = self.model.jobs.get(lease.job)
@@ -377,6 +388,17 @@ class ControlPlane(RuleBasedStateMachine):
         if job := self.pick_job(n, "assembling"):
             reply = self.run(calls.finish_failed(self.store, job.name))
             assert reply["failed"] == self.model.finish_failed(job)
+
+    @rule(n=number, chosen=tasks)
+    def rerun(self, n: int, chosen: list[int]) -> None:
+        job = self.pick_job(n, "assembling")
+        if job and not job.settled_by:
+            some = {task for task in chosen if task < job.total} or {0}
+            before = self.run(self.store.fields(key("job", job.name, "starts")))
+            starts = {task: (before.get(str(task), ""), "scratch") for task in some}
+            reply = self.run(calls.rerun(self.store, job.name, starts))
+            assert (reply["rerun"] == len(some)) == self.model.rerun(job, some)
+            self.done[job.name] -= some
 
     @rule(n=number)
     def retire(self, n: int) -> None:

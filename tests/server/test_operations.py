@@ -9,6 +9,7 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.processes import ControlPlane, h2
+from zpe_sdk.client import ZPEClient
 
 Start = Callable[..., ControlPlane]
 METRICS_TOKEN = "a-token-for-prometheus-alone"
@@ -56,8 +57,8 @@ def test_metrics_are_for_their_own_token_and_the_administrator(own_control_plane
 
 
 def test_a_queued_job_says_what_it_waits_for(own_control_plane: Start) -> None:
-    plane = own_control_plane()
-    able: dict[str, Any] = {"engine": "espresso", "pseudopotentials": ["O.upf"], "environ": False}
+    plane = own_control_plane(ZPE_DEFAULT_ENGINE="espresso")
+    able: dict[str, Any] = {"engine": "mock", "environ": True}
     with plane.api() as api:
         job = api.post("/calc/zpe/jobs", json={"content": h2(), "use_environ": True}).json()["job_id"]
 
@@ -68,12 +69,31 @@ def test_a_queued_job_says_what_it_waits_for(own_control_plane: Start) -> None:
         with plane.api(plane.register()["worker_token"]) as worker:
             request = {"max_tasks": 1, "capabilities": able}
             assert worker.post("/calc/zpe/compute/jobs/lease", json=request).status_code == 204
+            assert detail() == "1 worker, none runs pw.x (they are in mock mode)"
+            able |= {"engine": "espresso", "pseudopotentials": ["O.upf"], "environ": False}
+            assert worker.post("/calc/zpe/compute/jobs/lease", json=request).status_code == 204
             assert detail() == "1 worker, none has H.pbe-kjpaw.UPF and Environ"
             able["pseudopotentials"] = ["H.pbe-kjpaw.UPF"]
             worker.post("/calc/zpe/compute/jobs/lease", json=request)
             assert detail() == "1 worker, none has Environ"
             api.patch("/calc/zpe/admin/flags", json={"dequeue_enabled": False})
             assert "an administrator has stopped" in detail()
+
+
+def test_springs_serve_only_jobs_that_ask_for_them_and_their_results_say_so(
+    own_control_plane: Start,
+) -> None:
+    plane = own_control_plane(ZPE_DEFAULT_ENGINE="")
+    with ZPEClient(plane.url, plane.admin_token) as client:
+        real, mock = client.submit(h2()), client.submit(h2(), engine="mock")
+        assert (real.status().engine, mock.status().engine) == ("espresso", "mock")
+        plane.worker()
+        result = mock.wait(60, progress=False).result()
+        assert real.status().detail == "1 worker, none runs pw.x (they are in mock mode)"
+        assert real.detail().engine == "espresso"
+    assert "MOCK" in mock.summary().splitlines()[0]
+    assert "MOCK" in mock.freqs_csv().splitlines()[1]
+    assert "MOCK" in repr(result)
 
 
 def test_a_job_waits_for_a_machine_that_has_what_it_requires(own_control_plane: Start) -> None:

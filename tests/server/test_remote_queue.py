@@ -235,7 +235,7 @@ def test_what_a_worker_began_and_never_leased_is_offered_again(site: Site, tmp_p
 
 @pytest.mark.qe
 def test_a_worker_that_is_slow_to_begin_gets_its_lease(site: Site, tmp_path: Path) -> None:
-    job = site.submit(h2())
+    job = site.submit(h2(), engine="espresso")
     site.worker(
         ZPE_WORKER_MODE="qe",
         ZPE_PW_PATH=slow_pw(tmp_path, 20),
@@ -392,7 +392,7 @@ def test_zpe_rq_worker_computes_and_refuses_a_machine_that_cannot(site: Site) ->
 @pytest.mark.qe
 def test_rq_runs_pw(site: Site) -> None:
     site.worker(ZPE_WORKER_MODE="qe", ZPE_PSEUDO_DIR="/usr/share/espresso/pseudo")
-    job = site.submit(h2())
+    job = site.submit(h2(), engine="espresso")
     result = job.wait(120, progress=False).result()
     # The frequency of H2 is 4401 cm-1; a small cutoff and cell cost some of it.
     assert 4000 < max(result.frequencies_cm) < 4800

@@ -63,6 +63,11 @@ class Lab:
         return [task["index"] for task in lease["tasks"]]
 
 
+@pytest.fixture(scope="module")
+def plane_settings() -> dict[str, object]:
+    return {"ZPE_DEFAULT_ENGINE": "espresso"}
+
+
 # One worker for all: with several, each would get only its share of a job.
 @pytest.fixture(scope="module")
 def lab(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Any:

@@ -24,6 +24,7 @@ from tests.server.calls import (
     physics,
     release,
     report,
+    rerun,
     settle,
     submit,
     sweep,
@@ -271,25 +272,39 @@ def test_a_version_that_cannot_run_a_job_has_no_results_for_it(play: Callable[[S
     play(scenario)
 
 
-@pytest.mark.parametrize(
-    ("ability", "missing"),
-    [
-        ({"max_tasks": 0}, "whole jobs only"),
-        ({"engine": "mock"}, "runs mock"),
-    ],
-)
-def test_a_job_that_no_worker_takes_says_what_it_waits_for(
-    play: Callable[[Scenario], None], ability: dict[str, object], missing: str
-) -> None:
+def test_a_job_that_no_worker_takes_says_what_it_waits_for(play: Callable[[Scenario], None]) -> None:
     async def scenario(store: Store) -> None:
         await submit(store, "j", needs=["H", "O"])
         await lease(store, "l1")
         await report(store, "j", "l1", [0])
         await release(store, "j", "l1")
-        assert await lease(store, "l2", "w2", **ability) == {"blocked": True}
-        assert missing in await detail(store, "j")
+        assert await lease(store, "l2", "w2", max_tasks=0) == {"blocked": True}
+        assert "whole jobs only" in await detail(store, "j")
         assert (await lease(store, "l3"))["tasks"] == ["1", "2"]
         assert await detail(store, "j") == ""
+
+    play(scenario)
+
+
+def test_springs_get_no_job_that_is_for_pw_and_pw_none_that_is_for_springs(
+    play: Callable[[Scenario], None],
+) -> None:
+    async def scenario(store: Store) -> None:
+        await submit(store, "real")
+        await submit(store, "for teaching", engine="mock")
+        for name, engine, expected in (
+            ("l1", "mock", "for teaching"),
+            ("l2", "mock", None),
+            ("l3", "espresso", "real"),
+            ("l4", "espresso", None),
+        ):
+            reply = await lease(store, name, engine=engine, max_tasks=3)
+            assert reply.get("job") == expected
+        for name in ("l1", "l3"):
+            await release(store, "real" if name == "l3" else "for teaching", name)
+        # One that does not tell what it runs is offered both.
+        jobs = {(await lease(store, f"u{n}", engine="", max_tasks=3))["job"] for n in range(2)}
+        assert jobs == {"real", "for teaching"}
 
     play(scenario)
 
@@ -675,3 +690,30 @@ def test_an_unreachable_redis_is_a_store_error_without_its_url(tmp_path: Path) -
         asyncio.run(ask())
     assert caught.value.code == "store_unavailable"
     assert "secret" not in str(caught.value)
+
+
+def test_an_scf_that_is_run_again_is_dropped_for_good_and_its_next_lease_says_where_to_start(
+    play: Callable[[Scenario], None],
+) -> None:
+    async def scenario(store: Store) -> None:
+        await submit(store, "j", scf_keys=["a", "b", "c"])
+        await lease(store, "l1")
+        assert (await report(store, "j", "l1", [0, 1, 2]))["complete"]
+        first = {1: ("", "equilibrium")}
+        assert await rerun(store, "j", first) == {"rerun": 1}
+        # Another process that has judged the same SCFs comes too late.
+        assert await rerun(store, "j", first) == {"rerun": 0}
+        assert await store.redis.exists(key("scf", "ann", "b")) == 0  # no later job meets it
+        assert (await report(store, "j", "l1", [1]))["idempotent"] == [
+            1
+        ]  # sent once more, its reply was lost
+
+        again = await lease(store, "l2")
+        assert (again["tasks"], again["starts"]) == (["1"], {"1": "equilibrium"})
+        last = await report(store, "j", "l2", [1], run="again")
+        assert (last["accepted"], last["complete"]) == ([1], True)
+        assert await rerun(store, "j", first) == {"rerun": 0}
+        assert await rerun(store, "j", {1: ("equilibrium", "scratch")}) == {"rerun": 1}
+        assert (await lease(store, "l3"))["starts"] == {"1": "scratch"}
+
+    play(scenario)

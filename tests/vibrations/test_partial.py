@@ -91,6 +91,7 @@ def test_hydrogen_on_its_spring_beside_a_chlorine_that_waits() -> None:
     # The chlorine is held: the mass is the hydrogen's own, not the reduced one.
     assert reply.freqs_cm[-1] == pytest.approx(diatomic_cm(stiffness, 1.008), abs=1.0)
     assert (reply.atoms, reply.symbols, reply.differences) == ([0], ["H"], "central")
+    assert reply.mode_kinds == ["vibration"] * 3
     assert (reply.scf_done, reply.scf_total) == (len(reports), len(job.plan.displacements))
     assert "1 of 2 mobile atoms" in reply.detail
     assert "held in place" in reply.detail
@@ -105,4 +106,7 @@ def test_one_sided_differences_are_told() -> None:
     reply = partial_spectrum(job.pw_input, job.plan, {task: reports[task] for task in range(12)})
     assert (reply.atoms, reply.differences) == ([0, 1], "forward")
     assert "all mobile atoms, from one-sided differences" in reply.detail
+    # Now that nothing is held, the molecule can move as a whole.
+    assert sorted(reply.mode_kinds) == ["rotation"] * 2 + ["translation"] * 3 + ["vibration"]
+    assert reply.mode_kinds[-1] == "vibration"
     assert "1 opposite displacement of" in reply.detail

@@ -22,7 +22,7 @@ from zpe_sdk.wire import Fingerprint, JobPayload, TaskReport, ZPEResultDocument
 from zpe_sdk.worker.engines.mock import Springs
 
 STARTED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-PRINT = Fingerprint(engine="mock", engine_version="1", physics="0" * 64)
+PRINT = Fingerprint(engine="espresso", engine_version="6.7MaX", physics="0" * 64)
 
 TEXT = """&CONTROL
   calculation = 'scf'
@@ -244,17 +244,71 @@ def test_modes_on_the_wrong_side_of_the_cut_are_told_with_their_numbers() -> Non
     assert warning.startswith(f"mode 0 ({named}), mode 1 ({named}): left out")
     assert f"would add {1000 * left_out * invcm:.2f} meV" in warning
 
+
+def held(stiffness: float) -> Job:
+    """Hydrogen that a spring of its own, in eV/Å², holds to its place, as a grid or a small box do."""
     job = Job(pw_text(H2))
     springs = job.forces
-    job.forces = lambda u: springs(u) - 0.02 * u  # as a coarse grid holds a molecule to its place
-    document = job.result()
-    (warning,) = document.warnings
-    assert (warning.count("cm⁻¹, translation)"), warning.count("cm⁻¹, rotation)")) == (3, 2)
-    assert f"adds {500 * sum(document.freqs_cm[:5]) * invcm:.2f} meV" in warning
-    counted = [f for f in document.freqs_cm if f > 50]
-    assert document.zpe_ev == pytest.approx(sum(counted) * invcm / 2)
+    job.forces = lambda u: springs(u) - stiffness * u
+    return job
+
+
+@pytest.mark.parametrize("stiffness", [0.02, -0.02, 0.1, -0.1, 0.2, -0.2])
+def test_motions_of_the_whole_never_count_and_are_told_only_far_from_zero(stiffness: float) -> None:
+    document = held(stiffness).result()
+    residual = math.copysign(diatomic_cm(abs(stiffness), 1.008), stiffness)
+    assert document.freqs_cm[:5] == pytest.approx([residual] * 5, rel=1e-4)
+    assert sorted(document.mode_kinds[:5]) == ["rotation"] * 2 + ["translation"] * 3
+    assert document.mode_kinds[5] == "vibration"
+    assert document.zpe_ev == pytest.approx(document.freqs_cm[5] * invcm / 2)
+    assert document.s_vib_jmol_k == pytest.approx(0, abs=1e-4)
+    assert document.imaginary_modes == []
+    assert [row["counted_in_zpe"] for row in csv.DictReader(io.StringIO(freqs_csv(document)))] == [
+        *["no"] * 5,
+        "yes",
+    ]
     # The atoms' own springs are what the acoustic sum rule lacks.
-    assert document.checks["acoustic_sum_ev_ang2"] == pytest.approx(0.02, rel=1e-3)
+    assert document.checks["acoustic_sum_ev_ang2"] == pytest.approx(abs(stiffness), rel=1e-3)
+    if abs(residual) < 200:
+        assert document.warnings == []
+    else:
+        (warning,) = document.warnings
+        assert (warning.count("cm⁻¹, translation)"), warning.count("cm⁻¹, rotation)")) == (3, 2)
+        assert all(word in warning for word in ("larger box", "ecutrho", "relaxation"))
+        assert "energy falls" not in warning
+
+
+def test_a_wavenumber_of_noise_is_zero_and_not_imaginary() -> None:
+    job = Job(pw_text(HELD))
+    # 0.005i cm⁻¹, 0.005 cm⁻¹ and a vibration.
+    noise = (0.005 / diatomic_cm(1.0, 1.008)) ** 2
+    job.forces = lambda u: -(u @ np.diag([-noise, noise, 30.0]))
+    document = job.result()
+    assert document.freqs_cm[:2] == [0.0, 0.0]
+    assert document.imaginary_modes == []
+    assert not any("imaginary" in warning for warning in document.warnings)
+    assert "0.00i" not in summary_text(document)
+    assert "-0.0" not in freqs_csv(document)
+
+
+def test_a_molecule_near_its_images_is_told_and_its_rotations_are_no_vibrations() -> None:
+    """Carbon dioxide in 6 Å: 3.7 Å from image to image."""
+    text = pw_text("O 0 0 1.17\nC 0 0 0\nO 0 0 -1.17", "O 15.999 O.UPF\nC 12.011 C.UPF", box=6.0)
+    document = Job(text).result()
+    assert document.mode_kinds.count("rotation") == 2
+    assert document.mode_kinds.count("vibration") == 4
+    assert any("3.7 Å from its periodic images" in warning for warning in document.warnings)
+
+
+def test_what_pw_itself_warns_of_stands_in_the_result_once() -> None:
+    job = Job(pw_text(H2))
+    reports = job.reports()
+    for index, told in ((0, ["one"]), (1, ["two", "one"]), (2, ["two"])):
+        reports[index] = reports[index].model_copy(update={"warnings": told})
+    reports[0] = reports[0].model_copy(update={"total_magnetization": 2.0, "absolute_magnetization": 2.1})
+    document = job.result(reports=reports)
+    assert document.warnings == ["pw.x: one", "pw.x: two"]
+    assert (document.total_magnetization, document.absolute_magnetization) == (2.0, 2.1)
 
 
 @pytest.mark.parametrize(

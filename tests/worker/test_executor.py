@@ -119,8 +119,8 @@ def payload(title: str = "") -> JobPayload:
     return JobPayload(content=h2(title), mobile_indices=[0, 1], delta=0.01, low_cut_cm=50, temperature=300)
 
 
-def submit(plane: ControlPlane, content: str | None = None) -> str:
-    request = {"content": content or h2(), "symmetry": False, "calc_mode": "new"}
+def submit(plane: ControlPlane, content: str | None = None, **more: Any) -> str:
+    request = {"content": content or h2(), "symmetry": False, "calc_mode": "new"} | more
     with plane.api() as api:
         return str(api.post("/calc/zpe/jobs", json=request).raise_for_status().json()["job_id"])
 
@@ -498,7 +498,7 @@ def test_hydrogen_with_pw_on_a_cluster(control_plane: ControlPlane, cluster: Clu
     worker = control_plane.worker(
         "hydrogen", ZPE_WORKER_MODE="qe", ZPE_EXECUTOR=cluster.url, ZPE_PSEUDO_DIR=PSEUDO_DIR, ZPE_DRAIN=1
     )
-    job_id = submit(control_plane)
+    job_id = submit(control_plane, engine="espresso")
     until_finished(control_plane, job_id)
     assert worker.wait(30) == 0
     result = get(control_plane, f"jobs/{job_id}/result")["result"]

@@ -12,7 +12,7 @@ from zpe_sdk.cli.context import Connection
 from zpe_sdk.cli.output import as_json, moment, plain, table, write
 from zpe_sdk.errors import InputError
 from zpe_sdk.job import Job
-from zpe_sdk.wire import JobOrder, JobState, JobStatus
+from zpe_sdk.wire import EngineName, JobOrder, JobState, JobStatus
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The id that `zpe submit` printed.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -40,6 +40,13 @@ def submit(
     ] = None,
     temperature: Annotated[float | None, typer.Option(help="In K, for the entropy.")] = None,
     symmetry: Annotated[bool, typer.Option(help="Use symmetry to run fewer SCFs.")] = True,
+    allow_state_changes: Annotated[
+        bool,
+        typer.Option(
+            "--allow-state-changes",
+            help="Finish with a warning where SCFs end in different electronic states, instead of failing.",
+        ),
+    ] = False,
     environ: Annotated[bool, typer.Option("--environ", help="Run with Environ (implicit solvent).")] = False,
     new: Annotated[bool, typer.Option("--new", help="Take over no SCFs of earlier jobs.")] = False,
     priority: Annotated[int, typer.Option(help="From -100 to 100; higher ones first.")] = 0,
@@ -50,6 +57,10 @@ def submit(
     memory_gb: Annotated[float | None, typer.Option(help="Only on machines with so much memory.")] = None,
     pw: Annotated[
         str | None, typer.Option(help="Only with these versions of pw.x: `>=7.1` or `>=6.7,<7.3`.")
+    ] = None,
+    engine: Annotated[
+        EngineName | None,
+        typer.Option(help="pw.x, or springs in its place (mock). [default: as the control plane is set up]"),
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for it and print its summary.")] = False,
 ) -> None:
@@ -67,10 +78,12 @@ def submit(
             low_cut_cm=low_cut,
             temperature=temperature,
             symmetry=symmetry,
+            allow_state_changes=allow_state_changes,
             use_environ=environ,
             calc_mode="new" if new else "continue",
             priority=priority,
             requires={"tags": tag or [], "cores": cores, "memory_gb": memory_gb, "pw": pw},
+            engine=engine,
         )
         for warning in job.warnings:
             print(f"zpe: warning: {plain(warning)}", file=sys.stderr)
@@ -199,6 +212,7 @@ def _card(job: JobStatus) -> list[tuple[str, str | None]]:
         ("job", job.job_id),
         ("name", job.name),
         ("formula", job.formula),
+        ("engine", "MOCK: springs in place of pw.x, no physics" if job.engine == "mock" else job.engine),
         ("status", job.status),
         ("detail", job.detail),
         ("error", error),

@@ -51,7 +51,7 @@ _UNITS = {
 _FIELD = re.compile(r"[^ \t\r\n]+")
 # What a READ with * takes for the space between two values.
 _BETWEEN = re.compile(r" *, *| +")
-MAX_REPEAT = 100
+_REPEATED = re.compile(r"([1-9][0-9]?)\*(.+)")
 
 
 @dataclass(frozen=True)
@@ -188,22 +188,23 @@ def listed(words: Sequence[str], count: int, card: str, *, whole: bool = False) 
         What stands there is no finite number, or no whole one.
     """
     values: list[float] = []
-    for token in fields(words):
-        if len(values) >= count:
-            break
-        times, star, literal = token.rpartition("*")
-        value = number(literal)
-        if (star and not re.fullmatch("[1-9][0-9]?", times)) or value is None or not math.isfinite(value):
+    for token in fields(words)[:count]:
+        value = number(token)
+        if value is None or not math.isfinite(value):
             raise _error(f"{card}: {' '.join(words)[:60]!r} holds {token[:20]!r}, no plain number", card)
         if whole and not isinstance(value, int):
             raise _error(f"{card}: {token[:20]!r} is no whole number", card)
-        values += [value] * (int(times) if star else 1)
-    return values[:count]
+        values.append(float(value))
+    return values
 
 
 def fields(words: Sequence[str]) -> list[str]:
     """Return the values, as text, of a line that pw.x reads with ``READ(line, *)``."""
-    return _BETWEEN.split(" ".join(words).removesuffix(","))
+    found: list[str] = []
+    for token in _BETWEEN.split(" ".join(words).removesuffix(",")):
+        repeated = _REPEATED.match(token)
+        found += [repeated[2]] * int(repeated[1]) if repeated else [token]
+    return found
 
 
 def _unit(card: str, rest: str) -> str:

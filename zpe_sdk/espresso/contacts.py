@@ -12,9 +12,9 @@ from scipy.spatial import KDTree
 
 from zpe_sdk.errors import InputError
 
-# Of the sum of the covalent radii (Cordero et al., Dalton Trans. 2008, 2832; as in ASE). The shortest bonds of
-# the G2 molecules have 0.77 of it (CN) or more, H2 1.2, those of the elements in their crystals 0.73 (U) or
-# more. So this leaves room for crystals compressed to a sixth of their volume.
+# Of the sum of the covalent radii (Cordero et al., Dalton Trans. 2008, 2832; as in ASE). The bonds of the G2
+# molecules have 0.77 of it (CN) or more, H2 1.2, those of the elements in their crystals 0.73 (U) or more. So
+# this leaves room for crystals compressed to a sixth of their volume.
 NEAREST = 0.4
 # Å³ for an atom: less than a ball of the size of hydrogen at its nearest takes, closely packed or not.
 SMALLEST_VOLUME = 0.1
@@ -60,10 +60,12 @@ def check_contacts(
         )
     places, atoms = _images(positions, reduced, reach=2 * float(radii.max()))
     # The atoms themselves come first among the places.
-    distances, found = KDTree(places).query(places[: len(symbols)], k=min(_NEIGHBOURS, len(places)))
+    order = list(range(1, min(_NEIGHBOURS, len(places)) + 1))
+    near = KDTree(places).query(places[: len(symbols)], k=order)
+    distances, found = np.asarray(near[0]), np.asarray(near[1])
     worst: tuple[float, int, int, float] | None = None
-    for i, (row, near) in enumerate(zip(distances, found, strict=True)):
-        for distance, place in zip(row, near, strict=True):
+    for i, row in enumerate(distances):
+        for distance, place in zip(row, found[i], strict=True):
             j = int(atoms[place])
             bound = float(radii[i] + radii[j])
             if place != i and distance < bound and (worst is None or distance < worst[0]):

@@ -7,6 +7,7 @@ import signal
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from ase.units import Bohr, Hartree, Rydberg
@@ -16,6 +17,7 @@ from zpe_sdk.errors import ComputeError, ConfigError, InputError, ZPEError
 from zpe_sdk.espresso import said
 
 TAIL_LINES = 40
+STRONGEST_EV_ANG = 1e6  # above it, an overflow and no force
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class ScfResult:
         Version of the ``pw.x`` that ran, e.g. ``"6.7MaX"``.
     environ
         Version of Environ, if it took part; ``"unknown"`` if it did not say.
+    total_magnetization, absolute_magnetization
+        In Bohr magnetons per cell, of noncollinear spins the length of the vector; None without spin.
     warnings
         pw.x's own warnings that tell something about the result (:mod:`zpe_sdk.espresso.said`).
     """
@@ -46,6 +50,8 @@ class ScfResult:
     seconds: float
     version: str
     environ: str | None = None
+    total_magnetization: float | None = None
+    absolute_magnetization: float | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -66,18 +72,31 @@ def read_result(folder: Path, prefix: str, stdout: str, *, seconds: float) -> Sc
         What pw.x printed.
     seconds
         Wall-clock time of the run.
+
+    Raises
+    ------
+    ComputeError
+        ``forces_invalid``: energy or forces are no finite numbers.
     """
     found = _from_xml(folder, prefix) or _from_stdout(stdout)
     if found is None:
         return None
-    energy, forces, iterations = found
+    numbers = np.array([found.energy, *found.forces.ravel()])
+    if not np.all(np.isfinite(numbers)) or np.abs(found.forces).max(initial=0) > STRONGEST_EV_ANG:
+        raise ComputeError(
+            "pw.x says that the SCF converged, but its energy or forces are not numbers or absurdly large",
+            code="forces_invalid",
+        )
+    total, absolute = found.moments or (None, None)
     return ScfResult(
-        energy,
-        forces,
-        iterations,
+        found.energy,
+        found.forces,
+        found.iterations,
         seconds,
         version_in(stdout) or "unknown",
         environ_in(stdout),
+        total,
+        absolute,
         tuple(said.warnings(stdout)),
     )
 
@@ -139,7 +158,12 @@ def tail(text: str, lines: int = TAIL_LINES) -> str:
 
 # ------------------------------------------------------------------------------------------ results
 
-_Found = tuple[float, NDArray[np.float64], int | None]
+
+class _Found(NamedTuple):
+    energy: float
+    forces: NDArray[np.float64]
+    iterations: int | None
+    moments: tuple[float, float] | None
 
 
 def _from_xml(folder: Path, prefix: str) -> _Found | None:
@@ -155,16 +179,39 @@ def _from_xml(folder: Path, prefix: str) -> _Found | None:
             continue
         steps = output.findtext("convergence_info/scf_conv/n_scf_steps")
         # dims="3 nat", order="F": pw.x writes one atom per line, so C order here.
-        rows = np.array(forces.text.split(), dtype=float).reshape(-1, 3)
-        return float(energy) * Hartree, rows * (Hartree / Bohr), int(steps) if steps else None
+        rows = np.array([_float(word) for word in forces.text.split()]).reshape(-1, 3)
+        return _Found(
+            _float(energy) * Hartree, rows * (Hartree / Bohr), int(steps) if steps else None, _moments(output)
+        )
     return None
+
+
+def _moments(output: ET.Element) -> tuple[float, float] | None:
+    of = output.find("magnetization")
+    if of is None or "true" not in (of.findtext("lsda"), of.findtext("noncolin")):
+        return None
+    total, absolute = of.findtext("total"), of.findtext("absolute")
+    return None if total is None or absolute is None else (_float(total), _float(absolute))
+
+
+def _float(text: str) -> float:
+    """Return a number as Fortran writes it; what does not fit into its field is stars: no number."""
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
 
 
 _FLOAT = r"([-+]?\d+\.\d+(?:[EeDd][-+]?\d+)?)"
 _ENERGY = re.compile(rf"^!\s+total energy\s+=\s*{_FLOAT} Ry", re.M)
 _FORCES = re.compile(r"Forces acting on atoms \(cartesian axes, Ry/au\):\s*\n(.*?)Total force =", re.S)
-_FORCE = re.compile(rf"^\s+atom\s+\d+\s+type\s+\d+\s+force\s+=\s*{_FLOAT}\s*{_FLOAT}\s*{_FLOAT}", re.M)
+# What does not fit into its field is printed as stars.
+_FIELD = r"([-+]?\d+\.\d+(?:[EeDd][-+]?\d+)?|\*+|[-+]?NaN|[-+]?Inf\w*)"
+_FORCE = re.compile(rf"^\s+atom\s+\d+\s+type\s+\d+\s+force\s+=\s*{_FIELD}\s*{_FIELD}\s*{_FIELD}", re.M)
 _ITERATIONS = re.compile(r"convergence has been achieved in\s+(\d+) iterations")
+# Of noncollinear spins the vector, of collinear ones a number.
+_TOTAL_MOMENT = re.compile(r"total magnetization\s+=((?:\s+[-+]?\d+\.\d+)+)\s+Bohr mag/cell")
+_ABSOLUTE_MOMENT = re.compile(rf"absolute magnetization\s+=\s*{_FLOAT} Bohr mag/cell")
 _NOT_CONVERGED = re.compile(r"convergence NOT achieved after\s+(\d+) iterations")
 
 
@@ -174,10 +221,15 @@ def _from_stdout(stdout: str) -> _Found | None:
         return None
     # With high verbosity the total is followed by its parts, in the same format: the total comes first.
     total = forces[1].split("The non-local contrib", 1)[0]
-    rows = np.array([[float(number) for number in row] for row in _FORCE.findall(total)])
+    rows = np.array([[_float(number) for number in row] for row in _FORCE.findall(total)])
     if not len(rows):
         return None
-    return float(energies[-1]) * Rydberg, rows * (Rydberg / Bohr), int(steps[-1])
+    totals, absolutes = _TOTAL_MOMENT.findall(stdout), _ABSOLUTE_MOMENT.findall(stdout)
+    moments = None
+    if totals and absolutes:
+        vector = [float(number) for number in totals[-1].split()]
+        moments = (vector[0] if len(vector) == 1 else float(np.linalg.norm(vector)), float(absolutes[-1]))
+    return _Found(float(energies[-1]) * Rydberg, rows * (Rydberg / Bohr), int(steps[-1]), moments)
 
 
 # ----------------------------------------------------------------------------------------- failures

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from zpe_sdk.espresso.cards import fields
@@ -19,7 +20,7 @@ from zpe_sdk.espresso.surplus import unread_lines
 from zpe_sdk.wire import Task
 
 if TYPE_CHECKING:
-    from zpe_sdk.espresso.cards import Card
+    from zpe_sdk.espresso.cards import Card, Row
     from zpe_sdk.espresso.input import PwInput
 
 POSITION_DIGITS = 9  # of Å
@@ -33,6 +34,8 @@ _CARDS = (
     "ATOMIC_FORCES",
     "TOTAL_CHARGE",
 )
+# Of these pw.x reads lines with READ(line, *): commas may stand between the numbers.
+_LISTED = {"CELL_PARAMETERS", "REF_CELL_PARAMETERS", "ADDITIONAL_K_POINTS", "ATOMIC_FORCES"}
 
 
 def physics_hash(pw_input: PwInput) -> str:
@@ -67,7 +70,10 @@ def scf_key(pw_input: PwInput, task: Task) -> str:
 
 
 def _card(card: Card) -> list[Any]:
-    return [card.unit, *([_normal(_word(word)) for word in fields(row.words)] for row in card.rows)]
+    def words(row: Row) -> Sequence[str]:
+        return fields(row.words) if card.name in _LISTED else row.words
+
+    return [card.unit, *([_normal(_word(word)) for word in words(row)] for row in card.rows)]
 
 
 def _word(word: str) -> str | float:

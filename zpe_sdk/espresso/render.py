@@ -18,8 +18,8 @@ from zpe_sdk.errors import InputError
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.namelist import apply, set_keys
 from zpe_sdk.pseudopotentials import WHOLE
-from zpe_sdk.vibrations.kinds import VACUUM, emptiness
 
+VACUUM = 4.0  # Å between images along a direction in which the structure is not to repeat, at least
 MARGIN = 4.0  # Å on each side of a molecule that comes without a cell: 8 Å to its image
 # pw.x up to 7.2 wants the moment as a share of the valence electrons, later versions take that too. It is
 # where the SCF starts, no more, and a share below 1 whatever the atom.
@@ -196,7 +196,7 @@ def _in_a_cell(atoms: Atoms) -> Atoms:
         boxed.center(vacuum=MARGIN, axis=missing)
     # To pw.x everything repeats: what is not meant to has to be alone.
     for axis in np.flatnonzero(~boxed.pbc).tolist():
-        empty, _ = emptiness(boxed.positions, boxed.cell.array, axis)
+        empty = _emptiness(boxed.positions, boxed.cell.array, axis)
         if empty < VACUUM:
             raise _error(
                 f"the structure does not repeat along axis {axis} (pbc), but its image is only {empty:.1f} Å "
@@ -205,6 +205,17 @@ def _in_a_cell(atoms: Atoms) -> Atoms:
                 "cell",
             )
     return boxed
+
+
+def _emptiness(positions: NDArray[np.float64], cell: NDArray[np.float64], axis: int) -> float:
+    """Return the widest gap between atoms along a lattice vector, images included.
+
+    In Å, across the planes of the other two vectors.
+    """
+    inverse = np.linalg.inv(cell)
+    around = np.sort((positions @ inverse)[:, axis] % 1.0)
+    gaps = np.diff(around, append=around[0] + 1)
+    return float(gaps.max() / np.linalg.norm(inverse[:, axis]))
 
 
 def _kpts(kpts: Any, koffset: Any, atoms: Atoms) -> tuple[Any, tuple[int, ...]]:

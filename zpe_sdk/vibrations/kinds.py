@@ -1,103 +1,83 @@
-"""Which modes of a free molecule or crystal are motions of it as a whole."""
+"""Motions of a free molecule or crystal as a whole, and the modes that count in a zero-point energy."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 ModeKind = Literal["translation", "rotation", "vibration"]
 
-# A mode is a motion of the whole if at least this share of its (mass-weighted) square is.
-EXTERNAL_SHARE = 0.5
-# Å of emptiness between periodic images, along each lattice direction, that make a molecule of the atoms:
-# above any bond and any distance between layers, below the vacuum of a usable box.
-VACUUM = 4.0
 # A molecule is linear if its smallest moment of inertia is below this share of its largest. One that was
 # relaxed ends a little off the line; its third rotation would be a bending mode.
 LINEAR_SHARE = 1e-3
 
 
-def mode_kinds(eigenvectors: Array, masses: Array, positions: Array, cell: Array) -> list[ModeKind]:
-    """Name the kind of each mode of atoms that are all free to move.
+def counted_modes(frequencies_cm: ArrayLike, kinds: Sequence[str], low_cut_cm: float) -> Mask:
+    """Return which modes zero-point energy, entropy and all that goes with them sum: the one rule for it.
+
+    Counted are vibrations above the cut; motions of the whole never are, whatever their wavenumber.
 
     Parameters
     ----------
-    eigenvectors
-        Orthonormal mass-weighted eigenvectors, shape (3N, N, 3).
+    frequencies_cm
+        Wavenumbers in cm⁻¹, shape (3M,); imaginary modes are negative.
+    kinds
+        Of each mode, see :class:`zpe_sdk.vibrations.modes.Modes`.
+    low_cut_cm
+        In cm⁻¹.
+    """
+    counted: Mask = vibrations(kinds) & (np.asarray(frequencies_cm) > low_cut_cm)
+    return counted
+
+
+def imaginary_modes(frequencies_cm: ArrayLike, kinds: Sequence[str]) -> Mask:
+    """Return along which modes the energy falls: the imaginary vibrations, shape (3M,).
+
+    A motion of the whole is imaginary as often as not, from the grid, the box or a force that is left.
+    """
+    imaginary: Mask = vibrations(kinds) & (np.asarray(frequencies_cm) < 0)
+    return imaginary
+
+
+def vibrations(kinds: Sequence[str]) -> Mask:
+    """Return which modes are vibrations, shape (3M,)."""
+    return np.array([kind == "vibration" for kind in kinds], dtype=np.bool_)
+
+
+def external_motions(masses: Array, molecule: Array | None) -> Array:
+    """Return the motions of atoms as a whole, of which all are mobile.
+
+    Parameters
+    ----------
     masses
         In u, shape (N,).
-    positions
-        In Å, shape (N, 3).
-    cell
-        Lattice vectors in Å, one per row, shape (3, 3).
-
-    Notes
-    -----
-    The modes with at least half of their square in the space of translations, and for a molecule of
-    rotations (Wilson, Decius and Cross, *Molecular Vibrations* (1955), chapter 2),
-    are motions of the whole. Without a restoring force these mix among themselves at will; so the three
-    with most of a translation are given as such and the rest as rotations. A crystal, a surface or a chain
-    has only translations.
-    """
-    translations = _translations(masses)
-    molecule = unwrapped(positions, cell)
-    external = translations
-    if molecule is not None:
-        external = np.vstack([translations, _rotations(masses, molecule)])
-    vectors = eigenvectors.reshape(len(eigenvectors), -1)
-    share = np.sum((vectors @ external.T) ** 2, axis=1)
-    translating = np.sum((vectors @ translations.T) ** 2, axis=1)
-    whole = np.flatnonzero(share >= EXTERNAL_SHARE)
-    kinds: list[ModeKind] = ["vibration"] * len(vectors)
-    for rank, mode in enumerate(whole[np.argsort(-translating[whole], kind="stable")]):
-        kinds[mode] = "translation" if rank < 3 else "rotation"
-    return kinds
-
-
-def unwrapped(positions: Array, cell: Array) -> Array | None:
-    """Return the atoms of a molecule in one piece, shape (N, 3) in Å, or None if they are no molecule."""
-    scaled = positions @ np.linalg.inv(cell)
-    for axis in range(3):
-        empty, first = emptiness(positions, cell, axis)
-        if empty < VACUUM:
-            return None
-        # A hair below the first atom, or rounding would put it at the other end.
-        scaled[:, axis] = (scaled[:, axis] - first + 1e-9) % 1.0
-    molecule: Array = scaled @ cell
-    return molecule
-
-
-def emptiness(positions: Array, cell: Array, axis: int) -> tuple[float, float]:
-    """Return the widest gap between atoms along a lattice vector, images included, and where it ends.
+    molecule
+        Positions in Å of a molecule in one piece, shape (N, 3); None: the atoms repeat, and do not rotate.
 
     Returns
     -------
-    float
-        Its width in Å, across the planes of the other two vectors.
-    float
-        The scaled coordinate, from 0 to 1, of the atom behind it.
+    numpy.ndarray
+        Orthonormal mass-weighted vectors, shape (3, 3N), (5, 3N) or (6, 3N): the three translations, then
+        the rotations. A linear molecule has two of these, an atom none.
+
+    Notes
+    -----
+    √m times a shift, or times a turn about the centre of mass: the conditions of Eckart, Phys. Rev. 47, 552
+    (1935); E. B. Wilson, J. C. Decius, P. C. Cross, *Molecular Vibrations* (1955), chapter 2.
     """
-    inverse = np.linalg.inv(cell)
-    around = np.sort((positions @ inverse)[:, axis] % 1.0)
-    gaps = np.diff(around, append=around[0] + 1)
-    widest = int(np.argmax(gaps))
-    return float(gaps[widest] / np.linalg.norm(inverse[:, axis])), float(around[(widest + 1) % len(around)])
-
-
-def _translations(masses: Array) -> Array:
     translations: Array = np.tile(np.eye(3), len(masses)) * np.repeat(np.sqrt(masses / masses.sum()), 3)
-    return translations
-
-
-def _rotations(masses: Array, positions: Array) -> Array:
-    from_centre = positions - masses @ positions / masses.sum()
+    if molecule is None:
+        return translations
+    from_centre = molecule - masses @ molecule / masses.sum()
     turned = np.cross(np.eye(3)[:, None], from_centre[None])
-    rotations: Array = (turned * np.sqrt(masses)[:, None]).reshape(3, -1)
+    rotations = (turned * np.sqrt(masses)[:, None]).reshape(3, -1)
     # Squared, the lengths are the principal moments of inertia: about its axis a linear molecule has no
     # rotation, and an atom has none at all.
     _, lengths, about_axes = np.linalg.svd(rotations, full_matrices=False)
-    kept: Array = about_axes[(lengths > 0) & (lengths**2 >= LINEAR_SHARE * lengths[0] ** 2)]
-    return kept
+    kept = about_axes[(lengths > 0) & (lengths**2 >= LINEAR_SHARE * lengths[0] ** 2)]
+    return np.vstack([translations, kept])

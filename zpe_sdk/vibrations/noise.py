@@ -52,6 +52,29 @@ def acoustic_residual(hessian: Array) -> Array:
     return residual
 
 
+def grid_part(hessian: Array) -> Array:
+    """Return the part of a Hessian that breaks the acoustic sum rule, as a grid in real space makes it.
+
+    Each atom is held to its place by springs Dᵢ of its own, and pw.x spreads the force that they exert
+    evenly over the N atoms: Dᵢ(δᵢⱼ − 1/N). The smallest such springs that explain the acoustic residual are
+    that residual itself; what is left of the Hessian then has none.
+
+    Parameters
+    ----------
+    hessian
+        As :func:`acoustic_residual` takes it.
+
+    Returns
+    -------
+    numpy.ndarray
+        In eV/Å², of the shape of ``hessian``.
+    """
+    count = len(hessian) // 3
+    springs = acoustic_residual(hessian).reshape(3, count, 3, -1).swapaxes(0, 1)
+    shared = np.eye(count) - 1 / count
+    return (springs[:, :, None] * shared[:, None, :, None, None]).reshape(hessian.shape)
+
+
 def estimate_noise(
     plan: Plan, hessian: Array, modes: Modes, masses: Array, counted: NDArray[np.bool_], *, complete: bool
 ) -> Noise | None:
@@ -78,7 +101,13 @@ def estimate_noise(
     Random forces of standard deviation 1 are put through the same plan, since symmetry spreads the noise of
     one SCF over many elements. The noise is the factor by which these residuals have to be multiplied to give
     those measured. To first order ZPE = Σ hν/2 changes by Σᵢⱼ Gᵢⱼ dHᵢⱼ with G = Σ ħ²/(4hν) u uᵀ over the
-    counted modes, u their mass-weighted eigenvectors over √mass.
+    counted modes, u their mass-weighted eigenvectors over √mass. These are vibrations, which lie across the
+    motions of the whole: what noise does to those, soft as they are, does not matter.
+
+    What breaks the acoustic sum rule is mostly no noise but the grid, and far larger. So the error of the ZPE
+    is taken in two parts: what the ZPE changes by without it (:func:`grid_part`), and what follows, in the
+    same way as above, from the asymmetry that the Hessian then has. It is at most what follows if all is
+    noise.
     """
     vectors = (modes.eigenvectors[counted] / np.sqrt(masses)[:, None]).reshape(-1, len(hessian))
     weights = QUANTUM_EV**2 / (4 * modes.frequencies_cm[counted] * CM_EV)
@@ -89,19 +118,27 @@ def estimate_noise(
     at_once = max(1, AT_ONCE // math.prod(shape))
     sizes: list[float] = []
     residuals: list[float] = []
+    left: list[float] = []
     energies: list[float] = []
     for start in range(0, DRAWS, at_once):
         forces = rng.standard_normal((*shape, min(at_once, DRAWS - start)))
         if complete:  # pw.x makes the forces of every SCF add up to zero
             forces -= forces.mean(axis=1, keepdims=True)
         draws = fitted(plan, forces)
-        sizes += np.sqrt(np.mean(draws**2, axis=(0, 1))).tolist()
-        residuals += np.sqrt(np.mean(_residuals(draws, complete) ** 2, axis=0)).tolist()
+        sizes += _rms(draws, axis=(0, 1)).tolist()
+        residuals += _rms(_residuals(draws, complete), axis=0).tolist()
+        left += _rms(asymmetry(draws - grid_part(draws) if complete else draws), axis=0).tolist()
         energies += np.tensordot(gradient, draws, 2).tolist()
-    if _rms(residuals) <= 1e-9 * _rms(sizes):
+    tiny = 1e-9 * _rms(sizes)
+    if _rms(residuals) <= tiny:
         return None
-    force = _rms(_residuals(hessian, complete)) / _rms(residuals)
-    return Noise(force, force * _rms(energies))
+    force = float(_rms(_residuals(hessian, complete)) / _rms(residuals))
+    grid = grid_part(hessian) if complete else np.zeros_like(hessian)
+    # With high symmetry the sum rule's residual is all that tells.
+    random = float(_rms(asymmetry(hessian - grid)) / _rms(left)) if _rms(left) > tiny else 0.0
+    by_noise = float(_rms(energies))
+    by_grid = float(np.sum(gradient * grid))
+    return Noise(force, min(math.hypot(random * by_noise, by_grid), force * by_noise))
 
 
 def _residuals(hessian: Array, complete: bool) -> Array:
@@ -111,5 +148,6 @@ def _residuals(hessian: Array, complete: bool) -> Array:
     return np.concatenate(parts)
 
 
-def _rms(values: ArrayLike) -> float:
-    return float(np.sqrt(np.mean(np.square(np.asarray(values)))))
+def _rms(values: ArrayLike, axis: int | tuple[int, ...] | None = None) -> Array:
+    mean: Array = np.sqrt(np.mean(np.square(np.asarray(values)), axis=axis))
+    return mean

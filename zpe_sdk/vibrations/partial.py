@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from zpe_sdk.errors import InputError
 from zpe_sdk.espresso.input import PwInput
+from zpe_sdk.vibrations.evaluation import spectrum
 from zpe_sdk.vibrations.hessian import assemble_hessian, pairs
 from zpe_sdk.vibrations.masses import masses_of
-from zpe_sdk.vibrations.modes import normal_modes
 from zpe_sdk.vibrations.plan import Plan
 from zpe_sdk.vibrations.symmetry import Operation
 from zpe_sdk.wire import PartialReply, TaskReport
@@ -36,8 +36,10 @@ def partial_spectrum(pw_input: PwInput, plan: Plan, reports: Mapping[int, TaskRe
     masses, _ = masses_of(pw_input)
     displaced = {d.atom for d in part.displacements}
     missing = sum(d.atom in displaced for d in plan.displacements) - len(tasks)
+    modes, _ = spectrum(hessian, masses[atoms], pw_input.symbols, pw_input.positions, pw_input.cell, atoms)
     return PartialReply(
-        freqs_cm=normal_modes(hessian, masses[atoms]).frequencies_cm.tolist(),
+        freqs_cm=modes.frequencies_cm.tolist(),
+        mode_kinds=list(modes.kinds),
         atoms=atoms,
         symbols=[pw_input.symbols[atom] for atom in atoms],
         scf_done=len(reports),

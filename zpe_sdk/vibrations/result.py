@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 import numpy as np
 from ase import units
 from ase.formula import Formula
-from numpy.typing import NDArray
 
 from zpe_sdk.errors import ComputeError
 from zpe_sdk.espresso.input import PwInput
+from zpe_sdk.vibrations.evaluation import evaluate
 from zpe_sdk.vibrations.hessian import mobile_forces, raw_hessian, symmetrised
-from zpe_sdk.vibrations.kinds import ModeKind, mode_kinds
+from zpe_sdk.vibrations.kinds import counted_modes
 from zpe_sdk.vibrations.masses import masses_of
-from zpe_sdk.vibrations.modes import (
-    heat_capacity,
-    internal_energy,
-    normal_modes,
-    vibrational_entropy,
-    zero_point_energy,
-)
+from zpe_sdk.vibrations.modes import wavenumber
 from zpe_sdk.vibrations.noise import acoustic_residual, asymmetry, estimate_noise
 from zpe_sdk.vibrations.plan import Plan
 from zpe_sdk.wire import Fingerprint, JobPayload, TaskReport, TaskRun, ZPEResultDocument
 
-J_PER_MOL_K_IN_EV = float(units.mol / units.J)  # J/mol in 1 eV
 RELAXED_EV_ANG = 0.05
 
 
@@ -75,13 +68,17 @@ def make_result(
     forces = {index: report.forces_ev_ang for index, report in reports.items()}
     raw = raw_hessian(plan, forces)
     hessian = symmetrised(raw)
-    modes = normal_modes(hessian, masses)
-    kinds: list[ModeKind] = ["vibration"] * (3 * len(mobile))
+    evaluation = evaluate(
+        hessian,
+        masses,
+        pw_input.symbols,
+        pw_input.positions,
+        pw_input.cell,
+        mobile,
+        low_cut_cm=payload.low_cut_cm,
+        temperature=payload.temperature,
+    )
     whole = len(mobile) == nat
-    if whole:
-        kinds = mode_kinds(modes.eigenvectors, masses, pw_input.positions[mobile], pw_input.cell)
-    counted = modes.frequencies_cm > payload.low_cut_cm
-    real = modes.frequencies_cm[counted]
 
     residual = float(np.linalg.norm(mobile_forces(plan, forces, 0), axis=1).max())
     if residual > relaxed_ev_ang:
@@ -89,24 +86,21 @@ def make_result(
             f"the structure is not relaxed: a mobile atom feels {residual:.3f} eV/Å, above "
             f"{relaxed_ev_ang:g}; the frequencies are those of a point that is not a minimum"
         )
-    warnings += mode_warnings(modes.frequencies_cm, kinds, payload.low_cut_cm)
-    noise = estimate_noise(plan, raw, modes, masses, counted, complete=whole)
+    warnings += evaluation.warnings
+    warnings += dict.fromkeys(
+        f"pw.x: {told}" for index in sorted(reports) for told in reports[index].warnings
+    )
+    noise = estimate_noise(plan, raw, evaluation.modes, masses, evaluation.counted, complete=whole)
 
-    entropy = vibrational_entropy(real, payload.temperature)
-    energy = internal_energy(real, payload.temperature)
     system = pw_input.namelists.get("system", {})
     ecutwfc = _number(system.get("ecutwfc"))
     ecutrho = _number(system.get("ecutrho"))
     return ZPEResultDocument(
-        freqs_cm=modes.frequencies_cm.tolist(),
-        zpe_ev=zero_point_energy(real),
-        s_vib_jmol_k=entropy,
+        **evaluation.fields,
         mobile_indices=mobile,
         fixed_indices=list(pw_input.fixed_indices),
         kpts=_kpts(pw_input),
         delta=plan.delta,
-        low_cut_cm=payload.low_cut_cm,
-        temperature=payload.temperature,
         use_environ=payload.use_environ,
         qe_input=payload.content,
         pseudo_dir=reports[0].pseudo_dir or "",
@@ -118,20 +112,14 @@ def make_result(
         ecutwfc=ecutwfc,
         # pw.x takes 4 ecutwfc where nothing is given.
         ecutrho=4 * ecutwfc if ecutrho is None and ecutwfc is not None else ecutrho,
-        u_vib_ev=energy,
-        f_vib_ev=energy - payload.temperature * entropy / J_PER_MOL_K_IN_EV,
-        cv_jmol_k=heat_capacity(real, payload.temperature),
         symbols=list(pw_input.symbols),
         positions=[(float(x), float(y), float(z)) for x, y, z in pw_input.positions],
         cell=[(float(x), float(y), float(z)) for x, y, z in pw_input.cell],
-        masses=masses.tolist(),
         hessian=hessian.tolist(),
-        # Rounded: they are for arrows and animations, and as many numbers as the Hessian has.
-        modes=(np.round(modes.displacements, 6) + 0.0).tolist(),
-        mode_kinds=list(kinds),
-        imaginary_modes=np.flatnonzero(modes.frequencies_cm < 0).tolist(),
         energy_ev=reports[0].energy_ev,
         max_force_ev_ang=residual,
+        total_magnetization=reports[0].total_magnetization,
+        absolute_magnetization=reports[0].absolute_magnetization,
         warnings=warnings,
         symmetry={
             "order": plan.order,
@@ -167,26 +155,26 @@ def summary_text(document: ZPEResultDocument) -> str:
     mobile = f"{len(d.mobile_indices)} of {len(d.symbols)} atoms mobile"
     kpoints = "a list of k-points" if d.kpts == (0, 0, 0) else "x".join(str(n) for n in d.kpts) + " k-points"
     cutoffs = "" if d.ecutwfc is None or d.ecutrho is None else f", cutoffs {d.ecutwfc:g} / {d.ecutrho:g} Ry"
+    mock = ", MOCK (springs in place of pw.x, no physics)" if d.is_mock else ""
     lines = [
-        f"# ZPE summary: {Formula.from_list(d.symbols).format('hill')}, {mobile}",
+        f"# ZPE summary{mock}: {Formula.from_list(d.symbols).format('hill')}, {mobile}",
         "",
         f"ZPE    {d.zpe_ev:12.6f} eV"
-        + (f"   (± {1000 * error:.2g} meV from the forces' noise)" if error else ""),
+        + (f"   (± {1000 * error:.2g} meV from noise and grid)" if error else ""),
         f"S_vib  {d.s_vib_jmol_k:12.4f} J/(mol K)",
         f"Cv_vib {d.cv_jmol_k:12.4f} J/(mol K)",
         f"U_vib  {d.u_vib_ev:12.6f} eV   (with the ZPE)",
         f"F_vib  {d.f_vib_ev:12.6f} eV   (U - TS)",
         f"E_scf  {d.energy_ev:12.6f} eV",
         "",
-        f"Harmonic modes above {d.low_cut_cm:g} cm⁻¹ at {d.temperature:g} K.",
+        f"Harmonic vibrations above {d.low_cut_cm:g} cm⁻¹ at {d.temperature:g} K.",
         "",
         "## Modes",
         "",
         "  mode  wavenumber/cm⁻¹   energy/meV  kind         counted",
         *(
-            f"{k:6d}  {_imaginary(cm, 2):>15}  {_imaginary(1000 * cm * units.invcm, 3):>11}  {kind:<12} "
-            f"{'yes' if cm > d.low_cut_cm else 'no'}"
-            for k, (cm, kind) in enumerate(zip(d.freqs_cm, d.mode_kinds, strict=True))
+            f"{k:6d}  {wavenumber(cm, 2):>15}  {wavenumber(mev, 3):>11}  {kind:<12} {counts}"
+            for k, cm, mev, kind, counts in _table(d)
         ),
         "",
         "## Warnings",
@@ -210,10 +198,23 @@ def summary_text(document: ZPEResultDocument) -> str:
 def freqs_csv(document: ZPEResultDocument) -> str:
     """Return one line per mode, as CSV with a header; imaginary modes are negative."""
     lines = ["mode,frequency_cm-1,energy_meV,kind,counted_in_zpe"]
-    for k, (cm, kind) in enumerate(zip(document.freqs_cm, document.mode_kinds, strict=True)):
-        counted = "yes" if cm > document.low_cut_cm else "no"
-        lines.append(f"{k},{cm:.6f},{1000 * cm * units.invcm:.6f},{kind},{counted}")
+    for k, cm, mev, kind, counts in _table(document):
+        lines.append(f"{k},{cm:.6f},{mev:.6f},{kind},{counts}")
+    if document.is_mock:
+        # In a column of its own: a line more would trip programs that read the table.
+        lines = [f"{line},{'engine' if n == 0 else 'MOCK'}" for n, line in enumerate(lines)]
     return "\n".join(lines) + "\n"
+
+
+def _table(document: ZPEResultDocument) -> list[tuple[int, float, float, str, str]]:
+    """Return number, wavenumber in cm⁻¹, energy in meV and kind of each mode, and whether it counts."""
+    counted = counted_modes(document.freqs_cm, document.mode_kinds, document.low_cut_cm)
+    return [
+        (k, cm, 1000 * cm * float(units.invcm), kind, "yes" if counts else "no")
+        for k, (cm, kind, counts) in enumerate(
+            zip(document.freqs_cm, document.mode_kinds, counted, strict=True)
+        )
+    ]
 
 
 def _fingerprint(reports: Mapping[int, TaskReport]) -> Fingerprint:
@@ -227,49 +228,6 @@ def _fingerprint(reports: Mapping[int, TaskReport]) -> Fingerprint:
     return prints[0]
 
 
-def mode_warnings(frequencies: NDArray[np.float64], kinds: Sequence[str], low_cut_cm: float) -> list[str]:
-    """Return what is to be told of the modes: imaginary ones, and those on the wrong side of the cutoff.
-
-    Parameters
-    ----------
-    frequencies
-        Wavenumbers in cm⁻¹, shape (3M,); imaginary modes are negative.
-    kinds
-        Of each mode, see :func:`zpe_sdk.vibrations.kinds.mode_kinds`.
-    low_cut_cm
-        Modes above it, in cm⁻¹, are counted.
-    """
-    counted = frequencies > low_cut_cm
-    vibrations = np.array([kind == "vibration" for kind in kinds])
-
-    def named(which: NDArray[np.bool_]) -> str:
-        return ", ".join(
-            f"mode {k} ({_imaginary(frequencies[k], 1)} cm⁻¹, {kinds[int(k)]})" for k in np.flatnonzero(which)
-        )
-
-    def zpe_mev(which: NDArray[np.bool_]) -> float:
-        return 500 * float(frequencies[which].sum()) * float(units.invcm)
-
-    # Motions of the whole are imaginary by noise as often as not; that is no news below the cut.
-    imaginary = (frequencies < 0) & (vibrations | (frequencies < -low_cut_cm))
-    left_out = vibrations & (frequencies >= 0) & ~counted
-    whole = ~vibrations & counted
-    told = [
-        (imaginary, "imaginary, the energy falls along it; not in ZPE and entropy"),
-        (
-            left_out,
-            f"left out of ZPE and entropy, being below {low_cut_cm:g} cm⁻¹; "
-            f"would add {zpe_mev(left_out):.2f} meV to the ZPE",
-        ),
-        (
-            whole,
-            f"counted in ZPE and entropy, being above {low_cut_cm:g} cm⁻¹, though a motion of the whole; "
-            f"adds {zpe_mev(whole):.2f} meV to the ZPE",
-        ),
-    ]
-    return [f"{named(which)}: {what}" for which, what in told if which.any()]
-
-
 def _runs(document: ZPEResultDocument) -> list[str]:
     """Say which worker ran how many SCFs for how long."""
     counts = Counter(run.worker for run in document.tasks if not run.reused)
@@ -279,10 +237,6 @@ def _runs(document: ZPEResultDocument) -> list[str]:
         lines.append(f"{worker}: {count} SCF{'s' * (count > 1)}, {seconds:.1f} s")
     reused = sum(run.reused for run in document.tasks)
     return [*lines, f"{reused} taken over from earlier jobs"] if reused else lines
-
-
-def _imaginary(value: float, digits: int) -> str:
-    return f"{-value:.{digits}f}i" if value < 0 else f"{value:.{digits}f}"
 
 
 def _kpts(pw_input: PwInput) -> tuple[int, int, int]:

@@ -33,6 +33,7 @@ from zpe_sdk.wire.admin import (
     WorkerStatus,
 )
 from zpe_sdk.wire.compute import (
+    NO_FORCES,
     Capabilities,
     FailedReply,
     FailedRequest,
@@ -74,6 +75,7 @@ from zpe_sdk.wire.jobs import (
 )
 from zpe_sdk.wire.messages import (
     OVER,
+    EngineName,
     ErrorInfo,
     ErrorReply,
     Id,
@@ -92,6 +94,7 @@ from zpe_sdk.wire.results import (
 )
 
 __all__ = [
+    "NO_FORCES",
     "OVER",
     "ApiToken",
     "ApiTokenList",
@@ -107,6 +110,7 @@ __all__ = [
     "DeadJobsRequest",
     "DeadReason",
     "DrainRequest",
+    "EngineName",
     "EnrollToken",
     "EnrollTokenList",
     "EnrollTokenReply",

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 
 from zpe_sdk.errors import Side
 from zpe_sdk.wire.jobs import Progress
-from zpe_sdk.wire.messages import Id, JobState, JsonObject, Message, Tag, TaskIndex, Vector
+from zpe_sdk.wire.messages import EngineName, Id, JobState, JsonObject, Message, Tag, TaskIndex, Vector
 from zpe_sdk.wire.results import Fingerprint
 
 
@@ -63,11 +63,16 @@ class LeaseRequest(Message):
 
 
 class Task(Message):
-    """One SCF. Task 0 is the equilibrium; the others displace ``atom`` by ``displacement`` (Å)."""
+    """One SCF. Task 0 is the equilibrium; the others displace ``atom`` by ``displacement`` (Å).
+
+    ``start`` is set where an SCF is run again because it ended in another electronic state than the
+    equilibrium: it says which density to start from. Null: the worker chooses.
+    """
 
     index: int
     atom: int | None = None
     displacement: Vector | None = None
+    start: Literal["equilibrium", "scratch"] | None = None
 
 
 class JobPayload(Message):
@@ -82,6 +87,7 @@ class JobPayload(Message):
     delta: float
     low_cut_cm: float
     temperature: float
+    engine: EngineName | None = None
 
 
 class LeaseReply(Message):
@@ -103,6 +109,7 @@ class LeaseReply(Message):
 Force = Annotated[float, Field(ge=-1e9, le=1e9)]
 
 
+NO_FORCES = "all forces are exactly zero although an atom is displaced: none were computed"
 # Bohr magnetons per cell, far above any cell that is computed.
 Magnetization = Annotated[float, Field(ge=-1e7, le=1e7)]
 
@@ -124,6 +131,11 @@ class TaskReport(Message):
     total_magnetization: Magnetization | None = None
     absolute_magnetization: Magnetization | None = None
     warnings: Annotated[list[Annotated[str, Field(max_length=500)]], Field(max_length=20)] = []
+
+    @property
+    def lacks_forces(self) -> bool:
+        """Whether all forces are exactly zero although one of several atoms is displaced."""
+        return self.task > 0 and len(self.forces_ev_ang) > 1 and not any(map(any, self.forces_ev_ang))
 
 
 class TaskReportRequest(Message):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, Strict
 
-from zpe_sdk.wire.messages import ErrorInfo, JobState, Message, Tag, Vector
+from zpe_sdk.wire.messages import EngineName, ErrorInfo, JobState, Message, Tag, Vector
 from zpe_sdk.wire.results import Fingerprint
 from zpe_sdk.wire.versions import check_condition
 
@@ -100,6 +100,11 @@ class JobRequest(Message):
         Modes below this wavenumber are left out of ZPE and entropy.
     symmetry
         Use crystal symmetry to run fewer SCFs.
+    allow_state_changes
+        Finish the job, with a warning, although SCFs ended in another electronic state than the equilibrium
+        and did so again from other starts. Otherwise it fails (``electronic_state_differs``).
+    engine
+        ``espresso``: by pw.x alone; ``mock``: by springs alone; null: as the control plane is set up.
     """
 
     content: str
@@ -115,6 +120,8 @@ class JobRequest(Message):
     name: Annotated[str, Field(max_length=200)] | None = None
     priority: Annotated[int, Field(strict=True, ge=-100, le=100)] = 0
     requires: Requirements = Requirements()
+    allow_state_changes: bool = False
+    engine: EngineName | None = None
 
 
 class JobReply(Message):
@@ -156,6 +163,7 @@ class JobStatus(Message):
     workers: list[str] = []
     in_dlq: bool = False
     version: int = 0
+    engine: EngineName | None = None
 
 
 class JobList(Message):
@@ -216,15 +224,18 @@ class PartialReply(Message):
     """What the SCFs that are in tell of an unfinished job: the modes of some of its mobile atoms.
 
     ``freqs_cm`` (ascending, imaginary modes negative) are three for each of ``atoms`` (0-based indices),
-    whose chemical symbols are ``symbols``; all other atoms are held in place. ``differences`` is ``forward``
-    as long as opposite displacements of these atoms are missing. ``detail`` says in a sentence what the
-    numbers are worth.
+    whose chemical symbols are ``symbols``; all other atoms are held in place. ``mode_kinds`` are those of a
+    :class:`ZPEResultDocument`: where some atoms are held, all modes are vibrations. ``differences`` is
+    ``forward`` as long as opposite displacements of these atoms are missing. ``detail`` says in a sentence
+    what the numbers are worth. ``engine`` is what computes the job.
     """
 
     freqs_cm: list[float]
+    mode_kinds: list[str] = []
     atoms: list[int]
     symbols: list[str]
     scf_done: int
     scf_total: int
     differences: Literal["central", "forward"]
     detail: str
+    engine: EngineName | None = None

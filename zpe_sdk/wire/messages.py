@@ -13,6 +13,8 @@ JobState = Literal["queued", "started", "finished", "failed", "cancelled"]
 OVER: frozenset[JobState] = frozenset({"finished", "failed", "cancelled"})  # for good, unless requeued
 JobOrder = Literal["newest", "oldest"]
 Vector = tuple[float, float, float]
+# What computes the forces: pw.x, or springs in its place.
+EngineName = Literal["espresso", "mock"]
 
 
 # As deep as an object may be nested; libraries that write JSON give up somewhere above 200.

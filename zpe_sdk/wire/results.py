@@ -32,18 +32,20 @@ class Fingerprint(Message):
 
 
 class ZPEResultDocument(Message):
-    """The result of a job. Imaginary modes are negative numbers in ``freqs_cm``, never zero.
+    """The result of a job. Imaginary modes are negative numbers in ``freqs_cm``; within ±0.01 they are 0.
 
-    Atoms and modes are counted from 0. ``freqs_cm`` ascend. ZPE, U, F, S and Cv sum the modes above
-    ``low_cut_cm``; U and F include the ZPE. ``kpts`` is (1, 1, 1) for the gamma point and (0, 0, 0) for a
-    list of k-points, which is in ``qe_input``. ``fixed_indices`` are the atoms with ``0 0 0`` flags,
-    ``cache_checked`` counts the SCFs taken over from earlier jobs, ``ecutwfc`` and ``ecutrho`` are in Ry.
+    Atoms and modes are counted from 0. ``freqs_cm`` ascend. ZPE, U, F, S and Cv sum the vibrations above
+    ``low_cut_cm`` (:func:`zpe_sdk.vibrations.kinds.counted_modes`); U and F include the ZPE. ``kpts`` is
+    (1, 1, 1) for the gamma point and (0, 0, 0) for a list of k-points, which is in ``qe_input``.
+    ``fixed_indices`` are the atoms with ``0 0 0`` flags, ``cache_checked`` counts the SCFs taken over from
+    earlier jobs, ``ecutwfc`` and ``ecutrho`` are in Ry.
 
     ``modes[k]`` is the Cartesian displacement of each mobile atom in mode k (not mass-weighted,
     normalised to 1), ``mode_kinds[k]`` is ``translation`` or ``rotation`` where the mode moves the whole,
-    else ``vibration``; ``imaginary_modes`` are indices. ``hessian`` is (3M, 3M) in eV/Å² over the mobile
-    atoms, ``masses`` are theirs in amu; ``symbols`` and ``positions`` are of all atoms, ``cell`` has a vector
-    per row. ``max_force_ev_ang`` is the largest force on a mobile atom at the equilibrium;
+    else ``vibration``; ``imaginary_modes`` are the indices of imaginary vibrations. ``hessian`` is (3M, 3M)
+    in eV/Å² over the mobile atoms, ``masses`` are theirs in amu; ``symbols`` and ``positions`` are of all
+    atoms, ``cell`` has a vector per row. ``max_force_ev_ang`` is the largest force on a mobile atom at the
+    equilibrium;
     ``total_magnetization`` and ``absolute_magnetization`` (Bohr magnetons per cell) are the equilibrium's,
     null without spin. ``symmetry`` and ``checks``: see docs/formulas.md.
     """
@@ -88,3 +90,8 @@ class ZPEResultDocument(Message):
     checks: dict[str, Any] = {}
     fingerprint: Fingerprint
     tasks: list[TaskRun]
+
+    @property
+    def is_mock(self) -> bool:
+        """Whether the forces are those of springs in place of pw.x: no physics."""
+        return self.fingerprint.engine == "mock"

@@ -6,8 +6,8 @@ import traceback
 
 import structlog
 
-from zpe_sdk.errors import Side, ZPEError
-from zpe_sdk.wire import FailedRequest, LeaseReply, Task
+from zpe_sdk.errors import ComputeError, Side, ZPEError
+from zpe_sdk.wire import NO_FORCES, FailedRequest, LeaseReply, Task
 from zpe_sdk.worker.engines import Engine
 from zpe_sdk.worker.outbox import Letter
 from zpe_sdk.worker.shares import Run
@@ -22,6 +22,8 @@ def compute(engine: Engine, run: Run) -> Letter | None:
     lease, task = run.share.lease, run.task
     try:
         report = engine.run(lease.payload, task, job_id=lease.job_id, stop=run.stop, slots=run.slots)
+        if report.lacks_forces:
+            raise ComputeError(NO_FORCES, code="forces_invalid")
     except ZPEError as error:
         if error.code == "stopped" and run.stop.is_set():
             log.info("SCF stopped")

@@ -126,7 +126,7 @@ class JobView(View[JobInside]):
                     "kind": "mono",
                 },
                 {"label": w("Displacement"), "value": f"{detail.delta:g} Å"},
-                {"label": w("Modes counted above"), "value": f"{detail.low_cut_cm:g} cm⁻¹"},
+                {"label": w("Vibrations counted above"), "value": f"{detail.low_cut_cm:g} cm⁻¹"},
                 {"label": w("Temperature"), "value": f"{detail.temperature:g} K"},
                 {"label": w("Priority"), "value": detail.priority, "kind": "number"},
                 {
@@ -138,6 +138,7 @@ class JobView(View[JobInside]):
                             (w("without symmetry"), not detail.symmetry),
                             (w("takes over no SCFs"), detail.calc_mode == "new"),
                             ("Environ", detail.use_environ),
+                            (w("MOCK: springs in place of pw.x, no physics"), detail.engine == "mock"),
                         )
                         if chosen
                     ]

@@ -13,6 +13,7 @@ from ase.neighborlist import natural_cutoffs, neighbor_list
 from zpe_dashboard.components import Molecule
 from zpe_dashboard.words import Words
 from zpe_sdk.result import ZPEResult
+from zpe_sdk.vibrations.modes import wavenumber
 
 
 class MoleculeView:
@@ -48,8 +49,7 @@ class MoleculeView:
             for i, (symbol, position) in enumerate(zip(d.symbols, d.positions, strict=True))
         ]
         cm = d.freqs_cm[mode]
-        shown = f"{-cm:.1f}i" if cm < 0 else f"{cm:.1f}"
-        self.caption.object = self._words("Mode {n}: {cm} cm⁻¹", n=mode, cm=shown)
+        self.caption.object = self._words("Mode {n}: {cm} cm⁻¹", n=mode, cm=wavenumber(cm))
 
 
 def _ball(symbol: str, position: Any) -> dict[str, Any]:

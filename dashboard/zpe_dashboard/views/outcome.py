@@ -11,6 +11,7 @@ from zpe_dashboard.state.jobs import JobInside
 from zpe_dashboard.views.molecule import MoleculeView
 from zpe_dashboard.views.page import View, heading
 from zpe_dashboard.views.plots import SpectrumPlot
+from zpe_sdk.vibrations.modes import wavenumber
 
 
 class Outcome(View[JobInside]):
@@ -91,7 +92,7 @@ class Outcome(View[JobInside]):
                 {
                     "label": w("Zero-point energy"),
                     "value": f"{d.zpe_ev:.6f}",
-                    "note": "eV",
+                    "note": "MOCK, eV" if d.is_mock else "eV",
                     "tone": "main toned",
                 },
                 {
@@ -108,28 +109,26 @@ class Outcome(View[JobInside]):
                     "note": w("eV/Å, at the equilibrium"),
                 },
             ]
-            warnings.param.update(title=" ".join(d.warnings), visible=bool(d.warnings))
-            spectrum.show(d.freqs_cm, d.low_cut_cm)
+            mock = [w("MOCK: springs in place of pw.x, no physics")] if d.is_mock else []
+            told = [*mock, *d.warnings]
+            warnings.param.update(title=" ".join(told), visible=bool(told))
+            spectrum.show(result.frequencies_cm, result.counted, result.imaginary)
             molecule.show(result)
             modes.rows = [
                 {
                     "id": str(k),
                     "mode": k,
                     "name": w("mode {n}", n=k),
-                    "cm": _wavenumber(cm),
-                    "mev": _wavenumber(1000 * float(energy)),
+                    "cm": wavenumber(cm, 2),
+                    "mev": wavenumber(1000 * float(energy), 2),
                     "kind": w(kind),
-                    "counted": w("yes") if cm > d.low_cut_cm else w("no"),
+                    "counted": w("yes") if counts else w("no"),
                     "show": [{"id": "show", "text": w("Animate")}],
                 }
-                for k, (cm, energy, kind) in enumerate(
-                    zip(d.freqs_cm, result.energies_ev, d.mode_kinds, strict=True)
+                for k, (cm, energy, kind, counts) in enumerate(
+                    zip(d.freqs_cm, result.energies_ev, d.mode_kinds, result.counted, strict=True)
                 )
             ]
 
         self.watch(draw, "result", "detail")
         return [box]
-
-
-def _wavenumber(value: float) -> str:
-    return f"{-value:.2f}i" if value < 0 else f"{value:.2f}"

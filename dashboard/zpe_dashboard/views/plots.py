@@ -9,9 +9,13 @@ import numpy as np
 from bokeh.models import ColumnDataSource, DatetimeTickFormatter, HoverTool, Range1d
 from bokeh.models.annotations import Title
 from bokeh.plotting import figure
+from numpy.typing import NDArray
 
 from zpe_dashboard.look import BLUE, GREEN, GREY, RED
 from zpe_dashboard.state.overview import SAMPLES
+
+Numbers = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 # Half width at half maximum of a line in the spectrum.
 BROADENING_CM = 12.0
@@ -121,7 +125,7 @@ class HoursPlot:
 
 
 class SpectrumPlot:
-    """The density of modes: a Lorentzian for each that counts, and a stick at the wavenumber of each."""
+    """The density of modes: Lorentzians for what counts and imaginary vibrations, a stick for every mode."""
 
     def __init__(self, wavenumber: str, density: str) -> None:
         self._curve = ColumnDataSource({"cm": [], "density": []})
@@ -135,14 +139,13 @@ class SpectrumPlot:
         self.figure.add_tools(HoverTool(tooltips=[(wavenumber, "@cm{0.0}")], renderers=[sticks]))
         self.figure.yaxis.major_label_text_font_size = "0pt"
 
-    def show(self, wavenumbers: Sequence[float], counted_above: float) -> None:
-        """Show modes in cm⁻¹; those that do not count are grey, imaginary ones red and left of zero."""
-        nu = np.asarray(wavenumbers, dtype=float)
-        shown = np.abs(nu) > counted_above
+    def show(self, wavenumbers: Numbers, counted: Mask, imaginary: Mask) -> None:
+        """Show modes in cm⁻¹: blue if they count, red if imaginary vibrations (left of zero), else grey."""
+        nu, shown = wavenumbers, counted | imaginary
         margin = 0.06 * float(np.ptp(nu)) + 60
         grid = np.linspace(nu.min() - margin, nu.max() + margin, 1200)
         curve = np.sum(1 / (1 + ((grid[:, None] - nu[shown]) / BROADENING_CM) ** 2), axis=1)
-        colours = np.where(nu < 0, RED, np.where(nu > counted_above, BLUE, GREY))
+        colours = np.where(imaginary, RED, np.where(counted, BLUE, GREY))
         self._curve.data = {"cm": grid, "density": curve}
         self.figure.y_range.end = 1.1 * max(1.0, float(curve.max()))
         self._sticks.data = {"cm": nu, "height": np.full(len(nu), 1.0), "colour": colours}

@@ -5,7 +5,8 @@
 --    telling (only to tell that it failed, whatever it needs), engine ('': unknown), version ('': unknown), environ,
 --    pseudopotentials (object used as a set, or null: unknown), cores, memory_gb, tags (a set), digest
 -- ARGV[2]: the capabilities in full, to be shown
--- Returns {job, lease, tasks, payload, task_table, request_id, more (whether others wait)}, or {} when there is nothing to do, or
+-- Returns {job, lease, tasks, payload, task_table, request_id, more (whether others wait), starts (task -> density, of
+-- tasks that are run again)}, or {} when there is nothing to do, or
 -- {blocked = true} when there is, but not for this worker; {next = offset} where the line goes on.
 
 -- Whether the worker has what a job needs. What a job waits for when no worker has it, is told with its status.
@@ -13,6 +14,9 @@ local function is_equipped(job)
   local needs = job_field(job, 'needs')
   if not needs then return true end
   needs = cjson.decode(needs)
+  -- Springs never serve a job that is for pw.x, nor the other way round. Of one that does not tell what it runs, the
+  -- results are looked at.
+  if a.engine ~= '' and a.engine ~= engine_of(job, needs) then return false end
   if a.cores < (needs.cores or 0) or a.memory_gb < (needs.memory_gb or 0) then return false end
   for _, tag in ipairs(needs.tags or {}) do
     if not a.tags[tag] then return false end
@@ -32,15 +36,11 @@ local function obstacle(job)
   local why = redis.call('HGET', key('job', job, 'avoid'), a.worker .. ' ' .. a.digest)
   if why then return why end
   local name = 'worker ' .. worker_name(a.worker)
-  local f = redis.call('HMGET', key('job', job), 'engine', 'total')
   -- A worker that does whole jobs would do again what others did or do, or what waits for its next try.
   local due = redis.call('ZCOUNT', key('job', job, 'open'), '-inf', now)
-  if a.max_tasks == 0 and due + redis.call('SCARD', key('job', job, 'reserved')) < tonumber(f[2]) then
+  local known = redis.call('SCARD', key('job', job, 'reserved'))
+  if a.max_tasks == 0 and due + known < tonumber(job_field(job, 'total')) then
     return name .. ' takes whole jobs only, and a part of this one is done or not due'
-  end
-  -- Once a job has a result, only the same kind of engine can add to it.
-  if f[1] and a.engine ~= '' and f[1] ~= a.engine then
-    return name .. ' runs ' .. a.engine .. ', and the first results are from ' .. f[1]
   end
   return nil
 end
@@ -83,9 +83,16 @@ end
 
 local function reply(job, tasks)
   local f = redis.call('HMGET', key('job', job), 'payload', 'tasks', 'request_id')
+  local starts = nil
+  if redis.call('EXISTS', key('job', job, 'starts')) == 1 then
+    starts = {}
+    for _, task in ipairs(tasks) do
+      starts[tostring(task)] = redis.call('HGET', key('job', job, 'starts'), task) or nil
+    end
+  end
   return cjson.encode({
     job = job, lease = a.lease, tasks = tasks, payload = f[1], task_table = f[2], request_id = f[3] or nil,
-    more = redis.call('EXISTS', P .. 'ready') == 1 or nil,
+    more = redis.call('EXISTS', P .. 'ready') == 1 or nil, starts = starts,
   })
 end
 

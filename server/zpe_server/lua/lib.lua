@@ -5,6 +5,9 @@
 --   job:<id>:held      hash  task -> lease that holds it
 --   job:<id>:reports   hash  task -> report (forces); a task in here is done
 --   job:<id>:runs      hash  task -> who ran it and how long it took
+--   job:<id>:starts    hash  task -> "equilibrium" | "scratch": run again from there, for it ended in another electronic
+--                            state;  "<task>:misfit" -> how far off its energy was the first time (eV)
+--   job:<id>:dropped   set   hashes of the reports that were dropped for that, which must not come back
 --   job:<id>:scf       list  by task, the key of what decides its forces
 --   job:<id>:reserved  set   tasks whose forces are known from an earlier job, if its physics turn out the same
 --   job:<id>:settled   hash  result, summary and freqs of a job that a worker settled in one go
@@ -60,6 +63,11 @@ end
 
 local function announce_job(job)
   redis.call('PUBLISH', P .. 'events', 'job ' .. job)
+end
+
+-- What is to compute a job. One from before jobs said so goes on as it has begun.
+local function engine_of(job, needs)
+  return needs.engine or job_field(job, 'engine') or 'espresso'
 end
 
 local function touch(job, ...)
@@ -226,7 +234,7 @@ end
 -- All that only a job which may still be worked on needs.
 local function drop_tasks(job)
   redis.call('DEL', key('job', job, 'open'), key('job', job, 'reports'), key('job', job, 'attempts'),
-    key('job', job, 'reserved'), key('job', job, 'settled'))
+    key('job', job, 'reserved'), key('job', job, 'settled'), key('job', job, 'starts'), key('job', job, 'dropped'))
 end
 
 local function fail_job(job, error, detail)
@@ -352,6 +360,21 @@ end
 
 local function pin(job, physics)
   redis.call('HSET', key('job', job), 'fingerprint', physics, 'engine', cjson.decode(physics).engine)
+end
+
+-- Takes back a stored SCF, so that its task can be run again. Neither this job nor a later one is to meet it again.
+local function drop_report(job, task)
+  local f = redis.call('HMGET', key('job', job), 'owner', 'fingerprint')
+  local report = redis.call('HGET', key('job', job, 'reports'), task)
+  local run = redis.call('HGET', key('job', job, 'runs'), task)
+  if not report then return end
+  redis.call('SADD', key('job', job, 'dropped'), redis.sha1hex(report))
+  local scf = redis.call('LINDEX', key('job', job, 'scf'), task)
+  if scf and f[2] then redis.call('HDEL', key('scf', f[1], scf), 'report ' .. f[2], 'run ' .. f[2]) end
+  redis.call('HDEL', key('job', job, 'reports'), task)
+  redis.call('HDEL', key('job', job, 'runs'), task)
+  if run and cjson.decode(run).reused then redis.call('HINCRBY', key('job', job), 'reused', -1) end
+  open_task(job, task)
 end
 
 -- All that the result needs is there; it remains to be made and stored.

@@ -24,9 +24,14 @@ end
 local all_there = status == 'finished' or redis.call('ZSCORE', P .. 'assemble', a.job)
 local discarded = is_discarded(a.job, status)
 
-local function judge(task, fingerprint)
+-- A reply that was lost may bring an SCF once more that has been taken back since.
+local function was_dropped(report)
+  return redis.call('SISMEMBER', key('job', a.job, 'dropped'), redis.sha1hex(report)) == 1
+end
+
+local function judge(task, fingerprint, report)
   if task >= total then return 'refused', 'no_such_task' end
-  if all_there or redis.call('HEXISTS', reports, task) == 1 then return 'idempotent' end
+  if all_there or redis.call('HEXISTS', reports, task) == 1 or was_dropped(report) then return 'idempotent' end
   if status == 'cancelled' then return 'refused', 'cancelled' end
   if discarded then return 'refused', 'discarded' end
   local holder = redis.call('HGET', key('job', a.job, 'held'), task)
@@ -81,7 +86,7 @@ end
 local out = {accepted = {}, idempotent = {}, refused = {}}
 local alien, alien_tasks, line_changed = nil, {}, false
 for i, task in ipairs(a.tasks) do
-  local verdict, reason = judge(task, a.fingerprints[i])
+  local verdict, reason = judge(task, a.fingerprints[i], ARGV[2 * i])
   table.insert(out[verdict], task)
   if verdict == 'accepted' then
     if not pinned then

@@ -11,7 +11,7 @@ for _, job in ipairs(a.jobs) do
     redis.call('DEL', key('lease', lease))
   end
   for _, part in ipairs({'open', 'held', 'reports', 'runs', 'scf', 'reserved', 'settled', 'attempts', 'avoid', 'history', 'workers',
-    'leases'}) do
+    'leases', 'starts', 'dropped'}) do
     redis.call('DEL', key('job', job, part))
   end
   redis.call('DEL', key('job', job))

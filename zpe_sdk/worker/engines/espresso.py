@@ -21,7 +21,7 @@ from zpe_sdk.espresso.said import MAX_WARNINGS
 from zpe_sdk.wire import Capabilities, JobPayload, Task, TaskReport
 from zpe_sdk.worker.engines.cores import available_memory_gb
 from zpe_sdk.worker.engines.machine import Machine, Place
-from zpe_sdk.worker.engines.starts import Running, Start, keep, prepare
+from zpe_sdk.worker.engines.starts import Running, Start, keep, lacks_equilibrium, prepare
 from zpe_sdk.worker.settings import WorkerSettings
 
 PREFIX = "pw"
@@ -110,6 +110,9 @@ class EspressoEngine:
             self._machine.take(pw_input, stop, slots=slots) as place,
             self._running.scf(job, task),
         ):
+            if lacks_equilibrium(job, task):
+                # It was computed elsewhere, or its density is gone.
+                self._converge(pw_input, Task(index=0), job_id, pseudo_dir, environ_in, place, stop)
             result = self._converge(pw_input, task, job_id, pseudo_dir, environ_in, place, stop)
             if environ_in is not None and result.environ is None:
                 self._without_environ = True
@@ -132,6 +135,8 @@ class EspressoEngine:
                 scf_seconds=result.seconds,
                 scf_iterations=result.iterations,
                 pseudo_dir=str(pseudo_dir),
+                total_magnetization=result.total_magnetization,
+                absolute_magnetization=result.absolute_magnetization,
                 warnings=_warnings(pw_input, result),
             )
 

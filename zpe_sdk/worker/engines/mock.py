@@ -9,8 +9,9 @@ the distance alone, so the crystal's symmetry holds exactly.
     title = 'mock: fail=scf_not_converged task=2 times=1'
 
 fails at task 2 the first time this worker runs it, and goes well after that. Without ``task`` every task
-fails; ``times=always`` never goes well. ``fail`` takes any code of the list in ``FAILURES``. Failures are
-counted in files below ``WORK_DIR/mock``, so that a restarted worker goes on counting.
+fails; ``times=always`` never goes well. ``fail`` takes any code of the list in ``FAILURES``, or
+``electronic_state_differs``: the task goes well, but its energy is that of another state, 0.1 eV above.
+Failures are counted in files below ``WORK_DIR/mock``, so that a restarted worker goes on counting.
 """
 
 from __future__ import annotations
@@ -40,6 +41,9 @@ DECAY = 1.5
 REACH = 5.0
 ON_SITE = 0.5  # eV/Å², to its place, for every atom where some atoms are held fixed
 RYDBERG_EV = 13.6
+
+OTHER_STATE = "electronic_state_differs"
+EXCITATION_EV = 0.1
 
 FAILURES: dict[str, type[ZPEError]] = {
     "scf_not_converged": ComputeError,
@@ -100,7 +104,7 @@ class MockEngine:
         pw_input = parse(payload.content)
         if stop.wait(self._settings.mock_scf_seconds):
             raise ComputeError("the run was stopped on request", code="stopped")
-        self._fail_as_scripted(pw_input, task, job_id)
+        excited = self._fail_as_scripted(pw_input, task, job_id)
         displacements = np.zeros_like(pw_input.positions)
         if task.atom is not None and task.displacement is not None:
             displacements[task.atom] = task.displacement
@@ -109,7 +113,7 @@ class MockEngine:
         ).forces(displacements)
         report = TaskReport(
             task=task.index,
-            energy_ev=energy,
+            energy_ev=energy + excited,
             forces_ev_ang=[(float(x), float(y), float(z)) for x, y, z in forces],
             fingerprint=Fingerprint(engine=self.name, engine_version="1", physics=pw_input.physics_hash()),
             scf_seconds=time.monotonic() - started,
@@ -122,22 +126,25 @@ class MockEngine:
     def forget(self, job_id: str) -> None:
         """Keep nothing, forget nothing."""
 
-    def _fail_as_scripted(self, pw_input: PwInput, task: Task, job_id: str) -> None:
+    def _fail_as_scripted(self, pw_input: PwInput, task: Task, job_id: str) -> float:
+        """Fail if the title says so; return by how many eV the task is to miss the ground state."""
         title = str(pw_input.namelists.get("control", {}).get("title", ""))
         found = re.match(r"mock:\s*fail=(\w+)(?:\s+task=(\d+))?(?:\s+times=(\d+|always))?\s*$", title)
         if found is None or (found[2] is not None and int(found[2]) != task.index):
-            return
+            return 0.0
         code, times = found[1], found[3] or "1"
         kind = FAILURES.get(code)
-        if kind is None:
+        if kind is None and code != OTHER_STATE:
             raise InputError(f"the mock engine knows no failure {code!r}", code="bad_input", field="title")
         with self._counting:
             count = self._settings.work_dir / "mock" / f"{job_id}-{task.index}"
             so_far = count.stat().st_size if count.exists() else 0
             if times != "always" and so_far >= int(times):
-                return
+                return 0.0
             count.parent.mkdir(parents=True, exist_ok=True)
             _append(count, ".")
+        if kind is None:
+            return EXCITATION_EV
         raise kind(f"scripted failure {so_far + 1} of {times} (mock engine)", code=code)
 
 

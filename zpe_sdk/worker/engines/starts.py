@@ -79,7 +79,7 @@ class Running:
 
         They are not before they have left the slots of those that run ``beside``.
         """
-        if task.atom is None:
+        if task.atom is None or task.start:
             return False
         held = {_place(job, other) for other in beside}
         sources = (job / EQUILIBRIUM, _place(job, task, -1))
@@ -106,10 +106,16 @@ def prepare(job: Path, task: Task, save: Path) -> Start | None:
     The best there is: the equilibrium's density and the one of the opposite displacement, extrapolated;
     the equilibrium's; that of any other displacement. None: nothing is there, or the task is the
     equilibrium itself, which must not inherit a lower symmetry.
+
+    A task that is run again, since it ended in another electronic state, says what it starts from, and the
+    density of that state is dropped.
     """
     if task.atom is None:
         return None
     centre = job / EQUILIBRIUM
+    if task.start:
+        shutil.rmtree(_place(job, task), ignore_errors=True)
+        return NEAR if task.start == "equilibrium" and density.copy(centre, save) else None
     if centre.is_dir() and density.extrapolate(centre, _place(job, task, -1), save):
         return EXTRAPOLATED
     for kept in (centre, *_displaced(job)):
@@ -128,6 +134,11 @@ def keep(job: Path, task: Task, save: Path) -> None:
         shutil.rmtree(opposite, ignore_errors=True)  # it has served
     elif sum(path.stat().st_size for path in job.glob("displaced_*.save/*")) < KEPT_BYTES:
         density.keep(save, _place(job, task))
+
+
+def lacks_equilibrium(job: Path, task: Task) -> bool:
+    """Tell whether a task has to start from the equilibrium's density, which is not there."""
+    return task.start == "equilibrium" and not (job / EQUILIBRIUM).is_dir()
 
 
 def _displaced(job: Path) -> Iterator[Path]:
