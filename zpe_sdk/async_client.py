@@ -271,7 +271,9 @@ class AsyncZPEClient:
         reply = await self.connection.call(
             "POST", "/calc/zpe/jobs", JobReply, body=JobRequest, fields=fields, headers=key
         )
-        return AsyncJob(self, reply.job_id)
+        job = AsyncJob(self, reply.job_id)
+        job.warnings = reply.warnings
+        return job
 
     async def submit_many(
         self, /, structures: Iterable[Structure], *, names: Iterable[str] | None = None, **options: Any

@@ -34,6 +34,8 @@ class AsyncJob:
         The status seen last; None before the first look.
     choices
         In words, what :meth:`AsyncZPEClient.submit` chose of the input because it was not given.
+    warnings
+        What the control plane warned of when it took the job.
     """
 
     def __init__(self, client: AsyncZPEClient, job_id: str, last_status: JobStatus | None = None) -> None:
@@ -44,6 +46,7 @@ class AsyncJob:
         self.id = job_id
         self.last_status = last_status
         self.choices = ""
+        self.warnings: list[str] = []
 
     async def status(self) -> JobStatus:
         """Return where the job stands now."""

@@ -32,6 +32,11 @@ class Job:
         """In words, what the client chose of the input because it was not given."""
         return self._async.choices
 
+    @property
+    def warnings(self) -> list[str]:
+        """What the control plane warned of when it took the job."""
+        return self._async.warnings
+
     status = blocking(AsyncJob.status)
     result = blocking(AsyncJob.result)
     partial = blocking(AsyncJob.partial)

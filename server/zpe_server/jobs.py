@@ -65,8 +65,8 @@ class Jobs:
 
     async def submit(
         self, who: Principal, request: JobRequest, *, idempotency_key: str, request_id: str
-    ) -> tuple[str, bool]:
-        """Plan a job and queue it; return its id, and whether only its result has to be made.
+    ) -> tuple[str, bool, list[str]]:
+        """Plan a job and queue it; return its id, whether only its result has to be made, and warnings.
 
         Raises
         ------
@@ -127,7 +127,7 @@ class Jobs:
             raise ConfigError(
                 "an administrator has stopped the submission of jobs for now", code="submission_disabled"
             )
-        return str(reply["job"]), bool(reply.get("complete"))
+        return str(reply["job"]), bool(reply.get("complete")), planned.warnings
 
     async def status(self, who: Principal, job_id: str) -> JobStatus:
         """Return where a job stands.

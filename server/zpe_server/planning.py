@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 
 from zpe_sdk.espresso.contacts import check_contacts
+from zpe_sdk.espresso.gamma import gamma_warning
 from zpe_sdk.espresso.input import PwInput, parse
 from zpe_sdk.espresso.symmetry import symmetry_of
 from zpe_sdk.espresso.versions import VersionNeed, check_together, needed_versions
@@ -36,6 +37,8 @@ class PlannedJob:
         File names that a worker must have.
     versions
         Conditions on its version of pw.x.
+    warnings
+        What the author of the input should know.
     formula, nat
         Chemical formula and number of atoms of the whole structure.
     """
@@ -47,6 +50,7 @@ class PlannedJob:
     physics: str
     pseudopotentials: list[str]
     versions: list[VersionNeed]
+    warnings: list[str]
     formula: str
     nat: int
 
@@ -100,6 +104,7 @@ def plan_job(request: JobRequest, settings: Settings) -> PlannedJob:
         physics=pw_input.physics_hash(),
         pseudopotentials=sorted(pw_input.pseudopotentials),
         versions=versions,
+        warnings=[warning] if (warning := gamma_warning(pw_input)) else [],
         formula=pw_input.formula,
         nat=len(pw_input.labels),
     )

@@ -285,6 +285,14 @@ def test_bad_input_names_the_field_and_leaves_nothing_behind(
     assert api.get("/calc/zpe/jobs").json()["total"] == before
 
 
+def test_a_submission_is_warned_where_pw_is_known_to_be_wrong(api: httpx.Client) -> None:
+    slab = h2().replace("ecutwfc", "assume_isolated = '2D', ecutwfc")
+    [warning] = api.post("/calc/zpe/jobs", json={"content": slab}).json()["warnings"]
+    assert "before 7.3.1" in warning
+    mesh = slab.replace("gamma", "automatic\n1 1 1 0 0 0")
+    assert api.post("/calc/zpe/jobs", json={"content": mesh}).json()["warnings"] == []
+
+
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", r'"\ud800"', r'{"content": "\ud800"}', '{"content": 1e999}', "\x00"]
 )

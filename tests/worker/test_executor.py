@@ -24,6 +24,7 @@ from dask import config as dask_config
 from distributed import Client
 
 from tests.processes import ControlPlane, environment, free_port, h2, wait_until
+from tests.programs import needs_binary
 from zpe_sdk.errors import ComputeError, ConfigError, ZPEError
 from zpe_sdk.wire import JobPayload, Task
 from zpe_sdk.worker.engines import dask, make_engine
@@ -509,6 +510,7 @@ def test_hydrogen_with_pw_on_a_cluster(control_plane: ControlPlane, cluster: Clu
     assert len({path.parents[2].name for path in kept}) == 2
 
 
+@needs_binary
 @pytest.mark.qe
 def test_pw_is_ended_on_the_cluster(cluster: Cluster, tmp_path: Path) -> None:
     long = h2().replace("A = 6.0", "A = 14.0").replace("ecutwfc = 20.0", "ecutwfc = 90.0")

@@ -9,6 +9,7 @@ from threading import Event
 import pytest
 from structlog.testing import capture_logs
 
+from tests.programs import needs_binary
 from zpe_sdk.errors import ConfigError
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.run import MPIRUN
@@ -134,6 +135,7 @@ def test_mpi_that_is_not_ours_to_start_is_not_tried(tmp_path: Path) -> None:
     assert machine(tmp_path, PW, pw_command=str(tmp_path / "pw.x"), use_mpi=True).version() == "7.3"
 
 
+@needs_binary
 @pytest.mark.qe
 def test_mpirun_runs_one_pw_on_all_cores(tmp_path: Path) -> None:
     cores = len(os.sched_getaffinity(0))

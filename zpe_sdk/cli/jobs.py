@@ -90,6 +90,8 @@ def submit(
             engine=engine,
             verify=verify,
         )
+        for warning in job.warnings:
+            print(f"zpe: warning: {plain(warning)}", file=sys.stderr)
         if not wait:
             print(job.id)
             return

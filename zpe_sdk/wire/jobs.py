@@ -128,9 +128,10 @@ class JobRequest(Message):
 
 
 class JobReply(Message):
-    """The id of an accepted job."""
+    """The id of an accepted job, and what its author should know of the input: one sentence each."""
 
     job_id: str
+    warnings: list[str] = []
 
 
 class Progress(Message):

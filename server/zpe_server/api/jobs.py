@@ -47,12 +47,12 @@ async def submit(
     idempotency_key: Annotated[str, Header(max_length=200)] = "",
 ) -> JobReply:
     """Submit a job. The same ``Idempotency-Key`` with the same body gives the same job."""
-    job_id, complete = await plane.jobs.submit(
+    job_id, complete, warnings = await plane.jobs.submit(
         who, body, idempotency_key=idempotency_key, request_id=request.state.request_id
     )
     if complete:
         await plane.completion.complete(job_id)
-    return JobReply(job_id=job_id)
+    return JobReply(job_id=job_id, warnings=warnings)
 
 
 @router.get("/jobs")
