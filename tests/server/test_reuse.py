@@ -120,14 +120,14 @@ def test_forces_of_another_pw_are_computed_again_rather_than_mixed(lab: Lab) -> 
 
 
 def test_forces_of_a_version_that_a_job_may_not_have_are_not_taken_over(lab: Lab) -> None:
-    lab.submit("hal", mobile_indices=[0])
+    lab.submit("gus", mobile_indices=[0])
     lab.compute(version="6.7MaX")
-    newer = lab.submit("hal", mobile_indices=[0], requires={"pw": ">=7.1"})
-    assert lab.status("hal", newer)["status"] == "queued"
+    newer = lab.submit("gus", mobile_indices=[0], requires={"pw": ">=7.1"})
+    assert lab.status("gus", newer)["status"] == "queued"
     assert len(lab.compute(version="7.2")) == 7
-    assert lab.status("hal", newer)["progress"]["reused"] == 0
-    old = lab.submit("hal", mobile_indices=[0], requires={"pw": "<7"})
-    assert lab.status("hal", old)["progress"]["reused"] == 7
+    assert lab.status("gus", newer)["progress"]["reused"] == 0
+    old = lab.submit("gus", mobile_indices=[0], requires={"pw": "<7"})
+    assert lab.status("gus", old)["progress"]["reused"] == 7
 
 
 def test_what_differs_in_physics_or_owner_is_not_taken_over(lab: Lab) -> None:
