@@ -95,8 +95,9 @@ def make_result(
     entropy = vibrational_entropy(real, payload.temperature)
     energy = internal_energy(real, payload.temperature)
     system = pw_input.namelists.get("system", {})
-    ecutwfc = _number(system.get("ecutwfc"))
-    ecutrho = _number(system.get("ecutrho"))
+    # Absent or 0: what the pseudopotentials suggest, which the input does not tell.
+    ecutwfc = _number(system.get("ecutwfc")) or None
+    ecutrho = _number(system.get("ecutrho")) or None
     return ZPEResultDocument(
         freqs_cm=modes.frequencies_cm.tolist(),
         zpe_ev=zero_point_energy(real),
@@ -116,7 +117,7 @@ def make_result(
         cache_checked=len(reused),
         cache_deleted=0,
         ecutwfc=ecutwfc,
-        # pw.x takes 4 ecutwfc where nothing is given.
+        # pw.x takes 4 ecutwfc where only that is given.
         ecutrho=4 * ecutwfc if ecutrho is None and ecutwfc is not None else ecutrho,
         u_vib_ev=energy,
         f_vib_ev=energy - payload.temperature * entropy / J_PER_MOL_K_IN_EV,
