@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from zpe_sdk.errors import InputError
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.kpoints import KPoints
+from zpe_sdk.espresso.run import pw_command, run_scf
 from zpe_sdk.wire import Task
 
 CUBE = 12 * Bohr
@@ -318,6 +319,42 @@ def test_pw_x_prints_what_is_read(tmp_path: Path) -> None:
         distances = np.abs(apart - apart.round()).max(axis=2)
         assert distances.min(axis=0).max() < 1e-5, name
         assert distances.min(axis=1).max() < 1e-5, name
+
+
+@pytest.mark.qe
+def test_expressions_flags_and_what_is_left_out_give_the_forces_of_the_plain_input(tmp_path: Path) -> None:
+    box = "ibrav=1, celldm(1)=8"
+    inputs = [
+        text(cell=box, cutoff="ecutwfc=10,", unit="crystal", atoms="H 0 0 0\nH 0 0 0.2"),
+        text(cell=box, cutoff="ecutwfc=10,", unit="crystal", atoms="H 0 0 0\nH 0 1-1 1/5 2 2 2", kpoints=""),
+    ]
+    forces = []
+    for number, content in enumerate(inputs):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        task = PwInput.parse(content).task_text(
+            Task(index=1, atom=1, displacement=(0.01, 0.0, 0.01)),
+            prefix="pw",
+            outdir="./",
+            pseudo_dir=ENVIRONMENT["ESPRESSO_PSEUDO"],
+            electrons={"conv_thr": 1e-9},
+        )
+        forces.append(run_scf(pw_command(), task, folder, prefix="pw").forces_ev_ang)
+    assert np.abs(forces[0]).max() > 0.1
+    np.testing.assert_allclose(forces[1], forces[0], atol=1e-5)
+
+
+@pytest.mark.qe
+def test_without_ecutwfc_the_pseudopotential_decides_or_the_key_is_named(tmp_path: Path) -> None:
+    content = text(cutoff="", species="H 1.008 H.pbe-kjpaw.UPF", unit="crystal")
+    assert "45.6556  Ry" in pw_x(content, tmp_path / "paw")  # wfc_cutoff in the file's header
+    (tmp_path / "nc").mkdir()
+    silent = PwInput.parse(text(cutoff="")).task_text(
+        Task(index=0), prefix="pw", outdir="./", pseudo_dir=ENVIRONMENT["ESPRESSO_PSEUDO"], electrons={}
+    )
+    with pytest.raises(InputError, match="ecutwfc not set") as refused:
+        run_scf(pw_command(), silent, tmp_path / "nc", prefix="pw")
+    assert refused.value.field == "ecutwfc"
 
 
 @pytest.mark.qe

@@ -116,6 +116,13 @@ class Job:
         return make_result(self.payload, self.pw_input, self.plan, reports, **(defaults | options))
 
 
+@pytest.mark.parametrize("cutoffs", ["", ", ecutwfc = 0, ecutrho = 0.0"])
+def test_cutoffs_that_pw_x_takes_from_the_pseudopotentials_are_not_guessed(cutoffs: str) -> None:
+    document = Job(pw_text(H2).replace(", ecutwfc = 30", cutoffs)).result()
+    assert (document.ecutwfc, document.ecutrho) == (None, None)
+    assert "Ry" not in summary_text(document)
+
+
 def diatomic_cm(stiffness: float, mass: float) -> float:
     omega = math.sqrt(stiffness * constants.e * 1e20 / (mass * constants.atomic_mass))
     return omega / (2 * math.pi * constants.c * 100)

@@ -314,6 +314,8 @@ def _field(routine: str, message: str) -> str | None:
         return found[1].upper()
     if found := re.match(r"card_(\w+)", routine):
         return found[1].upper()
+    if routine == "set_cutoff":  # no ecutwfc, and the pseudopotentials suggest none
+        return "ecutwfc"
     return None
 
 

@@ -93,8 +93,9 @@ def make_result(
     noise = estimate_noise(plan, raw, evaluation.modes, masses, evaluation.counted, complete=whole)
 
     system = pw_input.namelists.get("system", {})
-    ecutwfc = _number(system.get("ecutwfc"))
-    ecutrho = _number(system.get("ecutrho"))
+    # Absent or 0: what the pseudopotentials suggest, which the input does not tell.
+    ecutwfc = _number(system.get("ecutwfc")) or None
+    ecutrho = _number(system.get("ecutrho")) or None
     return ZPEResultDocument(
         **evaluation.fields,
         mobile_indices=mobile,
@@ -110,7 +111,7 @@ def make_result(
         cache_checked=len(reused),
         cache_deleted=0,
         ecutwfc=ecutwfc,
-        # pw.x takes 4 ecutwfc where nothing is given.
+        # pw.x takes 4 ecutwfc where only that is given.
         ecutrho=4 * ecutwfc if ecutrho is None and ecutwfc is not None else ecutrho,
         symbols=list(pw_input.symbols),
         positions=[(float(x), float(y), float(z)) for x, y, z in pw_input.positions],

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, Strict
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 from zpe_sdk.wire.messages import EngineName, ErrorInfo, JobState, Message, Tag, Vector
 from zpe_sdk.wire.results import Fingerprint
 from zpe_sdk.wire.versions import check_condition
+
+
+def _number(value: object) -> object:
+    # Pydantic would take true for 1 and "300" for 300; numbers of NumPy are welcome.
+    if isinstance(value, bool | str | bytes):
+        raise ValueError("must be a number")  # noqa: TRY004 - Pydantic reports no TypeError
+    return value
+
+
+Number = BeforeValidator(_number)
 
 
 class Point(Message):
@@ -69,7 +79,7 @@ class Requirements(Message):
 
     tags: Annotated[list[Tag], Field(max_length=20)] = []
     cores: Annotated[int, Field(strict=True, ge=1, le=100_000)] | None = None
-    memory_gb: Annotated[float, Field(strict=True, gt=0, le=1e6)] | None = None
+    memory_gb: Annotated[float, Number, Field(gt=0, le=1e6)] | None = None
     pw: Annotated[str, Field(max_length=100), AfterValidator(check_condition)] | None = None
 
 
@@ -81,7 +91,7 @@ MAX_CUTOFF_CM = 5000.0
 Cutoff = Annotated[float, Field(ge=0, le=MAX_CUTOFF_CM)]
 MIN_KELVIN, MAX_KELVIN = 1e-3, 1e5
 Temperature = Annotated[float, Field(ge=MIN_KELVIN, le=MAX_KELVIN)]
-# JSON's true is no atom 1, and "1" no number.
+# JSON's true is no atom 1.
 Index = Annotated[int, Field(strict=True)]
 
 
@@ -115,9 +125,9 @@ class JobRequest(Message):
     input_dir: str | None = None
     calc_mode: Literal["continue", "new"] = "continue"
     structure_id: str | None = None
-    delta: Annotated[Delta, Strict()] | None = None
-    low_cut_cm: Annotated[Cutoff, Strict()] | None = None
-    temperature: Annotated[Temperature, Strict()] | None = None
+    delta: Annotated[Delta, Number] | None = None
+    low_cut_cm: Annotated[Cutoff, Number] | None = None
+    temperature: Annotated[Temperature, Number] | None = None
     symmetry: bool = True
     name: Annotated[str, Field(max_length=200)] | None = None
     priority: Annotated[int, Field(strict=True, ge=-100, le=100)] = 0
