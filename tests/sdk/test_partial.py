@@ -104,7 +104,7 @@ def test_a_spectrum_grows_as_the_scfs_come_in(
     assert (whole.atoms, whole.document.differences) == ([0], "central")
     assert (whole.document.scf_done, whole.document.scf_total) == (7, 13)
     assert whole.frequencies_cm[-1] == pytest.approx(springs_cm(text, [0])[-1], abs=1.0)
-    assert "PARTIAL: modes of H0 from 7 of 13 SCFs" in repr(whole)
+    assert "PARTIAL: MOCK (no physics), modes of H0 from 7 of 13 SCFs" in repr(whole)
     assert "held in place" in whole._repr_html_()
     matplotlib.use("agg")
     axes = whole.plot()

@@ -22,7 +22,7 @@ from zpe_sdk.wire import Fingerprint, JobPayload, TaskReport, ZPEResultDocument
 from zpe_sdk.worker.engines.mock import Springs
 
 STARTED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-PRINT = Fingerprint(engine="espresso", engine_version="6.7MaX", physics="0" * 64)
+PRINT = Fingerprint(engine="espresso", engine_version="7.2", physics="0" * 64)
 
 TEXT = """&CONTROL
   calculation = 'scf'
