@@ -162,7 +162,7 @@ def test_an_scf_that_does_not_converge_gets_a_second_try(tmp_path: Path) -> None
     [
         ({}, {"pseudo": "H.absent.UPF"}, "config", "pseudopotential_missing"),
         ({}, {"environ": True}, "config", "environ_missing"),
-        ({}, {"system": ", no_such_key = 1"}, "input", "bad_input"),
+        ({}, {"system": ", no_such_key = 1"}, "input", "unknown_key"),
         ({"pw_path": "/nowhere/pw.x"}, {}, "config", "pw_not_found"),
     ],
 )
