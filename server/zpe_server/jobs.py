@@ -38,7 +38,7 @@ from zpe_server.settings import Settings
 from zpe_server.store import Store, items, key
 from zpe_server.tokens import Principal
 from zpe_server.waiting import why_waiting
-from zpe_server.workers import Workers
+from zpe_server.workers import ALIVE_SECONDS, Workers
 
 
 class Jobs:
@@ -78,7 +78,8 @@ class Jobs:
         fields = {
             "needs": json.dumps(
                 {
-                    "environ": request.use_environ,
+                    "environ": planned.payload.use_environ and request.environ is None,
+                    "environ_input": request.environ is not None,
                     "pseudopotentials": planned.pseudopotentials,
                     **request.requires.model_dump(exclude_defaults=True),
                 }
@@ -106,6 +107,7 @@ class Jobs:
             fields=fields,
             scf_keys=planned.scf_keys,
             reuse=request.calc_mode == "continue",
+            alive_ms=ALIVE_SECONDS * 1000,
             keep_ms=self._settings.result_ttl_seconds * 1000,
         )
         if reply.get("conflict"):
@@ -159,6 +161,7 @@ class Jobs:
                 job.detail = why_waiting(
                     needs.get("pseudopotentials", []),
                     environ=needs.get("environ", False),
+                    environ_input=needs.get("environ_input", False),
                     requires=_requirements(needs),
                     workers=workers,
                     leasing=leasing,

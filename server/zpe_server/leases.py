@@ -208,6 +208,7 @@ def abilities(able: Capabilities | None) -> dict[str, Any]:
     return {
         "engine": able.engine,
         "environ": able.environ,
+        "environ_input": able.environ_input,
         "pseudopotentials": None
         if able.pseudopotentials is None
         else dict.fromkeys(able.pseudopotentials, True),

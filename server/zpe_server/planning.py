@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from zpe_sdk.espresso import environ
 from zpe_sdk.espresso.input import PwInput, parse
 from zpe_sdk.espresso.symmetry import symmetry_of
 from zpe_sdk.vibrations.plan import Plan, plan_displacements
@@ -51,9 +52,13 @@ def plan_job(request: JobRequest, settings: Settings) -> PlannedJob:
         The input cannot be carried out; ``field`` names what is at fault.
     """
     pw_input = parse(request.content)
+    medium = None if request.environ is None else environ.parse(request.environ)
+    use_environ = request.use_environ or medium is not None
     mobile = pw_input.mobile(request.mobile_indices)
     delta = settings.delta if request.delta is None else request.delta
-    symmetry = symmetry_of(pw_input) if request.symmetry else None
+    # Of a worker's own environ.in nothing is known here.
+    isotropic = not use_environ or (medium is not None and medium.keeps_symmetry)
+    symmetry = symmetry_of(pw_input) if request.symmetry and isotropic else None
     labels, breakers = symmetry or (pw_input.labels, None)
     plan = plan_displacements(
         pw_input.positions,
@@ -66,11 +71,14 @@ def plan_job(request: JobRequest, settings: Settings) -> PlannedJob:
     )
     tasks = [Task(index=d.index, atom=d.atom, displacement=d.vector) for d in plan.displacements]
     # What cannot be patched, e.g. a displacement that pw.x would not see, is refused here, not on a worker.
-    pw_input.task_text(tasks[-1], prefix="pw", outdir="./", pseudo_dir="./", electrons={})
+    pw_input.task_text(
+        tasks[-1], prefix="pw", outdir="./", pseudo_dir="./", electrons={}, nosym=not isotropic
+    )
     payload = JobPayload(
         content=request.content,
         mobile_indices=list(mobile),
-        use_environ=request.use_environ,
+        use_environ=use_environ,
+        environ=request.environ,
         input_dir=request.input_dir,
         calc_mode=request.calc_mode,
         structure_id=request.structure_id,
@@ -82,12 +90,13 @@ def plan_job(request: JobRequest, settings: Settings) -> PlannedJob:
         payload=payload,
         plan=plan,
         tasks=tasks,
-        scf_keys=[_scf_key(pw_input, task, request.use_environ) for task in tasks],
+        scf_keys=[_scf_key(pw_input, task, use_environ, medium) for task in tasks],
         pseudopotentials=sorted(pw_input.pseudopotentials),
         formula=pw_input.formula,
         nat=len(pw_input.labels),
     )
 
 
-def _scf_key(pw_input: PwInput, task: Task, environ: bool) -> str:
-    return hashlib.sha256(f"{pw_input.scf_key(task)} {environ}".encode()).hexdigest()[:32]
+def _scf_key(pw_input: PwInput, task: Task, use_environ: bool, medium: environ.EnvironInput | None) -> str:
+    surroundings = medium.physics_hash() if medium else use_environ
+    return hashlib.sha256(f"{pw_input.scf_key(task)} {surroundings}".encode()).hexdigest()[:32]

@@ -14,6 +14,7 @@ def why_waiting(
     needed: Sequence[str],
     *,
     environ: bool,
+    environ_input: bool,
     workers: Sequence[WorkerStatus],
     leasing: bool,
     requires: Requirements,
@@ -24,8 +25,8 @@ def why_waiting(
     ----------
     needed
         Names of its pseudopotential files.
-    environ
-        Whether it needs Environ.
+    environ, environ_input
+        Whether it needs Environ with a worker's own input, or with one that it brings.
     workers
         All workers that are not revoked.
     leasing
@@ -43,7 +44,7 @@ def why_waiting(
     willing = [worker for worker in alive if not worker.draining]
     if not willing:
         return f"{_count(alive)}, none takes new work"
-    wanted = _wanted(needed, environ, requires)
+    wanted = _wanted(needed, environ, environ_input, requires)
     missing = [_lacks(worker, wanted) for worker in willing]
     if all(missing):
         # What nobody has says more than what one or the other lacks.
@@ -53,7 +54,9 @@ def why_waiting(
     return f"waiting for {_count(able)} to have time"
 
 
-def _wanted(needed: Sequence[str], environ: bool, requires: Requirements) -> dict[str, Has]:
+def _wanted(
+    needed: Sequence[str], environ: bool, environ_input: bool, requires: Requirements
+) -> dict[str, Has]:
     """Return what a worker must have, by what it is called, and how to tell whether it has it."""
 
     def file(name: str) -> Has:
@@ -66,7 +69,9 @@ def _wanted(needed: Sequence[str], environ: bool, requires: Requirements) -> dic
 
     wanted = {name: file(name) for name in needed}
     if environ:
-        wanted["Environ"] = lambda able: able.engine == "mock" or able.environ
+        wanted["Environ with an input of its own"] = lambda able: able.engine == "mock" or able.environ
+    if environ_input:
+        wanted["Environ"] = lambda able: able.engine == "mock" or able.environ_input
     wanted |= {f"the tag {name}": tag(name) for name in requires.tags}
     if cores := requires.cores:
         wanted[f"{cores} cores"] = lambda able: (able.cores or 0) >= cores

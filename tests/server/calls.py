@@ -30,13 +30,16 @@ async def submit(store: Store, job: str, tasks: int = 3, needs: Sequence[str] = 
         "idempotency_ms": LATER_MS,
         "scf_keys": [],
         "reuse": False,
+        "alive_ms": LATER_MS,
         "keep_ms": LATER_MS,
         "fields": {"nat": 1, "needs": json.dumps({"environ": False, "pseudopotentials": list(needs)})},
     }
     return await store.transition("submit", "{}", "{}", "[]", job=job, total=tasks, **(arguments | more))
 
 
-async def lease(store: Store, name: str, worker: str = "w1", **more: Any) -> Reply:
+async def lease(
+    store: Store, name: str, worker: str = "w1", *, files_sha256: str | None = None, **more: Any
+) -> Reply:
     arguments: dict[str, Any] = {
         "instance": "",
         "ttl_ms": TTL_MS,
@@ -52,10 +55,12 @@ async def lease(store: Store, name: str, worker: str = "w1", **more: Any) -> Rep
         "scan": 100,
         "engine": "espresso",
         "environ": False,
+        "environ_input": False,
         "pseudopotentials": None,
         "digest": "d",
     }
-    return await store.transition("lease", "{}", worker=worker, lease=name, **(arguments | more))
+    capabilities = json.dumps({"files_sha256": files_sha256})
+    return await store.transition("lease", capabilities, worker=worker, lease=name, **(arguments | more))
 
 
 async def report(
@@ -66,6 +71,7 @@ async def report(
     worker: str = "w1",
     *,
     fingerprints: Sequence[str] = (),
+    setups: Sequence[str] = (),
     instance: str = "",
 ) -> Reply:
     return await store.transition(
@@ -80,6 +86,7 @@ async def report(
         ttl_ms=TTL_MS,
         tasks=tasks,
         fingerprints=list(fingerprints) or [physics()] * len(tasks),
+        setups=list(setups) or ["setup"] * len(tasks),
         seconds=[0.5] * len(tasks),
     )
 

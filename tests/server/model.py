@@ -18,11 +18,12 @@ STATUS = {"assembling": "started", "dead": "failed", "discarded": "failed"}
 
 @dataclass(frozen=True)
 class Ability:
-    """Capabilities of a worker; ``files`` None: unknown."""
+    """Capabilities of a worker; ``files`` None: unknown. ``tells``: a hash of the files is part of them."""
 
     digest: str
     engine: str
     files: frozenset[str] | None
+    tells: bool = False
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,18 @@ class Physics:
     name: str
     engine: str
 
+    @property
+    def setup(self) -> str:
+        """What the worker has brought to it."""
+        return f"setup of {self.name} {self.engine}"
+
 
 @dataclass
 class Job:
-    """Each task is in exactly one of ``open``, ``held`` and ``done`` as long as tasks are what is missing."""
+    """Each task is in exactly one of ``open``, ``held``, ``reserved`` and ``done`` while tasks are missing.
+
+    ``scf`` are the keys of its SCFs, by task; none: they are not known by any.
+    """
 
     name: str
     owner: str
@@ -49,6 +58,8 @@ class Job:
     delayed: set[int] = field(default_factory=set)
     held: dict[int, str] = field(default_factory=dict)
     done: set[int] = field(default_factory=set)
+    scf: list[str] = field(default_factory=list)
+    reserved: set[int] = field(default_factory=set)
     attempts: Counter[tuple[int, str]] = field(default_factory=Counter)
     pinned: Physics | None = None
     avoided: set[tuple[str, str]] = field(default_factory=set)
@@ -90,7 +101,7 @@ class Job:
 
     def close(self, stage: Stage) -> None:
         self.stage = stage
-        self.open, self.delayed = set(), set()
+        self.open, self.delayed, self.reserved = set(), set(), set()
         self.attempts.clear()
 
 
@@ -113,6 +124,8 @@ class Worker:
 
     draining: bool = False
     revoked: bool = False
+    ability: Ability | None = None
+    shown: set[tuple[str, str]] = field(default_factory=set)
     done: int = 0
     failed: int = 0
 
@@ -136,6 +149,7 @@ class Model:
         self.leases: dict[str, Lease] = {}
         self.workers = {name: Worker() for name in workers}
         self.idempotency: dict[tuple[str, str], tuple[str, str]] = {}
+        self.scfs: dict[tuple[str, str], set[Physics]] = {}  # by owner and key: with which physics
         self.clock: Counter[int] = Counter()  # of each priority: the turn of the job served last
         self.ends: Counter[tuple[int, str]] = Counter()  # where the next job of an owner begins
 
@@ -150,6 +164,7 @@ class Model:
         idempotency_key: str,
         digest: str,
         owner: str,
+        scf: list[str],
     ) -> str | None:
         """Return the job's name, or None for a conflict."""
         if (owner, idempotency_key) in self.idempotency:
@@ -157,12 +172,41 @@ class Model:
             return job if known == digest else None
         if idempotency_key:
             self.idempotency[owner, idempotency_key] = (name, digest)
-        turn = max(self.clock[priority], self.ends[priority, owner])
-        self.ends[priority, owner] = turn + total
-        self.jobs[name] = Job(
-            name, owner, priority, turn, total, needs, idempotency_key, open=set(range(total))
-        )
+        job = Job(name, owner, priority, 0, total, needs, idempotency_key, scf=scf)
+        self.jobs[name] = job
+        known, physics = self.known(owner, scf)
+        if physics and len(known) == total and self.is_shown(physics):
+            job.pinned, job.done, job.in_line = physics, known, False
+            job.to_assembly()
+            return name
+        # One SCF is run at least: it shows with what.
+        job.reserved = known if len(known) < total else known - {0}
+        job.open = set(range(total)) - job.reserved
+        job.turn = max(self.clock[priority], self.ends[priority, owner])
+        self.ends[priority, owner] = job.turn + len(job.open)
         return name
+
+    def known(self, owner: str, scf: list[str]) -> tuple[set[int], Physics | None]:
+        """Return the tasks that earlier SCFs cover, and with what physics."""
+        tasks: dict[Physics, set[int]] = {}
+        for task, name in enumerate(scf):
+            for physics in self.scfs.get((owner, name), ()):
+                tasks.setdefault(physics, set()).add(task)
+
+        def rank(physics: Physics) -> tuple[int, bool, str]:
+            covered = len(tasks[physics])
+            return -covered, not (covered == len(scf) and self.is_shown(physics)), physics.name
+
+        best = min(tasks, key=rank, default=None)
+        return (tasks[best] if best else set()), best
+
+    def is_shown(self, physics: Physics) -> bool:
+        """Tell whether a worker, as it is now, has computed with what these physics need."""
+        return any(
+            (worker.ability.digest, physics.setup) in worker.shown
+            for worker in self.workers.values()
+            if worker.ability and not worker.revoked
+        )
 
     def look_at_line(self) -> None:
         """Let jobs that have come back into the line have the turn they had at the latest."""
@@ -181,7 +225,9 @@ class Model:
         return ability.engine == "mock" or ability.files is None or job.needs <= ability.files
 
     def can_run(self, job: Job, worker: str, ability: Ability, *, whole: bool) -> bool:
-        if (worker, ability.digest) in job.avoided or (whole and len(job.due) < job.total):
+        if (worker, ability.digest) in job.avoided or (
+            whole and len(job.due) + len(job.reserved) < job.total
+        ):
             return False
         if job.pinned and ability.engine not in ("", job.pinned.engine):
             return False
@@ -193,6 +239,7 @@ class Model:
         """Return the lease, if any, and the jobs that were passed over."""
         if self.workers[worker].revoked:
             return None, []
+        self.workers[worker].ability = ability
         if name in self.leases:
             return (self.leases[name] if self.leases[name].state == "held" else None), []
         if self.workers[worker].draining:
@@ -205,6 +252,9 @@ class Model:
             if not self.can_run(job, worker, ability, whole=max_tasks == 0):
                 passed.append(job)
                 continue
+            if not max_tasks:
+                job.open |= job.reserved
+                job.reserved = set()
             tasks = sorted(job.due)[: max_tasks or None]
             for task in tasks:
                 job.open.discard(task)
@@ -237,8 +287,13 @@ class Model:
                 out.wrong_physics = True
             else:
                 out.accepted.append(task)
-                job.pinned = seen
+                if job.pinned is None:
+                    job.pinned = seen
+                    self.take_reserved(job)
                 job.progress_on(task)
+                if job.scf and seen.engine != "mock":
+                    self.scfs.setdefault((job.owner, job.scf[task]), set()).add(seen)
+                self.show(lease, seen)
                 lease.tasks.discard(task)
                 self.workers[lease.worker].done += 1
         if out.accepted:
@@ -254,6 +309,19 @@ class Model:
             job.to_assembly()
             out.complete = True
         return out
+
+    def take_reserved(self, job: Job) -> None:
+        for task in job.reserved:
+            if job.pinned in self.scfs.get((job.owner, job.scf[task]), ()):
+                job.done.add(task)
+            else:
+                job.open.add(task)
+        job.reserved = set()
+
+    def show(self, lease: Lease, seen: Physics) -> None:
+        worker = self.workers[lease.worker]
+        if worker.ability and worker.ability.tells and worker.ability.digest == lease.digest:
+            worker.shown.add((lease.digest, seen.setup))
 
     def fail(self, lease: Lease, tasks: list[int] | None, kind: str) -> bool:
         """Return whether the job goes on."""
@@ -348,6 +416,7 @@ class Model:
 
     def revoke(self, worker: str) -> None:
         self.workers[worker].revoked = True
+        self.workers[worker].shown = set()
         for lease in self.leases.values():
             if lease.worker == worker:
                 self.release(lease)

@@ -40,7 +40,13 @@ def submit(
     ] = None,
     temperature: Annotated[float | None, typer.Option(help="In K, for the entropy.")] = None,
     symmetry: Annotated[bool, typer.Option(help="Use symmetry to run fewer SCFs.")] = True,
-    environ: Annotated[bool, typer.Option("--environ", help="Run with Environ (implicit solvent).")] = False,
+    environ: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Run with Environ (implicit solvent) and this environ.in."),
+    ] = None,
+    use_environ: Annotated[
+        bool, typer.Option("--use-environ", help="Run with Environ and the machine's own environ.in.")
+    ] = False,
     new: Annotated[bool, typer.Option("--new", help="Take over no SCFs of earlier jobs.")] = False,
     priority: Annotated[int, typer.Option(help="From -100 to 100; higher ones first.")] = 0,
     tag: Annotated[
@@ -64,7 +70,8 @@ def submit(
             low_cut_cm=low_cut,
             temperature=temperature,
             symmetry=symmetry,
-            use_environ=environ,
+            use_environ=use_environ,
+            environ=environ,
             calc_mode="new" if new else "continue",
             priority=priority,
             requires={"tags": tag or [], "cores": cores, "memory_gb": memory_gb},
