@@ -69,7 +69,7 @@ def _wanted(
 
     wanted = {name: file(name) for name in needed}
     if environ:
-        wanted["Environ with an input of its own"] = lambda able: able.engine == "mock" or able.environ
+        wanted["Environ with an environ.in"] = lambda able: able.engine == "mock" or able.environ
     if environ_input:
         wanted["Environ"] = lambda able: able.engine == "mock" or able.environ_input
     wanted |= {f"the tag {name}": tag(name) for name in requires.tags}
