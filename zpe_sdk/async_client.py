@@ -20,7 +20,7 @@ from zpe_sdk.embedded import EMBEDDED_FOLDER, Embedded, Engine, start_embedded
 from zpe_sdk.errors import InputError
 from zpe_sdk.pseudopotentials import Choose, choose, in_words, placeholders
 from zpe_sdk.settings import ClientSettings
-from zpe_sdk.submission import Mobile, Structure, input_text, mobile_indices
+from zpe_sdk.submission import Mobile, Structure, environ_text, input_text, mobile_indices
 from zpe_sdk.wire import (
     EngineName,
     JobList,
@@ -174,6 +174,7 @@ class AsyncZPEClient:
         temperature: float | None = None,
         symmetry: bool = True,
         use_environ: bool = False,
+        environ: Path | str | None = None,
         calc_mode: Literal["continue", "new"] = "continue",
         priority: int = 0,
         requires: Mapping[str, Any] | None = None,
@@ -206,7 +207,10 @@ class AsyncZPEClient:
         symmetry
             Use the symmetry of the structure to run fewer SCFs.
         use_environ
-            Run with Environ (implicit solvent).
+            Run with Environ (implicit solvent). Without ``environ``, each worker takes its own
+            ``environ.in``, and no symmetry is used.
+        environ
+            Input for Environ: a file (its path), or its text. It says that Environ is to be used.
         calc_mode
             ``"continue"`` takes over SCFs that were already run for exactly the same physics; ``"new"``
             ignores them.
@@ -253,7 +257,8 @@ class AsyncZPEClient:
             "low_cut_cm": low_cut_cm,
             "temperature": temperature,
             "symmetry": symmetry,
-            "use_environ": use_environ,
+            "use_environ": use_environ or environ is not None,
+            "environ": environ_text(environ),
             "calc_mode": calc_mode,
             "priority": priority,
             "requires": requires or {},

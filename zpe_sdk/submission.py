@@ -13,6 +13,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from zpe_sdk.errors import InputError
+from zpe_sdk.espresso.environ import EnvironInput
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.pseudopotentials import Choose, defaults
 
@@ -66,7 +67,30 @@ def input_text(
         )
     if isinstance(structure, str) and (not structure.strip() or "\n" in structure):
         return _checked(structure, "structure"), {}
-    return _read(Path(structure)), {}
+    text = _read(Path(structure), field="structure", what="no pw.x input")
+    return _checked(text, str(structure)), {}
+
+
+def environ_text(environ: Path | str | None) -> str | None:
+    """Return the text of an Environ input.
+
+    Parameters
+    ----------
+    environ
+        A file (a string of one line without ``&`` names one), or the text itself.
+
+    Raises
+    ------
+    InputError
+        ``file_missing``, ``file_unreadable``, ``empty_input``, ``binary_input``, or what
+        :meth:`zpe_sdk.espresso.environ.EnvironInput.parse` finds wrong with it.
+    """
+    if environ is None:
+        return None
+    is_file = isinstance(environ, Path) or (environ.strip() and not set("\n&") & set(environ))
+    text = _read(Path(environ), field="environ", what="no Environ input") if is_file else str(environ)
+    EnvironInput.parse(text)
+    return text
 
 
 def mobile_indices(mobile: Mobile | None, text: str, atoms: Atoms | None = None) -> list[int] | None:
@@ -129,25 +153,25 @@ def _bad_mobile(message: str) -> InputError:
     return InputError(message, code="bad_mobile_indices", field="mobile_indices")
 
 
-def _read(path: Path) -> str:
+def _read(path: Path, *, field: str, what: str) -> str:
     try:
         content = path.expanduser().read_bytes()
     except FileNotFoundError:
-        raise InputError(f"there is no file {path}", code="file_missing", field="structure") from None
+        raise InputError(f"there is no file {path}", code="file_missing", field=field) from None
     except OSError as error:
         raise InputError(
-            f"{path} cannot be read: {error.strerror}", code="file_unreadable", field="structure"
+            f"{path} cannot be read: {error.strerror}", code="file_unreadable", field=field
         ) from error
-    return _checked(_decoded(content, path), str(path))
-
-
-def _decoded(content: bytes, path: Path) -> str:
     # pw.x reads bytes. What is not ASCII stands in comments and titles, in UTF-8 or in one of the older
     # encodings, which differ only in what a comment then looks like.
     for encoding in ("utf-8-sig", "cp1252"):
         with contextlib.suppress(UnicodeDecodeError):
             return content.decode(encoding)
-    raise InputError(f"{path} is no text, and no pw.x input", code="binary_input", field="content")
+    raise InputError(
+        f"{path} is no text, and {what}",
+        code="binary_input",
+        field="content" if field == "structure" else field,
+    )
 
 
 def _checked(text: str, what: str) -> str:

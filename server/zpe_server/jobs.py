@@ -40,7 +40,7 @@ from zpe_server.settings import Settings
 from zpe_server.store import Store, items, key
 from zpe_server.tokens import Principal
 from zpe_server.waiting import why_waiting
-from zpe_server.workers import Workers
+from zpe_server.workers import ALIVE_SECONDS, Workers
 
 
 class Jobs:
@@ -81,7 +81,8 @@ class Jobs:
             "needs": json.dumps(
                 {
                     "engine": planned.payload.engine,
-                    "environ": request.use_environ,
+                    "environ": planned.payload.use_environ and request.environ is None,
+                    "environ_input": request.environ is not None,
                     "pseudopotentials": planned.pseudopotentials,
                     "versions": [asdict(need) for need in planned.versions],
                     **request.requires.model_dump(exclude_defaults=True),
@@ -115,6 +116,7 @@ class Jobs:
             scf_keys=planned.scf_keys,
             copies=[task.copy_of for task in planned.tasks if task.copy_of is not None],
             reuse=request.calc_mode == "continue",
+            alive_ms=ALIVE_SECONDS * 1000,
             keep_ms=self._settings.result_ttl_seconds * 1000,
         )
         if reply.get("conflict"):
@@ -170,6 +172,7 @@ class Jobs:
                     engine=needs.get("engine", "espresso"),
                     environ=needs.get("environ", False),
                     versions=[VersionNeed(**need) for need in needs.get("versions", [])],
+                    environ_input=needs.get("environ_input", False),
                     requires=_requirements(needs),
                     workers=workers,
                     leasing=leasing,

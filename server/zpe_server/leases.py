@@ -213,6 +213,7 @@ def abilities(able: Capabilities | None) -> dict[str, Any]:
         "engine": able.engine,
         "engine_version": able.engine_version or "",
         "environ": able.environ,
+        "environ_input": able.environ_input,
         "pseudopotentials": None
         if able.pseudopotentials is None
         else dict.fromkeys(able.pseudopotentials, True),

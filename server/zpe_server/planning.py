@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from zpe_sdk.espresso import environ
 from zpe_sdk.espresso.contacts import check_contacts
 from zpe_sdk.espresso.gamma import gamma_warning
 from zpe_sdk.espresso.input import PwInput, parse
@@ -66,9 +67,13 @@ def plan_job(request: JobRequest, settings: Settings) -> PlannedJob:
     pw_input = parse(request.content)
     check_contacts(pw_input.symbols, pw_input.labels, pw_input.positions, pw_input.cell)
     versions = _versions(pw_input, request)
+    medium = None if request.environ is None else environ.parse(request.environ)
+    use_environ = request.use_environ or medium is not None
     mobile = pw_input.mobile(request.mobile_indices)
     delta = settings.delta if request.delta is None else request.delta
-    symmetry = symmetry_of(pw_input) if request.symmetry else None
+    # Of a worker's own environ.in nothing is known here.
+    isotropic = not use_environ or (medium is not None and medium.keeps_symmetry)
+    symmetry = symmetry_of(pw_input) if request.symmetry and isotropic else None
     labels, breakers = symmetry or (pw_input.labels, None)
     plan = plan_displacements(
         pw_input.positions,
@@ -82,11 +87,14 @@ def plan_job(request: JobRequest, settings: Settings) -> PlannedJob:
     tasks = [Task(index=d.index, atom=d.atom, displacement=d.vector) for d in plan.displacements]
     copies = copies_of(tasks, request.verify)
     # What cannot be patched, e.g. a displacement that pw.x would not see, is refused here, not on a worker.
-    pw_input.task_text(tasks[-1], prefix="pw", outdir="./", pseudo_dir="./", electrons={})
+    pw_input.task_text(
+        tasks[-1], prefix="pw", outdir="./", pseudo_dir="./", electrons={}, nosym=not isotropic
+    )
     payload = JobPayload(
         content=request.content,
         mobile_indices=list(mobile),
-        use_environ=request.use_environ,
+        use_environ=use_environ,
+        environ=request.environ,
         input_dir=request.input_dir,
         calc_mode=request.calc_mode,
         structure_id=request.structure_id,
@@ -100,7 +108,7 @@ def plan_job(request: JobRequest, settings: Settings) -> PlannedJob:
         plan=plan,
         tasks=[*tasks, *copies],
         # What is to be verified is computed, not taken over.
-        scf_keys=[_scf_key(pw_input, task, request.use_environ) for task in tasks] + [""] * len(copies),
+        scf_keys=[_scf_key(pw_input, task, use_environ, medium) for task in tasks] + [""] * len(copies),
         physics=pw_input.physics_hash(),
         pseudopotentials=sorted(pw_input.pseudopotentials),
         versions=versions,
@@ -118,5 +126,6 @@ def _versions(pw_input: PwInput, request: JobRequest) -> list[VersionNeed]:
     return needs
 
 
-def _scf_key(pw_input: PwInput, task: Task, environ: bool) -> str:
-    return hashlib.sha256(f"{pw_input.scf_key(task)} {environ}".encode()).hexdigest()[:32]
+def _scf_key(pw_input: PwInput, task: Task, use_environ: bool, medium: environ.EnvironInput | None) -> str:
+    surroundings = medium.physics_hash() if medium else use_environ
+    return hashlib.sha256(f"{pw_input.scf_key(task)} {surroundings}".encode()).hexdigest()[:32]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import time
@@ -93,6 +94,7 @@ class Reports:
             ttl_ms=self._ttl_ms,
             tasks=[report.task for report in request.reports],
             fingerprints=[_canonical(report) for report in request.reports],
+            setups=[_setup(report) for report in request.reports],
             seconds=[report.scf_seconds for report in request.reports],
             atoms=[len(report.forces_ev_ang) for report in request.reports],
             keep_ms=self._settings.result_ttl_seconds * 1000,
@@ -181,6 +183,12 @@ class Reports:
 
 def _canonical(report: TaskReport) -> str:
     return json.dumps(report.fingerprint.model_dump(), sort_keys=True)
+
+
+def _setup(report: TaskReport) -> str:
+    """Return the hash of what a worker brings to the forces: the fingerprint without the input's physics."""
+    text = json.dumps(report.fingerprint.model_dump(exclude={"physics"}), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def raise_conflict(reply: dict[str, Any]) -> None:

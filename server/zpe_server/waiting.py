@@ -22,6 +22,7 @@ def why_waiting(
     *,
     engine: EngineName,
     environ: bool,
+    environ_input: bool,
     versions: Sequence[VersionNeed] = (),
     workers: Sequence[WorkerStatus],
     leasing: bool,
@@ -35,8 +36,8 @@ def why_waiting(
         Names of its pseudopotential files.
     engine
         What is to compute it.
-    environ
-        Whether it needs Environ.
+    environ, environ_input
+        Whether it needs Environ with a worker's own input, or with one that it brings.
     versions
         What it needs of the version of pw.x.
     workers
@@ -62,7 +63,7 @@ def why_waiting(
         return f"{_count(willing)}, {_NONE_FIT[engine]}"
     if outdated := [need for need in versions if not any(_has_version(w, need) for w in fit)]:
         return f"needs {' and '.join(map(str, outdated))}; {_versions(fit)}"
-    wanted = _wanted(needed, environ, requires)
+    wanted = _wanted(needed, environ, environ_input, requires)
     wanted |= {str(need): partial(_runs, need) for need in versions}
     missing = [_lacks(worker, wanted) for worker in fit]
     if all(missing):
@@ -73,7 +74,9 @@ def why_waiting(
     return f"waiting for {_count(able)} to have time"
 
 
-def _wanted(needed: Sequence[str], environ: bool, requires: Requirements) -> dict[str, Has]:
+def _wanted(
+    needed: Sequence[str], environ: bool, environ_input: bool, requires: Requirements
+) -> dict[str, Has]:
     """Return what a worker must have, by what it is called, and how to tell whether it has it."""
 
     def file(name: str) -> Has:
@@ -86,7 +89,9 @@ def _wanted(needed: Sequence[str], environ: bool, requires: Requirements) -> dic
 
     wanted = {name: file(name) for name in needed}
     if environ:
-        wanted["Environ"] = lambda able: able.engine == "mock" or able.environ
+        wanted["Environ with an environ.in"] = lambda able: able.engine == "mock" or able.environ
+    if environ_input:
+        wanted["Environ"] = lambda able: able.engine == "mock" or able.environ_input
     wanted |= {f"the tag {name}": tag(name) for name in requires.tags}
     if cores := requires.cores:
         wanted[f"{cores} cores"] = lambda able: (able.cores or 0) >= cores

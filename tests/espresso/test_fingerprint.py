@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 from zpe_sdk.errors import ConfigError
-from zpe_sdk.espresso.fingerprint import find_pseudopotential, fingerprint
+from zpe_sdk.espresso.fingerprint import (
+    environ_mark,
+    files_sha256,
+    find_pseudopotential,
+    fingerprint,
+)
 from zpe_sdk.espresso.input import PwInput
 
 TEXT = """&CONTROL
@@ -54,13 +59,24 @@ def test_other_bytes_under_the_same_name_are_other_physics(pseudo_dir: Path) -> 
 
 
 def test_environ_takes_part_with_its_version_and_its_input(pseudo_dir: Path) -> None:
-    pw_input, environ_in = PwInput.parse(TEXT), pseudo_dir / "environ.in"
-    environ_in.write_text("&ENVIRON\n environ_type='water'\n/\n")
-    water = fingerprint(pw_input, pseudo_dir, version="7.4", environ_version="3.1", environ_in=environ_in)
-    environ_in.write_text("&ENVIRON\n environ_type='vacuum'\n/\n")
-    vacuum = fingerprint(pw_input, pseudo_dir, version="7.4", environ_version="3.1", environ_in=environ_in)
-    without = fingerprint(pw_input, pseudo_dir, version="7.4")
-    assert len({str(found.environ) for found in (water, vacuum, without)}) == 3
+    pw_input = PwInput.parse(TEXT)
+    marks = [environ_mark("3", "a" * 64), environ_mark("3", "b" * 64), environ_mark("1 or 2", "a" * 64), None]
+    found = [fingerprint(pw_input, pseudo_dir, version="7.4", environ=mark) for mark in marks]
+    assert [each.environ for each in found] == marks
+    assert len(set(marks)) == 4
+
+
+def test_the_hash_of_a_machines_files_changes_with_each_of_them_and_with_their_names(
+    pseudo_dir: Path,
+) -> None:
+    files = sorted(pseudo_dir.iterdir())
+    before = files_sha256(files)
+    assert files_sha256(files[::-1]) == before
+    (pseudo_dir / "O.UPF").write_bytes(b"another oxygen")
+    changed = files_sha256(files)
+    (pseudo_dir / "O.UPF").rename(pseudo_dir / "O2.UPF")
+    renamed = files_sha256(pseudo_dir.iterdir())
+    assert len({before, changed, renamed, files_sha256(files[:1])}) == 4
 
 
 @pytest.mark.parametrize("name", ["N.UPF", "../H.UPF", "", "."])

@@ -13,7 +13,7 @@ from ase.constraints import FixAtoms
 
 from tests.processes import h2
 from zpe_sdk.errors import InputError
-from zpe_sdk.submission import input_text, mobile_indices
+from zpe_sdk.submission import environ_text, input_text, mobile_indices
 
 PSEUDOPOTENTIALS = {"Cu": "Cu.UPF", "H": "H.UPF", "O": "O.UPF"}
 SAMPLES = Path(__file__).parents[2] / "samples" / "qe-in"
@@ -156,3 +156,20 @@ def test_the_samples_can_be_submitted_as_they_are(sample: Path) -> None:
     text, _ = input_text(sample)
     assert mobile_indices(lambda atoms: "H", text)
     assert "/" not in [line.split("=")[-1] for line in text.splitlines() if "dir" in line]
+
+
+def test_an_environ_input_is_a_file_or_its_text(tmp_path: Path) -> None:
+    text = "&ENVIRON\n  environ_type = 'water'\n/\n&BOUNDARY\n/\n"
+    (tmp_path / "environ.in").write_text(text)
+    assert environ_text(text) == environ_text(tmp_path / "environ.in") == text
+    assert environ_text(str(tmp_path / "environ.in")) == text
+    assert environ_text(None) is None
+    assert environ_text("&ENVIRON /") == "&ENVIRON /"
+    for wrong, code in (
+        (tmp_path / "no.in", "file_missing"),
+        ("", "empty_input"),
+        (text.replace("_type", "_typ"), "bad_input"),
+    ):
+        with pytest.raises(InputError) as caught:
+            environ_text(wrong)
+        assert (caught.value.code, caught.value.field) == (code, "environ")

@@ -50,13 +50,16 @@ async def submit(
         "scf_keys": [],
         "copies": [],
         "reuse": False,
+        "alive_ms": LATER_MS,
         "keep_ms": LATER_MS,
         "fields": {"nat": 1, "needs": json.dumps(needed)} | ({"physics": physics} if physics else {}),
     }
     return await store.transition("submit", "{}", "{}", "[]", job=job, total=tasks, **(arguments | more))
 
 
-async def lease(store: Store, name: str, worker: str = "w1", **more: Any) -> Reply:
+async def lease(
+    store: Store, name: str, worker: str = "w1", *, files_sha256: str | None = None, **more: Any
+) -> Reply:
     arguments: dict[str, Any] = {
         "instance": "",
         "ttl_ms": TTL_MS,
@@ -73,10 +76,12 @@ async def lease(store: Store, name: str, worker: str = "w1", **more: Any) -> Rep
         "engine": "espresso",
         "engine_version": "",
         "environ": False,
+        "environ_input": False,
         "pseudopotentials": None,
         "digest": "d",
     }
-    return await store.transition("lease", "{}", worker=worker, lease=name, **(arguments | more))
+    capabilities = json.dumps({"files_sha256": files_sha256})
+    return await store.transition("lease", capabilities, worker=worker, lease=name, **(arguments | more))
 
 
 async def report(
@@ -87,6 +92,7 @@ async def report(
     worker: str = "w1",
     *,
     fingerprints: Sequence[str] = (),
+    setups: Sequence[str] = (),
     instance: str = "",
     run: str = "",
 ) -> Reply:
@@ -103,6 +109,7 @@ async def report(
         ttl_ms=TTL_MS,
         tasks=tasks,
         fingerprints=list(fingerprints) or [physics()] * len(tasks),
+        setups=list(setups) or ["setup"] * len(tasks),
         seconds=[0.5] * len(tasks),
     )
 

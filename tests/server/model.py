@@ -18,12 +18,13 @@ STATUS = {"assembling": "started", "dead": "failed", "discarded": "failed"}
 
 @dataclass(frozen=True)
 class Ability:
-    """Capabilities of a worker; ``files`` None: unknown."""
+    """Capabilities of a worker; ``files`` None: unknown. ``tells``: a hash of the files is part of them."""
 
     digest: str
     engine: str
     files: frozenset[str] | None
     version: str = ""
+    tells: bool = False
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,18 @@ class Physics:
     version: str = "7.2"
     files: frozenset[str] = frozenset()
 
+    @property
+    def setup(self) -> str:
+        """What the worker has brought to it."""
+        return f"setup of {self.name} {self.engine} {self.version} {sorted(self.files)}"
+
 
 @dataclass
 class Job:
-    """Each task is in exactly one of ``open``, ``held`` and ``done`` as long as tasks are what is missing."""
+    """Each task is in exactly one of ``open``, ``held``, ``reserved`` and ``done`` while tasks are missing.
+
+    ``scf`` are the keys of its SCFs, by task; none: they are not known by any.
+    """
 
     name: str
     owner: str
@@ -57,6 +66,8 @@ class Job:
     done: set[int] = field(default_factory=set)
     by: dict[int | str, str] = field(default_factory=dict)  # who computed it; "*": settled the whole
     taken_back: set[str] = field(default_factory=set)
+    scf: list[str] = field(default_factory=list)
+    reserved: set[int] = field(default_factory=set)
     attempts: Counter[tuple[int, str]] = field(default_factory=Counter)
     pinned: Physics | None = None
     avoided: set[tuple[str, str]] = field(default_factory=set)
@@ -76,11 +87,6 @@ class Job:
     @property
     def keeps_forces(self) -> bool:
         return self.stage in ("living", "assembling", "dead")
-
-    def drop(self, task: int) -> None:
-        self.done.discard(task)
-        self.by.pop(task, None)
-        self.reopen(task)
 
     def reopen(self, task: int, *, delayed: bool = False) -> None:
         self.held.pop(task, None)
@@ -104,7 +110,7 @@ class Job:
 
     def close(self, stage: Stage) -> None:
         self.stage = stage
-        self.open, self.delayed = set(), set()
+        self.open, self.delayed, self.reserved = set(), set(), set()
         self.attempts.clear()
 
 
@@ -129,6 +135,8 @@ class Worker:
 
     draining: bool = False
     revoked: bool = False
+    ability: Ability | None = None
+    shown: set[tuple[str, str]] = field(default_factory=set)
     done: int = 0
     failed: int = 0
 
@@ -152,6 +160,7 @@ class Model:
         self.leases: dict[str, Lease] = {}
         self.workers = {name: Worker() for name in workers}
         self.idempotency: dict[tuple[str, str], tuple[str, str]] = {}
+        self.scfs: dict[tuple[str, str], dict[Physics, str]] = {}  # by owner and key: physics -> worker
         self.clock: Counter[int] = Counter()  # of each priority: the turn of the job served last
         self.ends: Counter[tuple[int, str]] = Counter()  # where the next job of an owner begins
 
@@ -169,6 +178,7 @@ class Model:
         idempotency_key: str,
         digest: str,
         owner: str,
+        scf: list[str],
     ) -> str | None:
         """Return the job's name, or None for a conflict."""
         if (owner, idempotency_key) in self.idempotency:
@@ -176,22 +186,46 @@ class Model:
             return job if known == digest else None
         if idempotency_key:
             self.idempotency[owner, idempotency_key] = (name, digest)
-        turn = max(self.clock[priority], self.ends[priority, owner])
-        self.ends[priority, owner] = turn + total
-        self.jobs[name] = Job(
-            name,
-            owner,
-            priority,
-            turn,
-            total,
-            needs,
-            engine,
-            physics,
-            {a: b for n, task in enumerate(copies, total - len(copies)) for a, b in ((n, task), (task, n))},
-            idempotency_key,
-            open=set(range(total)),
-        )
+        twins = {
+            a: b for n, task in enumerate(copies, total - len(copies)) for a, b in ((n, task), (task, n))
+        }
+        job = Job(name, owner, priority, 0, total, needs, engine, physics, twins, idempotency_key, scf=scf)
+        self.jobs[name] = job
+        known, seen = self.known(owner, scf)
+        if seen and len(known) == total and self.is_shown(seen):
+            job.pinned, job.in_line = seen, False
+            for task in known:
+                self.reuse(job, task)
+            job.to_assembly()
+            return name
+        # One SCF is run at least: it shows with what.
+        job.reserved = known if len(known) < total else known - {0}
+        job.open = set(range(total)) - job.reserved
+        job.turn = max(self.clock[priority], self.ends[priority, owner])
+        self.ends[priority, owner] = job.turn + len(job.open)
         return name
+
+    def known(self, owner: str, scf: list[str]) -> tuple[set[int], Physics | None]:
+        """Return the tasks that earlier SCFs cover, and with what physics."""
+        tasks: dict[Physics, set[int]] = {}
+        for task, name in enumerate(scf):
+            for physics in self.scfs.get((owner, name), {}):
+                tasks.setdefault(physics, set()).add(task)
+
+        def rank(physics: Physics) -> tuple[int, bool, str]:
+            covered = len(tasks[physics])
+            return -covered, not (covered == len(scf) and self.is_shown(physics)), physics.name
+
+        best = min(tasks, key=rank, default=None)
+        return (tasks[best] if best else set()), best
+
+    def is_shown(self, physics: Physics) -> bool:
+        """Tell whether a worker, as it is now, has computed with what these physics need."""
+        return any(
+            (worker.ability.digest, physics.setup) in worker.shown
+            for worker in self.workers.values()
+            if worker.ability and not worker.revoked
+        )
 
     def look_at_line(self) -> None:
         """Let jobs that have come back into the line have the turn they had at the latest."""
@@ -228,7 +262,9 @@ class Model:
         return ability.engine == "mock" or ability.files is None or job.needs <= ability.files
 
     def can_run(self, job: Job, worker: str, ability: Ability, *, whole: bool) -> bool:
-        if (worker, ability.digest) in job.avoided or (whole and len(job.due) < job.total):
+        if (worker, ability.digest) in job.avoided or (
+            whole and len(job.due) + len(job.reserved) < job.total
+        ):
             return False
         if job.twins and (whole or not self.takeable(job, worker)):
             return False
@@ -240,6 +276,7 @@ class Model:
         """Return the lease, if any, and the jobs that were passed over."""
         if self.workers[worker].revoked:
             return None, []
+        self.workers[worker].ability = ability
         if name in self.leases:
             return (self.leases[name] if self.leases[name].state == "held" else None), []
         if self.workers[worker].draining:
@@ -252,6 +289,9 @@ class Model:
             if not self.can_run(job, worker, ability, whole=max_tasks == 0):
                 passed.append(job)
                 continue
+            if not max_tasks:
+                job.open |= job.reserved
+                job.reserved = set()
             # A share is a part of all that is due, whoever may take it.
             tasks = self.takeable(job, worker)[: min(max_tasks or job.total, len(job.due))]
             for task in tasks:
@@ -310,8 +350,13 @@ class Model:
                 out.offence = out.offence or offence
             else:
                 out.accepted.append(task)
-                job.pinned = seen
+                if job.pinned is None:
+                    job.pinned = seen
+                    self.take_reserved(job)
                 job.progress_on(task, lease.worker)
+                if job.scf and job.scf[task] and seen.engine != "mock":
+                    self.scfs.setdefault((job.owner, job.scf[task]), {})[seen] = lease.worker
+                self.show(lease, seen)
                 lease.tasks.discard(task)
                 self.workers[lease.worker].done += 1
         if out.accepted:
@@ -327,6 +372,38 @@ class Model:
             job.to_assembly()
             out.complete = True
         return out
+
+    def take_reserved(self, job: Job) -> None:
+        for task in job.reserved:
+            if not self.reuse(job, task):
+                job.open.add(task)
+        job.reserved = set()
+
+    def reuse(self, job: Job, task: int) -> bool:
+        """Return whether an earlier SCF serves for a task."""
+        by = job.pinned and self.scfs.get((job.owner, job.scf[task]), {}).get(job.pinned)
+        # What two workers compute is not taken over where both would be of one.
+        if not by or (task in job.twins and self.is_for_another(job, task, by)):
+            return False
+        job.done.add(task)
+        job.by[task] = by
+        return True
+
+    def drop(self, job: Job, task: int) -> None:
+        """Take a stored SCF back, so that neither this job nor a later one meets it."""
+        if job.scf and job.scf[task] and job.pinned:
+            kept = self.scfs.get((job.owner, job.scf[task]), {})
+            kept.pop(job.pinned, None)
+            if not kept:
+                self.scfs.pop((job.owner, job.scf[task]), None)
+        job.done.discard(task)
+        job.by.pop(task, None)
+        job.reopen(task)
+
+    def show(self, lease: Lease, seen: Physics) -> None:
+        worker = self.workers[lease.worker]
+        if worker.ability and worker.ability.tells and worker.ability.digest == lease.digest:
+            worker.shown.add((lease.digest, seen.setup))
 
     def fail(self, lease: Lease, tasks: list[int] | None, kind: str) -> bool:
         """Return whether the job goes on."""
@@ -422,6 +499,7 @@ class Model:
 
     def revoke(self, worker: str) -> None:
         self.workers[worker].revoked = True
+        self.workers[worker].shown = set()
         for lease in self.leases.values():
             if lease.worker == worker:
                 self.release(lease)
@@ -442,12 +520,12 @@ class Model:
             if job.stage == "assembling":
                 job.stage = "living"
             for task in theirs:
-                del job.by[task]
-            job.done -= {task for task in theirs if isinstance(task, int)}
+                if isinstance(task, int):
+                    self.drop(job, task)
             if "*" in theirs:
+                del job.by["*"]
                 job.settled_by = None
-            for task in range(job.total):
-                if task not in job.done and (task in theirs or "*" in theirs):
+                for task in set(range(job.total)) - job.done:
                     job.reopen(task)
             if not job.done:
                 job.pinned = None
@@ -497,7 +575,7 @@ class Model:
             return False
         job.stage = "dead"
         for task in job.done & set(doubtful):
-            job.drop(task)
+            self.drop(job, task)
         return True
 
     def rerun(self, job: Job, tasks: set[int]) -> bool:
@@ -506,7 +584,7 @@ class Model:
             return False
         job.stage = "living"
         for task in tasks | {job.twins[task] for task in tasks if task in job.twins}:
-            job.drop(task)
+            self.drop(job, task)
         return True
 
     def retire(self, job: Job) -> None:

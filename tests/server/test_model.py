@@ -34,8 +34,8 @@ EXAMPLES = int(os.environ.get("ZPE_TEST_EXAMPLES", "0"))
 
 WORKERS = ("w1", "w2", "w3")
 ABILITIES = (
-    Ability("all", "espresso", frozenset({"H", "O"}), "7.2"),
-    Ability("no oxygen", "espresso", frozenset({"H"})),
+    Ability("all", "espresso", frozenset({"H", "O"}), "7.2", tells=True),
+    Ability("no oxygen", "espresso", frozenset({"H"}), tells=True),
     Ability("unknown", "", None),
     Ability("mock", "mock", frozenset()),
 )
@@ -114,7 +114,7 @@ class ControlPlane(RuleBasedStateMachine):
             self.run(self.store.redis.hset(key("worker", worker), mapping={"name": worker}))
             self.run(self.store.redis.zadd(key("workers"), {worker: 0}))
         for total in totals:
-            self.submit(total, 0, (), "espresso", None, verified, "", "ann")
+            self.submit(total, 0, (), "espresso", None, verified, "", "ann", known=False)
 
     # ------------------------------------------------------------------------------------------ work
 
@@ -127,6 +127,7 @@ class ControlPlane(RuleBasedStateMachine):
         verified=st.sampled_from([0, 0, 1, 2]),
         idempotency_key=st.sampled_from(["", "", "k1", "k2"]),
         owner=st.sampled_from(["ann", "ann", "bob"]),
+        known=st.booleans(),
     )
     def submit(
         self,
@@ -138,12 +139,25 @@ class ControlPlane(RuleBasedStateMachine):
         verified: int,
         idempotency_key: str,
         owner: str,
+        known: bool,
     ) -> None:
+        """With ``known``, the job asks for the same SCFs as the others of its owner, as far as it goes."""
         name, digest = self.name("j"), str(total)
         copies = list(range(min(verified, total)))
+        scf = [f"scf{task}" for task in range(total)] + [""] * len(copies) if known else []
         total += len(copies)
         expected = self.model.submit(
-            name, total, priority, frozenset(needs), engine, physics, copies, idempotency_key, digest, owner
+            name,
+            total,
+            priority,
+            frozenset(needs),
+            engine,
+            physics,
+            copies,
+            idempotency_key,
+            digest,
+            owner,
+            scf,
         )
         reply = self.run(
             calls.submit(
@@ -158,12 +172,38 @@ class ControlPlane(RuleBasedStateMachine):
                 priority=priority,
                 idempotency_key=idempotency_key,
                 digest=digest,
+                scf_keys=scf,
+                reuse=known,
             )
         )
         if expected is None:
             assert reply == {"conflict": True}
-        else:
-            assert (reply["job"], reply["created"]) == (expected, expected == name)
+            return
+        assert (reply["job"], reply["created"]) == (expected, expected == name)
+        if expected == name:
+            assert reply["complete"] == (self.model.jobs[name].stage == "assembling")
+
+    @rule(
+        total=st.integers(1, 3),
+        worker=st.sampled_from(("w1", "w2", "w3")),
+        ability=st.sampled_from((*ABILITIES[:3], ABILITIES[0])),
+        physics=st.sampled_from((None, None, PHYSICS[1])),
+        then=st.sampled_from(("nothing", "another machine", "revoke")),
+    )
+    def ask_for_the_same_again(
+        self, total: int, worker: str, ability: Ability, physics: Physics | None, then: str
+    ) -> None:
+        """Have a worker do a job that goes first, let it change or go, and submit the same job."""
+        self.submit(total, 1, (), "espresso", None, 0, "", "ann", known=True)
+        if (lease := self.ask(self.name("l"), worker, ability, 10)) and lease.tasks:
+            chosen = sorted(lease.tasks)
+            usual = fitting(self.model.jobs.get(lease.job))
+            self.do_report(lease, chosen, [physics or usual] * len(chosen))
+        if then == "another machine":
+            self.ask(self.name("l"), worker, ABILITIES[1], 1)
+        elif then == "revoke" and worker == "w3":
+            self.revoke(worker)
+        self.submit(total, 1, (), "espresso", None, 0, "", "ann", known=True)
 
     def ask(self, name: str, worker: str, ability: Ability, max_tasks: int) -> Lease | None:
         expected, passed = self.model.lease(name, worker, ability, max_tasks)
@@ -177,6 +217,7 @@ class ControlPlane(RuleBasedStateMachine):
                 engine_version=ability.version,
                 pseudopotentials=None if ability.files is None else dict.fromkeys(ability.files, True),
                 digest=ability.digest,
+                files_sha256="f" if ability.tells else None,
             )
         )
         if expected is None:
@@ -211,6 +252,7 @@ class ControlPlane(RuleBasedStateMachine):
                 chosen,
                 lease.worker,
                 fingerprints=[canonical(each) for each in seen],
+                setups=[each.setup for each in seen],
                 run=self.name("r"),
             )
         )
@@ -471,7 +513,8 @@ class ControlPlane(RuleBasedStateMachine):
             assert self.done.get(job.name, set()) <= job.done
             self.done[job.name] = set(job.done)
             if job.stage in ("living", "dead") and not job.settled_by:
-                assert sorted([*job.open, *job.held, *job.done]) == list(range(job.total))
+                everything = [*job.open, *job.held, *job.reserved, *job.done]
+                assert sorted(everything) == list(range(job.total))
             for task, twin in job.twins.items():
                 assert task not in job.by or job.by[task] != job.by.get(twin)
 
@@ -504,6 +547,14 @@ class ControlPlane(RuleBasedStateMachine):
                 for name in WORKERS
             },
             "worker counts": {name: (worker.done, worker.failed) for name, worker in model.workers.items()},
+            "shown": {
+                name: {f"{digest} {setup}" for digest, setup in worker.shown}
+                for name, worker in model.workers.items()
+            },
+            "scfs": {
+                f"{owner}:{name}": {calls.physics(each.name, each.engine) for each in done}
+                for (owner, name), done in model.scfs.items()
+            },
             "lease records": {
                 lease.name: (lease.state, lease.tasks, lease.state == "held")
                 for lease in model.leases.values()
@@ -514,6 +565,7 @@ class ControlPlane(RuleBasedStateMachine):
                     "due": job.due,
                     "delayed": job.delayed,
                     "held": job.held,
+                    "reserved": job.reserved,
                     "reports": job.done if job.keeps_forces else set(),
                     "runs": job.done,
                     "by": {str(task): worker for task, worker in job.by.items()},
@@ -541,6 +593,7 @@ class ControlPlane(RuleBasedStateMachine):
                 "due": {task for task, score in waiting.items() if score <= at.now},
                 "delayed": {task for task, score in waiting.items() if score > at.now},
                 "held": {int(task): lease for task, lease in at["job", name, "held"].items()},
+                "reserved": {int(task) for task in at["job", name, "reserved"]},
                 "reports": {int(task) for task in at["job", name, "reports"]},
                 "by": at["job", name, "by"],
                 "taken back": set(json.loads(record.get("taken_back", "[]"))),
@@ -563,6 +616,14 @@ class ControlPlane(RuleBasedStateMachine):
             "worker counts": {
                 name: tuple(int(at["worker", name].get(n, 0)) for n in ("scf_done", "scf_failed"))
                 for name in WORKERS
+            },
+            "shown": {name: set(at["worker", name, "shown"]) for name in WORKERS},
+            "scfs": {
+                name.partition("scf:")[2]: {
+                    field.partition(" ")[2] for field in at.keys[name] if field.startswith("report ")
+                }
+                for name in at.keys
+                if name.startswith(key("scf", ""))
             },
             "lease records": {
                 name: (
@@ -592,7 +653,8 @@ class ControlPlane(RuleBasedStateMachine):
             self.ask(self.name("l"), "w1", ABILITIES[0], 1)
             left = set(self.run(calls.dump(self.store)).keys)
             kept = {key(name) for name in ("workers", "counters", "finished")}
-            kept |= {key("worker", name) for name in WORKERS}
+            kept |= {key("worker", name, *part) for name in WORKERS for part in ((), ("shown",))}
+            kept |= {key("scf", owner, name) for owner, name in self.model.scfs}
             assert left - kept == set()
         finally:
             self.run(self.store.close())

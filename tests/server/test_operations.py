@@ -72,10 +72,13 @@ def test_a_queued_job_says_what_it_waits_for(own_control_plane: Start) -> None:
             assert detail() == "1 worker, none runs pw.x (they are in mock mode)"
             able |= {"engine": "espresso", "pseudopotentials": ["O.upf"], "environ": False}
             assert worker.post("/calc/zpe/compute/jobs/lease", json=request).status_code == 204
-            assert detail() == "1 worker, none has H.pbe-kjpaw.UPF and Environ"
+            assert detail() == "1 worker, none has H.pbe-kjpaw.UPF and Environ with an environ.in"
             able["pseudopotentials"] = ["H.pbe-kjpaw.UPF"]
             worker.post("/calc/zpe/compute/jobs/lease", json=request)
-            assert detail() == "1 worker, none has Environ"
+            assert detail() == "1 worker, none has Environ with an environ.in"
+            brings = {"content": h2(), "environ": "&ENVIRON\n environ_type = 'water'\n/\n&BOUNDARY\n/\n"}
+            other = api.post("/calc/zpe/jobs", json=brings).json()["job_id"]
+            assert api.get(f"/calc/zpe/jobs/{other}").json()["detail"] == "1 worker, none has Environ"
             api.patch("/calc/zpe/admin/flags", json={"dequeue_enabled": False})
             assert "an administrator has stopped" in detail()
 

@@ -44,13 +44,27 @@ class Lab:
         tasks = self(owner).get(f"{JOBS}/{job}/detail").json()["tasks"]
         return [task["index"] for task in tasks if task["atom"] == atom]
 
-    def compute(self, version: str = "7.2", most: int = 100, worker: httpx.Client | None = None) -> list[int]:
-        """Take a lease and report all of its tasks; return them."""
-        worker = worker or self.worker
-        leased = worker.post(LEASE, json={"max_tasks": most}).raise_for_status()
+    def ask(self, most: int, files: str | None, worker: httpx.Client | None = None) -> httpx.Response:
+        able = {"engine": "espresso", "environ": True, "files_sha256": files}
+        request = {"max_tasks": most, "capabilities": able}
+        return (worker or self.worker).post(LEASE, json=request).raise_for_status()
+
+    def compute(
+        self,
+        version: str = "7.2",
+        most: int = 100,
+        worker: httpx.Client | None = None,
+        files: str | None = "same",
+    ) -> list[int]:
+        """Take a lease, with files of this hash, and report all of its tasks; return them."""
+        leased = self.ask(most, files, worker)
         if leased.status_code == 204:
             return []
-        lease = leased.json()
+        self.report(leased.json(), version, worker)
+        return [task["index"] for task in leased.json()["tasks"]]
+
+    def report(self, lease: Json, version: str = "7.2", worker: httpx.Client | None = None) -> None:
+        """Report all tasks of a lease."""
         reports = []
         for task in lease["tasks"]:
             payload = JobPayload(**lease["payload"])
@@ -61,11 +75,10 @@ class Lab:
                 "pseudopotentials": {"H.pbe-kjpaw.UPF": "0" * 64},
             }
             reports.append(report)
-        worker.post(
+        (worker or self.worker).post(
             f"/calc/zpe/compute/jobs/{lease['job_id']}/tasks",
             json={"lease_id": lease["lease_id"], "reports": reports},
         ).raise_for_status()
-        return [task["index"] for task in lease["tasks"]]
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +108,62 @@ def test_the_same_job_again_takes_no_scf_and_gives_the_same_result(lab: Lab) -> 
     fresh = lab.submit("ann", calc_mode="new")
     assert lab.status("ann", fresh)["status"] == "queued"
     assert len(lab.compute()) == 13
+
+
+def test_after_a_change_of_the_machines_files_one_scf_shows_whether_the_others_still_hold(lab: Lab) -> None:
+    lab.submit("hal")
+    assert len(lab.compute()) == 13
+    # Asking for work is enough to tell of the change, whether or not there is any.
+    lab.ask(1, "another UPF")
+    again = lab.submit("hal")
+    assert lab.status("hal", again)["status"] == "queued"
+    # The new file is of another element: the same program, the same files of this job.
+    assert lab.compute(files="another UPF") == [0]
+    status = lab.status("hal", again)
+    assert (status["status"], status["progress"]["reused"]) == ("finished", 12)
+    # That worker has shown it now.
+    assert lab.status("hal", lab.submit("hal"))["status"] == "finished"
+    # An upgraded pw.x computes everything anew.
+    lab.ask(1, "another pw.x")
+    upgraded = lab.submit("hal")
+    assert lab.compute(version="7.5", files="another pw.x") == [0]
+    assert lab.status("hal", upgraded)["status"] == "queued"
+    assert len(lab.compute(version="7.5", files="another pw.x")) == 12
+    assert lab.status("hal", upgraded)["progress"]["reused"] == 0
+
+
+def test_a_worker_that_tells_nothing_of_its_files_shows_nothing(lab: Lab) -> None:
+    lab.submit("ida")
+    assert len(lab.compute(files=None)) == 13
+    again = lab.submit("ida")
+    assert lab.status("ida", again)["status"] == "queued"
+    assert lab.compute(files=None) == [0]
+    assert lab.status("ida", again)["progress"]["reused"] == 12
+
+
+WATER = "&ENVIRON\n environ_type = 'water'\n/\n&BOUNDARY\n/\n"
+
+
+def test_scfs_in_another_solvent_are_not_taken_over(lab: Lab) -> None:
+    able = {"engine": "espresso", "environ": True, "environ_input": True}
+    lab.submit("jon", environ=WATER)
+    # A worker that does not know of such inputs would compute with its own.
+    assert lab.compute() == []
+    leased = lab.worker.post(LEASE, json={"max_tasks": 100, "capabilities": able}).raise_for_status().json()
+    assert leased["payload"]["environ"] == WATER
+    assert leased["payload"]["use_environ"]
+    lab.report(leased)
+    for environ, known in ((WATER.replace("water", "vacuum"), 0), ("! the same\n" + WATER, 12)):
+        job = lab.submit("jon", environ=environ)
+        leased = (
+            lab.worker.post(LEASE, json={"max_tasks": 100, "capabilities": able}).raise_for_status().json()
+        )
+        assert leased["job_id"] == job
+        assert len(leased["tasks"]) == 13 - known
+        lab.report(leased)
+    bad = lab("jon").post(JOBS, json={"content": h2(), "environ": WATER.replace("_type", "_typ")})
+    assert bad.status_code == 422
+    assert "environ_type?" in bad.json()["detail"]
 
 
 def test_another_mobile_atom_runs_only_what_is_new(lab: Lab) -> None:

@@ -199,24 +199,4 @@ def test_a_machine_says_what_it_can_run(tmp_path: Path) -> None:
     assert able.engine_version[0].isdigit()
     assert able.pseudopotentials is not None
     assert "H.pbe-kjpaw.UPF" in able.pseudopotentials
-    assert (able.environ, able.slots) == (False, 3)
-
-
-def test_a_job_with_environ_is_run_with_it_or_not_at_all(tmp_path: Path) -> None:
-    # pw.x as it is here lacks the plug-in, and passes over -environ in silence.
-    (tmp_path / "environ.in").write_text("&ENVIRON\n environ_type = 'water'\n/\n")
-    seen = tmp_path / "seen"
-    program = tmp_path / "pw.x"
-    program.write_text(f'#!/bin/sh\necho "$@" >>{seen}\ncat environ.in >>{seen}\nexec "{PW[0]}" "$@"\n')
-    program.chmod(0o755)
-    pw = engine(tmp_path / "work", pw_path=str(program), environ_path=tmp_path)
-    assert pw.capabilities().environ
-    seen.unlink()
-    with pytest.raises(ConfigError) as caught:
-        pw.run(payload(environ=True), Task(index=0), job_id="job", stop=Event())
-    assert (caught.value.code, caught.value.field) == ("environ_missing", "ZPE_PW_PATH")
-    assert seen.read_text().splitlines()[0].split() == ["-in", "pw.in", "-environ"]
-    assert "environ_type = 'water'" in seen.read_text()
-    assert not pw.capabilities().environ
-    # Other jobs do not mind.
-    pw.run(payload(), Task(index=0), job_id="other", stop=Event())
+    assert (able.environ, able.environ_input, able.slots) == (False, False, 3)

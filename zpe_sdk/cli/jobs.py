@@ -47,7 +47,13 @@ def submit(
             help="Finish with a warning where SCFs end in different electronic states, instead of failing.",
         ),
     ] = False,
-    environ: Annotated[bool, typer.Option("--environ", help="Run with Environ (implicit solvent).")] = False,
+    environ: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Run with Environ (implicit solvent) and this environ.in."),
+    ] = None,
+    use_environ: Annotated[
+        bool, typer.Option("--use-environ", help="Run with Environ and the machine's own environ.in.")
+    ] = False,
     new: Annotated[bool, typer.Option("--new", help="Take over no SCFs of earlier jobs.")] = False,
     priority: Annotated[int, typer.Option(help="From -100 to 100; higher ones first.")] = 0,
     tag: Annotated[
@@ -83,7 +89,8 @@ def submit(
             temperature=temperature,
             symmetry=symmetry,
             allow_state_changes=allow_state_changes,
-            use_environ=environ,
+            use_environ=use_environ,
+            environ=environ,
             calc_mode="new" if new else "continue",
             priority=priority,
             requires={"tags": tag or [], "cores": cores, "memory_gb": memory_gb, "pw": pw},

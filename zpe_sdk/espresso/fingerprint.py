@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,8 +17,7 @@ def fingerprint(
     pseudo_dir: Path,
     *,
     version: str,
-    environ_version: str | None = None,
-    environ_in: Path | None = None,
+    environ: str | None = None,
 ) -> Fingerprint:
     """Return the fingerprint of an SCF with this input on this machine.
 
@@ -29,8 +29,8 @@ def fingerprint(
         Folder of the pseudopotential files.
     version
         Version of pw.x, as the run itself printed it.
-    environ_version, environ_in
-        Version of Environ and its input file, if it takes part: both change the forces.
+    environ
+        Environ and its input, if it takes part (see :func:`environ_mark`): both change the forces.
 
     Raises
     ------
@@ -38,9 +38,6 @@ def fingerprint(
         ``pseudopotential_missing``, naming file and folder.
     """
     names = {species.pseudopotential for species in pw_input.species}
-    environ = None
-    if environ_in is not None:
-        environ = f"{environ_version or 'unknown'} environ.in sha256:{sha256_of(environ_in)}"
     return Fingerprint(
         engine="espresso",
         engine_version=version,
@@ -48,6 +45,20 @@ def fingerprint(
         environ=environ,
         physics=pw_input.physics_hash(),
     )
+
+
+def environ_mark(version: str, sha256: str) -> str:
+    """Return how a fingerprint names Environ and its input.
+
+    Parameters
+    ----------
+    version
+        What the plug-in said of its version.
+    sha256
+        Of a request's input: :meth:`zpe_sdk.espresso.environ.EnvironInput.physics_hash`, which the control
+        plane knows too. Of a worker's own file: its bytes.
+    """
+    return f"{version} environ.in sha256:{sha256}"
 
 
 def find_pseudopotential(name: str, pseudo_dir: Path) -> Path:
@@ -74,7 +85,13 @@ def sha256_of(path: Path) -> str:
     return _sha256(path, stat.st_mtime_ns, stat.st_size)
 
 
-@lru_cache(maxsize=1024)
+def files_sha256(files: Iterable[Path]) -> str:
+    """Return one SHA-256 over the names and bytes of files, in the order of their names."""
+    lines = sorted(f"{path.name} {sha256_of(path)}" for path in files)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+@lru_cache(maxsize=16_384)
 def _sha256(path: Path, mtime_ns: int, size: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

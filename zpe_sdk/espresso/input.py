@@ -175,7 +175,14 @@ class PwInput:
         return tuple(sorted({species.pseudopotential for species in self.species}))
 
     def task_text(
-        self, task: Task, *, prefix: str, outdir: str, pseudo_dir: str, electrons: Mapping[str, object]
+        self,
+        task: Task,
+        *,
+        prefix: str,
+        outdir: str,
+        pseudo_dir: str,
+        electrons: Mapping[str, object],
+        nosym: bool = False,
     ) -> str:
         """Return the input of one displaced SCF: this text with only what the task needs changed.
 
@@ -187,14 +194,24 @@ class PwInput:
             pw.x's keys of these names.
         electrons
             Keys of ``&ELECTRONS`` to set, e.g. ``conv_thr``.
+        nosym
+            Whether something that pw.x does not know of breaks the symmetry of the atoms, so that it must
+            make nothing symmetric.
 
         Raises
         ------
         InputError
-            ``bad_task``: the task moves an atom that is not there, or so little that pw.x overlooks it.
+            ``bad_task``: the task moves an atom that is not there, or so little that pw.x overlooks it;
+            ``not_supported``: ``nosym`` does not go with listed k-points.
         """
         return patch.task_text(
-            self, task, prefix=prefix, outdir=outdir, pseudo_dir=pseudo_dir, electrons=electrons
+            self,
+            task,
+            prefix=prefix,
+            outdir=outdir,
+            pseudo_dir=pseudo_dir,
+            electrons=electrons,
+            nosym=nosym,
         )
 
     def physics_hash(self) -> str:

@@ -123,8 +123,13 @@ def _check_paths(namelists: Mapping[str, Mapping[str, Any]]) -> None:
             if key == "title" or key in OURS.get(group, ()):
                 continue
             for text in value if isinstance(value, list) else [value]:
-                if isinstance(text, str) and (set(text) & set("/\\~$") or ".." in text):
+                if is_path(text):
                     raise _error(f"{key} = {text[:60]!r} looks like a path", key, "path_in_input")
+
+
+def is_path(value: object) -> bool:
+    """Tell whether a value is text that may lead out of the run folder."""
+    return isinstance(value, str) and bool(set(value) & set("/\\~$") or ".." in value)
 
 
 def _check_bounds(system: Mapping[str, Any]) -> None:

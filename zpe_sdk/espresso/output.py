@@ -37,7 +37,7 @@ class ScfResult:
     version
         Version of the ``pw.x`` that ran, e.g. ``"6.7MaX"``.
     environ
-        Version of Environ, if it took part; ``"unknown"`` if it did not say.
+        Generation of Environ, if it took part: ``"3"``, or ``"1 or 2"``.
     total_magnetization, absolute_magnetization
         In Bohr magnetons per cell, of noncollinear spins the length of the vector; None without spin.
     warnings
@@ -117,14 +117,49 @@ def ranks_in(stdout: str) -> int | None:
 
 
 def environ_in(stdout: str) -> str | None:
-    """Return the version of Environ that pw.x printed, or None if Environ took no part.
+    """Return the generation of Environ that took part, ``"3"`` or ``"1 or 2"``; None if it did not.
 
-    ``"unknown"`` if it is named without one. pw.x without the plug-in passes over ``-environ`` in silence.
+    pw.x without the plug-in passes over ``-environ`` in silence. Two things are printed by the plug-in alone:
+    a headline with its rules, which no title can hold, since a title is one line; and a line each time that
+    it adds its potential, without which the SCF was one in vacuum.
     """
-    found = re.search(r"Environ(?:\s+(?:Module|version))*\s*[,:]?\s*v?\.?\s*(\d[\w.\-]*)", stdout, re.I)
-    if found:
-        return found[1]
-    return "unknown" if re.search(r"\b(?:Environ|ENVIRON)\b", stdout) else None
+    if not _ENVIRON_ADDED.search(stdout):
+        return None
+    return next((version for version, banner in _ENVIRON_BANNERS.items() if banner.search(stdout)), None)
+
+
+def has_environ(stdout: str) -> bool:
+    """Tell whether the plug-in read its input, or missed it: whether this pw.x has it."""
+    box = error_box(stdout)
+    return _ENVIRON_READS in stdout or (box is not None and "environ" in box[0])
+
+
+def environ_fault(stdout: str, environ: str) -> ZPEError | None:
+    """Return why a converged SCF with Environ is no result, if it is none.
+
+    Either Environ passed over a part of its input, or in the last iteration it did not find the answer of the
+    medium to the density.
+
+    Parameters
+    ----------
+    stdout
+        What pw.x printed.
+    environ
+        Environ's input.
+    """
+    # A namelist that is there but empty says nothing that could be lost.
+    empty = {name.upper() for name in re.findall(r"^[ \t]*(&\w+)\s*/", environ, re.M)}
+    said = [card or namelist.upper() for card, namelist in _ENVIRON_IGNORED.findall(stdout)]
+    if ignored := [name for name in said if name not in empty]:
+        return InputError(
+            f"Environ passed over {' and '.join(ignored)} of its input", code="bad_input", field="environ"
+        )
+    if _ENVIRON_NOT_CONVERGED.search(stdout.rpartition("iteration #")[2]):
+        return ComputeError(
+            "Environ's polarization charge did not converge in the last iteration of the SCF",
+            code="scf_not_converged",
+        )
+    return None
 
 
 def failure(stdout: str, stderr: str, code: int, *, out_of_memory: bool = False) -> ZPEError:
@@ -155,6 +190,28 @@ def tail(text: str, lines: int = TAIL_LINES) -> str:
     """Return the last ``lines`` lines that are not blank."""
     return "\n".join([line.rstrip() for line in text.splitlines() if line.strip()][-lines:])
 
+
+# ------------------------------------------------------------------------------------------ Environ
+
+_ENVIRON_BANNERS = {
+    "3": re.compile(
+        r"^ {5}={80}\n[ ]*\n {34}Environ Setup Summary\n[ ]*\n {5}={80}$",
+        re.M,
+    ),
+    "1 or 2": re.compile(r"^ {5}Environ Module\n {5}={14}$", re.M),
+}
+_ENVIRON_ADDED = re.compile(r"^ {5}add environment contribution to local potential$", re.M)
+_ENVIRON_IGNORED = re.compile(
+    r"^(?:Environ Warning \(1001\): card (.*) ignored| {5}\* ignoring (&\w+)\b.* namelist)[ ]*$", re.M
+)
+
+_ENVIRON_READS = "\n     Reading input from environ.in:\n"
+# Before pw.x goes on, it says no more than what it has decided for the input.
+_ENVIRON_READING = re.compile(r"\n {5}Reading input from environ\.in:\n(?: {5}\* .*\n|\s*\n)*\Z")
+_ENVIRON_NOT_CONVERGED = re.compile(r"^ *Warning: Polarization charge not converged", re.M)
+_ENVIRON_ROUTINE = re.compile(
+    r"environ|boundar|electrostatic|external_charges|dielectric_regions|extcharge|epsregion|iontype", re.I
+)
 
 # ------------------------------------------------------------------------------------------ results
 
@@ -267,6 +324,11 @@ def _name(stdout: str, stderr: str, code: int, out_of_memory: bool) -> ZPEError:
         )
     if found := _NOT_CONVERGED.search(stdout):
         return _not_converged(stdout, f"after {found[1]} iterations")
+    if _ENVIRON_READING.search(stdout):
+        reason = " ".join(stderr.split("\n\n")[0].split()) or f"exit status {code}"
+        return InputError(
+            f"Environ stopped while it read its input: {reason[:300]}", code="bad_input", field="environ"
+        )
     if box := error_box(everything):
         return _from_box(*box, started="Self-consistent Calculation" in stdout, stdout=stdout)
     if signum is not None and signum not in _FAULTS:
@@ -293,6 +355,10 @@ def _from_box(routine: str, message: str, *, started: bool, stdout: str) -> ZPEE
     if routine.startswith(("readpp", "read_pseudo", "read_upf")):
         # A file that is there but of no use is no better for this machine than one that is not.
         return ConfigError(said, code="pseudopotential_missing", field="ATOMIC_SPECIES")
+    if _ENVIRON_ROUTINE.search(routine):
+        if started:
+            return ComputeError(f"Environ, in {routine}: {message}", code="pw_crashed")
+        return InputError(f"Environ, in {routine}: {message}", code="bad_input", field="environ")
     if "bands are not converged" in message:
         return _not_converged(stdout, f"({message})")
     if not _READS_INPUT.match(routine) and (started or _MAY_PASS.search(f"{routine} {message}")):

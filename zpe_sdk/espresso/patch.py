@@ -31,6 +31,7 @@ def task_text(
     outdir: str,
     pseudo_dir: str,
     electrons: Mapping[str, object],
+    nosym: bool = False,
 ) -> str:
     """Return the input of a task; see :meth:`zpe_sdk.espresso.input.PwInput.task_text`."""
     control: dict[str, object] = {
@@ -56,6 +57,7 @@ def task_text(
     ours.update({name.lower(): value for name, value in electrons.items()})
     edits = [
         *_namelists(pw_input, control, ours),
+        *(_without_symmetry(pw_input) if nosym else ()),
         *_positions(pw_input, task),
         *_gamma(pw_input),
         *_surplus(pw_input),
@@ -112,6 +114,24 @@ def _namelists(
             start = group.start if text[line : group.start].strip() else line
             edits.append((start, _next_line(text, group.end), ""))
     return edits
+
+
+def _without_symmetry(pw_input: PwInput) -> list[Edit]:
+    """Have pw.x make nothing symmetric.
+
+    Raises
+    ------
+    InputError
+        ``not_supported``: listed k-points may be those of a symmetric structure, which pw.x would complete.
+    """
+    if len(pw_input.kpoints.points or ()) > 1 and not pw_input.namelists["system"].get("nosym"):
+        raise InputError(
+            "Environ may break the symmetry of the atoms here, and without symmetry pw.x takes listed "
+            "k-points as they are: give a mesh, or all points and nosym = .true.",
+            code="not_supported",
+            field="K_POINTS",
+        )
+    return set_keys(pw_input.text, pw_input.groups["system"], {"nosym": True})
 
 
 def _written(name: str, keys: Mapping[str, object], newline: str) -> str:

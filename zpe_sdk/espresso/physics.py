@@ -42,7 +42,7 @@ def physics_hash(pw_input: PwInput) -> str:
     """Return the SHA-256 of an input's physics."""
     namelists = {
         name: {
-            key: _normal(value)
+            key: normal(value)
             for key, value in pw_input.namelists.get(name, {}).items()
             if key not in steering
         }
@@ -50,7 +50,7 @@ def physics_hash(pw_input: PwInput) -> str:
     }
     k = KPoints("gamma") if gamma_point(pw_input) else pw_input.kpoints
     unread = unread_lines(pw_input)
-    return _sha256(
+    return digest(
         {
             **({"unread": unread} if unread else {}),
             "namelists": namelists,
@@ -66,14 +66,14 @@ def scf_key(pw_input: PwInput, task: Task) -> str:
     """Return the SHA-256 of the physics and the exact structure of a task."""
     positions = displaced(pw_input, task).round(POSITION_DIGITS) + 0.0  # no -0.0
     cell = pw_input.cell.round(POSITION_DIGITS) + 0.0
-    return _sha256([pw_input.physics_hash(), cell.tolist(), positions.tolist()])
+    return digest([pw_input.physics_hash(), cell.tolist(), positions.tolist()])
 
 
 def _card(card: Card) -> list[Any]:
     def words(row: Row) -> Sequence[str]:
         return fields(row.words) if card.name in _LISTED else row.words
 
-    return [card.unit, *([_normal(_word(word)) for word in words(row)] for row in card.rows)]
+    return [card.unit, *([normal(_word(word)) for word in words(row)] for row in card.rows)]
 
 
 def _word(word: str) -> str | float:
@@ -81,14 +81,15 @@ def _word(word: str) -> str | float:
     return word if value is None else value
 
 
-def _normal(value: object) -> object:
+def normal(value: object) -> object:
     """Return a value in its one form: to pw.x, 1 is 1.0d0, 'PBE' is 'pbe' and x(1) = 5 is x = 5."""
     if isinstance(value, list):
-        return _normal(value[0]) if len(value) == 1 else [_normal(element) for element in value]
+        return normal(value[0]) if len(value) == 1 else [normal(element) for element in value]
     if isinstance(value, bool) or value is None:
         return value
     return float(value) + 0.0 if isinstance(value, int | float) else str(value).strip().lower()
 
 
-def _sha256(document: object) -> str:
+def digest(document: object) -> str:
+    """Return the SHA-256 of a document of plain values."""
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()

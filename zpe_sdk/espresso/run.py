@@ -15,11 +15,29 @@ from threading import Event
 
 from zpe_sdk.errors import ComputeError, ConfigError
 from zpe_sdk.espresso import output, said
+from zpe_sdk.espresso.namelist import literal
 from zpe_sdk.espresso.output import ScfResult
 from zpe_sdk.keeper import keep
 
 INPUT, STDOUT, STDERR = "pw.in", "pw.out", "pw.err"
+ENVIRON_IN = "environ.in"
 _POLL_SECONDS = 0.01
+# Well formed, and over before any work: there is no density to start from.
+_ONE_ATOM = """&CONTROL
+  calculation = 'scf', prefix = 'pw', outdir = './', pseudo_dir = {folder}
+/
+&SYSTEM
+  ibrav = 1, A = 5.0, nat = 1, ntyp = 1, ecutwfc = 10.0
+/
+&ELECTRONS
+  startingpot = 'file'
+/
+ATOMIC_SPECIES
+H 1.008 {name}
+ATOMIC_POSITIONS angstrom
+H 0.0 0.0 0.0
+K_POINTS gamma
+"""
 
 _PLACE = {
     "OMP_NUM_THREADS": "1",
@@ -94,7 +112,7 @@ def run_scf(
     prefix: str,
     ranks: int = 1,
     cpus: Sequence[int] = (),
-    environ: bool = False,
+    environ: str | None = None,
     stop: Event | None = None,
 ) -> ScfResult:
     """Run pw.x on an input and return its energy and forces.
@@ -114,7 +132,7 @@ def run_scf(
     cpus
         Cores to pin the run to; none: anywhere.
     environ
-        Pass ``-environ``.
+        Text of the ``environ.in`` to run with, if Environ is to take part.
     stop
         When set, pw.x is ended at once.
 
@@ -124,13 +142,16 @@ def run_scf(
         ``scf_not_converged``, ``out_of_memory``, ``pw_killed``, ``pw_crashed``, ``walltime``;
         ``stopped`` if ``stop`` was set.
     ConfigError
-        ``pseudopotential_missing``, ``pw_not_found``; ``input_ignored``: this version of pw.x passed over a
-        card, or a value, that it does not know.
+        ``pseudopotential_missing``, ``pw_not_found``; ``environ_missing``: Environ took no part;
+        ``input_ignored``: this version of pw.x passed over a card, or a value, that it does not know.
     InputError
-        ``bad_input``: pw.x refuses the input; ``input_ignored``: a part of it has no effect in any version.
+        ``bad_input``: pw.x refuses the input, or (``field`` is ``environ``) Environ its own;
+        ``input_ignored``: a part of it has no effect in any version.
     """
     (folder / INPUT).write_text(text, encoding="utf-8", newline="")
-    argv = [*command, "-in", INPUT, *(["-environ"] if environ else [])]
+    if environ is not None:
+        (folder / ENVIRON_IN).write_text(environ)
+    argv = [*command, "-in", INPUT, *(["-environ"] if environ is not None else [])]
     oom_kills = _oom_kills()
     started = time.monotonic()
     code = _run(argv, folder, ranks=ranks, cpus=cpus, stop=stop)
@@ -139,6 +160,8 @@ def run_scf(
     if error := said.ignored(stdout):
         raise error
     if result := output.read_result(folder, prefix, stdout, seconds=seconds):
+        if environ is not None:
+            _check_environ(result, stdout, environ)
         return result
     if stop is not None and stop.is_set():
         raise ComputeError("the run was stopped on request", code="stopped")
@@ -183,6 +206,35 @@ def pw_version(command: Sequence[str], *, ranks: int = 1) -> str:
             field="ZPE_MPI_CMD",
         )
     return version
+
+
+def has_environ(command: Sequence[str], pseudopotential: Path) -> bool:
+    """Ask pw.x whether it has the plug-in Environ: given no ``environ.in``, the plug-in misses it.
+
+    Parameters
+    ----------
+    command
+        Argument list that starts pw.x (see :func:`pw_command`).
+    pseudopotential
+        Any that pw.x can read: it does so before it calls its plug-ins.
+    """
+    with tempfile.TemporaryDirectory(prefix="zpe-") as scratch:
+        folder = Path(scratch)
+        where = literal(str(pseudopotential.parent.resolve()))
+        (folder / INPUT).write_text(_ONE_ATOM.format(folder=where, name=pseudopotential.name))
+        _run([*command, "-in", INPUT, "-environ"], folder, ranks=1, timeout=60)
+        return output.has_environ(_read(folder / STDOUT))
+
+
+def _check_environ(result: ScfResult, stdout: str, environ: str) -> None:
+    if result.environ is None:
+        raise ConfigError(
+            "the job wants Environ, but pw.x took no notice of it: this build has no such plug-in",
+            code="environ_missing",
+            field="ZPE_PW_PATH",
+        )
+    if fault := output.environ_fault(stdout, environ):
+        raise fault
 
 
 def _run(

@@ -34,13 +34,18 @@ class RegisterReply(Message):
 class Capabilities(Message):
     """What a worker can run. ``pseudopotentials`` null means: unknown, offer anything.
 
-    ``slots`` SCFs run side by side. ``cores``, ``memory_gb`` and ``tags`` are held against what jobs require.
+    ``environ``: has Environ and an input for it; ``environ_input``: has Environ, and takes an input that
+    comes with a job. ``files_sha256`` stands for all files that decide forces (program, pseudopotentials,
+    Environ's input); null: not known. ``slots`` SCFs run side by side. ``cores``, ``memory_gb`` and ``tags``
+    are held against what jobs require.
     """
 
     engine: str = "espresso"
     engine_version: str | None = None
     pseudopotentials: list[str] | None = None
     environ: bool = False
+    environ_input: bool = False
+    files_sha256: Annotated[str, Field(max_length=64)] | None = None
     slots: Annotated[int, Field(ge=1, le=4096)] = 1
     cores: Annotated[int, Field(ge=1, le=10**6)] | None = None
     memory_gb: Annotated[float, Field(gt=0, le=1e9)] | None = None
@@ -83,6 +88,7 @@ class JobPayload(Message):
     content: str
     mobile_indices: list[int]
     use_environ: bool = False
+    environ: str | None = None
     input_dir: str | None = None
     calc_mode: Literal["continue", "new"] = "continue"
     structure_id: str | None = None

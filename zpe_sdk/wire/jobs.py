@@ -102,6 +102,10 @@ class JobRequest(Message):
     ----------
     content
         The text of a ``pw.x`` input file.
+    use_environ
+        Run with Environ (implicit solvent); with the worker's own ``environ.in`` if ``environ`` is null.
+    environ
+        The text of an ``environ.in``; implies ``use_environ``.
     mobile_indices
         0-based indices of the atoms that vibrate; default: every atom without ``0 0 0`` flags.
     delta
@@ -122,6 +126,7 @@ class JobRequest(Message):
     content: str
     mobile_indices: list[Index] | None = None
     use_environ: bool = False
+    environ: str | None = None
     input_dir: str | None = None
     calc_mode: Literal["continue", "new"] = "continue"
     structure_id: str | None = None

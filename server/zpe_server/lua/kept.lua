@@ -29,7 +29,7 @@ for _, scf in ipairs(a.keys) do
     local name = physics and cjson.decode(f[1]).worker
     if physics and is_meant(print, f[2], name) then
       if a.drop then
-        redis.call('HDEL', scf, 'report ' .. physics, 'run ' .. physics, 'by ' .. physics)
+        redis.call('HDEL', scf, 'report ' .. physics, 'run ' .. physics, 'by ' .. physics, 'setup ' .. physics)
         dropped = dropped + 1
       end
       -- Without the hash of the input: as many groups as SCFs would say nothing.

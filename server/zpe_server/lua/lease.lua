@@ -2,7 +2,8 @@
 -- a: worker, instance, lease, ttl_ms, max_tasks (0: the whole job, which nobody else may be working on),
 --    alive_ms (whoever was heard of so long ago counts as a worker), slots (SCFs it runs at once),
 --    warm [jobs it has densities of], offset, scan (which part of the line to look at), or of_job (the one job wanted),
---    telling (only to tell that it failed, whatever it needs), engine, engine_version ('': unknown), environ,
+--    telling (only to tell that it failed, whatever it needs), engine, engine_version ('': unknown), environ, environ_input
+--    (Environ with an input that the job brings),
 --    pseudopotentials (object used as a set, or null: unknown), cores, memory_gb, tags (a set), digest
 -- ARGV[2]: the capabilities in full, to be shown
 -- Returns {job, lease, tasks, payload, task_table, request_id, more (whether others wait), starts (task -> density, of
@@ -21,6 +22,8 @@ local function is_equipped(job)
   for _, tag in ipairs(needs.tags or {}) do
     if not a.tags[tag] then return false end
   end
+  -- One that does not tell may be too old to know of it, and would compute with another input.
+  if needs.environ_input and a.engine ~= 'mock' and not a.environ_input then return false end
   if a.engine == 'mock' then return true end
   if not has_version(a.engine_version, needs) then return false end
   if a.pseudopotentials == cjson.null then return true end

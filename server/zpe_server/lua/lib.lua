@@ -30,8 +30,9 @@
 --   rq                 the lock of whoever tells RQ what there is to do;  job:<id>:completing  likewise, of one result
 --   counters           hash  attempts by class since the beginning
 --   worker:<id>        hash  name, capabilities, digest, counts;  workers  zset  worker -> when last heard of
---   scf:<owner>:<key>  hash  "report <physics>", "run <physics>", "by <physics>" (id of its worker) of an SCF done;
---                            forgotten some time after its last use
+--   worker:<id>:shown  zset  "<digest of its capabilities> <setup>": with what it has computed, being as it was; score = when
+--   scf:<owner>:<key>  hash  "report <physics>", "run <physics>", "by <physics>" (id of its worker), "setup <physics>" (what
+--                            its worker brought to it) of an SCF done; forgotten some time after its last use
 --   token:<hash>       hash  role, subject, expires;  enroll:<hash>  hash  label, expires
 --   tokens, enrolls    zset  researchers' tokens / enroll tokens by creation
 --
@@ -367,6 +368,27 @@ local function is_for_another(job, task, worker)
   return twin and worker_of(job, twin) == worker
 end
 
+-- With which program and files a worker has computed, as long as its capabilities tell when one of these changes.
+local SHOWN_MAX = 256
+local function has_shown(worker, lease, setup)
+  local f = redis.call('HMGET', key('worker', worker), 'digest', 'capabilities')
+  if f[1] ~= redis.call('HGET', key('lease', lease), 'digest') or not f[2] or f[2] == '' then return end
+  if type(cjson.decode(f[2]).files_sha256) ~= 'string' then return end
+  local shown = key('worker', worker, 'shown')
+  redis.call('ZADD', shown, now, f[1] .. ' ' .. setup)
+  redis.call('ZREMRANGEBYRANK', shown, 0, -1 - SHOWN_MAX)
+end
+
+-- Whether a living worker, as it is now, has computed with this program and these files.
+local function is_shown(setup, alive_ms)
+  if not setup then return false end
+  for _, worker in ipairs(redis.call('ZRANGEBYSCORE', P .. 'workers', now - alive_ms, '+inf')) do
+    local digest = not is_revoked(worker) and redis.call('HGET', key('worker', worker), 'digest')
+    if digest and redis.call('ZSCORE', key('worker', worker, 'shown'), digest .. ' ' .. setup) then return true end
+  end
+  return false
+end
+
 -- Takes over the forces of an earlier SCF for a task; returns whether there are any for these physics.
 local function reuse(job, owner, task, physics, keep_ms)
   local scf = key('scf', owner, redis.call('LINDEX', key('job', job, 'scf'), task))
@@ -397,7 +419,8 @@ local function drop_report(job, task)
   redis.call('SADD', key('job', job, 'dropped'), redis.sha1hex(report))
   local scf = redis.call('LINDEX', key('job', job, 'scf'), task)
   if scf and scf ~= '' and f[2] then
-    redis.call('HDEL', key('scf', f[1], scf), 'report ' .. f[2], 'run ' .. f[2], 'by ' .. f[2])
+    redis.call('HDEL', key('scf', f[1], scf), 'report ' .. f[2], 'run ' .. f[2], 'by ' .. f[2],
+      'setup ' .. f[2])
   end
   if run and cjson.decode(run).reused then redis.call('HINCRBY', key('job', job), 'reused', -1) end
   for _, part in ipairs({'reports', 'runs', 'by'}) do redis.call('HDEL', key('job', job, part), task) end

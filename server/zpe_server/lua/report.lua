@@ -1,7 +1,8 @@
 -- Stores finished tasks. Each is stored once; the first one pins the job's physics. What a worker says of how it computed
 -- them is held against its lease and against the job: what does not fit is refused, and the worker gets no more of it.
--- a: job, worker, instance, lease, ttl_ms, tasks [indices], fingerprints [canonical JSON texts], seconds [..],
---    atoms [rows of forces in each], keep_ms (how long SCFs are remembered for later jobs)
+-- a: job, worker, instance, lease, ttl_ms, tasks [indices], fingerprints [canonical JSON texts], setups [hashes of
+--    what the worker has brought to them], seconds [..], atoms [rows of forces in each], keep_ms (how long SCFs are
+--    remembered for later jobs)
 -- ARGV[2 i], ARGV[2 i + 1]: the report of a.tasks[i], and the short record of who ran it
 -- Returns {error = 'not_found' | 'lease_not_yours' | 'malformed'} or
 --   {accepted, idempotent, refused, reason, difference (to what was leased, if that is the reason), status, progress, complete, lease_held,
@@ -86,11 +87,11 @@ local function take_reserved(physics)
 end
 
 -- Springs cost nothing to compute again, and must never pass for an SCF in a later job.
-local function keep_for_later(task, physics, report, run)
+local function keep_for_later(task, physics, setup, report, run)
   local scf = redis.call('LINDEX', key('job', a.job, 'scf'), task)
   if scf and scf ~= '' and cjson.decode(physics).engine ~= 'mock' then
     redis.call('HSET', key('scf', owner, scf), 'report ' .. physics, report, 'run ' .. physics, run,
-      'by ' .. physics, a.worker)
+      'by ' .. physics, a.worker, 'setup ' .. physics, setup)
     redis.call('PEXPIRE', key('scf', owner, scf), a.keep_ms)
   end
 end
@@ -162,7 +163,8 @@ for i, task in ipairs(a.tasks) do
     -- What a lease gave back, or failed before it succeeded, stood in line.
     if redis.call('ZREM', key('job', a.job, 'open'), task) == 1 then line_changed = true end
     redis.call('HDEL', attempts, task .. ':lost', task .. ':compute')
-    keep_for_later(task, pinned, ARGV[2 * i], ARGV[2 * i + 1])
+    keep_for_later(task, pinned, a.setups[i], ARGV[2 * i], ARGV[2 * i + 1])
+    has_shown(a.worker, a.lease, a.setups[i])
     redis.call('HINCRBY', key('worker', a.worker), 'scf_done', 1)
     redis.call('HINCRBYFLOAT', key('worker', a.worker), 'scf_seconds', a.seconds[i])
   elseif WHAT[reason] then

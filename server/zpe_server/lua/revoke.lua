@@ -6,7 +6,7 @@ local revoked = 0
 for _, hash in ipairs(redis.call('SMEMBERS', key('worker', a.worker, 'tokens'))) do
   revoked = revoked + redis.call('DEL', key('token', hash))
 end
-redis.call('DEL', key('worker', a.worker, 'tokens'))
+redis.call('DEL', key('worker', a.worker, 'tokens'), key('worker', a.worker, 'shown'))
 announce_principals()
 redis.call('HSET', key('worker', a.worker), 'revoked', now)
 local jobs = {}

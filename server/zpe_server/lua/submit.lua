@@ -1,6 +1,8 @@
 -- Accepts a planned job, once per idempotency key.
 -- a: job, owner, priority, total, full, idempotency_key, digest, idempotency_ms, fields,
---    scf_keys [by task; '' where none is to be taken over], copies [tasks that the last ones are copies of], reuse (take over what earlier jobs of the owner have computed), keep_ms
+--    scf_keys [by task; '' where none is to be taken over], copies [tasks that the last ones are copies of],
+--    reuse (take over what earlier jobs of the owner have computed), keep_ms,
+--    alive_ms (whoever was heard of so long ago counts as a worker)
 -- ARGV[2]: payload   ARGV[3]: plan   ARGV[4]: tasks
 -- Returns {job, created, complete (nothing is left to compute)}, {conflict = true}, or {disabled = true} while an admin has stopped submission.
 
@@ -43,9 +45,10 @@ for n, original in ipairs(a.copies) do
 end
 
 -- Earlier SCFs may be of several physics (another pw.x, other pseudopotential files). Those that cover most of the
--- job are of use, the others are not: they never mix.
+-- job are of use, the others are not: they never mix. Among those that cover all of it, one that a worker would
+-- compute today goes first.
 local function best_covered()
-  local by_physics, best = {}, nil
+  local by_physics, best, best_rank = {}, nil, nil
   local needs = cjson.decode(a.fields.needs or '{}')
   local function may_serve(physics)
     return has_version(cjson.decode(physics).engine_version or '', needs)
@@ -62,15 +65,21 @@ local function best_covered()
     end
   end
   for physics, tasks in pairs(by_physics) do
-    if not best or #tasks > #by_physics[best] or (#tasks == #by_physics[best] and physics < best) then
-      best = physics
+    local rank = #tasks
+    if rank == a.total and is_shown(redis.call('HGET', key('scf', a.owner, a.scf_keys[1]), 'setup ' .. physics), a.alive_ms) then
+      rank = rank + 1
+    end
+    if not best or rank > best_rank or (rank == best_rank and physics < best) then
+      best, best_rank = physics, rank
     end
   end
-  return best, best and by_physics[best] or {}
+  return best, best and by_physics[best] or {}, best ~= nil and best_rank > a.total
 end
 
-local physics, covered = best_covered()
-local complete = #covered == a.total
+local physics, covered, complete = best_covered()
+-- Forces depend on files that are not in the request. As long as nobody has computed with those of the earlier SCFs,
+-- one SCF is run again, and its fingerprint tells.
+if not complete and #covered == a.total then table.remove(covered, 1) end
 if complete then
   pin(a.job, physics)
   for _, task in ipairs(covered) do

@@ -219,6 +219,9 @@ def _of_all(found: dict[str, Capabilities]) -> Capabilities:
         update={
             "pseudopotentials": sorted(set.intersection(*listed)) if listed else None,
             "environ": all(answer.environ for answer in found.values()),
+            "environ_input": all(answer.environ_input for answer in found.values()),
+            # One that has other files than the rest computes other forces: then nothing is promised.
+            "files_sha256": one.files_sha256 if len({a.files_sha256 for a in found.values()}) == 1 else None,
             "cores": min(cores, default=None),
             "memory_gb": min(memory, default=None),
             "tags": sorted(set.intersection(*(set(answer.tags) for answer in found.values()))),

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
 import structlog
 
 from zpe_sdk.errors import ComputeError, ConfigError, InputError, ZPEError
-from zpe_sdk.espresso.fingerprint import find_pseudopotential, fingerprint
+from zpe_sdk.espresso import environ
+from zpe_sdk.espresso.fingerprint import (
+    environ_mark,
+    files_sha256,
+    find_pseudopotential,
+    fingerprint,
+    sha256_of,
+)
 from zpe_sdk.espresso.gamma import gamma_warning
 from zpe_sdk.espresso.input import PwInput, parse
 from zpe_sdk.espresso.output import ScfResult
@@ -34,6 +41,15 @@ SCRATCH_MIXING_BETA = 0.8
 GENTLE_MIXING_BETA = 0.3
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Medium:
+    """What Environ is to read, the hash by which its physics are known, and what symmetry it leaves."""
+
+    text: str
+    sha256: str
+    keeps_symmetry: bool
 
 
 class EspressoEngine:
@@ -67,13 +83,19 @@ class EspressoEngine:
                 code="pseudo_dir_missing",
                 field="ZPE_PSEUDO_DIR",
             )
-        files = sorted(path.name for path in pseudo_dir.iterdir() if path.is_file())
+        files = sorted(path for path in pseudo_dir.iterdir() if path.is_file())
+        # An input may bring a folder of its own: what it holds, we cannot know yet.
+        elsewhere = self._settings.allow_input_pseudo_dir
+        plugin = self._has_plugin(files)
+        default = self._default_environ() if plugin else None
+        deciding = [*files, *self._machine.programs(), *([default] if default else [])]
         return Capabilities(
             engine=self.name,
             engine_version=version,
-            # An input may bring a folder of its own: what it holds, we cannot know yet.
-            pseudopotentials=None if self._settings.allow_input_pseudo_dir else files,
-            environ=self._has_environ(),
+            pseudopotentials=None if elsewhere else [path.name for path in files],
+            environ=default is not None,
+            environ_input=plugin,
+            files_sha256=None if elsewhere else files_sha256(deciding),
             slots=self._machine.slots,
             cores=len(self._machine.cores),
             memory_gb=available_memory_gb(),
@@ -103,24 +125,23 @@ class EspressoEngine:
         pseudo_dir = self._pseudo_dir(pw_input)
         for species in pw_input.species:
             find_pseudopotential(species.pseudopotential, pseudo_dir)
-        environ_in = self._environ_in() if payload.use_environ else None
+        medium = self._medium(payload)
         job = self._job_folder(job_id)
         self._running.await_opposite(job, task, stop)
         with (
             self._machine.take(pw_input, stop, slots=slots) as place,
             self._running.scf(job, task),
         ):
-            if lacks_equilibrium(job, task):
-                # It was computed elsewhere, or its density is gone.
-                self._converge(pw_input, Task(index=0), job_id, pseudo_dir, environ_in, place, stop)
-            result = self._converge(pw_input, task, job_id, pseudo_dir, environ_in, place, stop)
-            if environ_in is not None and result.environ is None:
-                self._without_environ = True
-                raise ConfigError(
-                    "the job wants Environ, but pw.x took no notice of it: this build has no such plug-in",
-                    code="environ_missing",
-                    field="ZPE_PW_PATH",
-                )
+            try:
+                if lacks_equilibrium(job, task):
+                    # It was computed elsewhere, or its density is gone.
+                    self._converge(pw_input, Task(index=0), job_id, pseudo_dir, medium, place, stop)
+                result = self._converge(pw_input, task, job_id, pseudo_dir, medium, place, stop)
+            except ConfigError as error:
+                self._without_environ |= error.code == "environ_missing"
+                raise
+            except InputError as error:
+                raise _whose(error, payload) from None
             return TaskReport(
                 task=task.index,
                 energy_ev=result.energy_ev,
@@ -129,8 +150,7 @@ class EspressoEngine:
                     pw_input,
                     pseudo_dir,
                     version=result.version,
-                    environ_version=result.environ,
-                    environ_in=environ_in,
+                    environ=environ_mark(str(result.environ), medium.sha256) if medium else None,
                 ),
                 scf_seconds=result.seconds,
                 scf_iterations=result.iterations,
@@ -153,7 +173,7 @@ class EspressoEngine:
         task: Task,
         job_id: str,
         pseudo_dir: Path,
-        environ_in: Path | None,
+        medium: Medium | None,
         place: Place,
         stop: Event,
     ) -> ScfResult:
@@ -169,9 +189,8 @@ class EspressoEngine:
                 outdir="./",
                 pseudo_dir=str(pseudo_dir),
                 electrons={**electrons, **(start.electrons if start else {})},
+                nosym=medium is not None and not medium.keeps_symmetry,
             )
-            if environ_in is not None:
-                shutil.copyfile(environ_in, folder / "environ.in")
             return run_scf(
                 place.command,
                 text,
@@ -179,7 +198,7 @@ class EspressoEngine:
                 prefix=PREFIX,
                 ranks=place.ranks,
                 cpus=place.cpus,
-                environ=environ_in is not None,
+                environ=environ.run_text(medium.text, restart=start is not None) if medium else None,
                 stop=stop,
             )
 
@@ -221,28 +240,52 @@ class EspressoEngine:
             )
         return self._settings.pseudo_dir.resolve()
 
-    def _environ_in(self) -> Path:
-        path = self._settings.environ_path
-        if path is not None and path.is_dir():
-            path = path / "environ.in"
-        if path is None or not path.is_file():
+    def _medium(self, payload: JobPayload) -> Medium | None:
+        """Return what Environ is to read for a job: what came with it, or else this machine's own file."""
+        if not payload.use_environ:
+            return None
+        if payload.environ is not None:
+            given = environ.parse(payload.environ)
+            return Medium(given.text, given.physics_hash(), given.keeps_symmetry)
+        path = self._default_environ()
+        if path is None:
             raise ConfigError(
-                "the job wants Environ, but there is no environ.in at ZPE_ENVIRON_PATH"
-                + (f" ({path})" if path else ", which is not set"),
+                "the job wants Environ and brings no input for it, and there is no environ.in at "
+                f"ZPE_ENVIRON_PATH ({self._settings.environ_path or 'not set'})",
                 code="environ_missing",
                 field="ZPE_ENVIRON_PATH",
             )
-        return path
+        # Of such a file nothing was known when the job was planned: no symmetry was used there either.
+        return Medium(path.read_text(errors="replace"), sha256_of(path), keeps_symmetry=False)
 
-    def _has_environ(self) -> bool:
-        with contextlib.suppress(ConfigError):
-            return self._environ_in() is not None and not self._without_environ
-        return False
+    def _default_environ(self) -> Path | None:
+        """Return this machine's ``environ.in``, if it has one."""
+        path = self._settings.environ_path
+        if path is not None and path.is_dir():
+            path = path / "environ.in"
+        return path if path is not None and path.is_file() else None
+
+    def _has_plugin(self, pseudopotentials: Sequence[Path]) -> bool:
+        """Tell whether pw.x has Environ; to ask takes a pseudopotential, and a small one is read soonest."""
+        files = [path for path in pseudopotentials if path.suffix.lower() == ".upf"]
+        smallest = min(files, key=lambda path: (path.stat().st_size, path.name), default=None)
+        return bool(smallest and not self._without_environ and self._machine.has_environ(smallest))
 
     def _job_folder(self, job_id: str) -> Path:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_\-]*", job_id):
             raise InputError(f"{job_id!r} cannot be a job's id", code="bad_job_id", field="job_id")
         return self._jobs / job_id
+
+
+def _whose(error: InputError, payload: JobPayload) -> ZPEError:
+    """Return an error with the side whose input it is about: Environ's may be this machine's own."""
+    if error.field != "environ" or payload.environ is not None:
+        return error
+    return ConfigError(
+        f"this machine's environ.in is of no use: {error.message}",
+        code="environ_unusable",
+        field="ZPE_ENVIRON_PATH",
+    )
 
 
 def _mixing(pw_input: PwInput, start: Start | None) -> dict[str, object]:

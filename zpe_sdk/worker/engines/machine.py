@@ -14,7 +14,7 @@ import structlog
 
 from zpe_sdk.errors import ConfigError
 from zpe_sdk.espresso.input import PwInput
-from zpe_sdk.espresso.run import pw_command, pw_version
+from zpe_sdk.espresso.run import has_environ, pw_command, pw_version
 from zpe_sdk.worker.engines.cores import CorePool, available_cores, most_ranks_for, ranks_for
 from zpe_sdk.worker.settings import WorkerSettings
 
@@ -84,6 +84,15 @@ class Machine:
         elif self._may_spread:
             self._most_ranks()
         return version
+
+    def has_environ(self, pseudopotential: Path) -> bool:
+        """Ask pw.x, once for each state of its file, whether it has Environ; see :func:`has_environ`."""
+        return _has_environ(tuple(self.command(1)), pseudopotential, _program_time(self.command(1)))
+
+    def programs(self) -> list[Path]:
+        """List the files that the command which starts pw.x names: the program, and what launches it."""
+        found = (shutil.which(word) for word in self.command(1))
+        return [Path(path).resolve() for path in found if path]
 
     def command(self, ranks: int) -> list[str]:
         """Return the argument list that starts pw.x on so many ranks."""
@@ -189,13 +198,23 @@ def _ecutrho(pw_input: PwInput) -> float:
 
 def _version(command: Sequence[str], ranks: int = 1) -> str:
     """Ask pw.x for its version once for each state of its file; see :func:`pw_version`."""
+    return _version_of(tuple(command), ranks, _program_time(command))
+
+
+def _program_time(command: Sequence[str]) -> int:
+    """Return when pw.x was last changed, in ns."""
     program = shutil.which(command[-1]) or shutil.which(command[0]) or command[0]
-    return _version_of(tuple(command), ranks, Path(program).stat().st_mtime_ns)
+    return Path(program).stat().st_mtime_ns
 
 
 @lru_cache(maxsize=8)
 def _version_of(command: tuple[str, ...], ranks: int, mtime_ns: int) -> str:
     return pw_version(command, ranks=ranks)
+
+
+@lru_cache(maxsize=8)
+def _has_environ(command: tuple[str, ...], pseudopotential: Path, mtime_ns: int) -> bool:
+    return has_environ(command, pseudopotential)
 
 
 @lru_cache(maxsize=8)

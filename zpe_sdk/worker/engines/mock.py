@@ -82,6 +82,7 @@ class MockEngine:
             engine=self.name,
             engine_version="1",
             environ=True,
+            environ_input=True,
             slots=self._slots,
             cores=self._cores,
             memory_gb=available_memory_gb(),
