@@ -248,8 +248,16 @@ def _check_first(word: str) -> None:
         )
     if name in _CARDS:
         raise _error(f"only newer versions of pw.x see {word[:40]!r}: write it in capitals", name)
-    if len(name) > 5 and (near := difflib.get_close_matches(name, _CARDS, n=1, cutoff=0.8)):
-        raise _error(f"pw.x has no card {word[:40]!r}; {near[0]}?", near[0])
+    if near := _PLAIN.get(_plain(name)):
+        raise _error(f"pw.x has no card {word[:40]!r}; {near}?", near)
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").rstrip("S")
+
+
+# KPOINTS, ATOMIC_POSITION, CELLPARAMETERS and the like.
+_PLAIN = {_plain(card): card for card in _CARDS}
 
 
 def _error(message: str, field: str, code: str = "bad_input") -> InputError:
