@@ -101,7 +101,6 @@ def test_a_plain_molecule_runs_with_half_the_plane_waves(plain: dict[str, str]) 
         {"electrons": "real_space=.true."},
         {"cards": "HUBBARD atomic\nU O-2p 6.0"},
         {"cards": "ATOMIC_FORCES\nO 0 0 0\nH 0 0 0.1\nH 0 0 0"},
-        {"cards": "TOTAL_CHARGE\n0.1"},
         {"cards": "CARD_OF_A_LATER_VERSION on"},
         {"cards": "CARD_OF_A_LATER_VERSION 3"},
         {"cards": "CONSTRAINTS\n0\nCARD_OF_A_LATER_VERSION on"},

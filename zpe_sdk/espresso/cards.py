@@ -26,7 +26,6 @@ _CARDS = (
     "ATOMIC_FORCES",
     "SOLVENTS",
     "HUBBARD",
-    "TOTAL_CHARGE",
 )
 # The card that has to come before: pw.x reads them one after the other.
 _BEHIND = {

@@ -32,7 +32,6 @@ _CARDS = (
     "HUBBARD",
     "ADDITIONAL_K_POINTS",
     "ATOMIC_FORCES",
-    "TOTAL_CHARGE",
 )
 # Of these pw.x reads lines with READ(line, *): commas may stand between the numbers.
 _LISTED = {"CELL_PARAMETERS", "REF_CELL_PARAMETERS", "ADDITIONAL_K_POINTS", "ATOMIC_FORCES"}

@@ -33,7 +33,7 @@ class VersionNeed:
         return f"pw.x {in_words(self.condition)} {self.why}"
 
 
-_CARDS = {"HUBBARD": ">=7.1", "TOTAL_CHARGE": ">=7.0", "ADDITIONAL_K_POINTS": ">=6.7"}
+_CARDS = {"HUBBARD": ">=7.1", "ADDITIONAL_K_POINTS": ">=6.7"}
 # From 7.1 on the card HUBBARD has these; pw.x still reads the keys, and stops if one of them is set.
 _BEFORE_THE_CARD = "<7.1"
 _HUBBARD_KEYS = {
