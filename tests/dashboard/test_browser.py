@@ -262,6 +262,22 @@ def test_a_token_is_seen_only_by_the_one_who_made_it(open_page: Open, control_pl
     expect(page.get_by_text("No researcher has a token.")).to_be_visible()
 
 
+def test_a_worker_is_revoked_with_what_it_has_computed_if_that_is_ticked(
+    open_page: Open, control_plane: ControlPlane
+) -> None:
+    server_id = control_plane.register(name="broken-pc")["server_id"]
+    page = open_page("#/workers")
+    row(page, "broken-pc").get_by_role("button", name="Revoke").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Take back what it has computed").check()
+    dialog.get_by_role("button", name="Revoke").click()
+    expect(row(page, "broken-pc").get_by_text("revoked")).to_be_visible()
+    with control_plane.api() as api:
+        entries = api.get("/calc/zpe/admin/audit").json()["entries"]
+    found = [entry["what"] for entry in entries if entry["subject"] == server_id]
+    assert found[0] == "worker revoked with its results"
+
+
 def test_the_keyboard_is_enough(open_page: Open) -> None:
     page = open_page()
     page.locator("nav a").first.focus()

@@ -149,6 +149,8 @@ def test_a_job_is_submitted_again_with_all_its_settings(control_plane: ControlPl
         name="hydrogen",
         priority=7,
         requires=Requirements(tags=["gpu"], cores=4, memory_gb=1.5),
+        engine="espresso",
+        verify=1.0,
     )
     left_open = [
         name for name, field in JobRequest.model_fields.items() if getattr(request, name) == field.default
@@ -165,7 +167,7 @@ def test_a_job_is_submitted_again_with_all_its_settings(control_plane: ControlPl
         for job in (job_id, again):
             detail = await client.job(job).detail()
             assert JobRequest.model_validate(dict(detail)) == request
-            assert len(detail.tasks) == 7
+            assert len(detail.tasks) == 14
 
     looking(control_plane, look)
 

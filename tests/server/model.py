@@ -104,6 +104,11 @@ class Job:
         for kind in ("lost", "compute"):
             self.attempts.pop((task, kind), None)
 
+    def unpin_if_empty(self) -> None:
+        if not self.done:
+            self.pinned = None
+            self.avoided.clear()
+
     def to_assembly(self) -> None:
         self.stage = "assembling"
         self.open, self.delayed = set(), set()
@@ -527,9 +532,7 @@ class Model:
                 job.settled_by = None
                 for task in set(range(job.total)) - job.done:
                     job.reopen(task)
-            if not job.done:
-                job.pinned = None
-                job.avoided.clear()
+            job.unpin_if_empty()
         return reopened, marked
 
     # ------------------------------------------------------------------------------------- decisions
@@ -576,6 +579,7 @@ class Model:
         job.stage = "dead"
         for task in job.done & set(doubtful):
             self.drop(job, task)
+        job.unpin_if_empty()
         return True
 
     def rerun(self, job: Job, tasks: set[int]) -> bool:

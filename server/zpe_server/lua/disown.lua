@@ -32,9 +32,7 @@ local function reopen(job, tasks, settled)
   -- A result of it that is being made must not be stored any more.
   redis.call('ZREM', P .. 'assemble', job)
   redis.call('HINCRBY', key('job', job), 'generation', 1)
-  for _, task in ipairs(tasks) do
-    drop_report(job, task)
-  end
+  for _, task in ipairs(tasks) do drop_report(job, task) end
   if settled then
     redis.call('DEL', key('job', job, 'settled'))
     redis.call('HDEL', key('job', job, 'by'), '*')
@@ -43,11 +41,7 @@ local function reopen(job, tasks, settled)
       if redis.call('HEXISTS', key('job', job, 'reports'), task) == 0 then open_task(job, task) end
     end
   end
-  -- Where nothing of others is left, the next result decides anew, also for those whose physics were refused.
-  if redis.call('HLEN', key('job', job, 'reports')) == 0 then
-    redis.call('HDEL', key('job', job), 'fingerprint', 'engine')
-    redis.call('DEL', key('job', job, 'avoid'))
-  end
+  unpin_if_empty(job)
   local message = 'worker ' .. name .. ' was revoked with its results; what it computed is computed anew'
   remember(job, {what = 'taken back', worker = a.worker, message = message, tasks = tasks})
   place(job)

@@ -7,8 +7,7 @@ if not redis.call('ZSCORE', P .. 'assemble', a.job) then return cjson.encode({fa
 remember(a.job, {what = 'failed', class = 'result', code = a.error.code, message = a.error.message,
   traceback = a.error.traceback})
 fail_job(a.job, a.error, a.error.message)
-for _, task in ipairs(a.doubtful) do
-  drop_report(a.job, task)
-end
+for _, task in ipairs(a.doubtful) do drop_report(a.job, task) end
 if #a.doubtful > 0 then redis.call('DEL', key('job', a.job, 'starts')) end
+unpin_if_empty(a.job)
 return cjson.encode({failed = true})

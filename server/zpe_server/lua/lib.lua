@@ -427,6 +427,14 @@ local function drop_report(job, task)
   open_task(job, task)
 end
 
+-- Where no forces are left, the next ones decide the physics anew, also for those whose physics were refused.
+local function unpin_if_empty(job)
+  if redis.call('HLEN', key('job', job, 'reports')) == 0 then
+    redis.call('HDEL', key('job', job), 'fingerprint', 'engine')
+    redis.call('DEL', key('job', job, 'avoid'))
+  end
+end
+
 -- All that the result needs is there; it remains to be made and stored.
 -- Versions of pw.x, such as 6.7MaX or 7.3.1: below 0 if the first is older, above 0 if it is newer.
 local function compare_versions(one, other)
