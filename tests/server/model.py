@@ -10,6 +10,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tests.server import calls
+
 RETRY_MAX = 3
 
 Stage = Literal["living", "assembling", "dead", "finished", "cancelled", "discarded"]
@@ -35,6 +37,11 @@ class Physics:
     engine: str
     version: str = "7.2"
     files: frozenset[str] = frozenset()
+
+    @property
+    def canonical(self) -> str:
+        """The fingerprint as it is compared."""
+        return calls.physics(self.name, self.engine, sorted(self.files), self.version)
 
     @property
     def setup(self) -> str:
@@ -219,7 +226,7 @@ class Model:
 
         def rank(physics: Physics) -> tuple[int, bool, str]:
             covered = len(tasks[physics])
-            return -covered, not (covered == len(scf) and self.is_shown(physics)), physics.name
+            return -covered, not (covered == len(scf) and self.is_shown(physics)), physics.canonical
 
         best = min(tasks, key=rank, default=None)
         return (tasks[best] if best else set()), best
@@ -279,6 +286,7 @@ class Model:
         self, name: str, worker: str, ability: Ability, max_tasks: int
     ) -> tuple[Lease | None, list[Job]]:
         """Return the lease, if any, and the jobs that were passed over."""
+        self.look_at_line()
         if self.workers[worker].revoked:
             return None, []
         self.workers[worker].ability = ability

@@ -64,10 +64,6 @@ def pick(n: int, likely: Iterable[Thing], possible: Iterable[Thing]) -> Thing | 
     return pool[n // 4 % len(pool)] if pool else None
 
 
-def canonical(physics: Physics) -> str:
-    return calls.physics(physics.name, physics.engine, sorted(physics.files), physics.version)
-
-
 def fitting(job: Job | None) -> Physics:
     """Return physics that a job takes, until it has other ones."""
     if job is None:
@@ -251,7 +247,7 @@ class ControlPlane(RuleBasedStateMachine):
                 lease.name,
                 chosen,
                 lease.worker,
-                fingerprints=[canonical(each) for each in seen],
+                fingerprints=[each.canonical for each in seen],
                 setups=[each.setup for each in seen],
                 run=self.name("r"),
             )
@@ -505,7 +501,7 @@ class ControlPlane(RuleBasedStateMachine):
     def redis_holds_what_the_model_says(self) -> None:
         found = self.found(self.run(calls.dump(self.store)))
         for name, expected in self.expected().items():
-            assert found[name] == expected, name
+            assert found[name] == expected, (name, found[name], expected)
 
     @invariant()
     def tasks_are_neither_lost_nor_done_again(self) -> None:
@@ -552,7 +548,7 @@ class ControlPlane(RuleBasedStateMachine):
                 for name, worker in model.workers.items()
             },
             "scfs": {
-                f"{owner}:{name}": {calls.physics(each.name, each.engine) for each in done}
+                f"{owner}:{name}": {each.canonical for each in done}
                 for (owner, name), done in model.scfs.items()
             },
             "lease records": {
@@ -572,7 +568,7 @@ class ControlPlane(RuleBasedStateMachine):
                     "taken back": job.taken_back,
                     "attempts": {f"{task}:{kind}": n for (task, kind), n in job.attempts.items()},
                     "avoid": {f"{worker} {digest}" for worker, digest in job.avoided},
-                    "pinned": job.pinned and canonical(job.pinned),
+                    "pinned": job.pinned and job.pinned.canonical,
                     "turn": job.turn,
                     "error and end": (job.status == "failed", not job.keeps_forces or job.stage == "dead"),
                 }
