@@ -83,6 +83,7 @@ class Jobs:
                     "engine": planned.payload.engine,
                     "environ": planned.payload.use_environ and request.environ is None,
                     "environ_input": request.environ is not None,
+                    **({"environ_sha256": planned.environ_sha256} if planned.environ_sha256 else {}),
                     "pseudopotentials": planned.pseudopotentials,
                     "versions": [asdict(need) for need in planned.versions],
                     **request.requires.model_dump(exclude_defaults=True),

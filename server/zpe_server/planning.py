@@ -34,6 +34,8 @@ class PlannedJob:
         long as program and pseudopotentials are the same. Empty for those that verify another one.
     physics
         Hash of all in the input that decides the forces besides the positions; every report must name it.
+    environ_sha256
+        Hash of the Environ input that came with the request, as reports name it; None without.
     pseudopotentials
         File names that a worker must have.
     versions
@@ -49,6 +51,7 @@ class PlannedJob:
     tasks: list[Task]
     scf_keys: list[str]
     physics: str
+    environ_sha256: str | None
     pseudopotentials: list[str]
     versions: list[VersionNeed]
     warnings: list[str]
@@ -110,6 +113,7 @@ def plan_job(request: JobRequest, settings: Settings) -> PlannedJob:
         # What is to be verified is computed, not taken over.
         scf_keys=[_scf_key(pw_input, task, use_environ, medium) for task in tasks] + [""] * len(copies),
         physics=pw_input.physics_hash(),
+        environ_sha256=medium.physics_hash() if medium else None,
         pseudopotentials=sorted(pw_input.pseudopotentials),
         versions=versions,
         warnings=[warning] if (warning := gamma_warning(pw_input)) else [],

@@ -38,6 +38,7 @@ _REFUSALS = {
     "wrong_engine": "these forces come from another program or version than the lease was for",
     "not_leased": "a worker may report only the SCFs of its lease",
     "same_worker": "the same SCF of this worker is there already, and another worker is to compute it too",
+    "wrong_environ": "these forces come from another Environ, or none, than the job wants",
     "wrong_version": "the job needs another version of pw.x",
     "leased_again": "the lease was lost and the task has been given to another worker",
     "cancelled": "the job was cancelled",

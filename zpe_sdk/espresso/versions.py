@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from zpe_sdk.errors import InputError
 from zpe_sdk.espresso.keys import versions_of
 from zpe_sdk.espresso.namelist import SCF_GROUPS
+from zpe_sdk.espresso.structure import LABEL
 from zpe_sdk.wire.versions import can_hold, in_words
 
 if TYPE_CHECKING:
@@ -76,6 +77,12 @@ def needed_versions(pw_input: PwInput) -> tuple[VersionNeed, ...]:
         (condition, f"{key} = {system[key]!r}", key)
         for key, (condition, values) in _VALUES.items()
         if str(system.get(key, "")).strip().lower() in values
+    ]
+    # Earlier versions look a label up whole, and keep only its first characters.
+    found += [
+        (">=7.3", f"the label {species.label}", "ATOMIC_SPECIES")
+        for species in pw_input.species
+        if len(species.label) > LABEL
     ]
     for namelist in SCF_GROUPS:
         for key in pw_input.namelists.get(namelist, {}):

@@ -42,6 +42,15 @@ local function same_names(files, names)
   return count == #names
 end
 
+-- Environ takes part where the job wants it and only there, with the input that came with the job if one did.
+local function same_environ(environ, needs)
+  local told = type(environ) == 'string' and environ or nil
+  if needs.environ_sha256 then
+    return told ~= nil and string.sub(told, -#needs.environ_sha256) == needs.environ_sha256
+  end
+  return (told ~= nil) == (needs.environ or false)
+end
+
 -- Says how a task was computed otherwise than it was leased.
 local function offence(fingerprint)
   local theirs = cjson.decode(fingerprint)
@@ -52,6 +61,7 @@ local function offence(fingerprint)
     if theirs.engine ~= 'mock' and not same_names(theirs.pseudopotentials or {}, needs.pseudopotentials) then
       return 'wrong_pseudopotentials'
     end
+    if theirs.engine ~= 'mock' and not same_environ(theirs.environ, needs) then return 'wrong_environ' end
     if theirs.engine ~= 'mock' and not has_version(theirs.engine_version or '', needs) then return 'wrong_version' end
   end
   if physics and theirs.physics ~= physics then return 'wrong_physics' end
@@ -128,6 +138,10 @@ local function difference(reason, fingerprint)
     return (#names > 0 and table.concat(names, ', ') or 'none') .. ' instead of '
       .. table.concat(needs.pseudopotentials, ', ')
   end
+  if reason == 'wrong_environ' then
+    return (type(theirs.environ) == 'string' and theirs.environ or 'no Environ') .. ' instead of '
+      .. (needs.environ_sha256 or (needs.environ and 'Environ' or 'none'))
+  end
   if reason == 'wrong_version' then return 'pw.x ' .. theirs.engine_version end
   local ours = pinned and cjson.decode(pinned) or {physics = physics}
   if not pinned then theirs = {physics = theirs.physics} end
@@ -141,6 +155,7 @@ local WHAT = {
   wrong_engine = 'they are from another program than it was given the SCFs for',
   wrong_pseudopotentials = 'their pseudopotentials are not those of the input',
   wrong_physics = 'their physics are not those of the job',
+  wrong_environ = 'their Environ is not the one that the job wants',
   wrong_version = 'the input cannot be run with their version of pw.x',
 }
 
