@@ -33,13 +33,13 @@ from ase import Atoms, units
 from ase.calculators.espresso import Espresso, EspressoProfile
 from ase.vibrations import Vibrations
 
-from zpe_sdk.client import ZPEClient
+from zpe_sdk.client.blocking_client import ZPEClient
+from zpe_sdk.client.local_service import local_service
 from zpe_sdk.espresso import density
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.symmetry import symmetry_of
-from zpe_sdk.service import local_service
+from zpe_sdk.result.assemble import make_result
 from zpe_sdk.vibrations.plan import Plan, plan_displacements
-from zpe_sdk.vibrations.result import make_result
 from zpe_sdk.wire import JobPayload, Task, TaskReport, ZPEResultDocument
 from zpe_sdk.worker.engines import espresso
 from zpe_sdk.worker.engines.cores import available_cores

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from benchmarks.engine import system_input
 from tests.processes import ControlPlane, wait_until
-from zpe_sdk.client import ZPEClient
+from zpe_sdk.client.blocking_client import ZPEClient
 from zpe_sdk.wire import EngineName, TaskRun
 
 # No symmetry: 6 · 6 + 1 tasks.

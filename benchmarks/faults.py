@@ -23,7 +23,7 @@ from pathlib import Path
 from redis import Redis
 
 from tests.processes import ControlPlane, RedisServer, h2, wait_until
-from zpe_sdk.async_client import AsyncZPEClient
+from zpe_sdk.client.async_client import AsyncZPEClient
 
 # How many of a hundred jobs, their script for the mock engine, and how they must end.
 SCRIPTS = (

@@ -19,7 +19,7 @@ import psutil
 import redis
 
 from tests.processes import ControlPlane, RedisServer, h2, wait_until
-from zpe_sdk.async_client import AsyncZPEClient
+from zpe_sdk.client.async_client import AsyncZPEClient
 from zpe_sdk.errors import ComputeError
 from zpe_server.store import key
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 from zpe_sdk.errors import AuthError, ComputeError, ConfigError, InputError, StoreError, ZPEError
 
 if TYPE_CHECKING:
-    from zpe_sdk.async_client import AsyncZPEClient
-    from zpe_sdk.async_job import AsyncJob
-    from zpe_sdk.client import ZPEClient
-    from zpe_sdk.job import Job, as_completed
-    from zpe_sdk.result import ZPEResult
-    from zpe_sdk.views import as_table
+    from zpe_sdk.client.async_client import AsyncZPEClient
+    from zpe_sdk.client.async_job import AsyncJob
+    from zpe_sdk.client.blocking_client import ZPEClient
+    from zpe_sdk.client.job import Job, as_completed
+    from zpe_sdk.result.plots import as_table
+    from zpe_sdk.result.result import ZPEResult
 
 __all__ = [
     "AsyncJob",
@@ -31,13 +31,13 @@ __all__ = [
 __version__ = "0.1.0"
 
 _MODULES = {
-    "AsyncZPEClient": "async_client",
-    "ZPEClient": "client",
-    "AsyncJob": "async_job",
-    "Job": "job",
-    "ZPEResult": "result",
-    "as_completed": "job",
-    "as_table": "views",
+    "AsyncZPEClient": "client.async_client",
+    "ZPEClient": "client.blocking_client",
+    "AsyncJob": "client.async_job",
+    "Job": "client.job",
+    "ZPEResult": "result.result",
+    "as_completed": "client.job",
+    "as_table": "result.plots",
 }
 
 

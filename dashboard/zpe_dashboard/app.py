@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from zpe_dashboard.door import Connect, Door
-from zpe_sdk.async_client import AsyncZPEClient
+from zpe_sdk.client.async_client import AsyncZPEClient
 from zpe_sdk.http import WITHIN
 
 PREFIX = "/dashboard"

@@ -13,10 +13,10 @@ from fastapi.responses import RedirectResponse
 
 from zpe_dashboard.app import PREFIX, connect_to, mount
 from zpe_sdk.cli.context import Connection
+from zpe_sdk.client.settings import Login
 from zpe_sdk.errors import ConfigError
 from zpe_sdk.http import base_url, tls
 from zpe_sdk.logging import Level, configure_logging
-from zpe_sdk.settings import Login
 
 log = structlog.get_logger(__name__)
 

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from zpe_dashboard.sessions import Attempts, Session, Sessions, current_session
 from zpe_dashboard.words import Language, Words, language_of
-from zpe_sdk.async_client import AsyncZPEClient
+from zpe_sdk.client.async_client import AsyncZPEClient
 from zpe_sdk.errors import ZPEError
 
 log = structlog.get_logger(__name__)

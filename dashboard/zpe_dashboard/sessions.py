@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from zpe_dashboard.words import Language
-from zpe_sdk.async_client import AsyncZPEClient
+from zpe_sdk.client.async_client import AsyncZPEClient
 
 SESSION_SECONDS = 12 * 3600.0
 FAILURES_PER_MINUTE = 10

@@ -12,8 +12,8 @@ import structlog
 
 from zpe_sdk.errors import StoreError, ZPEError
 from zpe_sdk.espresso.input import parse
+from zpe_sdk.result.assemble import freqs_csv, make_result, summary_text
 from zpe_sdk.vibrations.plan import Plan
-from zpe_sdk.vibrations.result import freqs_csv, make_result, summary_text
 from zpe_sdk.wire import ErrorInfo, JobPayload, Task, TaskReport, TaskRun
 from zpe_server.results import Result, ResultStore
 from zpe_server.settings import Settings

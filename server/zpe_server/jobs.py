@@ -14,7 +14,7 @@ import anyio.to_thread
 from zpe_sdk.errors import ConfigError, InputError
 from zpe_sdk.espresso.input import parse
 from zpe_sdk.espresso.versions import VersionNeed
-from zpe_sdk.vibrations.partial import partial_spectrum
+from zpe_sdk.result.assemble_partial import partial_spectrum
 from zpe_sdk.vibrations.plan import Plan
 from zpe_sdk.wire import (
     Fingerprint,

@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings
 
-from zpe_sdk.settings import ClientSettings
+from zpe_sdk.client.settings import ClientSettings
 from zpe_sdk.worker.settings import WorkerSettings
 from zpe_server.settings import Settings
 

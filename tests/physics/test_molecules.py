@@ -18,10 +18,10 @@ from ase import units
 
 from benchmarks.engine import engine_result
 from zpe_sdk.espresso.input import PwInput
-from zpe_sdk.result import ZPEResult
-from zpe_sdk.vibrations.masses import masses_of
+from zpe_sdk.result.assemble import make_result
+from zpe_sdk.result.masses import masses_of
+from zpe_sdk.result.result import ZPEResult
 from zpe_sdk.vibrations.plan import plan_displacements
-from zpe_sdk.vibrations.result import make_result
 from zpe_sdk.wire import Fingerprint, JobPayload, TaskReport, ZPEResultDocument
 
 PSEUDO_DIR = Path("/usr/share/espresso/pseudo")

@@ -17,8 +17,8 @@ from ase.build import molecule
 
 from tests.processes import ControlPlane, environment, h2, wait_until
 from zpe_sdk import AsyncZPEClient, AuthError, ComputeError, ConfigError, InputError, ZPEClient, as_completed
-from zpe_sdk.async_job import AsyncJob
-from zpe_sdk.job import Job
+from zpe_sdk.client.async_job import AsyncJob
+from zpe_sdk.client.job import Job
 
 # The engine's springs give H2 at 0.75 Å one stretch near 4400 cm⁻¹.
 STRETCH = pytest.approx(4400, abs=60)

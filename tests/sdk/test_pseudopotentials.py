@@ -10,10 +10,10 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 
+from zpe_sdk.client.submission import input_text
 from zpe_sdk.errors import InputError
 from zpe_sdk.espresso.input import PwInput
-from zpe_sdk.pseudopotentials import Choose, choose, in_words, placeholders
-from zpe_sdk.submission import input_text
+from zpe_sdk.espresso.pseudopotentials import Choose, choose, in_words, placeholders
 
 
 @pytest.fixture

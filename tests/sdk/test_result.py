@@ -16,9 +16,9 @@ from ase.io import read
 from scipy import constants
 
 from zpe_sdk import ComputeError, InputError, ZPEResult, as_table
-from zpe_sdk.thermo import Model, count_rotations
+from zpe_sdk.result.masses import isotope_mass
+from zpe_sdk.result.thermo import Model, count_rotations
 from zpe_sdk.vibrations.evaluation import evaluate
-from zpe_sdk.vibrations.masses import isotope_mass
 from zpe_sdk.vibrations.modes import (
     heat_capacity,
     internal_energy,

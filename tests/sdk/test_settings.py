@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from zpe_sdk import AsyncZPEClient, AuthError, ConfigError, ZPEClient
-from zpe_sdk.settings import Login
+from zpe_sdk.client.settings import Login
 
 URL = "https://zpe.example.org"
 TOKEN = "zpe_api_0123456789abcdefghij"

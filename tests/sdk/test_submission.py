@@ -12,8 +12,8 @@ from ase.build import add_adsorbate, fcc100
 from ase.constraints import FixAtoms
 
 from tests.processes import h2
+from zpe_sdk.client.submission import environ_text, input_text, mobile_indices
 from zpe_sdk.errors import InputError
-from zpe_sdk.submission import environ_text, input_text, mobile_indices
 
 PSEUDOPOTENTIALS = {"Cu": "Cu.UPF", "H": "H.UPF", "O": "O.UPF"}
 SAMPLES = Path(__file__).parents[2] / "samples" / "qe-in"

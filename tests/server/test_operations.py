@@ -9,7 +9,7 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.processes import ControlPlane, h2
-from zpe_sdk.client import ZPEClient
+from zpe_sdk.client.blocking_client import ZPEClient
 
 Start = Callable[..., ControlPlane]
 METRICS_TOKEN = "a-token-for-prometheus-alone"

@@ -21,8 +21,8 @@ from rq.job import Job as RQJob
 from tests.processes import ControlPlane, RedisServer, environment, h2, wait_until
 from tests.programs import PW
 from zpe_sdk import ZPEClient
+from zpe_sdk.client.job import Job
 from zpe_sdk.errors import ComputeError, ZPEError
-from zpe_sdk.job import Job
 from zpe_sdk.wire import DeadJob
 
 RQ = str(Path(sys.executable).parent / "rq")

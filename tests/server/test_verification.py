@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.processes import ControlPlane, h2
-from zpe_sdk.client import ZPEClient
+from zpe_sdk.client.blocking_client import ZPEClient
 from zpe_sdk.wire import Fingerprint, JobPayload, Task, TaskReport
 from zpe_sdk.worker.engines.mock import MockEngine
 from zpe_sdk.worker.settings import WorkerSettings

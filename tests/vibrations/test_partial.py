@@ -8,8 +8,8 @@ import pytest
 from tests.vibrations.test_hessian import CASES, DELTA, Morse, exact_hessian, planned, run
 from tests.vibrations.test_result import Job, diatomic_cm, pw_text
 from zpe_sdk.errors import InputError
+from zpe_sdk.result.assemble_partial import partial_plan, partial_spectrum
 from zpe_sdk.vibrations.hessian import assemble_hessian
-from zpe_sdk.vibrations.partial import partial_plan, partial_spectrum
 from zpe_sdk.vibrations.plan import Plan
 
 SEVERAL = [name for name, (_, _, mobile, *_) in CASES.items() if len(mobile) > 1]

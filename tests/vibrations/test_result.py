@@ -16,8 +16,8 @@ from scipy import constants
 
 from zpe_sdk.errors import ComputeError, InputError
 from zpe_sdk.espresso.input import PwInput
+from zpe_sdk.result.assemble import freqs_csv, make_result, summary_text
 from zpe_sdk.vibrations.plan import Plan, plan_displacements
-from zpe_sdk.vibrations.result import freqs_csv, make_result, summary_text
 from zpe_sdk.wire import Fingerprint, JobPayload, TaskReport, ZPEResultDocument
 from zpe_sdk.worker.engines.mock import Springs
 

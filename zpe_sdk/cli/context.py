@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zpe_sdk.client import ZPEClient
+from zpe_sdk.client.blocking_client import ZPEClient
 
 
 @dataclass(frozen=True)

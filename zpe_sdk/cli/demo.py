@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
+from zpe_sdk.client.local_service import local_service
 from zpe_sdk.errors import InputError
-from zpe_sdk.result import ZPEResult
-from zpe_sdk.service import local_service
+from zpe_sdk.result.result import ZPEResult
 
 SAMPLE = Path("samples/qe-in/h2_zpe.in")
 

@@ -10,8 +10,8 @@ import typer
 
 from zpe_sdk.cli.context import Connection
 from zpe_sdk.cli.output import as_json, moment, plain, table, write
+from zpe_sdk.client.job import Job
 from zpe_sdk.errors import InputError
-from zpe_sdk.job import Job
 from zpe_sdk.wire import EngineName, JobOrder, JobState, JobStatus
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The id that `zpe submit` printed.")]

@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from zpe_sdk.cli.context import Connection
-from zpe_sdk.client import ZPEClient
-from zpe_sdk.settings import Login
+from zpe_sdk.client.blocking_client import ZPEClient
+from zpe_sdk.client.settings import Login
 
 
 def register(app: typer.Typer) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from zpe_sdk.errors import InputError
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.namelist import apply, set_keys
-from zpe_sdk.pseudopotentials import WHOLE
+from zpe_sdk.espresso.pseudopotentials import WHOLE
 
 VACUUM = 4.0  # Å between images along a direction in which the structure is not to repeat, at least
 MARGIN = 4.0  # Å on each side of a molecule that comes without a cell: 8 Å to its image

@@ -6,7 +6,7 @@ from typing import Any
 
 import param
 
-from zpe_sdk.async_client import AsyncZPEClient
+from zpe_sdk.client.async_client import AsyncZPEClient
 from zpe_sdk.wire import HistoryEvent, JobList
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import param
 
 from zpe_dashboard.state.base import State, WorkerNames
-from zpe_sdk.async_client import AsyncZPEClient
+from zpe_sdk.client.async_client import AsyncZPEClient
 from zpe_sdk.wire import DeadJob, DeadJobsReply, DeadReason
 
 PAGE = 50

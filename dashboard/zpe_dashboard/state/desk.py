@@ -18,7 +18,7 @@ from zpe_dashboard.state.fleet import Leases, Workers
 from zpe_dashboard.state.jobs import JobInside, Jobs
 from zpe_dashboard.state.overview import Overview
 from zpe_dashboard.state.tokens import Audit, Tokens
-from zpe_sdk.async_client import AsyncZPEClient
+from zpe_sdk.client.async_client import AsyncZPEClient
 from zpe_sdk.errors import ZPEError
 
 PERIOD_SECONDS = 2.0

@@ -7,9 +7,9 @@ from typing import Any, get_args
 import param
 
 from zpe_dashboard.state.base import State, WorkerNames, job_page
-from zpe_sdk.async_client import AsyncZPEClient
+from zpe_sdk.client.async_client import AsyncZPEClient
 from zpe_sdk.errors import ZPEError
-from zpe_sdk.result import ZPEResult
+from zpe_sdk.result.result import ZPEResult
 from zpe_sdk.wire import JobDetail, JobOrder, JobState, JobStatus
 
 PAGE = 25

@@ -12,7 +12,7 @@ from ase.neighborlist import natural_cutoffs, neighbor_list
 
 from zpe_dashboard.components import Molecule
 from zpe_dashboard.words import Words
-from zpe_sdk.result import ZPEResult
+from zpe_sdk.result.result import ZPEResult
 from zpe_sdk.vibrations.modes import wavenumber
 
 

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import httpx
 
-from zpe_sdk.client import ZPEClient
-from zpe_sdk.embedded import Engine
+from zpe_sdk.client.blocking_client import ZPEClient
+from zpe_sdk.client.embedded import Engine
 from zpe_sdk.errors import ConfigError
 from zpe_sdk.keeper import keep
 from zpe_sdk.wire import EngineName

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from tenacity import AsyncRetrying, RetryCallState
 
 from zpe_sdk import http
+from zpe_sdk.client.settings import ClientSettings
 from zpe_sdk.errors import ConfigError, InputError, StoreError, ZPEError
-from zpe_sdk.settings import ClientSettings
 from zpe_sdk.wire import Message
 
 M = TypeVar("M", bound=Message)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from zpe_sdk.blocking import blocking
-from zpe_sdk.connection import Connection
+from zpe_sdk.client.blocking import blocking
+from zpe_sdk.client.connection import Connection
 from zpe_sdk.wire import (
     ApiTokenList,
     ApiTokenReply,

@@ -9,7 +9,7 @@ import numpy as np
 from ase.formula import Formula
 from numpy.typing import NDArray
 
-from zpe_sdk import views
+from zpe_sdk.result import plots as views
 from zpe_sdk.vibrations.kinds import imaginary_modes, vibrations
 from zpe_sdk.vibrations.modes import wavenumber
 from zpe_sdk.wire import PartialReply
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class PartialSpectrum:
     """The modes of the atoms whose SCFs are in, with all other atoms held in place; no result of the job.
 
-    Get one from :meth:`zpe_sdk.job.Job.partial`, and another when more SCFs are in.
+    Get one from :meth:`zpe_sdk.client.job.Job.partial`, and another when more SCFs are in.
 
     Attributes
     ----------

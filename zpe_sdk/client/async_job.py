@@ -10,14 +10,14 @@ from time import monotonic
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote
 
+from zpe_sdk.client.progress import Bar, html, in_words
 from zpe_sdk.errors import BY_SIDE, ComputeError, InputError, ZPEError
-from zpe_sdk.progress import Bar, html, in_words
 from zpe_sdk.wire import OVER, JobDetail, JobStatus, PartialReply, ResultReply
 
 if TYPE_CHECKING:
-    from zpe_sdk.async_client import AsyncZPEClient
-    from zpe_sdk.partial import PartialSpectrum
-    from zpe_sdk.result import ZPEResult
+    from zpe_sdk.client.async_client import AsyncZPEClient
+    from zpe_sdk.result.partial import PartialSpectrum
+    from zpe_sdk.result.result import ZPEResult
 
 # Of one request; the control plane allows 30 s.
 _POLL_SECONDS = 25.0
@@ -114,7 +114,7 @@ class AsyncJob:
         except ZPEError as error:
             raise await self._why_none(error) from None
         # It brings scipy, which nobody needs who submits a job or looks how far it is.
-        from zpe_sdk.result import ZPEResult
+        from zpe_sdk.result.result import ZPEResult
 
         return ZPEResult.from_dict(reply.result)
 
@@ -128,7 +128,7 @@ class AsyncJob:
             all modes; or it was cancelled.
         """
         reply = await self._client.connection.call("GET", f"{self._path}/partial", PartialReply)
-        from zpe_sdk.partial import PartialSpectrum
+        from zpe_sdk.result.partial import PartialSpectrum
 
         return PartialSpectrum(reply)
 

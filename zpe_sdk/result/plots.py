@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from pandas import DataFrame
 
-    from zpe_sdk.result import ZPEResult
+    from zpe_sdk.result.result import ZPEResult
 
 Numbers = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -53,7 +53,7 @@ class Animation:
 
 
 def animation(result: ZPEResult, mode: int, amplitude: float) -> Animation:
-    """Return the animation of a mode; see :meth:`zpe_sdk.result.ZPEResult.animate`."""
+    """Return the animation of a mode; see :meth:`zpe_sdk.result.result.ZPEResult.animate`."""
     k = checked_mode(result, mode)
     atoms = result.atoms
     positions, moves = _in_one_piece(result), np.zeros((len(atoms), 3))
@@ -72,13 +72,13 @@ def animation(result: ZPEResult, mode: int, amplitude: float) -> Animation:
         "colors": [f"rgb({r},{g},{b})" for r, g, b in (255 * jmol_colors[atoms.numbers]).astype(int)],
         "bonds": np.argwhere(bonded).tolist(),
     }
-    page = files("zpe_sdk").joinpath("animation.html").read_text(encoding="utf-8")
+    page = files("zpe_sdk.result").joinpath("animation.html").read_text(encoding="utf-8")
     # What could end the script is no JSON that we write, but a label might hold it one day.
     return Animation(page.replace("SCENE", json.dumps(scene).replace("<", "\\u003c")))
 
 
 def plot(result: ZPEResult, width_cm: float, axes: Axes | None) -> Axes:
-    """Draw the spectrum; see :meth:`zpe_sdk.result.ZPEResult.plot`."""
+    """Draw the spectrum; see :meth:`zpe_sdk.result.result.ZPEResult.plot`."""
     cm, counted, imaginary = result.frequencies_cm, result.counted, result.imaginary
     axes = spectrum(
         cm,
@@ -194,7 +194,7 @@ def as_table(results: Mapping[str, ZPEResult] | Iterable[ZPEResult]) -> DataFram
 
 
 def xyz(result: ZPEResult, mode: int | None) -> str:
-    """Return modes as XYZ with displacements; see :meth:`zpe_sdk.result.ZPEResult.to_xyz`."""
+    """Return modes as XYZ with displacements; see :meth:`zpe_sdk.result.result.ZPEResult.to_xyz`."""
     which = range(len(result.frequencies_cm)) if mode is None else [checked_mode(result, mode)]
     atoms, places = result.atoms, _in_one_piece(result)
     lines = []

@@ -21,7 +21,7 @@ from zpe_sdk.wire import ZPEResultDocument
 from zpe_sdk.wire.jobs import MAX_KELVIN, MIN_KELVIN
 
 if TYPE_CHECKING:
-    from zpe_sdk.result import ZPEResult
+    from zpe_sdk.result.result import ZPEResult
 
 Model = Literal["harmonic", "ideal_gas", "quasi_harmonic"]
 Geometry = Literal["monatomic", "linear", "nonlinear"]
@@ -101,7 +101,7 @@ def thermochemistry(
     spin: float | None,
     saddle_point: bool,
 ) -> Thermochemistry:
-    """Return the thermochemistry of a result; see :meth:`zpe_sdk.result.ZPEResult.thermo`."""
+    """Return the thermochemistry of a result; see :meth:`zpe_sdk.result.result.ZPEResult.thermo`."""
     check_temperature(temperature)
     if not isinstance(pressure, Real) or not 0 < pressure < inf:
         raise InputError("the pressure must be above 0 Pa", code="bad_pressure", field="pressure")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from zpe_sdk.service import LocalService
+    from zpe_sdk.client.local_service import LocalService
 
 Engine = Literal["qe", "mock"]
 EMBEDDED_FOLDER = Path("zpe-data/notebook")
@@ -39,9 +39,9 @@ async def start_embedded(
 ) -> Embedded:
     """Return the service of a folder: the one that runs if it was started with the same, else a new one.
 
-    Parameters and errors are those of :func:`zpe_sdk.service.local_service`.
+    Parameters and errors are those of :func:`zpe_sdk.client.local_service.local_service`.
     """
-    from zpe_sdk.service import local_service
+    from zpe_sdk.client.local_service import local_service
 
     folder = folder.resolve()
     start = partial(local_service, folder, engine=engine, pseudo_dir=pseudo_dir, settings=settings)

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from zpe_sdk.errors import InputError
 from zpe_sdk.espresso.input import PwInput
+from zpe_sdk.result.masses import masses_of
 from zpe_sdk.vibrations.evaluation import spectrum
 from zpe_sdk.vibrations.hessian import assemble_hessian, pairs
-from zpe_sdk.vibrations.masses import masses_of
 from zpe_sdk.vibrations.plan import Plan
 from zpe_sdk.vibrations.symmetry import Operation
 from zpe_sdk.wire import PartialReply, TaskReport

@@ -12,10 +12,10 @@ from ase.formula import Formula
 
 from zpe_sdk.errors import ComputeError
 from zpe_sdk.espresso.input import PwInput
+from zpe_sdk.result.masses import masses_of
 from zpe_sdk.vibrations.evaluation import evaluate
 from zpe_sdk.vibrations.hessian import mobile_forces, raw_hessian, symmetrised
 from zpe_sdk.vibrations.kinds import counted_modes
-from zpe_sdk.vibrations.masses import masses_of
 from zpe_sdk.vibrations.modes import wavenumber
 from zpe_sdk.vibrations.noise import acoustic_residual, asymmetry, estimate_noise
 from zpe_sdk.vibrations.plan import Plan

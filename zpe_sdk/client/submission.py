@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from zpe_sdk.errors import InputError
 from zpe_sdk.espresso.environ import EnvironInput
 from zpe_sdk.espresso.input import PwInput
-from zpe_sdk.pseudopotentials import Choose, defaults
+from zpe_sdk.espresso.pseudopotentials import Choose, defaults
 
 Structure: TypeAlias = Atoms | Path | str
 Chosen: TypeAlias = str | Sequence[int] | Sequence[bool] | Sequence[str] | NDArray[Any]

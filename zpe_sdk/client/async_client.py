@@ -13,14 +13,14 @@ import httpx
 from ase import Atoms
 
 from zpe_sdk import http
-from zpe_sdk.admin import AsyncAdmin
-from zpe_sdk.async_job import AsyncJob, completed
-from zpe_sdk.connection import Connection
-from zpe_sdk.embedded import EMBEDDED_FOLDER, Embedded, Engine, start_embedded
+from zpe_sdk.client.admin import AsyncAdmin
+from zpe_sdk.client.async_job import AsyncJob, completed
+from zpe_sdk.client.connection import Connection
+from zpe_sdk.client.embedded import EMBEDDED_FOLDER, Embedded, Engine, start_embedded
+from zpe_sdk.client.settings import ClientSettings
+from zpe_sdk.client.submission import Mobile, Structure, environ_text, input_text, mobile_indices
 from zpe_sdk.errors import InputError
-from zpe_sdk.pseudopotentials import Choose, choose, in_words, placeholders
-from zpe_sdk.settings import ClientSettings
-from zpe_sdk.submission import Mobile, Structure, environ_text, input_text, mobile_indices
+from zpe_sdk.espresso.pseudopotentials import Choose, choose, in_words, placeholders
 from zpe_sdk.wire import (
     EngineName,
     JobList,
@@ -60,9 +60,9 @@ class AsyncZPEClient:
     Attributes
     ----------
     admin
-        The calls of administrators, see :class:`zpe_sdk.admin.AsyncAdmin`.
+        The calls of administrators, see :class:`zpe_sdk.client.admin.AsyncAdmin`.
     connection
-        For calls of the API that have no method here, see :class:`zpe_sdk.connection.Connection`.
+        For calls of the API that have no method here, see :class:`zpe_sdk.client.connection.Connection`.
 
     Raises
     ------
@@ -232,7 +232,7 @@ class AsyncZPEClient:
         pseudopotentials, ecutwfc, ecutrho, kpts, input_data
             For Atoms only: how the pw.x input is made (cutoffs in Ry), see
             :func:`zpe_sdk.espresso.render.render_input`. What is not given is chosen
-            (:mod:`zpe_sdk.pseudopotentials`) and told: ``job.choices``.
+            (:mod:`zpe_sdk.espresso.pseudopotentials`) and told: ``job.choices``.
 
         Raises
         ------

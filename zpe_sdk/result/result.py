@@ -16,13 +16,13 @@ from ase.units import invcm
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from zpe_sdk import views
 from zpe_sdk.errors import ComputeError, InputError
-from zpe_sdk.thermo import Model, Thermochemistry, check_temperature, thermochemistry
+from zpe_sdk.result import plots as views
+from zpe_sdk.result.assemble import freqs_csv, summary_text
+from zpe_sdk.result.masses import isotope_mass
+from zpe_sdk.result.thermo import Model, Thermochemistry, check_temperature, thermochemistry
 from zpe_sdk.vibrations.evaluation import evaluate
 from zpe_sdk.vibrations.kinds import counted_modes, imaginary_modes
-from zpe_sdk.vibrations.masses import isotope_mass
-from zpe_sdk.vibrations.result import freqs_csv, summary_text
 from zpe_sdk.wire import ZPEResultDocument
 from zpe_sdk.wire.jobs import MAX_CUTOFF_CM
 

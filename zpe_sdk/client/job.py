@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Self
 
-from zpe_sdk.async_job import AsyncJob, completed
-from zpe_sdk.blocking import blocking, iterate
-from zpe_sdk.progress import Bar, html, in_words
+from zpe_sdk.client.async_job import AsyncJob, completed
+from zpe_sdk.client.blocking import blocking, iterate
+from zpe_sdk.client.progress import Bar, html, in_words
 from zpe_sdk.wire import JobStatus
 
 

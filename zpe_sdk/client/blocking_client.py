@@ -9,12 +9,12 @@ from typing import Any, Self
 
 import httpx
 
-from zpe_sdk.admin import Admin
-from zpe_sdk.async_client import AsyncZPEClient, remade
-from zpe_sdk.async_job import AsyncJob
-from zpe_sdk.blocking import blocking, in_notebook, run
-from zpe_sdk.embedded import EMBEDDED_FOLDER, Engine
-from zpe_sdk.job import Job, as_completed
+from zpe_sdk.client.admin import Admin
+from zpe_sdk.client.async_client import AsyncZPEClient, remade
+from zpe_sdk.client.async_job import AsyncJob
+from zpe_sdk.client.blocking import blocking, in_notebook, run
+from zpe_sdk.client.embedded import EMBEDDED_FOLDER, Engine
+from zpe_sdk.client.job import Job, as_completed
 
 
 def _told(jobs: Iterable[AsyncJob]) -> list[Job]:
@@ -37,7 +37,7 @@ class ZPEClient:
     Attributes
     ----------
     admin
-        The calls of administrators, see :class:`zpe_sdk.admin.Admin`.
+        The calls of administrators, see :class:`zpe_sdk.client.admin.Admin`.
 
     Examples
     --------

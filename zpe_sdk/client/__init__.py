@@ -1,0 +1,1 @@
+"""What researchers and administrators call: clients, jobs, a control plane of one's own."""
