@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from zpe_sdk.client.blocking_client import ZPEClient
 from zpe_sdk.client.local_service import local_service
 from zpe_sdk.errors import InputError
 from zpe_sdk.result.result import ZPEResult
@@ -38,7 +39,7 @@ def demo(
     with local_service(data_dir, engine="mock" if mock else "qe", pseudo_dir=pseudo_dir) as service:
         _say(f"The API is at {service.url} (schema: {service.url}/openapi.json)")
         _say(f"The dashboard is at {service.url}/dashboard; its token is in {service.folder}/admin-token")
-        with service.client() as client:
+        with ZPEClient(service.url, service.token) as client:
             # A demonstration computes: it does not show what an earlier one has left.
             job = client.submit(file, calc_mode="new", name=file.stem)
             _say(f"Job {job.id}")

@@ -1,25 +1,20 @@
-"""The calls of administrators: tokens, workers, leases, the dead-letter queue, switches, the audit trail."""
+"""The calls of administrators, blocking."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from urllib.parse import quote
 
-from zpe_sdk.client.blocking import blocking
-from zpe_sdk.client.connection import Connection
+from zpe_sdk.client.async_admin import AsyncAdmin
+from zpe_sdk.client.blocking import run
 from zpe_sdk.wire import (
     ApiTokenList,
     ApiTokenReply,
-    ApiTokenRequest,
     AuditTrail,
     DeadJobList,
     DeadJobsReply,
-    DeadJobsRequest,
-    DrainRequest,
     DroppedReply,
     EnrollTokenList,
     EnrollTokenReply,
-    EnrollTokenRequest,
     Flags,
     KeptScfList,
     LeaseList,
@@ -29,48 +24,45 @@ from zpe_sdk.wire import (
     WorkerList,
 )
 
-_COMPUTE = "/calc/zpe/compute"
-_ADMIN = "/calc/zpe/admin"
 
+class Admin:
+    """What an administrator may do: the calls of :class:`AsyncAdmin`, blocking."""
 
-class AsyncAdmin:
-    """What an administrator may do; every call raises AuthError ``forbidden`` for anybody else."""
+    def __init__(self, admin: AsyncAdmin) -> None:
+        self._async = admin
 
-    def __init__(self, connection: Connection) -> None:
-        self._call = connection.call
+    # Written by scripts/write_blocking.py from async_admin.py: do not edit.
 
-    async def enroll_token(
-        self, *, label: str | None = None, ttl_seconds: int | None = None
-    ) -> EnrollTokenReply:
+    def enroll_token(self, *, label: str | None = None, ttl_seconds: int | None = None) -> EnrollTokenReply:
         """Mint a token with which one compute node can enroll, once. It is shown only now."""
-        fields = {"label": label, "ttl_seconds": ttl_seconds}
-        return await self._call(
-            "POST", f"{_COMPUTE}/enroll-tokens", EnrollTokenReply, body=EnrollTokenRequest, fields=fields
-        )
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(self._async.enroll_token(label=label, ttl_seconds=ttl_seconds))
 
-    async def enroll_tokens(self) -> EnrollTokenList:
+    def enroll_tokens(self) -> EnrollTokenList:
         """List the enroll tokens that nobody has used yet, without the tokens themselves."""
-        return await self._call("GET", f"{_COMPUTE}/enroll-tokens", EnrollTokenList)
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(self._async.enroll_tokens())
 
-    async def revoke_enroll_token(self, token_id: str) -> RevokeReply:
+    def revoke_enroll_token(self, token_id: str) -> RevokeReply:
         """Make an enroll token useless."""
-        return await self._call("DELETE", f"{_COMPUTE}/enroll-tokens/{quote(token_id, safe='')}", RevokeReply)
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(self._async.revoke_enroll_token(token_id))
 
-    async def workers(self) -> WorkerList:
+    def workers(self) -> WorkerList:
         """List the compute nodes, the last heard of first."""
-        return await self._call("GET", f"{_COMPUTE}/servers", WorkerList)
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(self._async.workers())
 
-    async def revoke_worker(self, server_id: str, *, and_its_results: bool = False) -> RevokeReply:
+    def revoke_worker(self, server_id: str, *, and_its_results: bool = False) -> RevokeReply:
         """Shut a compute node out; its leases are returned.
 
         With ``and_its_results``, what it computed is taken back: SCFs kept for later jobs are dropped,
         unfinished jobs compute it anew, and finished ones that contain it are marked.
         """
-        path = f"{_COMPUTE}/servers/{quote(server_id, safe='')}"
-        params = {"and_its_results": and_its_results or None}
-        return await self._call("DELETE", path, RevokeReply, params=params)
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(self._async.revoke_worker(server_id, and_its_results=and_its_results))
 
-    async def scfs(
+    def scfs(
         self,
         *,
         owner: str | None = None,
@@ -91,14 +83,12 @@ class AsyncAdmin:
         pseudopotential
             Only those with this pseudopotential: its file name, or the beginning of the SHA-256 of its bytes.
         """
-        return await self._call(
-            "GET",
-            f"{_ADMIN}/scfs",
-            KeptScfList,
-            params={"owner": owner, "worker": worker, "version": version, "pseudopotential": pseudopotential},
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(
+            self._async.scfs(owner=owner, worker=worker, version=version, pseudopotential=pseudopotential)
         )
 
-    async def drop_scfs(
+    def drop_scfs(
         self,
         *,
         owner: str | None = None,
@@ -113,117 +103,84 @@ class AsyncAdmin:
         InputError
             ``bad_selection``: nothing was said of which.
         """
-        return await self._call(
-            "DELETE",
-            f"{_ADMIN}/scfs",
-            DroppedReply,
-            params={"owner": owner, "worker": worker, "version": version, "pseudopotential": pseudopotential},
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(
+            self._async.drop_scfs(
+                owner=owner, worker=worker, version=version, pseudopotential=pseudopotential
+            )
         )
 
-    async def drain(self, server_id: str, drain: bool = True) -> Ok:
+    def drain(self, server_id: str, drain: bool = True) -> Ok:
         """Give a compute node no new work, or (False) work again."""
-        fields = {"drain": drain}
-        return await self._call(
-            "POST",
-            f"{_COMPUTE}/servers/{quote(server_id, safe='')}/drain",
-            Ok,
-            body=DrainRequest,
-            fields=fields,
-        )
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(self._async.drain(server_id, drain))
 
-    async def leases(self) -> LeaseList:
+    def leases(self) -> LeaseList:
         """List the leases in force, the first to expire first."""
-        return await self._call("GET", f"{_COMPUTE}/leases", LeaseList)
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(self._async.leases())
 
-    async def return_lease(self, lease_id: str) -> Ok:
+    def return_lease(self, lease_id: str) -> Ok:
         """Take a lease away; its unfinished SCFs go to other workers."""
-        return await self._call("DELETE", f"{_COMPUTE}/leases/{quote(lease_id, safe='')}", Ok)
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(self._async.return_lease(lease_id))
 
-    async def dead_jobs(
+    def dead_jobs(
         self, *, limit: int | None = None, offset: int | None = None, code: str | None = None
     ) -> DeadJobList:
         """List the dead-letter queue: jobs that failed for good, the newest first."""
-        params = {"limit": limit, "offset": offset, "code": code}
-        return await self._call("GET", f"{_ADMIN}/dlq", DeadJobList, params=params)
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(self._async.dead_jobs(limit=limit, offset=offset, code=code))
 
-    async def requeue(
-        self, job_ids: Sequence[str] | None = None, *, code: str | None = None
-    ) -> DeadJobsReply:
+    def requeue(self, job_ids: Sequence[str] | None = None, *, code: str | None = None) -> DeadJobsReply:
         """Put dead jobs back into the queue, by id or all that failed with ``code``; done SCFs are kept."""
-        return await self._dead("requeue", job_ids, code)
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(self._async.requeue(job_ids, code=code))
 
-    async def discard(
-        self, job_ids: Sequence[str] | None = None, *, code: str | None = None
-    ) -> DeadJobsReply:
+    def discard(self, job_ids: Sequence[str] | None = None, *, code: str | None = None) -> DeadJobsReply:
         """Take dead jobs out of the dead-letter queue for good, by id or all that failed with ``code``."""
-        return await self._dead("discard", job_ids, code)
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(self._async.discard(job_ids, code=code))
 
-    async def overview(self) -> Overview:
+    def overview(self) -> Overview:
         """Return the service at a glance: jobs, workers, switches, and how the last day went."""
-        return await self._call("GET", f"{_ADMIN}/overview", Overview)
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(self._async.overview())
 
-    async def flags(self) -> Flags:
+    def flags(self) -> Flags:
         """Return the operational switches."""
-        return await self._call("GET", f"{_ADMIN}/flags", Flags)
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(self._async.flags())
 
-    async def set_flags(
+    def set_flags(
         self, *, submission_enabled: bool | None = None, dequeue_enabled: bool | None = None
     ) -> Flags:
         """Set operational switches; None leaves one as it is."""
-        fields = {"submission_enabled": submission_enabled, "dequeue_enabled": dequeue_enabled}
-        return await self._call("PATCH", f"{_ADMIN}/flags", Flags, body=Flags, fields=fields)
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(
+            self._async.set_flags(submission_enabled=submission_enabled, dequeue_enabled=dequeue_enabled)
+        )
 
-    async def api_token(
+    def api_token(
         self, owner: str, *, ttl_seconds: int | None = None, label: str | None = None
     ) -> ApiTokenReply:
         """Mint a researcher's token. It is shown only now."""
-        fields = {"owner": owner, "ttl_seconds": ttl_seconds, "label": label}
-        return await self._call(
-            "POST", f"{_ADMIN}/tokens", ApiTokenReply, body=ApiTokenRequest, fields=fields
-        )
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(self._async.api_token(owner, ttl_seconds=ttl_seconds, label=label))
 
-    async def api_tokens(self) -> ApiTokenList:
+    def api_tokens(self) -> ApiTokenList:
         """List the researchers' tokens, without the tokens themselves."""
-        return await self._call("GET", f"{_ADMIN}/tokens", ApiTokenList)
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(self._async.api_tokens())
 
-    async def revoke_api_token(self, token_id: str) -> RevokeReply:
+    def revoke_api_token(self, token_id: str) -> RevokeReply:
         """Revoke a researcher's token; the jobs stay."""
-        return await self._call("DELETE", f"{_ADMIN}/tokens/{quote(token_id, safe='')}", RevokeReply)
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(self._async.revoke_api_token(token_id))
 
-    async def audit(self, *, limit: int | None = None) -> AuditTrail:
+    def audit(self, *, limit: int | None = None) -> AuditTrail:
         """Return the newest entries of the audit trail."""
-        return await self._call("GET", f"{_ADMIN}/audit", AuditTrail, params={"limit": limit})
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(self._async.audit(limit=limit))
 
-    async def _dead(self, what: str, job_ids: Sequence[str] | None, code: str | None) -> DeadJobsReply:
-        fields = {"job_ids": None if job_ids is None else list(job_ids), "code": code}
-        return await self._call(
-            "POST", f"{_ADMIN}/dlq/{what}", DeadJobsReply, body=DeadJobsRequest, fields=fields
-        )
-
-
-class Admin:
-    """The calls of :class:`AsyncAdmin`, blocking."""
-
-    def __init__(self, admin: AsyncAdmin) -> None:
-        self._async = admin
-
-    enroll_token = blocking(AsyncAdmin.enroll_token)
-    enroll_tokens = blocking(AsyncAdmin.enroll_tokens)
-    revoke_enroll_token = blocking(AsyncAdmin.revoke_enroll_token)
-    workers = blocking(AsyncAdmin.workers)
-    revoke_worker = blocking(AsyncAdmin.revoke_worker)
-    scfs = blocking(AsyncAdmin.scfs)
-    drop_scfs = blocking(AsyncAdmin.drop_scfs)
-    drain = blocking(AsyncAdmin.drain)
-    leases = blocking(AsyncAdmin.leases)
-    return_lease = blocking(AsyncAdmin.return_lease)
-    dead_jobs = blocking(AsyncAdmin.dead_jobs)
-    requeue = blocking(AsyncAdmin.requeue)
-    discard = blocking(AsyncAdmin.discard)
-    overview = blocking(AsyncAdmin.overview)
-    flags = blocking(AsyncAdmin.flags)
-    set_flags = blocking(AsyncAdmin.set_flags)
-    api_token = blocking(AsyncAdmin.api_token)
-    api_tokens = blocking(AsyncAdmin.api_tokens)
-    revoke_api_token = blocking(AsyncAdmin.revoke_api_token)
-    audit = blocking(AsyncAdmin.audit)
+    # End of what is written.

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypedDict, Unpack
 
 import httpx
 from ase import Atoms
 
-from zpe_sdk import http
-from zpe_sdk.client.admin import AsyncAdmin
-from zpe_sdk.client.async_job import AsyncJob, completed
+from zpe_sdk.client.async_admin import AsyncAdmin
+from zpe_sdk.client.async_job import AsyncJob, completed, submit_fields
 from zpe_sdk.client.connection import Connection
-from zpe_sdk.client.embedded import EMBEDDED_FOLDER, Embedded, Engine, start_embedded
+from zpe_sdk.client.local_service import EMBEDDED_FOLDER, Embedded, Engine, start_embedded
 from zpe_sdk.client.settings import ClientSettings
 from zpe_sdk.client.submission import Mobile, Structure, environ_text, input_text, mobile_indices
 from zpe_sdk.errors import InputError
@@ -25,14 +23,35 @@ from zpe_sdk.wire import (
     EngineName,
     JobList,
     JobOrder,
-    JobReply,
-    JobRequest,
     JobState,
     ParseReply,
     ParseRequest,
 )
 
 _TOGETHER = 8  # submissions under way at a time
+
+
+class SubmitOptions(TypedDict, total=False):
+    """The options of :meth:`AsyncZPEClient.submit` that are the same for all jobs of one call."""
+
+    mobile: Mobile | None
+    delta: float | None
+    low_cut_cm: float | None
+    temperature: float | None
+    symmetry: bool
+    use_environ: bool
+    environ: Path | str | None
+    calc_mode: Literal["continue", "new"]
+    priority: int
+    requires: Mapping[str, Any] | None
+    allow_state_changes: bool
+    engine: EngineName | None
+    verify: float
+    pseudopotentials: Mapping[str, str] | None
+    ecutwfc: float | None
+    ecutrho: float | None
+    kpts: Any
+    input_data: Mapping[str, Any] | None
 
 
 class AsyncZPEClient:
@@ -60,7 +79,7 @@ class AsyncZPEClient:
     Attributes
     ----------
     admin
-        The calls of administrators, see :class:`zpe_sdk.client.admin.AsyncAdmin`.
+        The calls of administrators, see :class:`zpe_sdk.client.async_admin.AsyncAdmin`.
     connection
         For calls of the API that have no method here, see :class:`zpe_sdk.client.connection.Connection`.
 
@@ -110,7 +129,6 @@ class AsyncZPEClient:
             "pseudo_dir": settings.pseudo_dir,
         }
         self._choose: Choose | None = partial(choose, settings.pseudo_dir) if settings.pseudo_dir else None
-        self._told: set[str] = set()
         self._embedded: Embedded | None = None
         self.admin = AsyncAdmin(self.connection)
 
@@ -266,22 +284,17 @@ class AsyncZPEClient:
             "engine": engine,
             "verify": verify,
         }
-        job = await self._submit(fields)
+        job = await submit_fields(self.connection, fields)
         job.choices = in_words(chosen)
         return job
 
-    async def _submit(self, fields: Mapping[str, Any]) -> AsyncJob:
-        # One key for all attempts of this call: a reply that was lost makes no second job.
-        key = {http.IDEMPOTENCY_KEY: uuid.uuid4().hex}
-        reply = await self.connection.call(
-            "POST", "/calc/zpe/jobs", JobReply, body=JobRequest, fields=fields, headers=key
-        )
-        job = AsyncJob(self, reply.job_id)
-        job.warnings = reply.warnings
-        return job
-
     async def submit_many(
-        self, /, structures: Iterable[Structure], *, names: Iterable[str] | None = None, **options: Any
+        self,
+        /,
+        structures: Iterable[Structure],
+        *,
+        names: Iterable[str] | None = None,
+        **options: Unpack[SubmitOptions],
     ) -> list[AsyncJob]:
         """Submit several calculations, all of them or none.
 
@@ -354,7 +367,7 @@ class AsyncZPEClient:
 
     def job(self, job_id: str) -> AsyncJob:
         """Return the job of an id, without asking the control plane yet."""
-        return AsyncJob(self, job_id)
+        return AsyncJob(self.connection, job_id)
 
     async def jobs(
         self,
@@ -390,7 +403,7 @@ class AsyncZPEClient:
             "offset": offset,
         }
         page = await self.connection.call("GET", "/calc/zpe/jobs", JobList, params=params)
-        return [AsyncJob(self, job.job_id, job) for job in page.jobs]
+        return [AsyncJob(self.connection, job.job_id, job) for job in page.jobs]
 
     as_completed = staticmethod(completed)
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
+import uuid
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
 from zpe_sdk.client.progress import Bar, html, in_words
 from zpe_sdk.errors import BY_SIDE, ComputeError, InputError, ZPEError
-from zpe_sdk.wire import OVER, JobDetail, JobStatus, PartialReply, ResultReply
+from zpe_sdk.http import IDEMPOTENCY_KEY
+from zpe_sdk.wire import OVER, JobDetail, JobReply, JobRequest, JobStatus, PartialReply, ResultReply
 
 if TYPE_CHECKING:
-    from zpe_sdk.client.async_client import AsyncZPEClient
+    from zpe_sdk.client.connection import Connection
     from zpe_sdk.result.partial import PartialSpectrum
     from zpe_sdk.result.result import ZPEResult
 
@@ -38,10 +40,10 @@ class AsyncJob:
         What the control plane warned of when it took the job.
     """
 
-    def __init__(self, client: AsyncZPEClient, job_id: str, last_status: JobStatus | None = None) -> None:
+    def __init__(self, connection: Connection, job_id: str, last_status: JobStatus | None = None) -> None:
         if not isinstance(job_id, str) or not job_id:
             raise InputError(f"a job's id is a text, not {job_id!r}", code="bad_job_id", field="job_id")
-        self._client = client
+        self._connection = connection
         self._path = f"/calc/zpe/jobs/{quote(job_id, safe='')}"
         self.id = job_id
         self.last_status = last_status
@@ -110,7 +112,7 @@ class AsyncJob:
             Why the job failed, if it did.
         """
         try:
-            reply = await self._client.connection.call("GET", f"{self._path}/result", ResultReply)
+            reply = await self._connection.call("GET", f"{self._path}/result", ResultReply)
         except ZPEError as error:
             raise await self._why_none(error) from None
         # It brings scipy, which nobody needs who submits a job or looks how far it is.
@@ -127,7 +129,7 @@ class AsyncJob:
             ``too_few_scfs``: no atom has its SCFs yet. ``job_over``: the job has finished, :meth:`result` has
             all modes; or it was cancelled.
         """
-        reply = await self._client.connection.call("GET", f"{self._path}/partial", PartialReply)
+        reply = await self._connection.call("GET", f"{self._path}/partial", PartialReply)
         from zpe_sdk.result.partial import PartialSpectrum
 
         return PartialSpectrum(reply)
@@ -142,7 +144,7 @@ class AsyncJob:
 
     async def detail(self) -> JobDetail:
         """Return the job from inside: its request, SCFs, history and pinned physics."""
-        return await self._client.connection.call("GET", f"{self._path}/detail", JobDetail)
+        return await self._connection.call("GET", f"{self._path}/detail", JobDetail)
 
     async def cancel(self) -> JobStatus:
         """Cancel the job; workers stop their SCFs of it.
@@ -166,7 +168,7 @@ class AsyncJob:
 
     async def resubmit(self) -> AsyncJob:
         """Submit the same request, with all its settings, as a new job of yours."""
-        return await self._client._submit(dict(await self.detail()))
+        return await submit_fields(self._connection, dict(await self.detail()))
 
     def raise_for_status(self) -> Self:
         """Raise the error of the job if, when last looked at, it had failed or been cancelled."""
@@ -175,7 +177,7 @@ class AsyncJob:
         return self
 
     async def _look(self, wait_seconds: float | None = None, after: int | None = None) -> JobStatus:
-        self.last_status = await self._client.connection.call(
+        self.last_status = await self._connection.call(
             "GET",
             self._path,
             JobStatus,
@@ -185,12 +187,12 @@ class AsyncJob:
         return self.last_status
 
     async def _act(self, what: str) -> JobStatus:
-        self.last_status = await self._client.connection.call("POST", f"{self._path}/{what}", JobStatus)
+        self.last_status = await self._connection.call("POST", f"{self._path}/{what}", JobStatus)
         return self.last_status
 
     async def _file(self, kind: str) -> str:
         try:
-            response = await self._client.connection.send("GET", f"{self._path}/files", params={"kind": kind})
+            response = await self._connection.send("GET", f"{self._path}/files", params={"kind": kind})
         except ZPEError as error:
             raise await self._why_none(error) from None
         return response.text
@@ -206,6 +208,16 @@ class AsyncJob:
 
     def _repr_html_(self) -> str:
         return html(self.id, self.last_status)
+
+
+async def submit_fields(connection: Connection, fields: Mapping[str, Any]) -> AsyncJob:
+    """Submit a job whose request has these fields."""
+    # One key for all attempts of this call: a reply that was lost makes no second job.
+    key = {IDEMPOTENCY_KEY: uuid.uuid4().hex}
+    reply = await connection.call(
+        "POST", "/calc/zpe/jobs", JobReply, body=JobRequest, fields=fields, headers=key
+    )
+    return AsyncJob(connection, reply.job_id)
 
 
 async def completed(jobs: Iterable[AsyncJob], timeout: float | None = None) -> AsyncGenerator[AsyncJob, None]:

@@ -10,7 +10,6 @@ Where the loop cannot be patched, as with uvloop, the cell waits as a script doe
 from __future__ import annotations
 
 import asyncio
-import functools
 import inspect
 import os
 import sys
@@ -19,15 +18,13 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iter
 from concurrent.futures import Future
 from contextlib import aclosing, contextmanager
 from queue import SimpleQueue
-from typing import Any, Concatenate, ParamSpec, TypeVar, overload
+from typing import Any, TypeVar
 
 import nest_asyncio2
 
 from zpe_sdk.errors import ZPEError
 
-P = ParamSpec("P")
 R = TypeVar("R")
-T = TypeVar("T")
 Awaiting = Coroutine[Any, Any, Any] | Generator[Any, None, Any]
 
 _starting = threading.Lock()
@@ -145,34 +142,6 @@ def _loop_of_notebook() -> asyncio.BaseEventLoop | None:
     except RuntimeError:
         return None
     return loop if isinstance(loop, asyncio.BaseEventLoop) else None
-
-
-@overload
-def blocking(
-    method: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]],
-) -> Callable[Concatenate[Any, P], R]: ...
-@overload
-def blocking(
-    method: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]], then: Callable[[R], T]
-) -> Callable[Concatenate[Any, P], T]: ...
-def blocking(method: Callable[..., Any], then: Callable[[Any], Any] | None = None) -> Callable[..., Any]:
-    """Return the blocking twin of a method, for a class that holds its asynchronous self in ``_async``.
-
-    Parameters
-    ----------
-    method
-        The asynchronous method.
-    then
-        Applied to what it returns.
-    """
-
-    @functools.wraps(method)
-    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        __tracebackhide__ = True
-        result = run(method(self._async, *args, **kwargs))
-        return result if then is None else then(result)
-
-    return call
 
 
 _THREAD = "zpe-client"

@@ -5,27 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self, Unpack
 
 import httpx
 
 from zpe_sdk.client.admin import Admin
-from zpe_sdk.client.async_client import AsyncZPEClient, remade
+from zpe_sdk.client.async_client import AsyncZPEClient, SubmitOptions, remade
 from zpe_sdk.client.async_job import AsyncJob
-from zpe_sdk.client.blocking import blocking, in_notebook, run
-from zpe_sdk.client.embedded import EMBEDDED_FOLDER, Engine
+from zpe_sdk.client.blocking import in_notebook, run
 from zpe_sdk.client.job import Job, as_completed
-
-
-def _told(jobs: Iterable[AsyncJob]) -> list[Job]:
-    """Tell, in the thread of the caller and once for each client, what was chosen for jobs."""
-    told = list(jobs)
-    for job in told:
-        if job.choices and job.choices not in job._client._told:
-            job._client._told.add(job.choices)
-            # Standard output is the caller's, but a notebook shows standard error as if something had failed.
-            print(f"Chosen: {job.choices}", file=sys.stdout if in_notebook() else sys.stderr)
-    return [Job(job) for job in told]
+from zpe_sdk.client.local_service import EMBEDDED_FOLDER, Engine
+from zpe_sdk.client.submission import Mobile, Structure
+from zpe_sdk.wire import EngineName, JobOrder, JobState, ParseReply
 
 
 class ZPEClient:
@@ -67,6 +58,7 @@ class ZPEClient:
             pseudo_dir=pseudo_dir,
         )
         self.admin = Admin(self._async.admin)
+        self._said: set[str] = set()
 
     @classmethod
     def embedded(
@@ -87,6 +79,7 @@ class ZPEClient:
             AsyncZPEClient.embedded(folder, engine=engine, pseudo_dir=pseudo_dir, settings=settings)
         )
         client.admin = Admin(client._async.admin)
+        client._said = set()
         return client
 
     @property
@@ -94,15 +87,208 @@ class ZPEClient:
         """The base URL of the control plane."""
         return self._async.url
 
-    submit = blocking(AsyncZPEClient.submit, lambda job: _told([job])[0])
-    submit_many = blocking(AsyncZPEClient.submit_many, _told)
-    parse = blocking(AsyncZPEClient.parse)
-    jobs = blocking(AsyncZPEClient.jobs, lambda jobs: [Job(job) for job in jobs])
-    close = blocking(AsyncZPEClient.aclose)
+    # Written by scripts/write_blocking.py from async_client.py: do not edit.
+
+    def submit(
+        self,
+        structure: Structure,
+        *,
+        mobile: Mobile | None = None,
+        name: str | None = None,
+        delta: float | None = None,
+        low_cut_cm: float | None = None,
+        temperature: float | None = None,
+        symmetry: bool = True,
+        use_environ: bool = False,
+        environ: Path | str | None = None,
+        calc_mode: Literal["continue", "new"] = "continue",
+        priority: int = 0,
+        requires: Mapping[str, Any] | None = None,
+        allow_state_changes: bool = False,
+        engine: EngineName | None = None,
+        verify: float = 0.0,
+        pseudopotentials: Mapping[str, str] | None = None,
+        ecutwfc: float | None = None,
+        ecutrho: float | None = None,
+        kpts: Any = None,
+        input_data: Mapping[str, Any] | None = None,
+    ) -> Job:
+        """Submit a vibrational calculation.
+
+        Parameters
+        ----------
+        structure
+            ASE Atoms, a pw.x input file (its path), or the text of one.
+        mobile
+            The atoms that vibrate: 0-based indices, a mask of booleans, chemical symbols, or a function of
+            the Atoms that returns one of these; default: all that are not fixed.
+        name
+            What you call the job.
+        delta
+            Displacement in Å.
+        low_cut_cm
+            Modes below this wavenumber, in cm⁻¹, are left out of ZPE and thermochemistry.
+        temperature
+            In K.
+        symmetry
+            Use the symmetry of the structure to run fewer SCFs.
+        use_environ
+            Run with Environ (implicit solvent). Without ``environ``, each worker takes its own
+            ``environ.in``, and no symmetry is used.
+        environ
+            Input for Environ: a file (its path), or its text. It says that Environ is to be used.
+        calc_mode
+            ``"continue"`` takes over SCFs that were already run for exactly the same physics; ``"new"``
+            ignores them.
+        priority
+            From -100 to 100; higher ones first. Among equals, owners take turns.
+        requires
+            What a machine must have to get SCFs of this job: ``{"tags": ["bigmem"], "cores": 16,
+            "memory_gb": 64, "pw": ">=7.1"}`` or some of these. Administrators give tags to their workers
+            (``ZPE_TAGS``); ``pw`` is the version of pw.x.
+        allow_state_changes
+            Finish, with a warning, although SCFs ended in another electronic (magnetic, orbital) state than
+            that of the undisplaced structure, from all starts that were tried. By default such a job fails.
+        engine
+            ``"espresso"``: computed by pw.x alone; ``"mock"``: by springs, for teaching, and the result says
+            so; default: as the control plane is set up, which is pw.x unless it was made for springs.
+        verify
+            The share of SCFs, from 0 to 1, that two workers compute and that are compared; at least one if
+            above 0. The job waits for a second worker, and fails as ``workers_disagree`` if they differ.
+        pseudopotentials, ecutwfc, ecutrho, kpts, input_data
+            For Atoms only: how the pw.x input is made (cutoffs in Ry), see
+            :func:`zpe_sdk.espresso.render.render_input`. What is not given is chosen
+            (:mod:`zpe_sdk.espresso.pseudopotentials`) and told: ``job.choices``.
+
+        Raises
+        ------
+        InputError
+            Naming the field, the card or the namelist key at fault.
+        """
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return self._told(
+            [
+                run(
+                    self._async.submit(
+                        structure,
+                        mobile=mobile,
+                        name=name,
+                        delta=delta,
+                        low_cut_cm=low_cut_cm,
+                        temperature=temperature,
+                        symmetry=symmetry,
+                        use_environ=use_environ,
+                        environ=environ,
+                        calc_mode=calc_mode,
+                        priority=priority,
+                        requires=requires,
+                        allow_state_changes=allow_state_changes,
+                        engine=engine,
+                        verify=verify,
+                        pseudopotentials=pseudopotentials,
+                        ecutwfc=ecutwfc,
+                        ecutrho=ecutrho,
+                        kpts=kpts,
+                        input_data=input_data,
+                    )
+                )
+            ]
+        )[0]
+
+    def submit_many(
+        self,
+        /,
+        structures: Iterable[Structure],
+        *,
+        names: Iterable[str] | None = None,
+        **options: Unpack[SubmitOptions],
+    ) -> list[Job]:
+        """Submit several calculations, all of them or none.
+
+        Parameters
+        ----------
+        structures
+            As for :meth:`submit`.
+        names
+            What you call each job.
+        **options
+            As for :meth:`submit`, the same for all.
+
+        Raises
+        ------
+        InputError
+            As for :meth:`submit`; a note tells which structure is at fault. Jobs submitted until then are
+            cancelled.
+        """
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return self._told(run(self._async.submit_many(structures, names=names, **options)))
+
+    def parse(self, text: str) -> ParseReply:
+        """Let the control plane read a pw.x input: structure, fixed atoms, species, k-points.
+
+        Raises
+        ------
+        InputError
+            Naming the card or the namelist key at fault.
+        """
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(self._async.parse(text))
+
+    def jobs(
+        self,
+        *,
+        status: JobState | None = None,
+        search: str | None = None,
+        owner: str | None = None,
+        order: JobOrder = "newest",
+        limit: int | None = None,
+        offset: int | None = None,
+    ) -> list[Job]:
+        """Return your jobs (an administrator: everybody's), the newest first unless told otherwise.
+
+        Parameters
+        ----------
+        status
+            Only these: ``"queued"``, ``"started"``, ``"finished"``, ``"failed"`` or ``"cancelled"``.
+        search
+            Only jobs with this in their name, formula or id.
+        owner
+            Only this owner's.
+        order
+            ``"newest"`` or ``"oldest"`` first, by the time of submission.
+        limit, offset
+            How many, and how many to leave out first.
+        """
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return [
+            Job(job)
+            for job in run(
+                self._async.jobs(
+                    status=status, search=search, owner=owner, order=order, limit=limit, offset=offset
+                )
+            )
+        ]
+
+    def close(self) -> None:
+        """Close the connections, and stop what :meth:`embedded` has started."""
+        __tracebackhide__ = True  # IPython leaves such frames out
+        run(self._async.aclose())
+
+    # End of what is written.
 
     def job(self, job_id: str) -> Job:
         """Return the job of an id, without asking the control plane yet."""
         return Job(self._async.job(job_id))
+
+    def _told(self, jobs: Iterable[AsyncJob]) -> list[Job]:
+        """Say once, in the thread of the caller, what was chosen for jobs."""
+        told = list(jobs)
+        for job in told:
+            if job.choices and job.choices not in self._said:
+                self._said.add(job.choices)
+                # Standard output is the caller's, but a notebook shows standard error as a failure.
+                print(f"Chosen: {job.choices}", file=sys.stdout if in_notebook() else sys.stderr)
+        return [Job(job) for job in told]
 
     as_completed = staticmethod(as_completed)
 

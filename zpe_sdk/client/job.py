@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from zpe_sdk.client.async_job import AsyncJob, completed
-from zpe_sdk.client.blocking import blocking, iterate
+from zpe_sdk.client.blocking import iterate, run
 from zpe_sdk.client.progress import Bar, html, in_words
-from zpe_sdk.wire import JobStatus
+from zpe_sdk.wire import JobDetail, JobStatus
+
+if TYPE_CHECKING:
+    from zpe_sdk.result.partial import PartialSpectrum
+    from zpe_sdk.result.result import ZPEResult
 
 
 class Job:
@@ -37,15 +41,81 @@ class Job:
         """What the control plane warned of when it took the job."""
         return self._async.warnings
 
-    status = blocking(AsyncJob.status)
-    result = blocking(AsyncJob.result)
-    partial = blocking(AsyncJob.partial)
-    summary = blocking(AsyncJob.summary)
-    freqs_csv = blocking(AsyncJob.freqs_csv)
-    detail = blocking(AsyncJob.detail)
-    cancel = blocking(AsyncJob.cancel)
-    requeue = blocking(AsyncJob.requeue)
-    resubmit = blocking(AsyncJob.resubmit, lambda job: Job(job))
+    # Written by scripts/write_blocking.py from async_job.py: do not edit.
+
+    def status(self) -> JobStatus:
+        """Return where the job stands now."""
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(self._async.status())
+
+    def result(self) -> ZPEResult:
+        """Return the result of the finished job.
+
+        Raises
+        ------
+        InputError
+            ``not_finished``.
+        ZPEError
+            Why the job failed, if it did.
+        """
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(self._async.result())
+
+    def partial(self) -> PartialSpectrum:
+        """Return what the SCFs that are in tell by now: the modes of some atoms, all others held in place.
+
+        Raises
+        ------
+        InputError
+            ``too_few_scfs``: no atom has its SCFs yet. ``job_over``: the job has finished, :meth:`result` has
+            all modes; or it was cancelled.
+        """
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(self._async.partial())
+
+    def summary(self) -> str:
+        """Return the summary of the finished job, a text for people."""
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(self._async.summary())
+
+    def freqs_csv(self) -> str:
+        """Return the frequencies of the finished job as CSV: a line per mode, in cm⁻¹ and meV."""
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(self._async.freqs_csv())
+
+    def detail(self) -> JobDetail:
+        """Return the job from inside: its request, SCFs, history and pinned physics."""
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(self._async.detail())
+
+    def cancel(self) -> JobStatus:
+        """Cancel the job; workers stop their SCFs of it.
+
+        Raises
+        ------
+        ZPEError
+            ``job_over``: it had finished or failed already.
+        """
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(self._async.cancel())
+
+    def requeue(self) -> JobStatus:
+        """Put a failed job back into the queue; the SCFs it has are kept.
+
+        Raises
+        ------
+        ZPEError
+            ``not_in_dlq``.
+        """
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(self._async.requeue())
+
+    def resubmit(self) -> Job:
+        """Submit the same request, with all its settings, as a new job of yours."""
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return Job(run(self._async.resubmit()))
+
+    # End of what is written.
 
     def events(self, timeout: float | None = None) -> Iterator[JobStatus]:
         """Yield the status now, and after each change until the job is over; see :meth:`AsyncJob.events`."""

@@ -1,7 +1,11 @@
-"""A whole service of one's own on this machine: control plane, store and a worker, as processes."""
+"""A whole service of one's own on this machine: control plane, store and a worker, as processes.
+
+This process starts one for each folder, whoever asks for it.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import secrets
@@ -13,17 +17,19 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, Literal
 
 import httpx
 
-from zpe_sdk.client.blocking_client import ZPEClient
-from zpe_sdk.client.embedded import Engine
 from zpe_sdk.errors import ConfigError
 from zpe_sdk.keeper import keep
-from zpe_sdk.wire import EngineName
+from zpe_sdk.wire import EngineName, EnrollTokenReply
 
+Engine = Literal["qe", "mock"]
+EMBEDDED_FOLDER = Path("zpe-data/notebook")
 _PSEUDO_DIRS = (Path("/usr/share/espresso/pseudo"),)
 _START_SECONDS = 60.0
 _ENGINES: dict[Engine, EngineName] = {"qe": "espresso", "mock": "mock"}
@@ -39,10 +45,6 @@ class LocalService:
     token: str = field(repr=False)
     folder: Path = Path()
     pseudo_dir: Path | None = None
-
-    def client(self) -> ZPEClient:
-        """Return a client of it, as its administrator."""
-        return ZPEClient(self.url, self.token)
 
 
 @contextmanager
@@ -122,8 +124,7 @@ def local_service(
         }
         # A worker knows its control plane by the URL.
         if port != before or not (work_dir / "identity.json").exists():
-            with service.client() as client:
-                environment["ZPE_ENROLL_TOKEN"] = client.admin.enroll_token(label="this machine").token
+            environment["ZPE_ENROLL_TOKEN"] = _enroll_token(service)
         stack.enter_context(
             _process([sys.executable, "-m", "zpe_sdk.worker"], environment, folder / "worker.log")
         )
@@ -166,6 +167,15 @@ def _wait_until_ready(service: LocalService, control_plane: subprocess.Popen[byt
     )
 
 
+def _enroll_token(service: LocalService) -> str:
+    reply = httpx.post(
+        f"{service.url}/calc/zpe/compute/enroll-tokens",
+        json={"label": "this machine"},
+        headers={"Authorization": f"Bearer {service.token}"},
+    )
+    return EnrollTokenReply.model_validate(reply.raise_for_status().json()).token
+
+
 def _pseudo_dir() -> Path | None:
     named = os.environ.get("ZPE_PSEUDO_DIR")
     return Path(named) if named else next((path for path in _PSEUDO_DIRS if path.is_dir()), None)
@@ -193,3 +203,41 @@ def _ports(folder: Path) -> tuple[int, int]:
         port = int(probe.getsockname()[1])
     path.write_text(f"{port}\n")
     return before, port
+
+
+@dataclass
+class Embedded:
+    """A service that this process has started, with what it was started."""
+
+    stack: ExitStack
+    service: LocalService
+    options: dict[str, Any]
+
+    def close(self) -> None:
+        """Stop it."""
+        _running.pop(self.service.folder, None)
+        self.stack.close()
+
+
+_running: dict[Path, Embedded] = {}
+
+
+async def start_embedded(
+    folder: Path, *, engine: Engine, pseudo_dir: Path | None, settings: Mapping[str, str] | None
+) -> Embedded:
+    """Return the service of a folder: the one that runs if it was started with the same, else a new one.
+
+    Parameters and errors are those of :func:`local_service`.
+    """
+    folder = folder.resolve()
+    start = partial(local_service, folder, engine=engine, pseudo_dir=pseudo_dir, settings=settings)
+    running = _running.get(folder)
+    # A cell that is run again gets what it has started before.
+    if running is None or running.options != start.keywords:
+        if running is not None:
+            await asyncio.to_thread(running.close)
+        stack = ExitStack()
+        # It waits for processes, and calls them blocking: not on this loop.
+        service = await asyncio.to_thread(lambda: stack.enter_context(start()))
+        running = _running[folder] = Embedded(stack, service, start.keywords)
+    return running

@@ -1,0 +1,200 @@
+"""The calls of administrators: tokens, workers, leases, the dead-letter queue, switches, the audit trail."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import quote
+
+from zpe_sdk.client.connection import Connection
+from zpe_sdk.wire import (
+    ApiTokenList,
+    ApiTokenReply,
+    ApiTokenRequest,
+    AuditTrail,
+    DeadJobList,
+    DeadJobsReply,
+    DeadJobsRequest,
+    DrainRequest,
+    DroppedReply,
+    EnrollTokenList,
+    EnrollTokenReply,
+    EnrollTokenRequest,
+    Flags,
+    KeptScfList,
+    LeaseList,
+    Ok,
+    Overview,
+    RevokeReply,
+    WorkerList,
+)
+
+_COMPUTE = "/calc/zpe/compute"
+_ADMIN = "/calc/zpe/admin"
+
+
+class AsyncAdmin:
+    """What an administrator may do; every call raises AuthError ``forbidden`` for anybody else."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._call = connection.call
+
+    async def enroll_token(
+        self, *, label: str | None = None, ttl_seconds: int | None = None
+    ) -> EnrollTokenReply:
+        """Mint a token with which one compute node can enroll, once. It is shown only now."""
+        fields = {"label": label, "ttl_seconds": ttl_seconds}
+        return await self._call(
+            "POST", f"{_COMPUTE}/enroll-tokens", EnrollTokenReply, body=EnrollTokenRequest, fields=fields
+        )
+
+    async def enroll_tokens(self) -> EnrollTokenList:
+        """List the enroll tokens that nobody has used yet, without the tokens themselves."""
+        return await self._call("GET", f"{_COMPUTE}/enroll-tokens", EnrollTokenList)
+
+    async def revoke_enroll_token(self, token_id: str) -> RevokeReply:
+        """Make an enroll token useless."""
+        return await self._call("DELETE", f"{_COMPUTE}/enroll-tokens/{quote(token_id, safe='')}", RevokeReply)
+
+    async def workers(self) -> WorkerList:
+        """List the compute nodes, the last heard of first."""
+        return await self._call("GET", f"{_COMPUTE}/servers", WorkerList)
+
+    async def revoke_worker(self, server_id: str, *, and_its_results: bool = False) -> RevokeReply:
+        """Shut a compute node out; its leases are returned.
+
+        With ``and_its_results``, what it computed is taken back: SCFs kept for later jobs are dropped,
+        unfinished jobs compute it anew, and finished ones that contain it are marked.
+        """
+        path = f"{_COMPUTE}/servers/{quote(server_id, safe='')}"
+        params = {"and_its_results": and_its_results or None}
+        return await self._call("DELETE", path, RevokeReply, params=params)
+
+    async def scfs(
+        self,
+        *,
+        owner: str | None = None,
+        worker: str | None = None,
+        version: str | None = None,
+        pseudopotential: str | None = None,
+    ) -> KeptScfList:
+        """Count the SCFs that are kept for later jobs, by where they come from.
+
+        Parameters
+        ----------
+        owner
+            Only those of this owner's jobs.
+        worker
+            Only those that this compute node has computed (its id or its name).
+        version
+            Only those of this version of the program.
+        pseudopotential
+            Only those with this pseudopotential: its file name, or the beginning of the SHA-256 of its bytes.
+        """
+        return await self._call(
+            "GET",
+            f"{_ADMIN}/scfs",
+            KeptScfList,
+            params={"owner": owner, "worker": worker, "version": version, "pseudopotential": pseudopotential},
+        )
+
+    async def drop_scfs(
+        self,
+        *,
+        owner: str | None = None,
+        worker: str | None = None,
+        version: str | None = None,
+        pseudopotential: str | None = None,
+    ) -> DroppedReply:
+        """Drop SCFs that are kept for later jobs, chosen as in :meth:`scfs`; later jobs compute them anew.
+
+        Raises
+        ------
+        InputError
+            ``bad_selection``: nothing was said of which.
+        """
+        return await self._call(
+            "DELETE",
+            f"{_ADMIN}/scfs",
+            DroppedReply,
+            params={"owner": owner, "worker": worker, "version": version, "pseudopotential": pseudopotential},
+        )
+
+    async def drain(self, server_id: str, drain: bool = True) -> Ok:
+        """Give a compute node no new work, or (False) work again."""
+        fields = {"drain": drain}
+        return await self._call(
+            "POST",
+            f"{_COMPUTE}/servers/{quote(server_id, safe='')}/drain",
+            Ok,
+            body=DrainRequest,
+            fields=fields,
+        )
+
+    async def leases(self) -> LeaseList:
+        """List the leases in force, the first to expire first."""
+        return await self._call("GET", f"{_COMPUTE}/leases", LeaseList)
+
+    async def return_lease(self, lease_id: str) -> Ok:
+        """Take a lease away; its unfinished SCFs go to other workers."""
+        return await self._call("DELETE", f"{_COMPUTE}/leases/{quote(lease_id, safe='')}", Ok)
+
+    async def dead_jobs(
+        self, *, limit: int | None = None, offset: int | None = None, code: str | None = None
+    ) -> DeadJobList:
+        """List the dead-letter queue: jobs that failed for good, the newest first."""
+        params = {"limit": limit, "offset": offset, "code": code}
+        return await self._call("GET", f"{_ADMIN}/dlq", DeadJobList, params=params)
+
+    async def requeue(
+        self, job_ids: Sequence[str] | None = None, *, code: str | None = None
+    ) -> DeadJobsReply:
+        """Put dead jobs back into the queue, by id or all that failed with ``code``; done SCFs are kept."""
+        return await self._dead("requeue", job_ids, code)
+
+    async def discard(
+        self, job_ids: Sequence[str] | None = None, *, code: str | None = None
+    ) -> DeadJobsReply:
+        """Take dead jobs out of the dead-letter queue for good, by id or all that failed with ``code``."""
+        return await self._dead("discard", job_ids, code)
+
+    async def overview(self) -> Overview:
+        """Return the service at a glance: jobs, workers, switches, and how the last day went."""
+        return await self._call("GET", f"{_ADMIN}/overview", Overview)
+
+    async def flags(self) -> Flags:
+        """Return the operational switches."""
+        return await self._call("GET", f"{_ADMIN}/flags", Flags)
+
+    async def set_flags(
+        self, *, submission_enabled: bool | None = None, dequeue_enabled: bool | None = None
+    ) -> Flags:
+        """Set operational switches; None leaves one as it is."""
+        fields = {"submission_enabled": submission_enabled, "dequeue_enabled": dequeue_enabled}
+        return await self._call("PATCH", f"{_ADMIN}/flags", Flags, body=Flags, fields=fields)
+
+    async def api_token(
+        self, owner: str, *, ttl_seconds: int | None = None, label: str | None = None
+    ) -> ApiTokenReply:
+        """Mint a researcher's token. It is shown only now."""
+        fields = {"owner": owner, "ttl_seconds": ttl_seconds, "label": label}
+        return await self._call(
+            "POST", f"{_ADMIN}/tokens", ApiTokenReply, body=ApiTokenRequest, fields=fields
+        )
+
+    async def api_tokens(self) -> ApiTokenList:
+        """List the researchers' tokens, without the tokens themselves."""
+        return await self._call("GET", f"{_ADMIN}/tokens", ApiTokenList)
+
+    async def revoke_api_token(self, token_id: str) -> RevokeReply:
+        """Revoke a researcher's token; the jobs stay."""
+        return await self._call("DELETE", f"{_ADMIN}/tokens/{quote(token_id, safe='')}", RevokeReply)
+
+    async def audit(self, *, limit: int | None = None) -> AuditTrail:
+        """Return the newest entries of the audit trail."""
+        return await self._call("GET", f"{_ADMIN}/audit", AuditTrail, params={"limit": limit})
+
+    async def _dead(self, what: str, job_ids: Sequence[str] | None, code: str | None) -> DeadJobsReply:
+        fields = {"job_ids": None if job_ids is None else list(job_ids), "code": code}
+        return await self._call(
+            "POST", f"{_ADMIN}/dlq/{what}", DeadJobsReply, body=DeadJobsRequest, fields=fields
+        )
