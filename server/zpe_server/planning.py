@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from zpe_sdk.espresso import environ
+from zpe_sdk.espresso import environ, patch, physics
 from zpe_sdk.espresso.contacts import check_contacts
 from zpe_sdk.espresso.gamma import gamma_warning
 from zpe_sdk.espresso.input import PwInput, parse
@@ -90,8 +90,8 @@ def plan_job(request: JobRequest, settings: Settings) -> PlannedJob:
     tasks = [Task(index=d.index, atom=d.atom, displacement=d.vector) for d in plan.displacements]
     copies = copies_of(tasks, request.verify)
     # What cannot be patched, e.g. a displacement that pw.x would not see, is refused here, not on a worker.
-    pw_input.task_text(
-        tasks[-1], prefix="pw", outdir="./", pseudo_dir="./", electrons={}, nosym=not isotropic
+    patch.task_text(
+        pw_input, tasks[-1], prefix="pw", outdir="./", pseudo_dir="./", electrons={}, nosym=not isotropic
     )
     payload = JobPayload(
         content=request.content,
@@ -112,7 +112,7 @@ def plan_job(request: JobRequest, settings: Settings) -> PlannedJob:
         tasks=[*tasks, *copies],
         # What is to be verified is computed, not taken over.
         scf_keys=[_scf_key(pw_input, task, use_environ, medium) for task in tasks] + [""] * len(copies),
-        physics=pw_input.physics_hash(),
+        physics=physics.physics_hash(pw_input),
         environ_sha256=medium.physics_hash() if medium else None,
         pseudopotentials=sorted(pw_input.pseudopotentials),
         versions=versions,
@@ -132,4 +132,4 @@ def _versions(pw_input: PwInput, request: JobRequest) -> list[VersionNeed]:
 
 def _scf_key(pw_input: PwInput, task: Task, use_environ: bool, medium: environ.EnvironInput | None) -> str:
     surroundings = medium.physics_hash() if medium else use_environ
-    return hashlib.sha256(f"{pw_input.scf_key(task)} {surroundings}".encode()).hexdigest()[:32]
+    return hashlib.sha256(f"{physics.scf_key(pw_input, task)} {surroundings}".encode()).hexdigest()[:32]

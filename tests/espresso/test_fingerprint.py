@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from zpe_sdk.errors import ConfigError
+from zpe_sdk.espresso import physics
 from zpe_sdk.espresso.fingerprint import (
     environ_mark,
     files_sha256,
@@ -47,7 +48,7 @@ def test_it_holds_version_pseudopotentials_and_physics(pseudo_dir: Path) -> None
         "H.UPF": hashlib.sha256(b"hydrogen").hexdigest(),
         "O.UPF": hashlib.sha256(b"oxygen").hexdigest(),
     }
-    assert found.physics == pw_input.physics_hash()
+    assert found.physics == physics.physics_hash(pw_input)
 
 
 def test_other_bytes_under_the_same_name_are_other_physics(pseudo_dir: Path) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zpe_sdk.errors import InputError
+from zpe_sdk.espresso import patch, physics
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.run import pw_command, run_scf
 from zpe_sdk.espresso.symmetry import symmetry_of
@@ -128,7 +129,8 @@ def test_an_input_writes_in_its_run_folder_and_nowhere_else(control: str, tmp_pa
     text = pw_text(control=control.format(there=there), electrons="startingpot='file', startingwfc='file'")
     if "/ !" in control:
         text = text.replace("'./'\n/", "'./'")
-    task = PwInput.parse(text).task_text(
+    task = patch.task_text(
+        PwInput.parse(text),
         Task(index=0),
         prefix="pw",
         outdir="./",
@@ -156,12 +158,12 @@ def use(text: str) -> None:
         symmetry_of(pw_input)
     except InputError:
         return
-    task = pw_input.task_text(Task(index=0), prefix="pw", outdir="./", pseudo_dir="/p", electrons={})
+    task = patch.task_text(pw_input, Task(index=0), prefix="pw", outdir="./", pseudo_dir="/p", electrons={})
     again = PwInput.parse(task)
     assert again.namelists["control"]["outdir"] == "./"
     assert again.namelists["control"]["prefix"] == "pw"
-    assert again.physics_hash() == pw_input.physics_hash()
-    assert again.scf_key(Task(index=0)) == pw_input.scf_key(Task(index=0))
+    assert physics.physics_hash(again) == physics.physics_hash(pw_input)
+    assert physics.scf_key(again, Task(index=0)) == physics.scf_key(pw_input, Task(index=0))
     assert again.formula == pw_input.formula
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tests.programs import PW
 from zpe_sdk.errors import InputError
+from zpe_sdk.espresso import patch
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.run import run_scf
 from zpe_sdk.wire import Task, Vector
@@ -111,8 +112,8 @@ SAMPLED = {"mesh": "automatic\n 2 1 1 0 0 1", "list": f"crystal\n {LIST}"}
 
 
 def task_text(pw_input: PwInput, task: Task, conv_thr: float = 1e-12) -> str:
-    return pw_input.task_text(
-        task, prefix="pw", outdir="./", pseudo_dir=PSEUDO_DIR, electrons={"conv_thr": conv_thr}
+    return patch.task_text(
+        pw_input, task, prefix="pw", outdir="./", pseudo_dir=PSEUDO_DIR, electrons={"conv_thr": conv_thr}
     )
 
 
@@ -271,7 +272,8 @@ def test_a_task_leaves_the_density_that_the_next_one_starts_from(tmp_path: Path)
     shutil.copytree(
         tmp_path / "equilibrium" / "pw.save", save, ignore=shutil.ignore_patterns("wfc*", "*.UPF")
     )
-    text = pw_input.task_text(
+    text = patch.task_text(
+        pw_input,
         task,
         prefix="pw",
         outdir="./",

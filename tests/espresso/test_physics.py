@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from zpe_sdk.espresso import patch, physics
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.wire import Task
 
@@ -55,7 +56,7 @@ def changed(old: str, new: str) -> PwInput:
     ],
 )
 def test_another_layout_or_another_steering_is_the_same_physics(old: str, new: str) -> None:
-    assert changed(old, new).physics_hash() == PwInput.parse(TEXT).physics_hash()
+    assert physics.physics_hash(changed(old, new)) == physics.physics_hash(PwInput.parse(TEXT))
 
 
 OTHER = [
@@ -80,46 +81,52 @@ OTHER = [
 
 @pytest.mark.parametrize(("old", "new"), OTHER)
 def test_other_physics_has_another_hash(old: str, new: str) -> None:
-    assert changed(old, new).physics_hash() != PwInput.parse(TEXT).physics_hash()
+    assert physics.physics_hash(changed(old, new)) != physics.physics_hash(PwInput.parse(TEXT))
 
 
 def test_no_two_of_them_share_a_hash() -> None:
-    hashes = {changed(old, new).physics_hash() for old, new in OTHER}
+    hashes = {physics.physics_hash(changed(old, new)) for old, new in OTHER}
     assert len(hashes) == len(OTHER)
 
 
 def test_the_gamma_point_is_the_gamma_point_however_it_is_asked_for() -> None:
     mesh = changed("2 2 2 0 0 0", "1 1 1 0 0 0")
-    assert mesh.physics_hash() == changed("automatic\n2 2 2 0 0 0", "gamma").physics_hash()
+    assert physics.physics_hash(mesh) == physics.physics_hash(changed("automatic\n2 2 2 0 0 0", "gamma"))
     spinors = TEXT.replace("nspin = 2", "noncolin=.true.").replace("2 2 2", "1 1 1")
     gamma = spinors.replace("automatic\n1 1 1 0 0 0", "gamma")
-    assert PwInput.parse(spinors).physics_hash() != PwInput.parse(gamma).physics_hash()
+    assert physics.physics_hash(PwInput.parse(spinors)) != physics.physics_hash(PwInput.parse(gamma))
 
 
 def test_a_task_of_an_input_has_the_physics_of_the_input() -> None:
     pw_input = PwInput.parse(TEXT)
     task = Task(index=1, atom=0, displacement=(0.01, 0, 0))
-    text = pw_input.task_text(
-        task, prefix="p", outdir="./", pseudo_dir="/p", electrons={"mixing_beta": 0.1, "startingpot": "file"}
+    text = patch.task_text(
+        pw_input,
+        task,
+        prefix="p",
+        outdir="./",
+        pseudo_dir="/p",
+        electrons={"mixing_beta": 0.1, "startingpot": "file"},
     )
     patched = PwInput.parse(text)
-    assert patched.physics_hash() == pw_input.physics_hash()
-    assert patched.scf_key(Task(index=0)) == pw_input.scf_key(task)
+    assert physics.physics_hash(patched) == physics.physics_hash(pw_input)
+    assert physics.scf_key(patched, Task(index=0)) == physics.scf_key(pw_input, task)
 
 
 def test_the_key_of_an_scf_tells_structures_apart_and_not_their_spelling() -> None:
     pw_input = PwInput.parse(TEXT)
     equilibrium, task = Task(index=0), Task(index=1, atom=0, displacement=(0.01, 0, 0))
-    assert re.fullmatch("[0-9a-f]{64}", pw_input.scf_key(task))
+    assert re.fullmatch("[0-9a-f]{64}", physics.scf_key(pw_input, task))
     keys = {
-        pw_input.scf_key(equilibrium),
-        pw_input.scf_key(task),
-        pw_input.scf_key(Task(index=2, atom=0, displacement=(-0.01, 0, 0))),
-        pw_input.scf_key(Task(index=3, atom=1, displacement=(0.01, 0, 0))),
-        changed("0.0 1.4", "0.0 1.41").scf_key(equilibrium),
-        changed("celldm(1) = 8.0", "celldm(1) = 8.1").scf_key(equilibrium),
+        physics.scf_key(pw_input, equilibrium),
+        physics.scf_key(pw_input, task),
+        physics.scf_key(pw_input, Task(index=2, atom=0, displacement=(-0.01, 0, 0))),
+        physics.scf_key(pw_input, Task(index=3, atom=1, displacement=(0.01, 0, 0))),
+        physics.scf_key(changed("0.0 1.4", "0.0 1.41"), equilibrium),
+        physics.scf_key(changed("celldm(1) = 8.0", "celldm(1) = 8.1"), equilibrium),
     }
     assert len(keys) == 6
     same = changed("bohr\nH 0.0 0.0 0.0\nH 0.0 0.0 1.4", "alat\nH 0 0 -0.0\nH 0 0 0.175")
-    assert same.scf_key(task) == pw_input.scf_key(task)
-    assert pw_input.scf_key(Task(index=9, atom=0, displacement=(0.01, 0, 0))) == pw_input.scf_key(task)
+    assert physics.scf_key(same, task) == physics.scf_key(pw_input, task)
+    again = Task(index=9, atom=0, displacement=(0.01, 0, 0))
+    assert physics.scf_key(pw_input, again) == physics.scf_key(pw_input, task)

@@ -13,6 +13,7 @@ from ase.constraints import FixAtoms, FixBondLength
 
 from tests.programs import PW
 from zpe_sdk.errors import InputError
+from zpe_sdk.espresso import patch
 from zpe_sdk.espresso.input import KPoints, PwInput
 from zpe_sdk.espresso.render import by_namelist, render_input
 from zpe_sdk.espresso.run import run_scf
@@ -186,8 +187,13 @@ def test_numbers_of_numpy_are_written_as_numbers() -> None:
 def test_pw_runs_a_rendered_molecule_with_an_isotope(tmp_path: Path) -> None:
     hd = molecule("H2")
     hd.set_masses([1.008, 2.014])
-    text = rendered(hd, ecutwfc=15, ecutrho=60, pseudopotentials={"H": "H.pz-vbc.UPF"}).task_text(
-        Task(index=0), prefix="pw", outdir="./", pseudo_dir="/usr/share/espresso/pseudo", electrons={}
+    text = patch.task_text(
+        rendered(hd, ecutwfc=15, ecutrho=60, pseudopotentials={"H": "H.pz-vbc.UPF"}),
+        Task(index=0),
+        prefix="pw",
+        outdir="./",
+        pseudo_dir="/usr/share/espresso/pseudo",
+        electrons={},
     )
     result = run_scf(PW, text, tmp_path, prefix="pw")
     forces = np.asarray(result.forces_ev_ang)

@@ -8,6 +8,7 @@ import pytest
 
 from tests.programs import PW, PW_VERSION
 from zpe_sdk.errors import ConfigError, InputError, ZPEError
+from zpe_sdk.espresso import patch
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.run import run_scf
 from zpe_sdk.espresso.said import ignored, warnings
@@ -131,8 +132,13 @@ MESH = "K_POINTS automatic\n1 1 1 0 0 0\n0 0 0 1\n"
 
 
 def run(folder: Path, cards: str = MESH, system: str = "") -> tuple[str, ...]:
-    text = PwInput.parse(H2.format(cards=cards, system=system).replace("Ghost", "He")).task_text(
-        Task(index=0), prefix="pw", outdir="./", pseudo_dir=PSEUDO_DIR, electrons={}
+    text = patch.task_text(
+        PwInput.parse(H2.format(cards=cards, system=system).replace("Ghost", "He")),
+        Task(index=0),
+        prefix="pw",
+        outdir="./",
+        pseudo_dir=PSEUDO_DIR,
+        electrons={},
     )
     return run_scf(PW, text, folder, prefix="pw").warnings
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from zpe_sdk.errors import ConfigError, InputError
+from zpe_sdk.espresso import patch
 from zpe_sdk.espresso.environ import EnvironInput
 from zpe_sdk.espresso.fingerprint import environ_mark, sha256_of
 from zpe_sdk.espresso.run import pw_command, run_scf
@@ -274,6 +275,11 @@ def test_environ_itself_says_what_is_wrong_with_its_input(text: str, tmp_path: P
 def _text(planned: PlannedJob, task: Task) -> str:
     from zpe_sdk.espresso.input import PwInput
 
-    return PwInput.parse(planned.payload.content).task_text(
-        task, prefix="pw", outdir="./", pseudo_dir=str(PSEUDO_DIR), electrons={"conv_thr": 1e-11}
+    return patch.task_text(
+        PwInput.parse(planned.payload.content),
+        task,
+        prefix="pw",
+        outdir="./",
+        pseudo_dir=str(PSEUDO_DIR),
+        electrons={"conv_thr": 1e-11},
     )

@@ -10,6 +10,7 @@ import pytest
 
 from tests.programs import PW
 from zpe_sdk.errors import ConfigError, ZPEError
+from zpe_sdk.espresso import patch
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.run import run_scf
 from zpe_sdk.wire import JobPayload, Task
@@ -65,7 +66,8 @@ def test_a_warm_start_saves_iterations_and_gives_the_forces_of_a_cold_one(tmp_pa
     pw = engine(tmp_path / "work")
     rest = pw.run(payload(), Task(index=0), job_id="job", stop=Event())
     warm = pw.run(payload(), DISPLACED, job_id="job", stop=Event())
-    text = PwInput.parse(payload().content).task_text(
+    text = patch.task_text(
+        PwInput.parse(payload().content),
         DISPLACED,
         prefix="pw",
         outdir="./",

@@ -10,6 +10,7 @@ import pytest
 
 from tests.processes import ControlPlane, h2, wait_until
 from tests.programs import PW, PW_VERSION, SECOND, needs_second
+from zpe_sdk.espresso import patch
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.output import ScfResult
 from zpe_sdk.espresso.run import run_scf
@@ -40,8 +41,13 @@ CARD = "HUBBARD (atomic)\nU O-2p 6.0"
 
 def run(program: list[str], folder: Path, *, system: str = "", cards: str = "") -> ScfResult:
     folder.mkdir()
-    text = PwInput.parse(O2.format(system=system, cards=cards)).task_text(
-        Task(index=0), prefix="pw", outdir="./", pseudo_dir=PSEUDO_DIR, electrons={"conv_thr": 1e-9}
+    text = patch.task_text(
+        PwInput.parse(O2.format(system=system, cards=cards)),
+        Task(index=0),
+        prefix="pw",
+        outdir="./",
+        pseudo_dir=PSEUDO_DIR,
+        electrons={"conv_thr": 1e-9},
     )
     return run_scf(program, text, folder, prefix="pw")
 

@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from zpe_sdk.errors import ConfigError
+from zpe_sdk.espresso import physics
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.wire import Fingerprint
 
@@ -43,7 +44,7 @@ def fingerprint(
         engine_version=version,
         pseudopotentials={name: sha256_of(find_pseudopotential(name, pseudo_dir)) for name in sorted(names)},
         environ=environ,
-        physics=pw_input.physics_hash(),
+        physics=physics.physics_hash(pw_input),
     )
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.steering import STEERING
 from zpe_sdk.espresso.surplus import unread_lines
 from zpe_sdk.wire.versions import fits
-
-if TYPE_CHECKING:
-    from zpe_sdk.espresso.input import PwInput
 
 # What may stand beside a mesh of one point for it to run as ``gamma``: keys with any value, and keys with
 # some values (in lower case). docs/qe-input.md tells how far the forces of both forms differ for each.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,11 @@ from ase.formula import Formula
 from numpy.typing import NDArray
 
 from zpe_sdk.errors import InputError
-from zpe_sdk.espresso import patch, physics
 from zpe_sdk.espresso.cards import Card, check_all_read, read_cards
 from zpe_sdk.espresso.kpoints import KPoints, read_kpoints
 from zpe_sdk.espresso.limits import check_namelists, check_supported
 from zpe_sdk.espresso.namelist import Group, read_groups
 from zpe_sdk.espresso.structure import Species, lattice_parameter, read_atoms, read_cell, read_species
-from zpe_sdk.wire import Task
 
 __all__ = ["KPoints", "PwInput", "Species"]
 
@@ -173,58 +171,6 @@ class PwInput:
     def pseudopotentials(self) -> tuple[str, ...]:
         """File names of the pseudopotentials, sorted, each once."""
         return tuple(sorted({species.pseudopotential for species in self.species}))
-
-    def task_text(
-        self,
-        task: Task,
-        *,
-        prefix: str,
-        outdir: str,
-        pseudo_dir: str,
-        electrons: Mapping[str, object],
-        nosym: bool = False,
-    ) -> str:
-        """Return the input of one displaced SCF: this text with only what the task needs changed.
-
-        Parameters
-        ----------
-        task
-            Which atom is displaced, and by how much.
-        prefix, outdir, pseudo_dir
-            pw.x's keys of these names.
-        electrons
-            Keys of ``&ELECTRONS`` to set, e.g. ``conv_thr``.
-        nosym
-            Whether something that pw.x does not know of breaks the symmetry of the atoms, so that it must
-            make nothing symmetric.
-
-        Raises
-        ------
-        InputError
-            ``bad_task``: the task moves an atom that is not there, or so little that pw.x overlooks it;
-            ``not_supported``: ``nosym`` does not go with listed k-points.
-        """
-        return patch.task_text(
-            self,
-            task,
-            prefix=prefix,
-            outdir=outdir,
-            pseudo_dir=pseudo_dir,
-            electrons=electrons,
-            nosym=nosym,
-        )
-
-    def physics_hash(self) -> str:
-        """Return the SHA-256 of all in this input that decides the forces, the positions apart."""
-        return self._physics
-
-    def scf_key(self, task: Task) -> str:
-        """Return the SHA-256 of all in this input that decides the forces of a task, positions included."""
-        return physics.scf_key(self, task)
-
-    @cached_property
-    def _physics(self) -> str:
-        return physics.physics_hash(self)
 
 
 def _error(message: str, field: str, code: str = "bad_input") -> InputError:

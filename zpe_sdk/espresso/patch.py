@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zpe_sdk.errors import InputError
 from zpe_sdk.espresso.gamma import gamma_point
+from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.namelist import SCF_GROUPS, Edit, apply, line_end, literal, set_keys
 from zpe_sdk.espresso.structure import multiples, position_unit
 from zpe_sdk.espresso.surplus import surplus_rows
 from zpe_sdk.wire import Task
-
-if TYPE_CHECKING:
-    from zpe_sdk.espresso.input import PwInput
 
 # What pw.x takes for the same place, in crystal coordinates (eqvect.f90). Below this it would find the
 # symmetry of the undisplaced structure and make the forces symmetric.
@@ -33,7 +30,28 @@ def task_text(
     electrons: Mapping[str, object],
     nosym: bool = False,
 ) -> str:
-    """Return the input of a task; see :meth:`zpe_sdk.espresso.input.PwInput.task_text`."""
+    """Return the input of one displaced SCF: its text with only what the task needs changed.
+
+    Parameters
+    ----------
+    pw_input
+        The job's input.
+    task
+        Which atom is displaced, and by how much.
+    prefix, outdir, pseudo_dir
+        pw.x's keys of these names.
+    electrons
+        Keys of ``&ELECTRONS`` to set, e.g. ``conv_thr``.
+    nosym
+        Whether something that pw.x does not know of breaks the symmetry of the atoms, so that it must
+        make nothing symmetric.
+
+    Raises
+    ------
+    InputError
+        ``bad_task``: the task moves an atom that is not there, or so little that pw.x overlooks it;
+        ``not_supported``: ``nosym`` does not go with listed k-points.
+    """
     control: dict[str, object] = {
         "calculation": "scf",
         "restart_mode": "from_scratch",

@@ -8,20 +8,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import Any
 
-from zpe_sdk.espresso.cards import fields
+from zpe_sdk.espresso.cards import Card, Row, fields
 from zpe_sdk.espresso.gamma import gamma_point
+from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.kpoints import KPoints
 from zpe_sdk.espresso.namelist import number
 from zpe_sdk.espresso.patch import displaced
 from zpe_sdk.espresso.steering import STEERING
 from zpe_sdk.espresso.surplus import unread_lines
 from zpe_sdk.wire import Task
-
-if TYPE_CHECKING:
-    from zpe_sdk.espresso.cards import Card, Row
-    from zpe_sdk.espresso.input import PwInput
 
 POSITION_DIGITS = 9  # of Å
 
@@ -37,6 +35,7 @@ _CARDS = (
 _LISTED = {"CELL_PARAMETERS", "REF_CELL_PARAMETERS", "ADDITIONAL_K_POINTS", "ATOMIC_FORCES"}
 
 
+@lru_cache(maxsize=32)
 def physics_hash(pw_input: PwInput) -> str:
     """Return the SHA-256 of an input's physics."""
     namelists = {
@@ -65,7 +64,7 @@ def scf_key(pw_input: PwInput, task: Task) -> str:
     """Return the SHA-256 of the physics and the exact structure of a task."""
     positions = displaced(pw_input, task).round(POSITION_DIGITS) + 0.0  # no -0.0
     cell = pw_input.cell.round(POSITION_DIGITS) + 0.0
-    return digest([pw_input.physics_hash(), cell.tolist(), positions.tolist()])
+    return digest([physics_hash(pw_input), cell.tolist(), positions.tolist()])
 
 
 def _card(card: Card) -> list[Any]:

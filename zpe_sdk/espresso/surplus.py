@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import re
 from itertools import dropwhile, takewhile
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from zpe_sdk.espresso.cards import Row
-    from zpe_sdk.espresso.input import PwInput
+from zpe_sdk.espresso.cards import Row
+from zpe_sdk.espresso.input import PwInput
 
 # Longer than the label of an atom, or what stands in the card HUBBARD.
 _CARD = re.compile(r"[A-Z][A-Z_]{5,}", re.A)

@@ -10,16 +10,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zpe_sdk.errors import InputError
+from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.keys import versions_of
 from zpe_sdk.espresso.namelist import SCF_GROUPS
 from zpe_sdk.espresso.structure import LABEL
 from zpe_sdk.wire.versions import can_hold, in_words
-
-if TYPE_CHECKING:
-    from zpe_sdk.espresso.input import PwInput
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from threading import Event
 import structlog
 
 from zpe_sdk.errors import ComputeError, ConfigError, InputError, ZPEError
-from zpe_sdk.espresso import environ
+from zpe_sdk.espresso import environ, patch
 from zpe_sdk.espresso.fingerprint import (
     environ_mark,
     files_sha256,
@@ -183,7 +183,8 @@ class EspressoEngine:
         save = folder / f"{PREFIX}.save"
 
         def scf(electrons: dict[str, object], start: Start | None) -> ScfResult:
-            text = pw_input.task_text(
+            text = patch.task_text(
+                pw_input,
                 task,
                 prefix=PREFIX,
                 outdir="./",

@@ -29,6 +29,7 @@ from ase.neighborlist import primitive_neighbor_list
 from numpy.typing import NDArray
 
 from zpe_sdk.errors import ComputeError, ConfigError, InputError, ZPEError
+from zpe_sdk.espresso import physics
 from zpe_sdk.espresso.input import PwInput, parse
 from zpe_sdk.wire import Capabilities, Fingerprint, JobPayload, Task, TaskReport
 from zpe_sdk.worker.engines.cores import available_cores, available_memory_gb
@@ -116,7 +117,9 @@ class MockEngine:
             task=task.index,
             energy_ev=energy + excited,
             forces_ev_ang=[(float(x), float(y), float(z)) for x, y, z in forces],
-            fingerprint=Fingerprint(engine=self.name, engine_version="1", physics=pw_input.physics_hash()),
+            fingerprint=Fingerprint(
+                engine=self.name, engine_version="1", physics=physics.physics_hash(pw_input)
+            ),
             scf_seconds=time.monotonic() - started,
             scf_iterations=1,
         )
