@@ -151,6 +151,8 @@ def test_a_job_is_submitted_again_with_all_its_settings(control_plane: ControlPl
         requires=Requirements(tags=["gpu"], cores=4, memory_gb=1.5),
         engine="espresso",
         verify=1.0,
+        environ="&ENVIRON\n environ_type = 'water'\n/\n&BOUNDARY\n/\n",
+        allow_state_changes=True,
     )
     left_open = [
         name for name, field in JobRequest.model_fields.items() if getattr(request, name) == field.default

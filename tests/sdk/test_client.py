@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import multiprocessing
 import pickle
 import subprocess
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ase import Atoms
@@ -17,9 +19,12 @@ from ase.build import molecule
 
 from tests.processes import ControlPlane, environment, h2, wait_until
 from zpe_sdk import AsyncZPEClient, AuthError, ComputeError, ConfigError, InputError, ZPEClient, as_completed
+from zpe_sdk.client.admin import Admin
+from zpe_sdk.client.async_admin import AsyncAdmin
 from zpe_sdk.client.async_job import AsyncJob
 from zpe_sdk.client.job import Job
 
+ROOT = Path(__file__).parents[2]
 # The engine's springs give H2 at 0.75 Å one stretch near 4400 cm⁻¹.
 STRETCH = pytest.approx(4400, abs=60)
 
@@ -285,7 +290,7 @@ def test_an_error_leads_to_the_call_and_not_through_the_other_thread(client: ZPE
     with pytest.raises(InputError) as caught:
         client.job("nothing").status()
     frames = {Path(frame.path).name for frame in caught.traceback}
-    assert frames == {Path(__file__).name, "blocking.py"}
+    assert frames == {Path(__file__).name, "job.py", "blocking.py"}
 
 
 def test_a_wrong_token_and_a_token_without_the_right(plane: ControlPlane, client: ZPEClient) -> None:
@@ -515,4 +520,27 @@ def test_both_clients_have_the_same_calls() -> None:
         return {name for name in dir(kind) if not name.startswith("_")}
 
     assert calls(AsyncZPEClient) - {"aclose"} == calls(ZPEClient) - {"close"}
-    assert calls(AsyncJob) == calls(Job) - {"id", "last_status", "choices"}
+    assert calls(AsyncJob) == calls(Job) - {"id", "last_status", "choices", "warnings"}
+    assert calls(AsyncAdmin) == calls(Admin)
+
+
+@pytest.mark.parametrize(
+    ("method", "twin"),
+    [
+        (ZPEClient.submit, AsyncZPEClient.submit),
+        (ZPEClient.jobs, AsyncZPEClient.jobs),
+        (Job.result, AsyncJob.result),
+        (Admin.workers, AsyncAdmin.workers),
+    ],
+)
+def test_a_reader_of_a_blocking_call_sees_its_own_types(
+    method: Callable[..., Any], twin: Callable[..., Any]
+) -> None:
+    assert not inspect.iscoroutinefunction(method)
+    assert inspect.signature(method).parameters == inspect.signature(twin).parameters
+    assert "Async" not in str(inspect.signature(method))
+    assert "Async" not in (method.__doc__ or "")
+
+
+def test_the_blocking_calls_are_written_from_the_asynchronous_ones_as_they_are_now() -> None:
+    subprocess.run([sys.executable, ROOT / "scripts" / "write_blocking.py", "--check"], check=True)

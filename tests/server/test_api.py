@@ -451,7 +451,7 @@ def test_an_enroll_token_works_once_and_a_revoked_worker_is_out_at_once(
         renewed = worker.post("/calc/zpe/compute/servers/token").json()["worker_token"]
         assert worker.post("/calc/zpe/compute/heartbeat", json={}).status_code == 200
         reply = api.delete(f"/calc/zpe/compute/servers/{node['server_id']}")
-        assert reply.json() == {"revoked_count": 2}
+        assert reply.json()["revoked_count"] == 2
         assert error(worker.post("/calc/zpe/compute/heartbeat", json={}), 401)["code"] == "bad_token"
         with control_plane.api(renewed) as same:
             assert same.post("/calc/zpe/compute/jobs/lease", json={}).status_code == 401

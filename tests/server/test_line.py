@@ -202,13 +202,11 @@ async def test_a_job_goes_to_a_version_of_pw_that_it_can_run_with(
     needs = {"pseudopotentials": [], "versions": [{"condition": condition}]}
     await submit(store, "job", tasks=len(taken) + 1, fields={"nat": 1, "needs": json.dumps(needs)})
     for version in refused:
-        assert await lease(store, f"no {version}", version=version) == {"blocked": True}
+        assert await lease(store, f"no {version}", engine_version=version) == {"blocked": True}
         assert not fits(version, condition)
     for version in taken:
-        assert (await lease(store, f"yes {version}", version=version, max_tasks=1))["job"] == "job"
+        assert (await lease(store, f"yes {version}", engine_version=version, max_tasks=1))["job"] == "job"
         assert fits(version, condition)
-    # Springs are of no version.
-    assert (await lease(store, "springs", engine="mock", version="0.1"))["job"] == "job"
 
 
 @pytest.mark.parametrize("first", ["disconnected", "drained"])

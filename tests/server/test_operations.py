@@ -115,7 +115,7 @@ def test_a_job_waits_for_a_machine_that_has_what_it_requires(own_control_plane: 
 
 def test_a_job_waits_for_a_version_of_pw_that_knows_its_cards(own_control_plane: Start) -> None:
     plane = own_control_plane()
-    hubbard = {"content": h2() + "HUBBARD (atomic)\nU H-1s 1.0\n"}
+    hubbard = {"content": h2() + "HUBBARD (atomic)\nU H-1s 1.0\n", "engine": "espresso"}
     able: dict[str, Any] = {"engine": "espresso", "engine_version": "6.7MaX"}
     with (
         plane.api() as api,

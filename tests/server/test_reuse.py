@@ -10,6 +10,8 @@ import httpx
 import pytest
 
 from tests.processes import ControlPlane, h2
+from zpe_sdk.espresso.environ import EnvironInput
+from zpe_sdk.espresso.fingerprint import environ_mark
 from zpe_sdk.wire import JobPayload, Task
 from zpe_sdk.worker.engines.mock import MockEngine
 from zpe_sdk.worker.settings import WorkerSettings
@@ -74,6 +76,9 @@ class Lab:
                 "engine_version": version,
                 "pseudopotentials": {"H.pbe-kjpaw.UPF": "0" * 64},
             }
+            if payload.use_environ:
+                given = payload.environ and EnvironInput.parse(payload.environ).physics_hash()
+                report["fingerprint"]["environ"] = environ_mark("3", given or "1" * 64)
             reports.append(report)
         (worker or self.worker).post(
             f"/calc/zpe/compute/jobs/{lease['job_id']}/tasks",
@@ -261,15 +266,15 @@ def test_what_a_worker_computed_can_be_taken_back_with_it(lab: Lab) -> None:
     scfs = "/calc/zpe/admin/scfs"
     with admin, lab.plane.api(enrolled["worker_token"]) as broken:
         before = admin.get(scfs).json()["total"]
-        finished = lab.submit("hal", mobile_indices=[0])
+        finished = lab.submit("leo", mobile_indices=[0])
         while lab.compute(worker=broken):
             pass
-        reused = lab.submit("hal", mobile_indices=[0], low_cut_cm=10)
-        assert lab.status("hal", reused)["status"] == "finished"
-        half = lab.submit("hal", delta=0.02, calc_mode="new")
+        reused = lab.submit("leo", mobile_indices=[0], low_cut_cm=10)
+        assert lab.status("leo", reused)["status"] == "finished"
+        half = lab.submit("leo", delta=0.02, calc_mode="new")
         taken = lab.compute(worker=broken, most=2)
         assert taken
-        untouched = lab.submit("ida", mobile_indices=[1])
+        untouched = lab.submit("kim", mobile_indices=[1])
         kept = admin.get(scfs, params={"worker": "broken"}).json()["scfs"]
         assert {group["server_id"] for group in kept} == {enrolled["server_id"]}
         assert sum(group["count"] for group in kept) == 7 + len(taken) - 1  # the equilibrium is the same
@@ -286,18 +291,18 @@ def test_what_a_worker_computed_can_be_taken_back_with_it(lab: Lab) -> None:
         assert (entry["what"], entry["subject"]) == ("worker revoked with its results", enrolled["server_id"])
 
     for job in (finished, reused):
-        status = lab.status("hal", job)
+        status = lab.status("leo", job)
         assert (status["status"], status["taken_back"]) == ("finished", ["broken"])
         assert "from broken, revoked" in status["detail"]
-        result = lab("hal").get(f"{JOBS}/{job}/result").json()["result"]
+        result = lab("leo").get(f"{JOBS}/{job}/result").json()["result"]
         assert "from broken, revoked" in result["warnings"][0]
-        assert "NOT TO BE TRUSTED" in lab("hal").get(f"{JOBS}/{job}/files?kind=summary").text
-    assert lab.status("hal", half)["progress"]["done"] == 0
-    assert lab.status("ida", untouched)["taken_back"] == []
+        assert "NOT TO BE TRUSTED" in lab("leo").get(f"{JOBS}/{job}/files?kind=summary").text
+    assert lab.status("leo", half)["progress"]["done"] == 0
+    assert lab.status("kim", untouched)["taken_back"] == []
     # Another pw.x may take up the job now: what had decided its physics is gone.
     while lab.compute(version="6.7"):
         pass
-    status = lab.status("hal", half)
+    status = lab.status("leo", half)
     assert (status["status"], status["taken_back"]) == ("finished", [])
     # Nothing is left of it for a later job.
-    assert lab.status("hal", lab.submit("hal", mobile_indices=[0], low_cut_cm=20))["progress"]["reused"] == 0
+    assert lab.status("leo", lab.submit("leo", mobile_indices=[0], low_cut_cm=20))["progress"]["reused"] == 0

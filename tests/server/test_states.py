@@ -95,7 +95,7 @@ def test_o2_that_falls_into_the_quintet_is_brought_back_to_the_triplet_by_real_p
         plane = own_control_plane()
         plane.worker(ZPE_WORKER_MODE="qe", ZPE_PW_PATH=pw_path, ZPE_PSEUDO_DIR=PSEUDO_DIR)
         with ZPEClient(plane.url, plane.admin_token) as client:
-            job = client.submit(O2, mobile=[0]).wait(240, progress=False)
+            job = client.submit(O2, mobile=[0], engine="espresso").wait(240, progress=False)
             found.append((job.result().frequencies_cm, [event.what for event in job.detail().history]))
     (usual, undisturbed), (brought_back, again) = found
     assert "run_again" not in undisturbed

@@ -51,12 +51,23 @@ class Connection:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.url = http.base_url(settings.control_api_url, insecure=settings.insecure)
+        # Whatever is needed to make this connection again elsewhere; no token goes into a pickle.
+        self._options = {
+            "url": str(self.url),
+            "insecure": settings.insecure,
+            "ca_bundle": settings.ca_bundle,
+            "timeout": timeout,
+            "retry_seconds": retry_seconds,
+        }
         self._token = settings.token
         self._verify = http.tls(settings.ca_bundle)
         self._timeout = httpx.Timeout(timeout)
         self._retry_seconds = retry_seconds
         self._transport = transport
         self._open: tuple[asyncio.AbstractEventLoop, httpx.AsyncClient] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_made_again, (self._options,))
 
     async def call(
         self,
@@ -178,3 +189,11 @@ def _is_final(response: httpx.Response) -> bool:
     except ZPEError:
         pass
     return True
+
+
+def _made_again(options: Mapping[str, Any]) -> Connection:
+    """Make a connection that was pickled again, with the token that is found here."""
+    settings = ClientSettings.find(
+        options["url"], None, insecure=options["insecure"], ca_bundle=options["ca_bundle"], pseudo_dir=None
+    )
+    return Connection(settings, timeout=options["timeout"], retry_seconds=options["retry_seconds"])

@@ -17,6 +17,8 @@ Edit = tuple[int, int, str]
 
 # The namelists that an SCF reads. The others are cut out of a task's input: what they hold does not matter.
 SCF_GROUPS = ("control", "system", "electrons")
+# pw.x reads these for other calculations only. They are cut out of an SCF; nobody looks at what they hold.
+CUT_GROUPS = ("ions", "cell", "fcp", "rism")
 # No array of pw.x's namelists is larger: a larger subscript or repetition is a slip, or meant to do harm.
 MAX_ELEMENTS = 2000
 MAX_LENGTH = 100_000  # characters of one namelist
@@ -232,7 +234,7 @@ def _read_group(text: str, opening: re.Match[str]) -> Group:
             case "string" | "word" if target is not None:
                 if not values:
                     value_start = token.start()
-                read = _values(token, target[7]) if name in SCF_GROUPS else [token[0]]
+                read = [token[0]] if name in CUT_GROUPS else _values(token, target[7])
                 values += read
                 total += len(read)
                 end, after_comma = token.end(), False
