@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, PackageNotFoundError, requires, version
 from typing import Any
 
+from packaging.requirements import Requirement
+
 from zpe_sdk.errors import ConfigError
+
+DISTRIBUTION = "zpe"
+
+
+def is_installed(extras: Sequence[str]) -> bool:
+    """Tell whether all packages that some extras of this distribution bring are there."""
+    for text in requires(DISTRIBUTION) or ():
+        wanted = Requirement(text)
+        if wanted.marker and any(wanted.marker.evaluate({"extra": extra}) for extra in extras):
+            try:
+                version(wanted.name)
+            except PackageNotFoundError:
+                return False
+    return True
 
 
 def loaded(entry: EntryPoint, command: str) -> Any:

@@ -273,3 +273,12 @@ import sys, zpe_sdk.cli
 assert not any(name.startswith(("zpe_server", "fastapi", "redis")) for name in sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], env=environment(), timeout=60, check=True)
+
+
+def test_help_imports_neither_the_control_plane_nor_the_dashboard() -> None:
+    asked = "import sys; from zpe_sdk.cli import main; sys.argv[1:] = ['--help']\ntry: main()\nfinally: print(*sys.modules)"
+    shown = subprocess.run(
+        [sys.executable, "-c", asked], env=environment(), capture_output=True, text=True, check=True
+    ).stdout
+    assert "Run the control plane" in shown
+    assert not {"fastapi", "panel", "redis", "uvicorn"} & set(shown.split())

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import sys
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated, Any
 
+import click
 import typer
 from typer.core import TyperGroup
 
@@ -13,8 +17,8 @@ import zpe_sdk
 from zpe_sdk.cli import admin, jobs, login
 from zpe_sdk.cli.context import Connection
 from zpe_sdk.cli.output import complain
-from zpe_sdk.errors import ConfigError, ZPEError
-from zpe_sdk.extras import loaded
+from zpe_sdk.errors import ZPEError
+from zpe_sdk.extras import is_installed, loaded
 
 GROUP = "zpe.commands"
 # Ours too are imported only when they are wanted.
@@ -26,19 +30,36 @@ OURS = (
 
 
 class Commands(TyperGroup):
-    """Commands of which some are imported only when they are wanted: a function or an app of typer's."""
+    """Commands of which some are imported only when they run: a function or an app of typer's."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the commands that can run here, for ``--help``."""
-        return [*super().list_commands(ctx), *(name for name, entry in _commands().items() if _runs(entry))]
+        return [
+            *super().list_commands(ctx),
+            *(name for name, entry in _commands().items() if is_installed(entry.extras)),
+        ]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return a command; a missing extra is named."""
+        """Return a command; a missing extra is named when it runs."""
         if found := super().get_command(ctx, cmd_name):
             return found
-        if entry := _commands().get(cmd_name):
-            return _command(entry)
-        return None
+        entry = _commands().get(cmd_name)
+        return None if entry is None else Later(entry)
+
+
+class Later(click.Command):
+    """A command that is imported when it runs; for a list of commands, its source is enough.
+
+    Importing the control plane for one line of ``zpe --help`` would take seconds.
+    """
+
+    def __init__(self, entry: EntryPoint) -> None:
+        super().__init__(entry.name, help=_docstring(entry))
+        self._entry = entry
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Return a context of the command itself, which then runs."""
+        return _command(self._entry).make_context(info_name, args, parent=parent, **extra)
 
 
 def _show_version(wanted: bool) -> None:
@@ -105,12 +126,16 @@ def _commands() -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in (*OURS, *entry_points(group=GROUP))}
 
 
-def _runs(entry: EntryPoint) -> bool:
-    try:
-        loaded(entry, entry.name)
-    except ConfigError:
-        return False
-    return True
+def _docstring(entry: EntryPoint) -> str | None:
+    """Return the docstring of the function or the typer app that an entry point names, by its source."""
+    found = find_spec(entry.module)
+    if found is None or found.origin is None:
+        return None
+    tree = ast.parse(Path(found.origin).read_text())
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and node.name == entry.attr:
+            return ast.get_docstring(node)
+    return ast.get_docstring(tree)
 
 
 def _command(entry: EntryPoint) -> Any:
