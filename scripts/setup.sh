@@ -41,6 +41,16 @@ prepare_second_espresso() {
     mv "$folder/bin/pw.x.new" "$folder/bin/pw.x"
 }
 
+# Makes .venv-lowest, with the lowest direct versions that pyproject.toml allows; not for Python 3.13, for which
+# some of these have no wheels.
+prepare_lowest() {
+    .venv/bin/python -c 'import sys; sys.exit(sys.version_info >= (3, 13))' || return 0
+    [ -x .venv-lowest/bin/python ] || .venv/bin/uv venv --quiet --python .venv/bin/python .venv-lowest
+    .venv/bin/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct \
+        --only-binary :all: --no-binary zpe -e '.[server,notebook,embedded]' \
+        'hypothesis>=6.100' 'psutil>=5.9' 'pytest>=8.2' 'pytest-timeout>=2.3' 'trustme>=1.1'
+}
+
 # Makes the virtual environment .venv and installs the project with the given extras into it.
 prepare_python() {
     local python

@@ -276,9 +276,15 @@ assert not any(name.startswith(("zpe_server", "fastapi", "redis")) for name in s
 
 
 def test_help_imports_neither_the_control_plane_nor_the_dashboard() -> None:
-    asked = "import sys; from zpe_sdk.cli import main; sys.argv[1:] = ['--help']\ntry: main()\nfinally: print(*sys.modules)"
-    shown = subprocess.run(
-        [sys.executable, "-c", asked], env=environment(), capture_output=True, text=True, check=True
-    ).stdout
-    assert "Run the control plane" in shown
-    assert not {"fastapi", "panel", "redis", "uvicorn"} & set(shown.split())
+    asked = "import sys; from zpe_sdk.cli import main; sys.argv[1:] = ['--help']; main()"
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", asked],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "Run the control plane" in done.stdout
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "zpe_sdk.cli.main" in imported
+    assert not {"fastapi", "panel", "redis", "uvicorn"} & imported

@@ -128,10 +128,12 @@ def _commands() -> dict[str, EntryPoint]:
 
 def _docstring(entry: EntryPoint) -> str | None:
     """Return the docstring of the function or the typer app that an entry point names, by its source."""
-    found = find_spec(entry.module)
-    if found is None or found.origin is None:
+    package, *inside = entry.module.split(".")
+    found = find_spec(package)  # of a module inside, it would import all packages on the way there
+    if found is None or not found.submodule_search_locations:
         return None
-    tree = ast.parse(Path(found.origin).read_text())
+    path = Path(found.submodule_search_locations[0]).joinpath(*inside).with_suffix(".py")
+    tree = ast.parse(path.read_text())
     for node in tree.body:
         if isinstance(node, ast.FunctionDef) and node.name == entry.attr:
             return ast.get_docstring(node)
