@@ -15,6 +15,7 @@ from ase.data.colors import jmol_colors
 from numpy.typing import NDArray
 
 from zpe_sdk.errors import ConfigError, InputError
+from zpe_sdk.result.data import ResultData
 from zpe_sdk.vibrations.kinds import vibrations
 from zpe_sdk.vibrations.modes import wavenumber
 from zpe_sdk.vibrations.molecule import BOND, find_molecule
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from pandas import DataFrame
 
-    from zpe_sdk.result.result import ZPEResult
 
 Numbers = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -52,7 +52,7 @@ class Animation:
         return "<Animation: shown by a notebook; .html is a page of its own>"
 
 
-def animation(result: ZPEResult, mode: int, amplitude: float) -> Animation:
+def animation(result: ResultData, mode: int, amplitude: float) -> Animation:
     """Return the animation of a mode; see :meth:`zpe_sdk.result.result.ZPEResult.animate`."""
     k = checked_mode(result, mode)
     atoms = result.atoms
@@ -77,7 +77,7 @@ def animation(result: ZPEResult, mode: int, amplitude: float) -> Animation:
     return Animation(page.replace("SCENE", json.dumps(scene).replace("<", "\\u003c")))
 
 
-def plot(result: ZPEResult, width_cm: float, axes: Axes | None) -> Axes:
+def plot(result: ResultData, width_cm: float, axes: Axes | None) -> Axes:
     """Draw the spectrum; see :meth:`zpe_sdk.result.result.ZPEResult.plot`."""
     cm, counted, imaginary = result.frequencies_cm, result.counted, result.imaginary
     axes = spectrum(
@@ -148,7 +148,7 @@ def spectrum(
     return axes
 
 
-def as_table(results: Mapping[str, ZPEResult] | Iterable[ZPEResult]) -> DataFrame:
+def as_table(results: Mapping[str, ResultData] | Iterable[ResultData]) -> DataFrame:
     """Return a pandas table of several results, one per row.
 
     Parameters
@@ -193,7 +193,7 @@ def as_table(results: Mapping[str, ZPEResult] | Iterable[ZPEResult]) -> DataFram
     return pd.DataFrame(rows, index=pd.Index([name for name, _ in named], name="name"))
 
 
-def xyz(result: ZPEResult, mode: int | None) -> str:
+def xyz(result: ResultData, mode: int | None) -> str:
     """Return modes as XYZ with displacements; see :meth:`zpe_sdk.result.result.ZPEResult.to_xyz`."""
     which = range(len(result.frequencies_cm)) if mode is None else [checked_mode(result, mode)]
     atoms, places = result.atoms, _in_one_piece(result)
@@ -210,7 +210,7 @@ def xyz(result: ZPEResult, mode: int | None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def checked_mode(result: ZPEResult, mode: int) -> int:
+def checked_mode(result: ResultData, mode: int) -> int:
     """Return the index of a mode, counted from 0, or from the end if negative."""
     count = len(result.frequencies_cm)
     if not isinstance(mode, int | np.integer) or not -count <= mode < count:
@@ -218,12 +218,12 @@ def checked_mode(result: ZPEResult, mode: int) -> int:
     return int(mode) % count
 
 
-def _mock(result: ZPEResult) -> str:
+def _mock(result: ResultData) -> str:
     """What stands in front of whatever is shown of springs."""
     return "MOCK (no physics) " if result.document.is_mock else ""
 
 
-def _in_one_piece(result: ZPEResult) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _in_one_piece(result: ResultData) -> np.ndarray[Any, np.dtype[np.float64]]:
     document = result.document
     positions = np.array(document.positions)
     molecule = find_molecule(document.symbols, positions, np.array(document.cell))

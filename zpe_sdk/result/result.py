@@ -11,26 +11,21 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from ase import Atoms
-from ase.units import invcm
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from zpe_sdk.errors import ComputeError, InputError
 from zpe_sdk.result import plots as views
 from zpe_sdk.result.assemble import freqs_csv, summary_text
+from zpe_sdk.result.data import Array, ResultData
 from zpe_sdk.result.masses import isotope_mass
 from zpe_sdk.result.thermo import Model, Thermochemistry, check_temperature, thermochemistry
 from zpe_sdk.vibrations.evaluation import evaluate
-from zpe_sdk.vibrations.kinds import counted_modes, imaginary_modes
 from zpe_sdk.wire import ZPEResultDocument
 from zpe_sdk.wire.jobs import MAX_CUTOFF_CM
 
 if TYPE_CHECKING:
     from ase.vibrations import VibrationsData
     from matplotlib.axes import Axes
-
-Array = NDArray[np.float64]
 
 _REEVALUATED = "re-evaluated from the Hessian: masses, cutoff or temperature are not those of the job"
 _OUTDATED = (
@@ -42,7 +37,7 @@ _SAME_ZPE = 1e-4
 _OF_MODES = re.compile(r"mode \d+ \(")
 
 
-class ZPEResult:
+class ZPEResult(ResultData):
     """Zero-point energy, frequencies and Hessian of a finished job.
 
     Attributes
@@ -50,9 +45,6 @@ class ZPEResult:
     document
         The whole result as the control plane keeps it, with settings, timings and provenance.
     """
-
-    def __init__(self, document: ZPEResultDocument) -> None:
-        self.document = document
 
     @classmethod
     def from_dict(cls, result: Mapping[str, Any]) -> Self:
@@ -107,56 +99,6 @@ class ZPEResult:
     def to_json(self, *, indent: int | None = 2) -> str:
         """Return the document as JSON."""
         return self.document.model_dump_json(indent=indent)
-
-    @property
-    def zpe_ev(self) -> float:
-        """Zero-point energy in eV: half the sum of the vibrations above ``document.low_cut_cm``."""
-        return self.document.zpe_ev
-
-    @property
-    def frequencies_cm(self) -> Array:
-        """Wavenumbers in cm⁻¹, ascending, shape (3M,); imaginary modes are negative."""
-        return np.array(self.document.freqs_cm)
-
-    @property
-    def energies_ev(self) -> Array:
-        """Quanta hν of the modes in eV, shape (3M,); imaginary modes are negative."""
-        return self.frequencies_cm * float(invcm)
-
-    @property
-    def counted(self) -> NDArray[np.bool_]:
-        """Which modes zero-point energy and thermochemistry sum: vibrations above the cut, shape (3M,)."""
-        return counted_modes(self.document.freqs_cm, self.document.mode_kinds, self.document.low_cut_cm)
-
-    @property
-    def imaginary(self) -> NDArray[np.bool_]:
-        """Along which modes the energy falls: the imaginary vibrations, shape (3M,)."""
-        return imaginary_modes(self.document.freqs_cm, self.document.mode_kinds)
-
-    @property
-    def hessian(self) -> Array:
-        """Second derivatives of the energy by the mobile atoms' positions in eV/Å², shape (3M, 3M)."""
-        return np.array(self.document.hessian)
-
-    @property
-    def modes(self) -> Array:
-        """Cartesian displacements of the mobile atoms, each mode normalised to 1, shape (3M, M, 3)."""
-        return np.array(self.document.modes)
-
-    @property
-    def masses(self) -> Array:
-        """Masses of the mobile atoms in u, shape (M,)."""
-        return np.array(self.document.masses)
-
-    @property
-    def atoms(self) -> Atoms:
-        """The structure of all atoms (positions and cell in Å), with the masses of the calculation in u."""
-        d = self.document
-        atoms = Atoms(d.symbols, d.positions, cell=d.cell, pbc=True)
-        masses = atoms.get_masses()
-        masses[d.mobile_indices] = d.masses
-        atoms.set_masses(masses)
-        return atoms
 
     def to_ase(self) -> VibrationsData:
         """Return the Hessian as ASE's VibrationsData, for its thermochemistry, spectra and mode files.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import permutations
 from math import inf
 from numbers import Real
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from ase import Atoms, units
@@ -14,14 +14,12 @@ from numpy.typing import NDArray
 
 from zpe_sdk.errors import InputError
 from zpe_sdk.espresso.input import PwInput
+from zpe_sdk.result.data import ResultData
 from zpe_sdk.vibrations.evaluation import J_PER_MOL_K_IN_EV
 from zpe_sdk.vibrations.kinds import LINEAR_SHARE, vibrations
 from zpe_sdk.vibrations.molecule import find_molecule
 from zpe_sdk.wire import ZPEResultDocument
 from zpe_sdk.wire.jobs import MAX_KELVIN, MIN_KELVIN
-
-if TYPE_CHECKING:
-    from zpe_sdk.result.result import ZPEResult
 
 Model = Literal["harmonic", "ideal_gas", "quasi_harmonic"]
 Geometry = Literal["monatomic", "linear", "nonlinear"]
@@ -92,7 +90,7 @@ def check_temperature(temperature: object) -> None:
 
 
 def thermochemistry(
-    result: ZPEResult,
+    result: ResultData,
     temperature: float,
     pressure: float,
     model: Model,
@@ -142,7 +140,7 @@ def thermochemistry(
 
 
 def _ideal_gas(
-    result: ZPEResult,
+    result: ResultData,
     temperature: float,
     pressure: float,
     symmetry_number: int | None,
@@ -196,7 +194,7 @@ def _ideal_gas(
     )
 
 
-def gas_molecule(result: ZPEResult) -> Atoms:
+def gas_molecule(result: ResultData) -> Atoms:
     """Return the molecule in one piece, without its box.
 
     Raises

@@ -1,0 +1,76 @@
+"""The data of a result, with numpy arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+from ase import Atoms
+from ase.units import invcm
+from numpy.typing import NDArray
+
+from zpe_sdk.vibrations.kinds import counted_modes, imaginary_modes
+from zpe_sdk.wire import ZPEResultDocument
+
+Array = NDArray[np.float64]
+
+
+class ResultData:
+    """What is stored of a finished job: frequencies, Hessian, modes, masses and structure.
+
+    Attributes
+    ----------
+    document
+        The whole result as the control plane keeps it, with settings, timings and provenance.
+    """
+
+    def __init__(self, document: ZPEResultDocument) -> None:
+        self.document = document
+
+    @property
+    def zpe_ev(self) -> float:
+        """Zero-point energy in eV: half the sum of the vibrations above ``document.low_cut_cm``."""
+        return self.document.zpe_ev
+
+    @property
+    def frequencies_cm(self) -> Array:
+        """Wavenumbers in cm⁻¹, ascending, shape (3M,); imaginary modes are negative."""
+        return np.array(self.document.freqs_cm)
+
+    @property
+    def energies_ev(self) -> Array:
+        """Quanta hν of the modes in eV, shape (3M,); imaginary modes are negative."""
+        return self.frequencies_cm * float(invcm)
+
+    @property
+    def counted(self) -> NDArray[np.bool_]:
+        """Which modes zero-point energy and thermochemistry sum: vibrations above the cut, shape (3M,)."""
+        return counted_modes(self.document.freqs_cm, self.document.mode_kinds, self.document.low_cut_cm)
+
+    @property
+    def imaginary(self) -> NDArray[np.bool_]:
+        """Along which modes the energy falls: the imaginary vibrations, shape (3M,)."""
+        return imaginary_modes(self.document.freqs_cm, self.document.mode_kinds)
+
+    @property
+    def hessian(self) -> Array:
+        """Second derivatives of the energy by the mobile atoms' positions in eV/Å², shape (3M, 3M)."""
+        return np.array(self.document.hessian)
+
+    @property
+    def modes(self) -> Array:
+        """Cartesian displacements of the mobile atoms, each mode normalised to 1, shape (3M, M, 3)."""
+        return np.array(self.document.modes)
+
+    @property
+    def masses(self) -> Array:
+        """Masses of the mobile atoms in u, shape (M,)."""
+        return np.array(self.document.masses)
+
+    @property
+    def atoms(self) -> Atoms:
+        """The structure of all atoms (positions and cell in Å), with the masses of the calculation in u."""
+        d = self.document
+        atoms = Atoms(d.symbols, d.positions, cell=d.cell, pbc=True)
+        masses = atoms.get_masses()
+        masses[d.mobile_indices] = d.masses
+        atoms.set_masses(masses)
+        return atoms
