@@ -55,7 +55,7 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
             asyncio.create_task(_again_if_broken(part)) for part in (plane.events.listen, backend.run, sweep)
         ]
         try:
-            # What is loaded by now stays: the collector need not look through it again and again.
+            # Freeze what is loaded, so that the garbage collector stops rescanning it.
             gc.collect()
             gc.freeze()
             with _closing_on_signals(plane.events):

@@ -70,7 +70,7 @@ class Events:
             yield waiter
         finally:
             del self._for_work[waiter]
-            # Whoever leaves with a wake-up unused hands it on.
+            # A waiter that leaves with an unused wake-up passes it to the next.
             if waiter.woken:
                 self.pass_on(waiter)
 
@@ -119,7 +119,7 @@ class Events:
         return self._generation
 
     def forget_principals(self) -> None:
-        """Hold all that is remembered of tokens and drains for out of date."""
+        """Invalidate the cached tokens and drain flags."""
         self.principals_changed += 1
 
     def _hear(self, message: str) -> None:

@@ -1,4 +1,4 @@
-"""What this process remembers of workers that have nothing to do, so that Redis need not be asked again.
+"""Per-process cache of idle workers' last answers, to spare Redis.
 
 All of it holds only as long as news from Redis would be heard (:class:`zpe_server.events.Events`).
 """

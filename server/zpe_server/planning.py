@@ -24,7 +24,7 @@ class PlannedJob:
     Attributes
     ----------
     payload
-        What workers are told of it.
+        The payload sent to workers.
     plan
         Its displacements, and the symmetry that completes the Hessian.
     tasks

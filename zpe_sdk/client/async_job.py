@@ -121,7 +121,7 @@ class AsyncJob:
         return ZPEResult.from_dict(reply.result)
 
     async def partial(self) -> PartialSpectrum:
-        """Return what the SCFs that are in tell by now: the modes of some atoms, all others held in place.
+        """Return the partial spectrum of the SCFs finished so far: modes of some atoms, all others held.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""The way of a client to its control plane: token, TLS, connections, retries, and errors out of replies."""
+"""HTTP connection to the control plane: token, TLS, retries, and errors out of replies."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class Job:
         return run(self._async.result())
 
     def partial(self) -> PartialSpectrum:
-        """Return what the SCFs that are in tell by now: the modes of some atoms, all others held in place.
+        """Return the partial spectrum of the SCFs finished so far: modes of some atoms, all others held.
 
         Raises
         ------

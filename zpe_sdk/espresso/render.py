@@ -74,7 +74,7 @@ def render_input(
         if not isinstance(constraint, FixAtoms | FixCartesian):
             raise _error(f"{type(constraint).__name__} has no flags in a pw.x input", "constraints")
     if kpts is None and atoms.pbc.any():
-        raise _error("the structure is periodic: give kpts, be it kpts='gamma'", "kpts")
+        raise _error("the structure is periodic: give kpts, for example kpts='gamma'", "kpts")
     boxed = _in_a_cell(atoms)
     namelists = by_namelist(input_data or {})
     _check_system(namelists, atoms)

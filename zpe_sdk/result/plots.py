@@ -73,7 +73,7 @@ def animation(result: ResultData, mode: int, amplitude: float) -> Animation:
         "bonds": np.argwhere(bonded).tolist(),
     }
     page = files("zpe_sdk.result").joinpath("animation.html").read_text(encoding="utf-8")
-    # What could end the script is no JSON that we write, but a label might hold it one day.
+    # Escape '<', so that no label can close the script element.
     return Animation(page.replace("SCENE", json.dumps(scene).replace("<", "\\u003c")))
 
 

@@ -125,7 +125,7 @@ def spectrum(
 
 
 def mode_warnings(frequencies: Array, kinds: Sequence[str], low_cut_cm: float) -> list[str]:
-    """Return what is to be told of the modes; each sentence begins with the modes that it is about.
+    """Return the warnings about the modes; each sentence begins with the modes that it is about.
 
     Parameters
     ----------

@@ -113,7 +113,7 @@ class LeaseReply(Message):
     request_id: str | None = None
 
 
-# What no atoms feel would overflow where it is summed.
+# Unphysical forces would overflow when summed.
 Force = Annotated[float, Field(ge=-1e9, le=1e9)]
 
 

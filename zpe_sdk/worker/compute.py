@@ -1,4 +1,4 @@
-"""Compute one task, and put what came of it into a letter."""
+"""Compute one task, and return the outcome as an outbox message."""
 
 from __future__ import annotations
 

@@ -210,10 +210,10 @@ class ControlPlane:
         return response
 
     def _may_pass(self, error: BaseException) -> bool:
-        """Tell whether this is no last word.
+        """Tell whether the request may succeed later.
 
-        A failure of the server itself is none, lest a finished SCF be given up for it. Nor is what a
-        proxy answers, with any status, while the control plane behind it is away.
+        A 5xx is not final: giving up would discard a finished SCF. Neither is a proxy's reply, whatever its
+        status, while the control plane behind it is down.
         """
         if not isinstance(error, httpx.HTTPStatusError):
             return is_passing(error)
@@ -245,7 +245,7 @@ class ControlPlane:
 
 def _foreign() -> ConfigError:
     return ConfigError(
-        "this does not look like a ZPE control plane: it answers in another language",
+        "this does not look like a ZPE control plane: its replies are not in the ZPE format",
         code="not_a_control_plane",
         field="ZPE_CONTROL_API_URL",
     )

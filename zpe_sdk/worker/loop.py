@@ -102,7 +102,7 @@ class Worker:
         Raises
         ------
         ZPEError
-            The control plane does not accept this worker, or is none.
+            The control plane rejects this worker, or the URL is not a control plane.
         """
         poller = self._thread(self._poll)
         slots = [self._thread(self._slot) for _ in range(self._slots)]
@@ -383,7 +383,7 @@ class Worker:
             except AuthError:
                 raise
             except ZPEError as error:  # the next beat will tell
-                if error.side not in ("config", "store"):  # that it is away was said
+                if error.side not in ("config", "store"):  # the outage is already logged
                     log.warning("the heartbeat was refused", reason=str(error))
             self._beat_now.wait(self._beat_seconds)  # of the time to live that the reply has brought
 
@@ -392,7 +392,7 @@ class Worker:
         return min(self._ttl / 3, MAX_HEARTBEAT_SECONDS)
 
     def _lose(self, lease_id: str, state: LeaseState) -> None:
-        """Give up a lease that the control plane holds for over.
+        """Drop a lease that the control plane considers ended.
 
         What runs under one that is ``lost`` goes on: its result is welcome unless others have been given
         the task. Under one that is ``cancelled`` it is stopped.
@@ -411,7 +411,7 @@ class Worker:
             self._tidy(share)
 
     def _keep_only(self, lease_id: str, left: list[int]) -> None:
-        """Drop what waits under a lease that others may begin: it has waited here for long."""
+        """Drop waiting tasks that the control plane has offered to others: they sat here too long."""
         with self._changed:
             if share := self._shares.get(lease_id):
                 share.waiting = deque(task for task in share.waiting if task.index in left)

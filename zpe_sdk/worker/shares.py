@@ -40,7 +40,7 @@ class Share:
 
 @dataclass
 class Run:
-    """A task that runs in some of the slots, for the share that it belongs to by now; ``stop`` ends it."""
+    """A running task: its slots and its current lease; ``stop`` ends it."""
 
     share: Share
     task: Task
@@ -78,7 +78,7 @@ class Logbook:
             log.warning("a note of running tasks could not be kept", reason=str(error))
 
     def testament(self) -> Iterable[Letter]:
-        """Take what an earlier life left: what ran has failed, and the rest of each lease goes back.
+        """Take what the previous process left: what ran has failed, and the rest of each lease goes back.
 
         A task may be what ended that life, so it counts as an attempt. The others do not.
         """
@@ -91,7 +91,9 @@ class Logbook:
             except (OSError, ValueError, KeyError, TypeError):
                 log.warning("a note of running tasks cannot be read; its lease will expire", file=path.name)
             else:
-                log.warning("an earlier life ended amid work", job_id=job_id, running=running)
+                log.warning(
+                    "the previous worker process died while running tasks", job_id=job_id, running=running
+                )
                 if running:
                     failure = FailedRequest(
                         lease_id=lease_id,

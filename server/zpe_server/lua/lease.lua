@@ -2,7 +2,7 @@
 -- a: worker, instance, lease, ttl_ms, max_tasks (0: the whole job, which nobody else may be working on),
 --    alive_ms (whoever was heard of so long ago counts as a worker), slots (SCFs it runs at once),
 --    warm [jobs it has densities of], offset, scan (which part of the line to look at), or of_job (the one job wanted),
---    telling (only to tell that it failed, whatever it needs), engine, engine_version ('': unknown), environ, environ_input
+--    force (skip the capability check; the lease only serves to report a failure), engine, engine_version ('': unknown), environ, environ_input
 --    (Environ with an input that the job brings),
 --    pseudopotentials (object used as a set, or null: unknown), cores, memory_gb, tags (a set), digest
 -- ARGV[2]: the capabilities in full, to be shown
@@ -173,7 +173,7 @@ end
 local looked_at = #line
 if a.offset == 0 then line = warm_first(line) end
 for _, job in ipairs(line) do
-  local equipped = a.telling or is_equipped(job)
+  local equipped = a.force or is_equipped(job)
   local why = equipped and obstacle(job)
   if why then
     explain(job, why)

@@ -222,7 +222,7 @@ local function return_all_leases(job, state)
   end
 end
 
--- A job nobody works on is queued again; one with a held task stays started. No detail: the old one holds.
+-- A job nobody works on is queued again; one with a held task stays started. Without detail, the previous one is kept.
 local function settle_status(job, detail)
   local status = job_field(job, 'status')
   if status == 'queued' or status == 'started' then

@@ -44,7 +44,7 @@ class DaskEngine(RemoteEngine):
     Raises
     ------
     ConfigError
-        ``bad_setting``: the address is none.
+        ``bad_setting``: not a valid scheduler address.
     """
 
     def __init__(self, settings: WorkerSettings) -> None:

@@ -77,7 +77,7 @@ class RemoteEngine(ABC):
                     raise ComputeError("the run was stopped on request", code="stopped")
             return TaskReport.model_validate_json(pending.result())
 
-    def forget(self, job_id: str) -> None:  # noqa: B027 - nothing is what it does
+    def forget(self, job_id: str) -> None:  # noqa: B027 - no-op by design
         """Leave it to the processes, each of which keeps the densities of its latest jobs only."""
 
     @abstractmethod

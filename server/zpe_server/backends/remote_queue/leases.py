@@ -39,7 +39,7 @@ class JobLeases(Leases):
             warm=[],
             warm_turns=0,
             of_job=job_id,
-            telling=capabilities is None,
+            force=capabilities is None,
             offset=0,
             scan=1,
             **abilities(capabilities),
