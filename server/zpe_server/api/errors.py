@@ -8,34 +8,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from zpe_sdk.codes import status_of
 from zpe_sdk.errors import Side, ZPEError
 from zpe_sdk.http import REQUEST_ID
 from zpe_sdk.wire import ErrorInfo, ErrorReply
 
 log = structlog.get_logger(__name__)
 
-_BY_CODE = {
-    "bad_token": 401,
-    "no_token": 401,
-    "bad_enroll_token": 401,
-    "too_many_failures": 429,
-    "job_not_found": 404,
-    "worker_not_found": 404,
-    "lease_not_found": 404,
-    "token_not_found": 404,
-    "not_finished": 409,
-    "too_few_scfs": 409,
-    "job_over": 409,
-    "not_in_dlq": 409,
-    "idempotency_conflict": 409,
-    "lease_not_yours": 409,
-    "lease_partial": 409,
-    "job_cancelled": 409,
-    "body_too_large": 413,
-    "result_too_large": 413,
-    "submission_disabled": 503,
-}
-_BY_SIDE: dict[Side, int] = {"input": 422, "auth": 403, "store": 503, "config": 422, "compute": 422}
 _RETRY_AFTER = {429: "60", 503: "5"}
 
 
@@ -66,7 +45,7 @@ def _request_id(request: Request) -> str | None:
 
 async def _zpe_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ZPEError)
-    status = _BY_CODE.get(error.code, _BY_SIDE[error.side])
+    status = status_of(error.code, error.side)
     if status == 503:
         log.warning("request refused", side=error.side, code=error.code, reason=_cause(error))
     return reply(
