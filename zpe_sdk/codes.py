@@ -113,6 +113,7 @@ CODES: dict[str, Meaning] = {
     **_table(
         "config",
         {
+            "client_too_old": (426, "Update zpe on the machine that sent the request: `pip install -U zpe`."),
             "bad_ca_bundle": "Name a PEM file of certificate authorities.",
             "bad_credentials_file": "Correct or remove the file, and run `zpe login`.",
             "bad_data_dir": "Name a folder that can be written.",

@@ -12,7 +12,7 @@ import pytest
 import trustme
 
 from tests.processes import ZPE, ControlPlane, environment, h2, wait_until
-from zpe_sdk import ZPEClient
+from zpe_sdk import ZPEClient, __version__
 from zpe_sdk.errors import ConfigError
 
 TlsFiles = dict[str, Path]
@@ -50,6 +50,19 @@ def test_every_reply_has_security_headers(control_plane: ControlPlane) -> None:
         assert headers["X-Frame-Options"] == "DENY"
         assert headers["Cache-Control"] == "no-store"
         assert "default-src 'none'" in headers["Content-Security-Policy"]
+
+
+def test_a_client_that_is_too_old_is_told_so_and_what_to_do(control_plane: ControlPlane) -> None:
+    def ask(version: str) -> httpx.Response:
+        with control_plane.api() as api:
+            return api.get("/calc/zpe/jobs", headers={"X-ZPE-Version": version})
+
+    refused = ask("0.0.9")
+    assert refused.status_code == 426
+    assert refused.json()["error"]["code"] == "client_too_old"
+    assert "zpe 0.0.9 is too old" in refused.json()["detail"]
+    for other in (__version__, "1.0", "somebody else's client", "9" * 6000):
+        assert ask(other).status_code == 200
 
 
 def test_failed_logins_are_limited_but_never_hold_up_a_good_token(

@@ -193,9 +193,10 @@ def workers(context: typer.Context, json: Json = False) -> None:
     for w in found.workers:
         state = "revoked" if w.revoked else "draining" if w.draining else "alive" if w.alive else "silent"
         engine = f"{w.capabilities.engine} {w.capabilities.engine_version or ''}" if w.capabilities else ""
+        zpe = (w.capabilities and w.capabilities.zpe_version) or ""
         seen = moment(w.last_seen_at)
-        rows.append((w.server_id, w.name, state, engine, len(w.leases), w.scf_done, w.scf_failed, seen))
-    table(("WORKER", "NAME", "STATE", "ENGINE", "LEASES", "DONE", "FAILED", "LAST SEEN"), rows)
+        rows.append((w.server_id, w.name, state, engine, zpe, len(w.leases), w.scf_done, w.scf_failed, seen))
+    table(("WORKER", "NAME", "STATE", "ENGINE", "ZPE", "LEASES", "DONE", "FAILED", "LAST SEEN"), rows)
 
 
 @app.command()

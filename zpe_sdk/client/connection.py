@@ -12,7 +12,7 @@ import httpx
 from pydantic import ValidationError
 from tenacity import AsyncRetrying, RetryCallState
 
-from zpe_sdk import http
+from zpe_sdk import __version__, http
 from zpe_sdk.client.settings import ClientSettings
 from zpe_sdk.errors import ConfigError, InputError, StoreError, ZPEError
 from zpe_sdk.wire import Message
@@ -127,7 +127,7 @@ class Connection:
             path,
             json=None if body is None else body.model_dump(mode="json", exclude_none=True),
             params={name: value for name, value in (params or {}).items() if value is not None},
-            headers={http.REQUEST_ID: uuid.uuid4().hex, **(headers or {})},
+            headers={http.REQUEST_ID: uuid.uuid4().hex, http.VERSION: __version__, **(headers or {})},
             timeout=timeout,
         )
         try:

@@ -36,8 +36,8 @@ class Capabilities(Message):
 
     ``environ``: has Environ and an input for it; ``environ_input``: has Environ, and takes an input that
     comes with a job. ``files_sha256`` stands for all files that decide forces (program, pseudopotentials,
-    Environ's input); null: not known. ``slots`` SCFs run side by side. ``cores``, ``memory_gb`` and ``tags``
-    are held against what jobs require.
+    Environ's input); null: not known. ``zpe_version`` is that of the worker itself. ``slots`` SCFs run side
+    by side. ``cores``, ``memory_gb`` and ``tags`` are held against what jobs require.
     """
 
     engine: str = "espresso"
@@ -46,6 +46,7 @@ class Capabilities(Message):
     environ: bool = False
     environ_input: bool = False
     files_sha256: Annotated[str, Field(max_length=64)] | None = None
+    zpe_version: Annotated[str, Field(max_length=50)] | None = None
     slots: Annotated[int, Field(ge=1, le=4096)] = 1
     cores: Annotated[int, Field(ge=1, le=10**6)] | None = None
     memory_gb: Annotated[float, Field(gt=0, le=1e9)] | None = None

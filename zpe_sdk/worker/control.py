@@ -12,10 +12,12 @@ import httpx
 import structlog
 import tenacity
 
+from zpe_sdk import __version__
 from zpe_sdk.errors import ConfigError, ZPEError
 from zpe_sdk.http import (
     INSTANCE,
     REQUEST_ID,
+    VERSION,
     base_url,
     is_passing,
     raise_for_error,
@@ -101,7 +103,7 @@ class ControlPlane:
         self._http = httpx.Client(
             base_url=self.url,
             verify=tls(settings.ca_bundle),
-            headers={INSTANCE: str(uuid.uuid4())},
+            headers={INSTANCE: str(uuid.uuid4()), VERSION: __version__},
         )
         self._state = Lock()
         self._away = False

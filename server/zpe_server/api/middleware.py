@@ -12,11 +12,14 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from zpe_sdk.http import REQUEST_ID, WITHIN
+from zpe_sdk.http import REQUEST_ID, VERSION, WITHIN
+from zpe_sdk.wire.versions import fits
 from zpe_server.api.errors import reply
 
 log = structlog.get_logger("zpe_server.access")
 
+# Of clients and workers that send their version; raised when a message changes so that older ones go wrong.
+OLDEST_CLIENT = "0.1"
 _GOOD_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _JOB_PATH = re.compile(r"/jobs/(?!lease$)([A-Za-z0-9_-]+)")
 _HEADERS = {
@@ -56,6 +59,7 @@ class Requests:
         bound = {"request_id": request_id}
         if job := _JOB_PATH.search(scope["path"]):
             bound["job_id"] = job[1]
+        sender = headers.get(VERSION, "")[:50]
         started, status = time.monotonic(), 500
 
         async def send_with_headers(message: Message) -> None:
@@ -74,6 +78,8 @@ class Requests:
                 length = headers.get("content-length", "0")
                 if not length.isdigit() or int(length) > self._max_body_bytes:
                     await _too_large(self._max_body_bytes, request_id)(scope, receive, send_with_headers)
+                elif not fits(sender, f">={OLDEST_CLIENT}"):
+                    await _too_old(sender, request_id)(scope, receive, send_with_headers)
                 else:
                     await self._app(scope, limited, send_with_headers)
             finally:
@@ -104,6 +110,11 @@ class _Limited:
         if self._count > self._limit:
             raise HTTPException(413, _too_large_message(self._limit))
         return message
+
+
+def _too_old(version: str, request_id: str) -> ASGIApp:
+    message = f"zpe {version} is too old for this control plane, which needs {OLDEST_CLIENT} or newer"
+    return reply(426, "config", "client_too_old", message, request_id=request_id)
 
 
 def _too_large_message(limit: int) -> str:

@@ -11,6 +11,7 @@ from threading import Event
 
 import structlog
 
+from zpe_sdk import __version__
 from zpe_sdk.errors import ComputeError, ConfigError, InputError, ZPEError
 from zpe_sdk.espresso import environ, patch
 from zpe_sdk.espresso.fingerprint import (
@@ -92,6 +93,7 @@ class EspressoEngine:
         return Capabilities(
             engine=self.name,
             engine_version=version,
+            zpe_version=__version__,
             pseudopotentials=None if elsewhere else [path.name for path in files],
             environ=default is not None,
             environ_input=plugin,

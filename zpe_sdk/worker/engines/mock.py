@@ -28,6 +28,7 @@ from ase.data import atomic_numbers, covalent_radii
 from ase.neighborlist import primitive_neighbor_list
 from numpy.typing import NDArray
 
+from zpe_sdk import __version__
 from zpe_sdk.errors import ComputeError, ConfigError, InputError, ZPEError
 from zpe_sdk.espresso import physics
 from zpe_sdk.espresso.input import PwInput, parse
@@ -82,6 +83,7 @@ class MockEngine:
         return Capabilities(
             engine=self.name,
             engine_version="1",
+            zpe_version=__version__,
             environ=True,
             environ_input=True,
             slots=self._slots,
