@@ -70,7 +70,7 @@ def test_a_job_with_the_card_hubbard_goes_to_the_version_that_knows_it(
     plane.worker("old", ZPE_PW_PATH=PW[0], **settings)
     with plane.api() as api:
         content = h2().replace("A = 6.0", "A = 5.0") + "HUBBARD (atomic)\nU H-1s 1.0\n"
-        job = api.post("/calc/zpe/jobs", json={"content": content}).json()["job_id"]
+        job = api.post("/calc/zpe/jobs", json={"content": content, "engine": "espresso"}).json()["job_id"]
 
         def status() -> dict[str, object]:
             return dict(api.get(f"/calc/zpe/jobs/{job}").json())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Iterable
 from datetime import timedelta
+from typing import TypeVar
 
 import obstore
 from obstore.exceptions import BaseError
@@ -14,6 +16,7 @@ from zpe_server.results.base import Result
 from zpe_server.settings import Settings
 
 _SECONDS = 15
+T = TypeVar("T")
 
 
 class S3Results:
@@ -46,11 +49,9 @@ class S3Results:
         paths = _paths(job_id)
         texts = (result.document, result.summary, result.freqs)
         try:
-            await asyncio.gather(
-                *(
-                    obstore.put_async(self._store, path, text.encode())
-                    for path, text in zip(paths, texts, strict=True)
-                )
+            await _all(
+                obstore.put_async(self._store, path, text.encode())
+                for path, text in zip(paths, texts, strict=True)
             )
         except (BaseError, OSError) as error:
             raise _away(error) from error
@@ -58,7 +59,7 @@ class S3Results:
     async def get(self, job_id: str) -> Result | None:
         """Return a result, or None if there is none."""
         try:
-            document, summary, freqs = await asyncio.gather(*(self._text(path) for path in _paths(job_id)))
+            document, summary, freqs = await _all(self._text(path) for path in _paths(job_id))
         except FileNotFoundError:
             return None
         except (BaseError, OSError) as error:
@@ -83,6 +84,15 @@ class S3Results:
     async def _text(self, path: str) -> str:
         reply = await obstore.get_async(self._store, path)
         return bytes(await reply.bytes_async()).decode()
+
+
+async def _all(calls: Iterable[Awaitable[T]]) -> list[T]:
+    """Await all calls, then raise the first error: what is left running would outlive the event loop."""
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
 
 
 def _paths(job_id: str) -> tuple[str, str, str]:
