@@ -445,6 +445,9 @@ def test_the_summary_tells_the_story() -> None:
         assert (f"{frequency:.2f}" if frequency > 0 else f"{-frequency:.2f}i") in text
     reread = ZPEResultDocument.model_validate_json(document.model_dump_json())
     assert summary_text(reread) == text
+    assert "Bohr magnetons" not in text
+    triplet = document.model_copy(update={"total_magnetization": 2.0, "absolute_magnetization": 2.0846})
+    assert "2.0000 Bohr magnetons per cell   (absolute 2.0846)" in summary_text(triplet)
 
 
 def test_the_csv_has_a_row_per_mode() -> None:

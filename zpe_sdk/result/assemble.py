@@ -167,6 +167,7 @@ def summary_text(document: ZPEResultDocument) -> str:
         f"U_vib  {d.u_vib_ev:12.6f} eV   (with the ZPE)",
         f"F_vib  {d.f_vib_ev:12.6f} eV   (U - TS)",
         f"E_scf  {d.energy_ev:12.6f} eV",
+        *_magnetisation(d),
         "",
         f"Harmonic vibrations above {d.low_cut_cm:g} cm⁻¹ at {d.temperature:g} K.",
         "",
@@ -195,6 +196,13 @@ def summary_text(document: ZPEResultDocument) -> str:
         f"from {d.calc_start_time} to {d.calc_end_time} ({d.elapsed_seconds:.1f} s)",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _magnetisation(document: ZPEResultDocument) -> list[str]:
+    total, absolute = document.total_magnetization, document.absolute_magnetization
+    if total is None or absolute is None:
+        return []
+    return [f"M      {total:12.4f} Bohr magnetons per cell   (absolute {absolute:.4f})"]
 
 
 def freqs_csv(document: ZPEResultDocument) -> str:
