@@ -6,7 +6,8 @@ import pytest
 
 from zpe_sdk.errors import ComputeError, InputError
 from zpe_sdk.espresso.environ import EnvironInput, run_text
-from zpe_sdk.espresso.output import environ_fault, environ_in, failure, has_environ
+from zpe_sdk.espresso.environ_output import environ_fault, environ_in, has_environ
+from zpe_sdk.espresso.failures import failure
 
 WATER = "&ENVIRON\n  environ_type = 'water'\n/\n&BOUNDARY\n/\n"
 CHARGE = """&ENVIRON

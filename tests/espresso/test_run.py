@@ -11,7 +11,7 @@ import pytest
 
 from tests.programs import PW
 from zpe_sdk.errors import ComputeError, ConfigError, InputError, ZPEError
-from zpe_sdk.espresso.output import ranks_in
+from zpe_sdk.espresso.banner import ranks_in
 from zpe_sdk.espresso.run import pw_command, pw_version, run_scf
 
 PSEUDO_DIR = "/usr/share/espresso/pseudo"

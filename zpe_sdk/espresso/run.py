@@ -14,7 +14,9 @@ from pathlib import Path
 from threading import Event
 
 from zpe_sdk.errors import ComputeError, ConfigError
-from zpe_sdk.espresso import output, said
+from zpe_sdk.espresso import environ_output, output, said
+from zpe_sdk.espresso.banner import ranks_in, version_in
+from zpe_sdk.espresso.failures import failure, tail
 from zpe_sdk.espresso.namelist import literal
 from zpe_sdk.espresso.output import ScfResult
 from zpe_sdk.keeper import keep
@@ -166,7 +168,7 @@ def run_scf(
     if stop is not None and stop.is_set():
         raise ComputeError("the run was stopped on request", code="stopped")
     out_of_memory = code == 128 + 9 and _oom_kills() > oom_kills
-    raise output.failure(stdout, stderr, code, out_of_memory=out_of_memory)
+    raise failure(stdout, stderr, code, out_of_memory=out_of_memory)
 
 
 def pw_version(command: Sequence[str], *, ranks: int = 1) -> str:
@@ -191,10 +193,10 @@ def pw_version(command: Sequence[str], *, ranks: int = 1) -> str:
         (folder / INPUT).write_text("\n")
         _run([*command, "-in", INPUT], folder, ranks=ranks, timeout=60)
         stdout, stderr = _read(folder / STDOUT), _read(folder / STDERR)
-    version, found = output.version_in(stdout), output.ranks_in(stdout)
+    version, found = version_in(stdout), ranks_in(stdout)
     if version is None:
         raise ConfigError(
-            f"{shlex.join(command)} does not answer as pw.x does: {output.tail(stderr or stdout, 3)!r}",
+            f"{shlex.join(command)} does not answer as pw.x does: {tail(stderr or stdout, 3)!r}",
             code="pw_not_found",
             field="ZPE_PW_PATH",
         )
@@ -223,7 +225,7 @@ def has_environ(command: Sequence[str], pseudopotential: Path) -> bool:
         where = literal(str(pseudopotential.parent.resolve()))
         (folder / INPUT).write_text(_ONE_ATOM.format(folder=where, name=pseudopotential.name))
         _run([*command, "-in", INPUT, "-environ"], folder, ranks=1, timeout=60)
-        return output.has_environ(_read(folder / STDOUT))
+        return environ_output.has_environ(_read(folder / STDOUT))
 
 
 def _check_environ(result: ScfResult, stdout: str, environ: str) -> None:
@@ -233,7 +235,7 @@ def _check_environ(result: ScfResult, stdout: str, environ: str) -> None:
             code="environ_missing",
             field="ZPE_PW_PATH",
         )
-    if fault := output.environ_fault(stdout, environ):
+    if fault := environ_output.environ_fault(stdout, environ):
         raise fault
 
 
