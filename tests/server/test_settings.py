@@ -57,6 +57,23 @@ def test_a_log_level_that_is_none_is_named(command: list[str]) -> None:
     assert "WARNING" in said
 
 
+WITHOUT = """import sys
+from importlib import metadata
+
+sys.modules["{name}"] = None
+found = metadata.distribution
+
+
+def distribution(name):
+    if name == "{name}":
+        raise metadata.PackageNotFoundError(name)
+    return found(name)
+
+
+metadata.distribution = distribution
+"""
+
+
 @pytest.mark.parametrize(
     ("command", "lacking", "extra"),
     [
@@ -69,8 +86,8 @@ def test_a_log_level_that_is_none_is_named(command: list[str]) -> None:
 def test_a_command_says_which_extra_it_lacks_and_help_leaves_it_out(
     command: list[str], lacking: str, extra: str, tmp_path: Path
 ) -> None:
-    # As it is where the package was never installed.
-    (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.modules['{lacking}'] = None\n")
+    # As it is where the package was never installed: neither it nor its metadata can be found.
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT.format(name=lacking))
     assert extra in start(command, PYTHONPATH=tmp_path)
     run = subprocess.run(
         [ZPE, "--help"], env=environment(PYTHONPATH=tmp_path), capture_output=True, text=True, check=False
