@@ -13,9 +13,11 @@ from types import FrameType
 
 import structlog
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 from zpe_sdk import __version__
 from zpe_server.api import admin, compute, errors, health, jobs
+from zpe_server.api.cors import cross_origin
 from zpe_server.api.middleware import Requests
 from zpe_server.backends import make_backend
 from zpe_server.events import Events
@@ -78,6 +80,8 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
         app.include_router(part.router)
     errors.install(app)
     app.add_middleware(Requests, max_body_bytes=settings.max_body_bytes)
+    if settings.cors_origins:
+        app.add_middleware(CORSMiddleware, **cross_origin(settings.cors_origins))
     return app
 
 

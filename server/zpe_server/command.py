@@ -23,7 +23,7 @@ from zpe_sdk.logging import configure_logging
 from zpe_server.app import create_app
 from zpe_server.backends.local import URL as LOCAL_URL
 from zpe_server.embedded import embedded_redis
-from zpe_server.settings import Settings
+from zpe_server.settings import LOOPBACK, Settings
 
 log = structlog.get_logger(__name__)
 
@@ -50,7 +50,11 @@ def serve(
         Path | None, typer.Option(envvar="ZPE_TLS_KEY", help="PEM file of its private key.", **_READABLE)
     ] = None,
     dev: Annotated[
-        bool, typer.Option("--dev", help="Make an admin token in the data folder; loopback only.")
+        bool,
+        typer.Option(
+            "--dev",
+            help="Make an admin token in the data folder, let pages of this machine call; loopback only.",
+        ),
     ] = False,
     dashboard: Annotated[
         bool,
@@ -72,7 +76,7 @@ def serve(
         settings = settings.model_copy(update={"data_dir": data_dir})
     _check_folder(settings.data_dir)
     if dev:
-        settings = _with_dev_token(settings, host)
+        settings = _for_development(settings, host)
     if (tls_cert is None) != (tls_key is None):
         raise ConfigError("give --tls-cert and --tls-key together", code="bad_tls", field="--tls-key")
     configure_logging(settings.log_level, settings.log_json)
@@ -87,6 +91,7 @@ def serve(
         # The environment is how they reach the factory below, also in processes of its own.
         os.environ[_REDIS_URL] = url
         os.environ["ZPE_DATA_DIR"] = str(settings.data_dir)
+        os.environ["ZPE_CORS_ORIGINS"] = ",".join(settings.cors_origins)
         if settings.admin_token:
             os.environ["ZPE_ADMIN_TOKEN"] = settings.admin_token.get_secret_value()
         scheme = "https" if tls_cert else "http"
@@ -153,9 +158,11 @@ def _check_folder(folder: Path) -> None:
         ) from None
 
 
-def _with_dev_token(settings: Settings, host: str) -> Settings:
+def _for_development(settings: Settings, host: str) -> Settings:
     if host not in _LOOPBACK:
         raise ConfigError("--dev is for this machine alone: --host 127.0.0.1", code="bad_dev", field="--host")
+    if not settings.cors_origins:
+        settings = settings.model_copy(update={"cors_origins": (LOOPBACK,)})
     if settings.admin_token is not None:
         return settings
     path = settings.data_dir / "admin-token"

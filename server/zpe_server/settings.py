@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import redis
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from zpe_sdk.http import is_token
 from zpe_sdk.logging import Level
 from zpe_sdk.wire import EngineName
 from zpe_sdk.wire.jobs import Cutoff, Delta, Temperature
 
+# Among the origins: any port of this machine.
+LOOPBACK = "loopback"
 Seconds = Annotated[int, Field(gt=0, le=10 * 365 * 86400)]
 
 
@@ -41,6 +44,9 @@ class Settings(BaseSettings):
         A token that may read ``/metrics`` and nothing else; the administrator's may too.
     researcher_auth
         False lets anybody submit jobs and read results, as owner ``anonymous``: for a trusted network.
+    cors_origins
+        Origins, separated by commas, whose web pages may call the API from a browser, such as
+        ``https://ui.example.org``; ``loopback`` is any port of this machine, and the default with ``--dev``.
     enroll_token_ttl_seconds, worker_token_ttl_seconds
         Life of an enroll token, and of a worker token unless it is rotated.
     lease_ttl_seconds
@@ -73,6 +79,7 @@ class Settings(BaseSettings):
     admin_token: SecretStr | None = None
     metrics_token: SecretStr | None = None
     researcher_auth: bool = True
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     enroll_token_ttl_seconds: Seconds = 3600
     worker_token_ttl_seconds: Seconds = 7 * 86400
     worker_token_grace_seconds: Seconds = 86400
@@ -104,6 +111,25 @@ class Settings(BaseSettings):
         if token is not None and not is_token(token.get_secret_value()):
             raise ValueError("only ASCII letters, digits and signs are possible; try: openssl rand -hex 32")
         return token
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _are_origins(cls, given: str | Sequence[str]) -> Sequence[str]:
+        parts = given.split(",") if isinstance(given, str) else given
+        origins = [part.strip().rstrip("/") for part in parts if part.strip()]
+        for origin in origins:
+            url = urlsplit(origin)
+            if origin != LOOPBACK and (
+                url.scheme not in ("http", "https")
+                or not url.hostname
+                or origin != f"{url.scheme}://{url.netloc}"
+            ):
+                # "*" too: whoever may call is named.
+                raise ValueError(
+                    "each must be an origin, scheme, host and port as in https://ui.example.org:8443, "
+                    f"or {LOOPBACK}"
+                )
+        return origins
 
     @field_validator("redis_url")
     @classmethod

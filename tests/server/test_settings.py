@@ -31,6 +31,8 @@ def start(command: list[str], **settings: object) -> str:
         ("ZPE_S3_ENDPOINT", "https://somebody:secret@s3.example.org"),
         ("ZPE_S3_ENDPOINT", "secret"),
         ("ZPE_ADMIN_TOKEN", "secret secret secret secret"),
+        ("ZPE_CORS_ORIGINS", "*"),
+        ("ZPE_CORS_ORIGINS", "https://ui.example.org, https://secret@ui.example.org/path"),
         ("ZPE_TEMPERATURE", "inf"),
         ("ZPE_LOW_CUT_CM", "nan"),
         ("ZPE_DATA_DIR", "/proc/nowhere"),
