@@ -94,7 +94,7 @@ class Site:
         texts = [
             planned.payload.model_dump_json(),
             json.dumps(planned.plan.to_json()),
-            json.dumps([task.model_dump() for task in planned.tasks]),
+            json.dumps([task.to_json() for task in planned.tasks]),
         ]
         sha = self.connection.script_load(script("submit"))
         before = self.redis_bytes()

@@ -40,7 +40,7 @@ from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.symmetry import symmetry_of
 from zpe_sdk.result.assemble import make_result
 from zpe_sdk.vibrations.plan import Plan, plan_displacements
-from zpe_sdk.wire import JobPayload, Task, TaskReport, ZPEResultDocument
+from zpe_sdk.wire import JobPayload, TaskReport, ZPEResultDocument
 from zpe_sdk.worker.engines import espresso
 from zpe_sdk.worker.engines.cores import available_cores
 from zpe_sdk.worker.engines.espresso import EspressoEngine
@@ -240,7 +240,7 @@ def engine_result(text: str, pseudo_dir: Path, folder: Path) -> ZPEResultDocumen
     started = datetime.now(UTC)
     pw_input, payload, plan = planned(text)
     engine = EspressoEngine(WorkerSettings(work_dir=folder, pseudo_dir=pseudo_dir))
-    tasks = [Task(index=d.index, atom=d.atom, displacement=d.vector) for d in plan.displacements]
+    tasks = plan.displacements
     one = partial(engine.run, payload, job_id="benchmark", stop=Event())
     with ThreadPoolExecutor(engine.capabilities().slots) as slots:
         reports: dict[int, TaskReport] = {report.task: report for report in slots.map(one, tasks)}

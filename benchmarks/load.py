@@ -85,7 +85,8 @@ class Bodies:
         )
         engine = MockEngine(WorkerSettings(work_dir=folder))
         reports = [
-            engine.run(payload, Task(**task), job_id="x", stop=Event()).model_dump() for task in h2_tasks()
+            engine.run(payload, Task.from_json(task), job_id="x", stop=Event()).model_dump()
+            for task in h2_tasks()
         ]
         able = engine.capabilities().model_dump()
         return cls(
@@ -97,7 +98,7 @@ class Bodies:
 
 def h2_tasks() -> list[dict[str, Any]]:
     """Return the tasks that the control plane plans for the H2 of the lifecycles."""
-    return [task.model_dump() for task in plan_job(JobRequest(content=h2()), Settings()).tasks]
+    return [task.to_json() for task in plan_job(JobRequest(content=h2()), Settings()).tasks]
 
 
 async def lifecycles(

@@ -147,7 +147,7 @@ def _assemble(
     if states.changes and (not accepted or states.to_run_again()):
         return states
     workers = {task: run.worker for task, run in ran.items()}
-    verified = compare([Task(**task) for task in json.loads(job["tasks"])], scfs, workers)
+    verified = compare([Task.from_json(task) for task in json.loads(job["tasks"])], scfs, workers)
     document = make_result(
         payload,
         parse(payload.content),

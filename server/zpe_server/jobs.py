@@ -104,7 +104,7 @@ class Jobs:
             "submit",
             planned.payload.model_dump_json(),
             json.dumps(planned.plan.to_json()),
-            json.dumps([task.model_dump() for task in planned.tasks]),
+            json.dumps([task.to_json() for task in planned.tasks]),
             job=uuid.uuid4().hex,
             owner=who.subject,
             priority=request.priority,
@@ -212,13 +212,13 @@ class Jobs:
         pinned = record.get("fingerprint")
         holders = await self._holders(held)
         tasks = []
-        for task in (Task(**task) for task in json.loads(record["tasks"])):
+        for task in (Task.from_json(task) for task in json.loads(record["tasks"])):
             index = str(task.index)
             run = TaskRun.model_validate_json(runs[index]) if index in runs else None
             done = run is not None or status.status == "finished"
             tasks.append(
                 TaskStatus(
-                    **task.model_dump(),
+                    **task.to_json(),
                     state="done" if done else "held" if index in held else "open",
                     worker=run.worker if run else holders.get(index),
                     scf_seconds=run.scf_seconds if run else None,

@@ -195,7 +195,7 @@ class Leases:
             lease_id=reply["lease"],
             lease_ttl_seconds=self._settings.lease_ttl_seconds,
             tasks=[
-                Task(**{**table[index], "start": starts.get(str(index))})
+                Task.from_json(table[index] | {"start": starts.get(str(index))})
                 for index in sorted(int(task) for task in reply["tasks"])
             ],
             more=bool(reply.get("more")),

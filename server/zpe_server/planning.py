@@ -87,7 +87,7 @@ def plan_job(request: JobRequest, settings: Settings) -> PlannedJob:
         symmetry=symmetry is not None,
         breakers=breakers,
     )
-    tasks = [Task(index=d.index, atom=d.atom, displacement=d.vector) for d in plan.displacements]
+    tasks = plan.displacements
     copies = copies_of(tasks, request.verify)
     # What cannot be patched, e.g. a displacement that pw.x would not see, is refused here, not on a worker.
     patch.task_text(

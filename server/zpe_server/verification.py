@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -47,10 +47,7 @@ def copies_of(tasks: Sequence[Task], share: float) -> list[Task]:
     """Return the tasks that compute a share of ``tasks`` once more: evenly spread, at least one if any."""
     count = max(1, round(share * len(tasks))) if share > 0 else 0
     chosen = [tasks[(2 * n + 1) * len(tasks) // (2 * count)] for n in range(count)]
-    return [
-        task.model_copy(update={"index": len(tasks) + n, "copy_of": task.index})
-        for n, task in enumerate(chosen)
-    ]
+    return [replace(task, index=len(tasks) + n, copy_of=task.index) for n, task in enumerate(chosen)]
 
 
 def compare(

@@ -40,9 +40,9 @@ def assembled(name: str) -> ZPEResultDocument:
     for step in plan.displacements:
         key = "0"
         if step.atom is not None:
-            axis = int(np.argmax(np.abs(step.vector)))
-            assert abs(step.vector[axis]) == pytest.approx(DELTA)
-            key = f"{step.atom}{AXES[axis]}{'+' if step.vector[axis] > 0 else '-'}"
+            axis = int(np.argmax(np.abs(step.displacement)))
+            assert abs(step.displacement[axis]) == pytest.approx(DELTA)
+            key = f"{step.atom}{AXES[axis]}{'+' if step.displacement[axis] > 0 else '-'}"
         reports[step.index] = TaskReport(
             task=step.index,
             energy_ev=0.0,

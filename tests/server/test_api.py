@@ -40,7 +40,7 @@ def computed(leased: Json, tmp_path: Path) -> list[Json]:
     engine = MockEngine(WorkerSettings(work_dir=tmp_path))
     payload = JobPayload(**leased["payload"])
     return [
-        engine.run(payload, Task(**task), job_id=leased["job_id"], stop=Event()).model_dump()
+        engine.run(payload, Task.from_json(task), job_id=leased["job_id"], stop=Event()).model_dump()
         for task in leased["tasks"]
     ]
 

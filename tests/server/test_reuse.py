@@ -70,7 +70,9 @@ class Lab:
         reports = []
         for task in lease["tasks"]:
             payload = JobPayload(**lease["payload"])
-            report = self.engine.run(payload, Task(**task), job_id=lease["job_id"], stop=Event()).model_dump()
+            report = self.engine.run(
+                payload, Task.from_json(task), job_id=lease["job_id"], stop=Event()
+            ).model_dump()
             report["fingerprint"] |= {
                 "engine": "espresso",
                 "engine_version": version,
@@ -240,7 +242,7 @@ def test_springs_never_pass_for_an_scf(lab: Lab) -> None:
     lease = lab.worker.post(LEASE, json={"max_tasks": 100}).json()
     payload = JobPayload(**lease["payload"])
     reports = [
-        lab.engine.run(payload, Task(**task), job_id=job, stop=Event()).model_dump()
+        lab.engine.run(payload, Task.from_json(task), job_id=job, stop=Event()).model_dump()
         for task in lease["tasks"]
     ]
     body = {"lease_id": lease["lease_id"], "reports": reports}

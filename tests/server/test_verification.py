@@ -79,7 +79,9 @@ class Lab:
             for task in lease["tasks"]:
                 payload = JobPayload(**lease["payload"])
                 job_id = lease["job_id"]
-                report = self.engine.run(payload, Task(**task), job_id=job_id, stop=Event()).model_dump()
+                report = self.engine.run(
+                    payload, Task.from_json(task), job_id=job_id, stop=Event()
+                ).model_dump()
                 x, y, z = report["forces_ev_ang"][0]
                 report["forces_ev_ang"][0] = (x, y, z + error)
                 reports.append(report)

@@ -90,7 +90,7 @@ def run(plan: Plan, forces: Forces, nat: int) -> dict[int, np.ndarray]:
     for d in plan.displacements:
         u = np.zeros((nat, 3))
         if d.atom is not None:
-            u[d.atom] = d.vector
+            u[d.atom] = d.displacement
         found[d.index] = forces(u)
     return found
 
@@ -387,6 +387,16 @@ def test_a_structure_that_is_only_nearly_symmetric_and_relaxed(name: str, scfs: 
 def test_a_plan_survives_json(name: str) -> None:
     plan = planned(name)
     assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+
+
+def test_a_plan_that_an_earlier_version_kept_is_read() -> None:
+    """Its displacements had a vector, and neither a start nor a task that they repeat."""
+    plan = planned("H2O")
+    kept = plan.to_json()
+    kept["displacements"] = [
+        {"index": d.index, "atom": d.atom, "vector": d.displacement} for d in plan.displacements
+    ]
+    assert Plan.from_json(json.loads(json.dumps(kept))) == plan
 
 
 def test_a_large_supercell_is_planned_by_what_it_needs() -> None:

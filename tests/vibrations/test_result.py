@@ -94,7 +94,7 @@ class Job:
         for d in self.plan.displacements:
             u = np.zeros_like(self.pw_input.positions)
             if d.atom is not None:
-                u[d.atom] = d.vector
+                u[d.atom] = d.displacement
             found[d.index] = TaskReport(
                 task=d.index,
                 energy_ev=-27.2,

@@ -32,7 +32,7 @@ class Scfs:
         for d in self.plan.displacements:
             moved = positions.copy()
             if d.atom is not None:
-                moved[d.atom] += np.array(d.vector)
+                moved[d.atom] += np.array(d.displacement)
             self.energies[d.index], self.forces[d.index] = morse(moved)
         self.moments = {d.index: Moments(2.0, 2.2) for d in self.plan.displacements}
 

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from zpe_sdk.errors import InputError
-from zpe_sdk.vibrations.plan import Displacement, Plan
+from zpe_sdk.task import Task
+from zpe_sdk.vibrations.plan import Plan
 
 Forces = Mapping[int, ArrayLike]
 
@@ -81,13 +82,13 @@ def fitted(plan: Plan, forces: NDArray[np.float64]) -> NDArray[np.float64]:
     return blocks.reshape(3 * size, 3 * size, sets)
 
 
-def pairs(plan: Plan) -> list[tuple[Displacement, Displacement | None]]:
+def pairs(plan: Plan) -> list[tuple[Task, Task | None]]:
     """Return each displacement with its opposite, or with None where symmetry supplies that."""
-    by_step = {(d.atom, d.vector): d for d in plan.displacements[1:]}
-    found: list[tuple[Displacement, Displacement | None]] = []
+    by_step = {(d.atom, d.displacement): d for d in plan.displacements[1:]}
+    found: list[tuple[Task, Task | None]] = []
     for step in plan.displacements[1:]:
-        assert step.vector is not None
-        x, y, z = step.vector
+        assert step.displacement is not None
+        x, y, z = step.displacement
         opposite = by_step.get((step.atom, (-x, -y, -z)))
         if opposite is None or opposite.index > step.index:
             found.append((step, opposite))
@@ -122,7 +123,7 @@ def _force_changes(
         # difference. Forces left at the equilibrium by a structure only nearly symmetric, or by the grid in
         # real space, would not cancel there: they are taken away first.
         change = after - forces[0] if opposite is None else (after - forces[opposite.index]) / 2
-        found.setdefault(step.atom, []).append((np.array(step.vector), change))
+        found.setdefault(step.atom, []).append((np.array(step.displacement), change))
     return found
 
 

@@ -10,19 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from zpe_sdk.errors import InputError
+from zpe_sdk.task import Task, Vector
 from zpe_sdk.vibrations.directions import site_directions
 from zpe_sdk.vibrations.symmetry import Operation, SymmetryBreakers, find_symmetry, no_symmetry
-
-Vector = tuple[float, float, float]
-
-
-@dataclass(frozen=True)
-class Displacement:
-    """One SCF: atom ``atom`` (0-based, of all atoms) is moved by ``vector`` (Å), or, at index 0, none is."""
-
-    index: int
-    atom: int | None
-    vector: Vector | None
 
 
 @dataclass(frozen=True)
@@ -46,7 +36,7 @@ class Plan:
         takes a displaced atom to each other atom.
     """
 
-    displacements: tuple[Displacement, ...]
+    displacements: tuple[Task, ...]
     mobile: tuple[int, ...]
     delta: float
     full_count: int
@@ -56,9 +46,7 @@ class Plan:
     def to_json(self) -> dict[str, Any]:
         """Return the plan as what JSON can hold; :meth:`from_json` gives back an equal plan."""
         return {
-            "displacements": [
-                {"index": d.index, "atom": d.atom, "vector": d.vector} for d in self.displacements
-            ],
+            "displacements": [task.to_json() for task in self.displacements],
             "mobile": self.mobile,
             "delta": self.delta,
             "full_count": self.full_count,
@@ -70,10 +58,7 @@ class Plan:
     def from_json(cls, document: dict[str, Any]) -> Plan:
         """Return the plan that :meth:`to_json` wrote, also after a passage through JSON text."""
         return cls(
-            displacements=tuple(
-                Displacement(d["index"], d["atom"], None if d["vector"] is None else tuple(d["vector"]))
-                for d in document["displacements"]
-            ),
+            displacements=tuple(Task.from_json(task) for task in document["displacements"]),
             mobile=tuple(document["mobile"]),
             delta=document["delta"],
             full_count=document["full_count"],
@@ -152,8 +137,8 @@ def plan_displacements(
                 opposites.append((mobile[place], (-x + 0.0, -y + 0.0, -z + 0.0)))
     return Plan(
         displacements=(
-            Displacement(0, None, None),
-            *(Displacement(n, atom, vector) for n, (atom, vector) in enumerate(steps + opposites, start=1)),
+            Task(0),
+            *(Task(n, atom, step) for n, (atom, step) in enumerate(steps + opposites, start=1)),
         ),
         mobile=tuple(mobile),
         delta=float(delta),

@@ -95,18 +95,18 @@ def state_changes(
     """
     rest = np.asarray(forces[0], dtype=float)
     found = []
-    for displacement in plan.displacements[1:]:
-        assert displacement.atom is not None
-        step = np.array(displacement.vector)
-        before = rest[displacement.atom] @ step
-        after = np.asarray(forces[displacement.index], dtype=float)[displacement.atom] @ step
+    for task in plan.displacements[1:]:
+        assert task.atom is not None
+        step = np.array(task.displacement)
+        before = rest[task.atom] @ step
+        after = np.asarray(forces[task.index], dtype=float)[task.atom] @ step
         expected = energies[0] - float(before + after) / 2
         length = float(np.linalg.norm(step))
         tolerance = ENERGY_NOISE_EV + length * (MISFIT_EV_ANG + ANHARMONICITY * abs(float(after - before)))
-        energy = energies[displacement.index]
-        there, at_rest = moments.get(displacement.index), moments.get(0)
+        energy = energies[task.index]
+        there, at_rest = moments.get(task.index), moments.get(0)
         if abs(energy - expected) > tolerance or _differ(there, at_rest):
-            found.append(StateChange(displacement.index, energy, expected, there, at_rest))
+            found.append(StateChange(task.index, energy, expected, there, at_rest))
     return found
 
 

@@ -7,6 +7,7 @@ so that an older or newer peer goes on working.
 
 from __future__ import annotations
 
+from zpe_sdk.task import Task, Vector
 from zpe_sdk.wire.admin import (
     ApiToken,
     ApiTokenList,
@@ -49,7 +50,6 @@ from zpe_sdk.wire.compute import (
     RegisterReply,
     RegisterRequest,
     ReleaseRequest,
-    Task,
     TaskReport,
     TaskReportReply,
     TaskReportRequest,
@@ -88,7 +88,6 @@ from zpe_sdk.wire.messages import (
     Message,
     Tag,
     TaskIndex,
-    Vector,
 )
 from zpe_sdk.wire.results import (
     Fingerprint,

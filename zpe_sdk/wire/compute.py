@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from zpe_sdk.errors import Side
+from zpe_sdk.task import Task
 from zpe_sdk.wire.jobs import Progress
-from zpe_sdk.wire.messages import EngineName, Id, JobState, JsonObject, Message, Tag, TaskIndex, Vector
+from zpe_sdk.wire.messages import EngineName, Id, JobState, JsonObject, Message, Tag, TaskIndex
 from zpe_sdk.wire.results import Fingerprint
 
 
@@ -66,21 +67,6 @@ class LeaseRequest(Message):
     capabilities: Capabilities | None = None
     lease_key: Annotated[str, Field(min_length=16, max_length=100)] | None = None
     warm: Annotated[list[Id], Field(max_length=16)] = []
-
-
-class Task(Message):
-    """One SCF. Task 0 is the equilibrium; the others displace ``atom`` by ``displacement`` (Å).
-
-    ``start`` is set where an SCF is run again because it ended in another electronic state than the
-    equilibrium: it says which density to start from. Null: the worker chooses. With ``copy_of`` it is that
-    task's SCF once more, for another worker, to be compared.
-    """
-
-    index: int
-    atom: int | None = None
-    displacement: Vector | None = None
-    start: Literal["equilibrium", "scratch"] | None = None
-    copy_of: int | None = None
 
 
 class JobPayload(Message):

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
-from zpe_sdk.wire.messages import EngineName, ErrorInfo, JobState, Message, Tag, Vector
+from zpe_sdk.task import Vector
+from zpe_sdk.wire.messages import EngineName, ErrorInfo, JobState, Message, Tag
 from zpe_sdk.wire.results import Fingerprint
 from zpe_sdk.wire.versions import check_condition
 

@@ -12,7 +12,6 @@ from zpe_sdk.errors import Side
 JobState = Literal["queued", "started", "finished", "failed", "cancelled"]
 OVER: frozenset[JobState] = frozenset({"finished", "failed", "cancelled"})  # for good, unless requeued
 JobOrder = Literal["newest", "oldest"]
-Vector = tuple[float, float, float]
 # What computes the forces: pw.x, or springs in its place.
 EngineName = Literal["espresso", "mock"]
 

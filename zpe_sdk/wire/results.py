@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from zpe_sdk.wire.messages import Message, Vector
+from zpe_sdk.task import Vector
+from zpe_sdk.wire.messages import Message
 
 
 class TaskRun(Message):

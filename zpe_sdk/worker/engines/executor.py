@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import uuid
 from abc import ABC, abstractmethod
@@ -68,7 +69,7 @@ class RemoteEngine(ABC):
             As raised there; ``executor_lost`` if it never will be; ``stopped`` if ``stop`` was set.
         """
         with self._named_errors():
-            pending = self._submit(payload.model_dump_json(), task.model_dump_json(), job_id)
+            pending = self._submit(payload.model_dump_json(), json.dumps(task.to_json()), job_id)
             done = Event()
             pending.add_done_callback(lambda _: done.set())
             while not done.wait(POLL_SECONDS):

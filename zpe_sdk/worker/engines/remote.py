@@ -81,7 +81,7 @@ def run(
     ZPEError
         As the engine does; ``worker_error`` for all else, since other errors may not survive the journey.
     """
-    job, of_job = JobPayload.model_validate_json(payload), Task.model_validate_json(task)
+    job, of_job = JobPayload.model_validate_json(payload), Task.from_json(json.loads(task))
     try:
         place = _place(told, cores)
         with (
