@@ -20,6 +20,7 @@ from zpe_sdk.wire import (
     Fingerprint,
     JobDetail,
     JobOrder,
+    JobPayload,
     JobRequest,
     JobState,
     JobStatus,
@@ -324,10 +325,11 @@ def _marked(result: Result, warning: str) -> Result:
 
 
 def _partial(job: dict[str, str], reports: dict[str, str]) -> PartialReply:
-    payload = json.loads(job["payload"])
+    payload = JobPayload.model_validate_json(job["payload"])
     plan = Plan.from_json(json.loads(job["plan"]))
-    found = partial_spectrum(
-        parse(payload["content"]),
+    return partial_spectrum(
+        payload,
+        parse(payload.content),
         plan,
         {
             int(task): TaskReport.model_validate_json(text)
@@ -335,7 +337,6 @@ def _partial(job: dict[str, str], reports: dict[str, str]) -> PartialReply:
             if int(task) < len(plan.displacements)  # the others verify some of these
         },
     )
-    return found.model_copy(update={"engine": payload.get("engine")})
 
 
 def _requirements(needs: dict[str, Any]) -> Requirements:

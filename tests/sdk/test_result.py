@@ -16,13 +16,14 @@ from ase.io import read
 from scipy import constants
 
 from zpe_sdk import ComputeError, InputError, ZPEResult, as_table
+from zpe_sdk.result.derived import derived_fields
 from zpe_sdk.result.masses import isotope_mass
 from zpe_sdk.result.thermo import Model, count_rotations
-from zpe_sdk.vibrations.evaluation import evaluate
-from zpe_sdk.vibrations.modes import (
+from zpe_sdk.vibrations.analysis import Settings, Structure, analyse
+from zpe_sdk.vibrations.modes import normal_modes
+from zpe_sdk.vibrations.oscillators import (
     heat_capacity,
     internal_energy,
-    normal_modes,
     vibrational_entropy,
     zero_point_energy,
 )
@@ -253,20 +254,15 @@ def molecule_of(
     """A free molecule in a box of 12 Å, with a Hessian in eV/Å²."""
     masses = atoms.get_masses().tolist() if masses is None else masses
     mobile, cell = list(range(len(atoms))), 12 * np.eye(3)
-    evaluation = evaluate(
+    analysis = analyse(
         hessian,
-        np.array(masses),
-        atoms.get_chemical_symbols(),
-        atoms.positions,
-        cell,
-        mobile,
-        low_cut_cm=low_cut_cm,
-        temperature=298.15,
+        Structure(atoms.get_chemical_symbols(), atoms.positions, cell, mobile, np.array(masses)),
+        Settings(low_cut_cm, 298.15),
     )
     return ZPEResult(
         ZPEResultDocument(
-            **evaluation.fields,
-            warnings=evaluation.warnings,
+            **derived_fields(analysis),
+            warnings=analysis.warnings,
             mobile_indices=mobile,
             fixed_indices=[],
             kpts=(1, 1, 1),

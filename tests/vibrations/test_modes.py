@@ -9,7 +9,8 @@ from ase.units import invcm
 from scipy import constants
 
 from zpe_sdk.errors import InputError
-from zpe_sdk.vibrations.modes import normal_modes, vibrational_entropy, zero_point_energy
+from zpe_sdk.vibrations.modes import normal_modes
+from zpe_sdk.vibrations.oscillators import vibrational_entropy, zero_point_energy
 
 
 def spring(k: float) -> np.ndarray:

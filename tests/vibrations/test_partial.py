@@ -86,7 +86,7 @@ def test_hydrogen_on_its_spring_beside_a_chlorine_that_waits() -> None:
     hydrogen = [d.index for d in job.plan.displacements if d.atom in (None, 0)]
     reports = {task: report for task, report in job.reports().items() if task in hydrogen}
     assert len(reports) < len(job.plan.displacements)
-    reply = partial_spectrum(job.pw_input, job.plan, reports)
+    reply = partial_spectrum(job.payload, job.pw_input, job.plan, reports)
     stiffness = float(job.springs._stiffness[0])
     # The chlorine is held: the mass is the hydrogen's own, not the reduced one.
     assert reply.freqs_cm[-1] == pytest.approx(diatomic_cm(stiffness, 1.008), abs=1.0)
@@ -100,10 +100,10 @@ def test_hydrogen_on_its_spring_beside_a_chlorine_that_waits() -> None:
 def test_one_sided_differences_are_told() -> None:
     job = Job(HCL, symmetry=False)
     reports = job.reports()
-    reply = partial_spectrum(job.pw_input, job.plan, {task: reports[task] for task in range(5)})
+    reply = partial_spectrum(job.payload, job.pw_input, job.plan, {task: reports[task] for task in range(5)})
     assert (reply.atoms, reply.differences) == ([0], "forward")
     assert "3 opposite displacements" in reply.detail
-    reply = partial_spectrum(job.pw_input, job.plan, {task: reports[task] for task in range(12)})
+    reply = partial_spectrum(job.payload, job.pw_input, job.plan, {task: reports[task] for task in range(12)})
     assert (reply.atoms, reply.differences) == ([0, 1], "forward")
     assert "all mobile atoms, from one-sided differences" in reply.detail
     # Now that nothing is held, the molecule can move as a whole.

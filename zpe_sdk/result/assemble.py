@@ -12,12 +12,12 @@ from ase.formula import Formula
 
 from zpe_sdk.errors import ComputeError
 from zpe_sdk.espresso.input import PwInput
+from zpe_sdk.result.derived import derived_fields
 from zpe_sdk.result.masses import masses_of
-from zpe_sdk.vibrations.evaluation import evaluate
-from zpe_sdk.vibrations.hessian import mobile_forces, raw_hessian, symmetrised
+from zpe_sdk.vibrations.analysis import Settings, Structure, analyse
+from zpe_sdk.vibrations.hessian import mobile_forces, raw_hessian
 from zpe_sdk.vibrations.kinds import counted_modes
 from zpe_sdk.vibrations.modes import wavenumber
-from zpe_sdk.vibrations.noise import acoustic_residual, asymmetry, estimate_noise
 from zpe_sdk.vibrations.plan import Plan
 from zpe_sdk.wire import Fingerprint, JobPayload, TaskReport, TaskRun, ZPEResultDocument
 
@@ -60,25 +60,20 @@ def make_result(
     ComputeError
         ``fingerprint_mismatch``: the SCFs were run with different physics.
     """
-    mobile, nat = list(plan.mobile), len(pw_input.symbols)
+    mobile = list(plan.mobile)
     fingerprint = _fingerprint(reports)
     masses, warnings = masses_of(pw_input)
-    masses = masses[mobile]
 
     forces = {index: report.forces_ev_ang for index, report in reports.items()}
-    raw = raw_hessian(plan, forces)
-    hessian = symmetrised(raw)
-    evaluation = evaluate(
-        hessian,
-        masses,
-        pw_input.symbols,
-        pw_input.positions,
-        pw_input.cell,
-        mobile,
-        low_cut_cm=payload.low_cut_cm,
-        temperature=payload.temperature,
+    analysis = analyse(
+        raw_hessian(plan, forces),
+        Structure(pw_input.symbols, pw_input.positions, pw_input.cell, mobile, masses[mobile]),
+        Settings(payload.low_cut_cm, payload.temperature),
+        plan,
     )
-    whole = len(mobile) == nat
+    residuals = analysis.residuals
+    assert residuals is not None
+    noise = residuals.noise
 
     residual = float(np.linalg.norm(mobile_forces(plan, forces, 0), axis=1).max())
     if residual > relaxed_ev_ang:
@@ -86,18 +81,17 @@ def make_result(
             f"the structure is not relaxed: a mobile atom feels {residual:.3f} eV/Å, above "
             f"{relaxed_ev_ang:g}; the frequencies are those of a point that is not a minimum"
         )
-    warnings += evaluation.warnings
+    warnings += analysis.warnings
     warnings += dict.fromkeys(
         f"pw.x: {told}" for index in sorted(reports) for told in reports[index].warnings
     )
-    noise = estimate_noise(plan, raw, evaluation.modes, masses, evaluation.counted, complete=whole)
 
     system = pw_input.namelists.get("system", {})
     # Absent or 0: what the pseudopotentials suggest, which the input does not tell.
     ecutwfc = _number(system.get("ecutwfc")) or None
     ecutrho = _number(system.get("ecutrho")) or None
     return ZPEResultDocument(
-        **evaluation.fields,
+        **derived_fields(analysis),
         mobile_indices=mobile,
         fixed_indices=list(pw_input.fixed_indices),
         kpts=_kpts(pw_input),
@@ -116,7 +110,7 @@ def make_result(
         symbols=list(pw_input.symbols),
         positions=[(float(x), float(y), float(z)) for x, y, z in pw_input.positions],
         cell=[(float(x), float(y), float(z)) for x, y, z in pw_input.cell],
-        hessian=hessian.tolist(),
+        hessian=analysis.hessian.tolist(),
         energy_ev=reports[0].energy_ev,
         max_force_ev_ang=residual,
         total_magnetization=reports[0].total_magnetization,
@@ -130,8 +124,8 @@ def make_result(
             "scf_done": len(plan.displacements),
             "scf_full": plan.full_count,
             "scf_reused": len(reused),
-            "hessian_asymmetry_ev_ang2": float(np.abs(asymmetry(raw)).max()),
-            "acoustic_sum_ev_ang2": float(np.abs(acoustic_residual(raw)).max()) if whole else None,
+            "hessian_asymmetry_ev_ang2": residuals.asymmetry_ev_ang2,
+            "acoustic_sum_ev_ang2": residuals.acoustic_sum_ev_ang2,
             "force_noise_ev_ang": noise and noise.force_ev_ang,
             "zpe_error_ev": noise and noise.zpe_ev,
         },

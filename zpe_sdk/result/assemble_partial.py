@@ -8,20 +8,22 @@ from dataclasses import replace
 from zpe_sdk.errors import InputError
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.result.masses import masses_of
-from zpe_sdk.vibrations.evaluation import spectrum
+from zpe_sdk.vibrations.analysis import Settings, Structure, analyse
 from zpe_sdk.vibrations.hessian import assemble_hessian, pairs
 from zpe_sdk.vibrations.plan import Plan
 from zpe_sdk.vibrations.symmetry import Operation
-from zpe_sdk.wire import PartialReply, TaskReport
+from zpe_sdk.wire import JobPayload, PartialReply, TaskReport
 
 
-def partial_spectrum(pw_input: PwInput, plan: Plan, reports: Mapping[int, TaskReport]) -> PartialReply:
+def partial_spectrum(
+    payload: JobPayload, pw_input: PwInput, plan: Plan, reports: Mapping[int, TaskReport]
+) -> PartialReply:
     """Return the modes of the mobile atoms whose SCFs are in, with all other atoms held in place.
 
     Parameters
     ----------
-    pw_input, plan
-        The parsed input of the job, and its plan.
+    payload, pw_input, plan
+        The job, its parsed input and its plan.
     reports
         The outcome of each SCF that is in, by task index.
 
@@ -36,7 +38,8 @@ def partial_spectrum(pw_input: PwInput, plan: Plan, reports: Mapping[int, TaskRe
     masses, _ = masses_of(pw_input)
     displaced = {d.atom for d in part.displacements}
     missing = sum(d.atom in displaced for d in plan.displacements) - len(tasks)
-    modes, _ = spectrum(hessian, masses[atoms], pw_input.symbols, pw_input.positions, pw_input.cell, atoms)
+    structure = Structure(pw_input.symbols, pw_input.positions, pw_input.cell, atoms, masses[atoms])
+    modes = analyse(hessian, structure, Settings(payload.low_cut_cm, payload.temperature)).modes
     return PartialReply(
         freqs_cm=modes.frequencies_cm.tolist(),
         mode_kinds=list(modes.kinds),
@@ -46,6 +49,7 @@ def partial_spectrum(pw_input: PwInput, plan: Plan, reports: Mapping[int, TaskRe
         scf_total=len(plan.displacements),
         differences="forward" if missing else "central",
         detail=_meaning(len(atoms), len(plan.mobile), missing),
+        engine=payload.engine,
     )
 
 

@@ -1,8 +1,9 @@
-"""The masses of the atoms of a pw.x input."""
+"""The masses of atoms: those of a pw.x input, and other isotopes."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from ase.data import atomic_masses, atomic_numbers
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from zpe_sdk.errors import InputError
 from zpe_sdk.espresso.input import PwInput
+from zpe_sdk.wire import ZPEResultDocument
 
 # u; isotopes that are used to label vibrations and differ by more than 1 % from the standard mass
 # (AME2020, rounded).
@@ -59,6 +61,44 @@ def masses_of(pw_input: PwInput) -> tuple[NDArray[np.float64], list[str]]:
             )
         by_label[species.label] = mass
     return np.array([by_label[label] for label in pw_input.labels]), warnings
+
+
+def chosen_masses(
+    given: Mapping[int | str, float | str] | Sequence[float], document: ZPEResultDocument
+) -> NDArray[np.float64]:
+    """Return the masses of the mobile atoms of a result in u, shape (M,), with other isotopes in it.
+
+    Parameters
+    ----------
+    given
+        See :meth:`zpe_sdk.result.result.ZPEResult.with_masses`.
+    document
+        The result; what is not given stays as it is there.
+
+    Raises
+    ------
+    InputError
+        ``bad_masses``.
+    """
+    if not isinstance(given, Mapping):
+        try:
+            return np.array([float(mass) for mass in given])
+        except (TypeError, ValueError):
+            raise InputError(
+                'give a mass in u for each mobile atom, or a dict such as {"H": "D"}',
+                code="bad_masses",
+                field="masses",
+            ) from None
+    mobile = document.mobile_indices
+    symbols = {i: document.symbols[i] for i in mobile}
+    if absent := set(given) - set(symbols) - set(symbols.values()):
+        named = ", ".join(str(key) for key in sorted(absent, key=str))
+        raise InputError(f"no mobile atom is {named}", code="bad_masses", field="masses")
+    chosen = np.array(document.masses)
+    for place, i in enumerate(mobile):
+        mass = given.get(i, given.get(symbols[i], chosen[place]))
+        chosen[place] = isotope_mass(mass, symbols[i]) if isinstance(mass, str) else mass
+    return chosen
 
 
 def isotope_mass(isotope: str, symbol: str) -> float:

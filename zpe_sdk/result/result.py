@@ -3,38 +3,24 @@
 from __future__ import annotations
 
 import json
-import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
-from numbers import Real
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
 from pydantic import ValidationError
 
 from zpe_sdk.errors import ComputeError, InputError
 from zpe_sdk.result import plots as views
 from zpe_sdk.result.assemble import freqs_csv, summary_text
-from zpe_sdk.result.data import Array, ResultData
-from zpe_sdk.result.masses import isotope_mass
-from zpe_sdk.result.thermo import Model, Thermochemistry, check_temperature, thermochemistry
-from zpe_sdk.vibrations.evaluation import evaluate
+from zpe_sdk.result.data import ResultData
+from zpe_sdk.result.derived import evaluated_again, up_to_date
+from zpe_sdk.result.masses import chosen_masses
+from zpe_sdk.result.thermo import Model, Thermochemistry, thermochemistry
 from zpe_sdk.wire import ZPEResultDocument
-from zpe_sdk.wire.jobs import MAX_CUTOFF_CM
 
 if TYPE_CHECKING:
     from ase.vibrations import VibrationsData
     from matplotlib.axes import Axes
-
-_REEVALUATED = "re-evaluated from the Hessian: masses, cutoff or temperature are not those of the job"
-_OUTDATED = (
-    "re-evaluated from the Hessian: an earlier version did not tell all motions of the whole from vibrations"
-)
-# Above this, in eV, two zero-point energies are not the same: half of a mode of 2 cm⁻¹.
-_SAME_ZPE = 1e-4
-# How the warnings begin that depend on masses and cutoff.
-_OF_MODES = re.compile(r"mode \d+ \(")
 
 
 class ZPEResult(ResultData):
@@ -60,7 +46,7 @@ class ZPEResult(ResultData):
             another.
         """
         try:
-            return cls(ZPEResultDocument.model_validate(result))._up_to_date()
+            return cls(up_to_date(ZPEResultDocument.model_validate(result)))
         except ValidationError as error:
             fields = sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}) or [
                 "result"
@@ -176,7 +162,7 @@ class ZPEResult(ResultData):
         spin: float | None = None,
         saddle_point: bool = False,
     ) -> Thermochemistry:
-        """Return energies (eV) and entropy (J/(mol K)) at a temperature and pressure, as ASE computes them.
+        """Return energies (eV) and entropy (J/(mol K)) at a temperature and pressure.
 
         Parameters
         ----------
@@ -230,7 +216,8 @@ class ZPEResult(ResultData):
         InputError
             ``bad_masses``.
         """
-        return self._reevaluated(_REEVALUATED, masses=self._masses(masses))
+        chosen = chosen_masses(masses, self.document)
+        return type(self)(evaluated_again(self.document, masses=chosen))
 
     def with_cutoff(self, low_cut_cm: float) -> Self:
         """Return the result with vibrations below another wavenumber (in cm⁻¹) left out.
@@ -240,7 +227,7 @@ class ZPEResult(ResultData):
         InputError
             ``bad_cutoff``.
         """
-        return self._reevaluated(_REEVALUATED, low_cut_cm=low_cut_cm)
+        return type(self)(evaluated_again(self.document, low_cut_cm=low_cut_cm))
 
     def at(self, temperature: float) -> Self:
         """Return the result at another temperature in K.
@@ -250,76 +237,7 @@ class ZPEResult(ResultData):
         InputError
             ``bad_temperature``.
         """
-        return self._reevaluated(_REEVALUATED, temperature=temperature)
-
-    def _up_to_date(self) -> Self:
-        """Return the result, or what its Hessian gives if other modes were counted in it."""
-        now = self._reevaluated(_OUTDATED)
-        same_kinds = Counter(now.document.mode_kinds) == Counter(self.document.mode_kinds)
-        return self if same_kinds and abs(now.zpe_ev - self.zpe_ev) < _SAME_ZPE else now
-
-    def _reevaluated(
-        self,
-        why: str,
-        *,
-        masses: Array | None = None,
-        low_cut_cm: float | None = None,
-        temperature: float | None = None,
-    ) -> Self:
-        d = self.document
-        chosen = self.masses if masses is None else masses
-        cutoff = d.low_cut_cm if low_cut_cm is None else low_cut_cm
-        kelvin = d.temperature if temperature is None else temperature
-        if not isinstance(cutoff, Real) or isinstance(cutoff, bool) or not 0 <= cutoff <= MAX_CUTOFF_CM:
-            raise InputError(
-                f"the cutoff is a number from 0 to {MAX_CUTOFF_CM:g} cm⁻¹",
-                code="bad_cutoff",
-                field="low_cut_cm",
-            )
-        check_temperature(kelvin)
-        evaluation = evaluate(
-            self.hessian,
-            chosen,
-            d.symbols,
-            np.array(d.positions),
-            np.array(d.cell),
-            d.mobile_indices,
-            low_cut_cm=cutoff,
-            temperature=kelvin,
-        )
-        checks = dict(d.checks)
-        if masses is not None or why == _OUTDATED or not np.array_equal(evaluation.counted, self.counted):
-            # How the noise spreads over the Hessian is known to the plan only, and that is not in the result.
-            checks["zpe_error_ev"] = None
-        kept = [
-            told
-            for told in d.warnings
-            if not _OF_MODES.match(told) and told not in (why, *evaluation.warnings)
-        ]
-        warnings = [why, *kept, *evaluation.warnings]
-        update = {**evaluation.fields, "warnings": warnings, "checks": checks}
-        return type(self)(d.model_copy(update=update))
-
-    def _masses(self, given: Mapping[int | str, float | str] | Sequence[float]) -> Array:
-        if not isinstance(given, Mapping):
-            try:
-                return np.array([float(mass) for mass in given])
-            except (TypeError, ValueError):
-                raise InputError(
-                    'give a mass in u for each mobile atom, or a dict such as {"H": "D"}',
-                    code="bad_masses",
-                    field="masses",
-                ) from None
-        mobile = self.document.mobile_indices
-        symbols = {i: self.document.symbols[i] for i in mobile}
-        if absent := set(given) - set(symbols) - set(symbols.values()):
-            named = ", ".join(str(key) for key in sorted(absent, key=str))
-            raise InputError(f"no mobile atom is {named}", code="bad_masses", field="masses")
-        chosen = self.masses
-        for place, i in enumerate(mobile):
-            mass = given.get(i, given.get(symbols[i], chosen[place]))
-            chosen[place] = isotope_mass(mass, symbols[i]) if isinstance(mass, str) else mass
-        return chosen
+        return type(self)(evaluated_again(self.document, temperature=temperature))
 
     def __repr__(self) -> str:
         d = self.document

@@ -1,4 +1,4 @@
-"""Thermochemistry of a result in three models, on that of ASE."""
+"""Thermochemistry of a result in three models: our oscillators, and the rigid gas molecule of ASE."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from numbers import Real
 from typing import Literal
 
 import numpy as np
-from ase import Atoms, units
+from ase import Atoms
 from numpy.typing import NDArray
 
 from zpe_sdk.errors import InputError
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.result.data import ResultData
-from zpe_sdk.vibrations.evaluation import J_PER_MOL_K_IN_EV
 from zpe_sdk.vibrations.kinds import LINEAR_SHARE, vibrations
 from zpe_sdk.vibrations.molecule import find_molecule
+from zpe_sdk.vibrations.oscillators import J_PER_MOL_K_IN_EV, thermodynamics
 from zpe_sdk.wire import ZPEResultDocument
 from zpe_sdk.wire.jobs import MAX_KELVIN, MIN_KELVIN
 
@@ -115,26 +115,21 @@ def thermochemistry(
         raise InputError(
             f"{model!r}: give 'harmonic', 'ideal_gas' or 'quasi_harmonic'", code="bad_model", field="model"
         )
-    # Not imported above: it brings half a second of imports that a result alone does not need.
-    from ase.thermochemistry import HarmonicThermo
-
     cm = result.frequencies_cm
     if model == "harmonic":
         counted = cm[result.counted]
     else:
         counted = np.maximum(cm[(cm > 0) & vibrations(result.document.mode_kinds)], RAISED_CM)
-    thermo = HarmonicThermo(counted * float(units.invcm))
-    energy = float(thermo.get_internal_energy(temperature, verbose=False)) if counted.size else 0.0
-    entropy = float(thermo.get_entropy(temperature, verbose=False)) if counted.size else 0.0
+    heat = thermodynamics(counted, temperature)
     return Thermochemistry(
         model=model,
         temperature=temperature,
         pressure=None,
-        zpe_ev=float(counted.sum() * units.invcm / 2),
-        internal_energy_ev=energy,
-        enthalpy_ev=energy,
-        entropy_jmol_k=entropy * J_PER_MOL_K_IN_EV,
-        free_energy_ev=energy - temperature * entropy,
+        zpe_ev=heat.zpe_ev,
+        internal_energy_ev=heat.internal_energy_ev,
+        enthalpy_ev=heat.internal_energy_ev,
+        entropy_jmol_k=heat.entropy_jmol_k,
+        free_energy_ev=heat.free_energy_ev,
         energy_ev=result.document.energy_ev,
     )
 
@@ -147,6 +142,7 @@ def _ideal_gas(
     spin: float | None,
     saddle_point: bool,
 ) -> Thermochemistry:
+    # Not imported above: it brings half a second of imports that a result alone does not need.
     from ase.thermochemistry import IdealGasThermo
 
     if spin is not None and (not isinstance(spin, Real) or not 0 <= spin < inf or 2 * spin % 1):
@@ -163,8 +159,8 @@ def _ideal_gas(
     vibrating = vibrations(result.document.mode_kinds)
     if saddle_point:
         vibrating &= ~result.imaginary
-    energies = result.energies_ev[vibrating]
-    if np.any(energies <= 0):
+    frequencies = result.frequencies_cm[vibrating]
+    if np.any(frequencies <= 0):
         raise InputError(
             "a vibration is imaginary or zero: this is no minimum, and has no thermochemistry of a gas; "
             "that of a transition state, without its one imaginary vibration, comes with saddle_point=True",
@@ -174,21 +170,23 @@ def _ideal_gas(
     spin = electronic_spin(result.document) if spin is None else spin
     rotor = geometry(molecule)
     sigma = count_rotations(molecule) if symmetry_number is None else symmetry_number
-    thermo = IdealGasThermo(
-        energies, rotor, atoms=molecule, symmetrynumber=sigma, spin=spin, vib_selection="all"
+    # Of ASE come translation, rotation and spin; the vibrations are ours, as in the other models.
+    rigid = IdealGasThermo([], rotor, atoms=molecule, symmetrynumber=sigma, spin=spin, vib_selection="all")
+    heat = thermodynamics(frequencies, temperature)
+    enthalpy = heat.internal_energy_ev + float(rigid.get_enthalpy(temperature, verbose=False))
+    entropy = heat.entropy_jmol_k + J_PER_MOL_K_IN_EV * float(
+        rigid.get_entropy(temperature, pressure, verbose=False)
     )
-    energy = float(thermo.get_internal_energy(temperature, verbose=False))
-    enthalpy = float(thermo.get_enthalpy(temperature, verbose=False))
-    entropy = float(thermo.get_entropy(temperature, pressure, verbose=False))
     return Thermochemistry(
         model="ideal_gas",
         temperature=temperature,
         pressure=pressure,
-        zpe_ev=float(energies.sum()) / 2,
-        internal_energy_ev=energy,
+        zpe_ev=heat.zpe_ev,
+        internal_energy_ev=heat.internal_energy_ev
+        + float(rigid.get_internal_energy(temperature, verbose=False)),
         enthalpy_ev=enthalpy,
-        entropy_jmol_k=entropy * J_PER_MOL_K_IN_EV,
-        free_energy_ev=enthalpy - temperature * entropy,
+        entropy_jmol_k=entropy,
+        free_energy_ev=enthalpy - temperature * entropy / J_PER_MOL_K_IN_EV,
         energy_ev=result.document.energy_ev,
         symmetry_number=sigma,
     )

@@ -1,4 +1,4 @@
-"""Normal modes of a Hessian, and the zero-point energy and entropy of harmonic modes."""
+"""Normal modes of a Hessian."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ Array = NDArray[np.float64]
 # ħ·sqrt(1 eV/Å²/u) in eV, and 1 cm⁻¹ in eV (CODATA 2014, as ASE's units have them).
 QUANTUM_EV = float(units._hbar * 1e10 / np.sqrt(units._e * units._amu))
 CM_EV = float(units.invcm)
-_GAS_CONSTANT = float(units._k * units._Nav)  # J/(mol K)
 # A wavenumber nearer to zero than this, in cm⁻¹, is rounding and noise: neither real nor imaginary.
 ZERO_CM = 0.01
 
@@ -116,71 +115,3 @@ def wavenumber(value: float, digits: int = 1) -> str:
     """Write a wavenumber, or its energy, for people: ``123.4``, or ``123.4i`` if imaginary."""
     text = f"{abs(value):.{digits}f}"
     return f"{text}i" if value < 0 and float(text) else text
-
-
-def zero_point_energy(frequencies_cm: Array) -> float:
-    """Return the zero-point energy in eV of real modes given in cm⁻¹: the sum of hν/2."""
-    return float(np.sum(_real(frequencies_cm)) * CM_EV / 2)
-
-
-def internal_energy(frequencies_cm: Array, temperature: float) -> float:
-    """Return the energy in eV of harmonic oscillators at a temperature in K, zero-point energy included.
-
-    Notes
-    -----
-    U = Σ hν (1/2 + 1/(exp(x) − 1)), x = hν/kT: McQuarrie, *Statistical Mechanics* (2000), chapter 6.
-    """
-    x = _reduced(frequencies_cm, temperature)
-    thermal = float(units.kB) * temperature * float(np.sum(x * np.exp(-x) / -np.expm1(-x)))
-    return zero_point_energy(frequencies_cm) + thermal
-
-
-def heat_capacity(frequencies_cm: Array, temperature: float) -> float:
-    """Return the heat capacity in J/(mol K) of harmonic oscillators at a temperature in K.
-
-    Notes
-    -----
-    C/R = Σ x² exp(x)/(exp(x) − 1)², x = hν/kT: McQuarrie, *Statistical Mechanics* (2000), chapter 6.
-    """
-    x = _reduced(frequencies_cm, temperature)
-    return float(_GAS_CONSTANT * np.sum(x**2 * np.exp(-x) / np.expm1(-x) ** 2))
-
-
-def vibrational_entropy(frequencies_cm: Array, temperature: float) -> float:
-    """Return the entropy of harmonic oscillators.
-
-    Parameters
-    ----------
-    frequencies_cm
-        Wavenumbers of the counted modes in cm⁻¹; all above zero.
-    temperature
-        In K.
-
-    Returns
-    -------
-    float
-        S in J/(mol K).
-
-    Notes
-    -----
-    S/R = Σ x/(exp(x) − 1) − ln(1 − exp(−x)), x = hν/kT: McQuarrie, *Statistical Mechanics* (2000), chapter 6.
-    """
-    x = _reduced(frequencies_cm, temperature)
-    # expm1 keeps the digits of low modes; exp(-x) cannot overflow for high ones.
-    decay = np.exp(-x)
-    return float(_GAS_CONSTANT * np.sum(x * decay / -np.expm1(-x) - np.log(-np.expm1(-x))))
-
-
-def _reduced(frequencies_cm: Array, temperature: float) -> Array:
-    return _real(frequencies_cm) * CM_EV / (float(units.kB) * temperature)
-
-
-def _real(frequencies_cm: Array) -> Array:
-    frequencies = np.asarray(frequencies_cm, dtype=np.float64)
-    if not np.all(frequencies > 0):
-        raise InputError(
-            "imaginary and zero modes have no zero-point energy or entropy; leave them out",
-            code="mode_not_real",
-            field="frequencies_cm",
-        )
-    return frequencies

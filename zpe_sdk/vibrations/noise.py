@@ -26,6 +26,36 @@ class Noise:
     zpe_ev: float
 
 
+@dataclass(frozen=True)
+class Residuals:
+    """What should be zero in a Hessian as measured, and what follows for the errors.
+
+    Attributes
+    ----------
+    asymmetry_ev_ang2
+        Largest |Hᵢⱼ − Hⱼᵢ| in eV/Å².
+    acoustic_sum_ev_ang2
+        Largest force constant in eV/Å² that is left when all atoms move alike; None if some are held.
+    noise
+        Standard errors; None if symmetry makes all that should be zero so, whatever the forces.
+    """
+
+    asymmetry_ev_ang2: float
+    acoustic_sum_ev_ang2: float | None
+    noise: Noise | None
+
+
+def residuals(
+    plan: Plan, hessian: Array, modes: Modes, masses: Array, counted: NDArray[np.bool_], *, complete: bool
+) -> Residuals:
+    """Return what should be zero in a Hessian as measured; parameters as of :func:`estimate_noise`."""
+    return Residuals(
+        float(np.abs(asymmetry(hessian)).max()),
+        float(np.abs(acoustic_residual(hessian)).max()) if complete else None,
+        estimate_noise(plan, hessian, modes, masses, counted, complete=complete),
+    )
+
+
 def asymmetry(hessian: Array) -> Array:
     """Return H - Hᵀ above the diagonal, in eV/Å²: zero if forces were exact and displacements small.
 

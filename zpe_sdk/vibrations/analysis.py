@@ -1,0 +1,207 @@
+"""From a Hessian to all that follows from it without another SCF: the one way there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zpe_sdk.vibrations.hessian import symmetrised
+from zpe_sdk.vibrations.kinds import counted_modes, external_motions, imaginary_modes, vibrations
+from zpe_sdk.vibrations.modes import Modes, normal_modes, wavenumber
+from zpe_sdk.vibrations.molecule import Molecule, find_molecule
+from zpe_sdk.vibrations.noise import Residuals, residuals
+from zpe_sdk.vibrations.oscillators import Thermodynamics, thermodynamics, zero_point_energy
+from zpe_sdk.vibrations.plan import Plan
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+# Beyond it, in cm⁻¹, a motion of the whole says that something is amiss.
+RESIDUAL_CM = 200.0
+# Nearer to its images than this, in Å, a molecule feels them.
+NEAR_IMAGE = 6.0
+# How the warnings of an analysis begin, those of earlier versions too.
+_BOX = "the box is small"
+_BEGINNING = re.compile(rf"mode \d+ \(|{_BOX}")
+
+
+@dataclass(frozen=True)
+class Structure:
+    """The atoms that a Hessian is of.
+
+    Attributes
+    ----------
+    symbols, positions, cell
+        Chemical symbols of all atoms, their positions in Å, shape (N, 3), and the lattice vectors in Å, one
+        per row.
+    mobile
+        Indices of the mobile atoms.
+    masses
+        Of the mobile atoms in u, shape (M,).
+    """
+
+    symbols: Sequence[str]
+    positions: Array
+    cell: Array
+    mobile: Sequence[int]
+    masses: Array
+
+    @property
+    def is_free(self) -> bool:
+        """Whether all atoms are mobile, and can move as a whole."""
+        return len(self.mobile) == len(self.symbols)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is chosen: vibrations above ``low_cut_cm`` (cm⁻¹) count, at a ``temperature`` in K."""
+
+    low_cut_cm: float
+    temperature: float
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What a Hessian comes to.
+
+    Attributes
+    ----------
+    structure, settings
+        What it was made from.
+    hessian
+        The symmetric Hessian in eV/Å², shape (3M, 3M).
+    modes
+        Its normal modes.
+    counted, imaginary
+        Which of them zero-point energy and thermochemistry sum, and along which the energy falls, shape
+        (3M,).
+    thermodynamics
+        Of the counted modes.
+    residuals
+        What should be zero in the Hessian as measured, and the errors that follow; None if it is not known
+        how that was measured.
+    warnings
+        What is to be told of the modes and of the box.
+    """
+
+    structure: Structure
+    settings: Settings
+    hessian: Array
+    modes: Modes
+    counted: Mask
+    imaginary: Mask
+    thermodynamics: Thermodynamics
+    residuals: Residuals | None
+    warnings: list[str]
+
+
+def analyse(hessian: Array, structure: Structure, settings: Settings, plan: Plan | None = None) -> Analysis:
+    """Return modes, harmonic thermodynamics, errors and warnings.
+
+    Parameters
+    ----------
+    hessian
+        Of the mobile atoms in eV/Å², shape (3M, 3M), as measured or symmetrised.
+    structure, settings
+        Its atoms, and what counts.
+    plan
+        The plan by which the Hessian was measured, if it is as measured. The errors follow from that alone.
+
+    Raises
+    ------
+    InputError
+        ``bad_masses``: a mass is not positive, or their number is not that of the Hessian's atoms.
+    """
+    symmetric = symmetrised(hessian)
+    molecule = _free_molecule(structure)
+    modes = normal_modes(symmetric, structure.masses, _external(structure, molecule))
+    counted = counted_modes(modes.frequencies_cm, modes.kinds, settings.low_cut_cm)
+    return Analysis(
+        structure=structure,
+        settings=settings,
+        hessian=symmetric,
+        modes=modes,
+        counted=counted,
+        imaginary=imaginary_modes(modes.frequencies_cm, modes.kinds),
+        thermodynamics=thermodynamics(modes.frequencies_cm[counted], settings.temperature),
+        residuals=None
+        if plan is None
+        else residuals(plan, hessian, modes, structure.masses, counted, complete=structure.is_free),
+        warnings=_of_the_box(molecule) + _of_the_modes(modes, settings.low_cut_cm),
+    )
+
+
+def with_warnings_of(analysis: Analysis, told: Sequence[str]) -> list[str]:
+    """Return the warnings of a result with those of an analysis in place of an earlier one's.
+
+    Parameters
+    ----------
+    analysis
+        What is true now.
+    told
+        All warnings of the result until now.
+    """
+    earlier = [n for n, warning in enumerate(told) if _BEGINNING.match(warning)]
+    place = earlier[0] if earlier else len(told)
+    others = [warning for n, warning in enumerate(told) if n not in earlier]
+    return [*others[:place], *analysis.warnings, *others[place:]]
+
+
+def _free_molecule(structure: Structure) -> Molecule | None:
+    if not structure.is_free:
+        return None
+    return find_molecule(structure.symbols, structure.positions, structure.cell)
+
+
+def _external(structure: Structure, molecule: Molecule | None) -> Array | None:
+    """Return the motions of the whole; None where some atoms are held."""
+    if not structure.is_free:
+        return None
+    order = list(structure.mobile)
+    return external_motions(structure.masses, None if molecule is None else molecule.positions[order])
+
+
+def _of_the_modes(modes: Modes, low_cut_cm: float) -> list[str]:
+    """Return the warnings about the modes; each sentence begins with the modes that it is about."""
+    frequencies, kinds = modes.frequencies_cm, modes.kinds
+    vibrating = vibrations(kinds)
+    left_out = vibrating & (frequencies >= 0) & ~counted_modes(frequencies, kinds, low_cut_cm)
+    lost_mev = 1000 * zero_point_energy(frequencies[left_out & (frequencies > 0)])
+    box = "a larger box, " if "rotation" in kinds else ""
+    told = [
+        (
+            imaginary_modes(frequencies, kinds),
+            "imaginary, the energy falls along it; not in ZPE and entropy",
+        ),
+        (
+            left_out,
+            f"left out of ZPE and entropy, being at or below {low_cut_cm:g} cm⁻¹; "
+            f"would add {lost_mev:.2f} meV to the ZPE",
+        ),
+        (
+            ~vibrating & (np.abs(frequencies) > RESIDUAL_CM),
+            f"a motion of the whole, never in ZPE and entropy, but further from 0 than {RESIDUAL_CM:g} cm⁻¹: "
+            f"the vibrations may be off too. Try {box}a higher ecutrho and ecutwfc, or a tighter relaxation",
+        ),
+    ]
+    return [f"{_named(which, modes)}: {what}" for which, what in told if which.any()]
+
+
+def _named(which: Mask, modes: Modes) -> str:
+    return ", ".join(
+        f"mode {k} ({wavenumber(modes.frequencies_cm[k])} cm⁻¹, {modes.kinds[int(k)]})"
+        for k in np.flatnonzero(which)
+    )
+
+
+def _of_the_box(molecule: Molecule | None) -> list[str]:
+    if molecule is None or molecule.image_distance >= NEAR_IMAGE:
+        return []
+    return [
+        f"{_BOX}: the molecule is {molecule.image_distance:.1f} Å from its periodic images, which "
+        f"it may feel; {NEAR_IMAGE:g} Å or more are better"
+    ]

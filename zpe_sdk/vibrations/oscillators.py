@@ -1,0 +1,139 @@
+"""Thermodynamics of independent harmonic oscillators: the one place for their formulas."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from ase import units
+from numpy.typing import NDArray
+
+from zpe_sdk.errors import InputError
+from zpe_sdk.vibrations.modes import CM_EV
+
+Array = NDArray[np.float64]
+
+_GAS_CONSTANT = float(units._k * units._Nav)  # J/(mol K)
+J_PER_MOL_K_IN_EV = float(units.mol / units.J)  # J/mol in 1 eV
+
+
+@dataclass(frozen=True)
+class Thermodynamics:
+    """What oscillators have at a temperature.
+
+    Attributes
+    ----------
+    temperature
+        In K.
+    zpe_ev
+        Zero-point energy in eV.
+    internal_energy_ev
+        U in eV, with the zero-point energy.
+    entropy_jmol_k
+        S in J/(mol K).
+    heat_capacity_jmol_k
+        At constant volume, in J/(mol K).
+    """
+
+    temperature: float
+    zpe_ev: float
+    internal_energy_ev: float
+    entropy_jmol_k: float
+    heat_capacity_jmol_k: float
+
+    @property
+    def free_energy_ev(self) -> float:
+        """Helmholtz energy U − TS in eV."""
+        return self.internal_energy_ev - self.temperature * self.entropy_jmol_k / J_PER_MOL_K_IN_EV
+
+
+def thermodynamics(frequencies_cm: Array, temperature: float) -> Thermodynamics:
+    """Return the thermodynamics of real modes.
+
+    Parameters
+    ----------
+    frequencies_cm
+        Wavenumbers in cm⁻¹, all above zero.
+    temperature
+        In K.
+
+    Raises
+    ------
+    InputError
+        ``mode_not_real``: a mode is imaginary or zero.
+    """
+    return Thermodynamics(
+        temperature,
+        zero_point_energy(frequencies_cm),
+        internal_energy(frequencies_cm, temperature),
+        vibrational_entropy(frequencies_cm, temperature),
+        heat_capacity(frequencies_cm, temperature),
+    )
+
+
+def zero_point_energy(frequencies_cm: Array) -> float:
+    """Return the zero-point energy in eV of real modes given in cm⁻¹: the sum of hν/2."""
+    return float(np.sum(_real(frequencies_cm)) * CM_EV / 2)
+
+
+def internal_energy(frequencies_cm: Array, temperature: float) -> float:
+    """Return the energy in eV of harmonic oscillators at a temperature in K, zero-point energy included.
+
+    Notes
+    -----
+    U = Σ hν (1/2 + 1/(exp(x) − 1)), x = hν/kT: McQuarrie, *Statistical Mechanics* (2000), chapter 6.
+    """
+    x = _reduced(frequencies_cm, temperature)
+    thermal = float(units.kB) * temperature * float(np.sum(x * np.exp(-x) / -np.expm1(-x)))
+    return zero_point_energy(frequencies_cm) + thermal
+
+
+def heat_capacity(frequencies_cm: Array, temperature: float) -> float:
+    """Return the heat capacity in J/(mol K) of harmonic oscillators at a temperature in K.
+
+    Notes
+    -----
+    C/R = Σ x² exp(x)/(exp(x) − 1)², x = hν/kT: McQuarrie, *Statistical Mechanics* (2000), chapter 6.
+    """
+    x = _reduced(frequencies_cm, temperature)
+    return float(_GAS_CONSTANT * np.sum(x**2 * np.exp(-x) / np.expm1(-x) ** 2))
+
+
+def vibrational_entropy(frequencies_cm: Array, temperature: float) -> float:
+    """Return the entropy of harmonic oscillators.
+
+    Parameters
+    ----------
+    frequencies_cm
+        Wavenumbers of the counted modes in cm⁻¹; all above zero.
+    temperature
+        In K.
+
+    Returns
+    -------
+    float
+        S in J/(mol K).
+
+    Notes
+    -----
+    S/R = Σ x/(exp(x) − 1) − ln(1 − exp(−x)), x = hν/kT: McQuarrie, *Statistical Mechanics* (2000), chapter 6.
+    """
+    x = _reduced(frequencies_cm, temperature)
+    # expm1 keeps the digits of low modes; exp(-x) cannot overflow for high ones.
+    decay = np.exp(-x)
+    return float(_GAS_CONSTANT * np.sum(x * decay / -np.expm1(-x) - np.log(-np.expm1(-x))))
+
+
+def _reduced(frequencies_cm: Array, temperature: float) -> Array:
+    return _real(frequencies_cm) * CM_EV / (float(units.kB) * temperature)
+
+
+def _real(frequencies_cm: Array) -> Array:
+    frequencies = np.asarray(frequencies_cm, dtype=np.float64)
+    if not np.all(frequencies > 0):
+        raise InputError(
+            "imaginary and zero modes have no zero-point energy or entropy; leave them out",
+            code="mode_not_real",
+            field="frequencies_cm",
+        )
+    return frequencies
