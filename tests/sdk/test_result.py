@@ -13,6 +13,7 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 from ase.io import read
+from ase.thermochemistry import IdealGasThermo
 from scipy import constants
 
 from zpe_sdk import ComputeError, InputError, ZPEResult, as_table
@@ -326,6 +327,24 @@ def test_standard_entropies_against_experiment() -> None:
     # Ten times the pressure: R ln 10 less.
     less = result.thermo(298.15, 1e6, "ideal_gas").entropy_jmol_k
     assert gas.entropy_jmol_k - less == pytest.approx(constants.R * np.log(10), abs=1e-3)
+
+
+def test_the_gas_is_that_of_ase() -> None:
+    """Of ASE come translation and rotation, the vibrations are ours: together, ASE with all of it."""
+    result = linear((3.6, 3.6)).at(400.0)
+    gas = result.thermo(pressure=2e5, model="ideal_gas", spin=0.5)
+    alone = result.atoms
+    alone.pbc = False
+    ase = IdealGasThermo(
+        result.energies_ev[5:], "linear", atoms=alone, symmetrynumber=2, spin=0.5, vib_selection="all"
+    )
+    assert gas.zpe_ev == pytest.approx(ase.get_ZPE_correction(), rel=1e-9)
+    assert gas.internal_energy_ev == pytest.approx(ase.get_internal_energy(400.0, verbose=False), rel=1e-6)
+    assert gas.enthalpy_ev == pytest.approx(ase.get_enthalpy(400.0, verbose=False), rel=1e-6)
+    entropy = ase.get_entropy(400.0, 2e5, verbose=False) * constants.e * constants.N_A
+    assert gas.entropy_jmol_k == pytest.approx(entropy, rel=1e-6)
+    free = ase.get_gibbs_energy(400.0, 2e5, verbose=False)
+    assert gas.free_energy_ev == pytest.approx(free, abs=1e-6)
 
 
 @pytest.mark.parametrize(

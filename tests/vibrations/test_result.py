@@ -17,6 +17,7 @@ from scipy import constants
 from zpe_sdk.errors import ComputeError, InputError
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.result.assemble import freqs_csv, make_result, summary_text
+from zpe_sdk.result.result import ZPEResult
 from zpe_sdk.vibrations.plan import Plan, plan_displacements
 from zpe_sdk.wire import Fingerprint, JobPayload, TaskReport, ZPEResultDocument
 from zpe_sdk.worker.engines.mock import Springs
@@ -283,6 +284,53 @@ def test_motions_of_the_whole_never_count_and_are_told_only_far_from_zero(stiffn
         assert (warning.count("cm⁻¹, translation)"), warning.count("cm⁻¹, rotation)")) == (3, 2)
         assert all(word in warning for word in ("larger box", "ecutrho", "relaxation"))
         assert "energy falls" not in warning
+
+
+AGAIN = {
+    # What is analysed, and a spring in eV/Å² that each atom has besides: it moves motions of the whole away
+    # from zero, and makes an adsorbed atom unstable.
+    "molecule": (pw_text(H2O, H2O_SPECIES, box=6.0), 0.2),
+    "linear": (pw_text("O 0 0 1.17\nC 0 0 0\nO 0 0 -1.17", "O 15.999 O.UPF\nC 12.011 C.UPF", box=6.0), 1.5),
+    "slab": (pw_text(HELD), -0.5),
+    "atom": (pw_text("H 0 0 0"), 0.2),
+}
+
+
+@pytest.mark.parametrize("kind", AGAIN)
+def test_a_result_evaluated_again_with_its_own_settings_is_the_same(kind: str) -> None:
+    text, stiffness = AGAIN[kind]
+    job = Job(text)
+    springs = job.forces
+    job.forces = noisy(lambda u: springs(u) - stiffness * u)
+    reports = job.reports()
+    reports[1] = reports[1].model_copy(update={"warnings": ["told"]})
+    document = job.result(reports=reports, relaxed_ev_ang=-1.0)
+    document.warnings.append("the SCF of displacement 1 ended in another state")
+    first, *of_the_analysis, of_pw, last = document.warnings
+    assert first.startswith("the structure is not relaxed")
+    assert of_the_analysis
+    assert (of_pw, last) == ("pw.x: told", "the SCF of displacement 1 ended in another state")
+
+    result = ZPEResult.from_json(document.model_dump_json())
+    assert result.document == document
+    for again in (
+        result.with_cutoff(document.low_cut_cm),
+        result.at(document.temperature),
+        result.with_masses(document.masses),
+    ):
+        assert again.document == document
+    # Elsewhere and back: the job's numbers and warnings, in their places, and that it was elsewhere.
+    away = result.with_masses([mass / 2 for mass in document.masses]).with_cutoff(4999.0).at(500.0).document
+    assert away.warnings[1] == first
+    assert away.warnings[-2:] == [of_pw, last]
+    assert away.warnings[2:-2] != of_the_analysis
+    back = ZPEResult(away).with_masses(document.masses).with_cutoff(document.low_cut_cm)
+    back = back.at(document.temperature)
+    assert back.document.warnings[1:] == document.warnings
+    changed = {"warnings", "checks"}
+    assert back.document.model_dump(exclude=changed) == document.model_dump(exclude=changed)
+    # How noise spreads was known for the job's own modes only.
+    assert back.document.checks == document.checks | {"zpe_error_ev": None}
 
 
 def test_a_wavenumber_of_noise_is_zero_and_not_imaginary() -> None:
