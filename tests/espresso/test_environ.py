@@ -110,7 +110,10 @@ def test_a_program_with_the_plug_in_misses_the_file_and_one_without_does_not() -
 @pytest.mark.parametrize(
     ("text", "code", "words"),
     [
-        (" \n", "empty_input", "empty"),
+        (" \n", "empty_input", "the Environ input is empty"),
+        (WATER + "!" * 100_000, "out_of_bounds", "more than 100000 characters"),
+        (WATER + "! \x0b", "binary_input", "no place in the Environ input"),
+        (CHARGE + CHARGE[CHARGE.index("EXTERNAL") :], "bad_input", "is there twice"),
         ("&BOUNDARY\n/\n", "bad_input", "&ENVIRON"),
         (WATER.replace("environ_type", "environ_typ"), "bad_input", "no key environ_typ; environ_type?"),
         (WATER + "&ELEKTROSTATIC\n/\n", "bad_input", "&ELEKTROSTATIC; ELECTROSTATIC?"),

@@ -16,13 +16,13 @@ from zpe_sdk.errors import InputError
 from zpe_sdk.espresso.limits import is_path
 from zpe_sdk.espresso.namelist import Group, apply, number, read_groups, set_keys
 from zpe_sdk.espresso.physics import digest, normal
+from zpe_sdk.espresso.text import check_text
 
 MAX_CHARACTERS = 100_000
 MAX_OBJECTS = 100  # external charges, dielectric regions
 # The plug-in adds its potential once the SCF is as near to its end as this (Ry). With less, an SCF could end
 # before that.
 MIN_ENVIRON_THR = 1e-8
-_FOREIGN = re.compile(r"[\0-\x08\x0b\x0c\x0e-\x1f\x7f\x85\u2028\u2029]|\r(?!\n)")
 
 VERSIONS = ("1.0", "1.1", "2", "3")
 _FIRST, _LAST = VERSIONS[0], VERSIONS[-1]
@@ -134,12 +134,7 @@ class EnvironInput:
         InputError
             Of the field ``environ``, naming the key or card at fault.
         """
-        if not text.strip():
-            raise _error("it is empty", "empty_input")
-        if len(text) > MAX_CHARACTERS:
-            raise _error(f"it has more than {MAX_CHARACTERS} characters", "out_of_bounds")
-        if foreign := _FOREIGN.search(text):
-            raise _error(f"{foreign[0]!r} has no place in it", "binary_input")
+        check_text(text, limit=MAX_CHARACTERS, what="the Environ input", field="environ")
         try:
             groups, behind = read_groups(text)
         except InputError as error:
@@ -269,13 +264,10 @@ def _read_cards(text: str, environ: Mapping[str, Any]) -> dict[str, tuple[str, l
         name, unit = found[1], (found[2] or "bohr").lower()
         count_key, fewest, most = _CARDS[name]
         count = environ.get(count_key, 0)
-        if name in cards or not count:
-            why = (
-                "is there twice"
-                if name in cards
-                else f"is passed over without {count_key}, its number of rows"
-            )
-            raise _error(f"the card {name} {why}")
+        if name in cards:
+            raise _error(f"the card {name} is there twice")
+        if not count:
+            raise _error(f"the card {name} is passed over without {count_key}, its number of rows")
         if len(rest) < count:
             raise _error(f"the card {name} has fewer than the {count} rows that {count_key} tells")
         cards[name] = unit, [_row(rest.pop(0), name, fewest, most) for _ in range(count)]

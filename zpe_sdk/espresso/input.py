@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -18,12 +17,11 @@ from zpe_sdk.espresso.kpoints import KPoints, read_kpoints
 from zpe_sdk.espresso.limits import check_namelists, check_supported
 from zpe_sdk.espresso.namelist import Group, read_groups
 from zpe_sdk.espresso.structure import Species, lattice_parameter, read_atoms, read_cell, read_species
+from zpe_sdk.espresso.text import check_text
 
 __all__ = ["KPoints", "PwInput", "Species"]
 
 MAX_CHARACTERS = 4_000_000
-# What Fortran and Python would not agree on: a binary file, or lines that end in a way of their own.
-_FOREIGN = re.compile(r"[\0-\x08\x0b\x0c\x0e-\x1f\x7f\x85\u2028\u2029]|\r(?!\n)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,13 +88,8 @@ class PwInput:
         InputError
             Naming the namelist key or card at fault.
         """
-        if not text.strip():
-            raise _error("the input is empty", "content", "empty_input")
-        if len(text) > MAX_CHARACTERS:
-            raise _error(f"the input has more than {MAX_CHARACTERS} characters", "content", "out_of_bounds")
+        check_text(text, limit=MAX_CHARACTERS, what="the pw.x input", field="content")
         text = text.removeprefix("\ufeff")
-        if foreign := _FOREIGN.search(text):
-            raise _error(f"{foreign[0]!r} has no place in a pw.x input", "content", "binary_input")
         groups, behind = read_groups(text)
         namelists = {name: group.values() for name, group in groups.items()}
         check_namelists(namelists)
