@@ -120,18 +120,19 @@ def analyse(hessian: Array, structure: Structure, settings: Settings, plan: Plan
     molecule = _free_molecule(structure)
     modes = normal_modes(symmetric, structure.masses, _external(structure, molecule))
     counted = counted_modes(modes.frequencies_cm, modes.kinds, settings.low_cut_cm)
+    imaginary = imaginary_modes(modes.frequencies_cm, modes.kinds)
     return Analysis(
         structure=structure,
         settings=settings,
         hessian=symmetric,
         modes=modes,
         counted=counted,
-        imaginary=imaginary_modes(modes.frequencies_cm, modes.kinds),
+        imaginary=imaginary,
         thermodynamics=thermodynamics(modes.frequencies_cm[counted], settings.temperature),
         residuals=None
         if plan is None
         else residuals(plan, hessian, modes, structure.masses, counted, complete=structure.is_free),
-        warnings=_of_the_box(molecule) + _of_the_modes(modes, settings.low_cut_cm),
+        warnings=_of_the_box(molecule) + _of_the_modes(modes, counted, imaginary, settings.low_cut_cm),
     )
 
 
@@ -165,18 +166,15 @@ def _external(structure: Structure, molecule: Molecule | None) -> Array | None:
     return external_motions(structure.masses, None if molecule is None else molecule.positions[order])
 
 
-def _of_the_modes(modes: Modes, low_cut_cm: float) -> list[str]:
+def _of_the_modes(modes: Modes, counted: Mask, imaginary: Mask, low_cut_cm: float) -> list[str]:
     """Return the warnings about the modes; each sentence begins with the modes that it is about."""
-    frequencies, kinds = modes.frequencies_cm, modes.kinds
-    vibrating = vibrations(kinds)
-    left_out = vibrating & (frequencies >= 0) & ~counted_modes(frequencies, kinds, low_cut_cm)
+    frequencies = modes.frequencies_cm
+    vibrating = vibrations(modes.kinds)
+    left_out = vibrating & ~imaginary & ~counted
     lost_mev = 1000 * zero_point_energy(frequencies[left_out & (frequencies > 0)])
-    box = "a larger box, " if "rotation" in kinds else ""
+    box = "a larger box, " if "rotation" in modes.kinds else ""
     told = [
-        (
-            imaginary_modes(frequencies, kinds),
-            "imaginary, the energy falls along it; not in ZPE and entropy",
-        ),
+        (imaginary, "imaginary, the energy falls along it; not in ZPE and entropy"),
         (
             left_out,
             f"left out of ZPE and entropy, being at or below {low_cut_cm:g} cm⁻¹; "
