@@ -26,6 +26,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,9 @@ from tests.processes import ControlPlane, RedisServer, h2
 from zpe_sdk.wire import JobRequest
 from zpe_server.planning import plan_job
 from zpe_server.settings import Settings
-from zpe_server.store import PREFIX, key, script
+from zpe_server.store import PREFIX, key
+from zpe_server.transitions.jobs import Submit
+from zpe_server.transitions.scripts import source
 
 SECTIONS = ("throughput", "round-trips", "latency", "dispatch", "idle")
 BEAT_SECONDS = 10.0  # between a worker's heartbeats
@@ -91,31 +94,28 @@ class Site:
         By the same transition as a submission over HTTP, many in one round trip.
         """
         planned = plan_job(JobRequest(content=h2()), Settings())
-        texts = [
-            planned.payload.model_dump_json(),
-            json.dumps(planned.plan.to_json()),
-            json.dumps([task.to_json() for task in planned.tasks]),
-        ]
-        sha = self.connection.script_load(script("submit"))
+        request = Submit(
+            job="",
+            owner="bob",
+            priority=-1,
+            total=len(planned.tasks),
+            full=planned.plan.full_count,
+            idempotency_ms=1,
+            fields={"nat": 2, "formula": "H2", "needs": '{"pseudopotentials": []}'},
+            scf_keys=planned.scf_keys,
+            keep_ms=1,
+            alive_ms=1,
+            payload=planned.payload.model_dump_json(),
+            plan=json.dumps(planned.plan.to_json()),
+            task_table=json.dumps([task.to_json() for task in planned.tasks]),
+        )
+        sha = self.connection.script_load(source(Submit.script))
         before = self.redis_bytes()
         for start in range(0, count, 500):
             with self.connection.pipeline(transaction=False) as pipeline:
                 for _ in range(start, min(count, start + 500)):
-                    arguments = {
-                        "job": uuid.uuid4().hex,
-                        "owner": "bob",
-                        "priority": -1,
-                        "total": len(planned.tasks),
-                        "full": planned.plan.full_count,
-                        "idempotency_key": "",
-                        "digest": "",
-                        "idempotency_ms": 1,
-                        "fields": {"nat": 2, "formula": "H2", "needs": '{"pseudopotentials": []}'},
-                        "scf_keys": planned.scf_keys,
-                        "reuse": False,
-                        "keep_ms": 1,
-                    }
-                    pipeline.evalsha(sha, 1, PREFIX, json.dumps(arguments), *texts)
+                    job = replace(request, job=uuid.uuid4().hex)
+                    pipeline.evalsha(sha, 1, PREFIX, *job.argv())
                 pipeline.execute()
         return (self.redis_bytes() - before) / count
 

@@ -19,6 +19,7 @@ from zpe_server.results import Result, ResultStore
 from zpe_server.settings import Settings
 from zpe_server.states import States
 from zpe_server.store import Store, key
+from zpe_server.transitions.jobs import Finish, FinishFailed, Rerun
 from zpe_server.verification import DisagreementError, compare
 
 log = structlog.get_logger(__name__)
@@ -74,17 +75,14 @@ class Completion:
             )
             return
         await self._store.transition(
-            "finish",
-            job=job_id,
-            retire_ms=self._settings.result_ttl_seconds * 1000,
-            generation=generation,
+            Finish(job=job_id, generation=generation, retire_ms=self._settings.result_ttl_seconds * 1000)
         )
         log.info("job finished", job_id=job_id)
 
     async def _act_on(self, job_id: str, generation: str, states: States) -> None:
         """Run SCFs of another electronic state again, or fail the job where that has been done."""
         if again := states.to_run_again():
-            reply = await self._store.transition("rerun", job=job_id, generation=generation, again=again)
+            reply = await self._store.transition(Rerun(job=job_id, generation=generation, again=again))
             if reply["rerun"]:
                 log.info("SCFs of another electronic state are run again", job_id=job_id, again=again)
             return
@@ -110,11 +108,7 @@ class Completion:
         log.warning("job failed", job_id=job_id, side=side, code=code, reason=message)
         error = ErrorInfo.model_validate({"side": side, "code": code, "message": message, "traceback": trace})
         await self._store.transition(
-            "finish_failed",
-            job=job_id,
-            error=error.model_dump(),
-            generation=generation,
-            doubtful=doubtful,
+            FinishFailed(job=job_id, generation=generation, error=error, doubtful=doubtful)
         )
 
     async def _outcome(

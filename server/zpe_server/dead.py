@@ -12,6 +12,8 @@ from zpe_server.search import SEARCHED, STEP, batched
 from zpe_server.settings import Settings
 from zpe_server.store import Store, key
 from zpe_server.tokens import Principal
+from zpe_server.transitions.base import items
+from zpe_server.transitions.jobs import Discard, ReadReasons, Requeue
 
 
 class DeadLetters:
@@ -56,7 +58,7 @@ class DeadLetters:
         skipped: list[str] = []
         complete: list[str] = []
         for job_id in await self._chosen(job_ids, code):
-            reply = await self._store.transition("requeue", job=job_id, by=who.subject)
+            reply = await self._store.transition(Requeue(job=job_id, by=who.subject))
             (skipped if "error" in reply else done).append(job_id)
             if reply.get("complete"):
                 complete.append(job_id)
@@ -68,7 +70,7 @@ class DeadLetters:
         skipped: list[str] = []
         for job_id in await self._chosen(job_ids, code):
             reply = await self._store.transition(
-                "discard", job=job_id, by=who.subject, retire_ms=self._settings.result_ttl_seconds * 1000
+                Discard(job=job_id, by=who.subject, retire_ms=self._settings.result_ttl_seconds * 1000)
             )
             (skipped if "error" in reply else done).append(job_id)
         return DeadJobsReply(done=done, skipped=skipped)
@@ -86,8 +88,8 @@ class DeadLetters:
         job_ids, _ = await self._store.page(key("dlq"), 0, SEARCHED)
         found: dict[str, tuple[str, str]] = {}
         for step in batched(job_ids, STEP):
-            reply = await self._store.transition("reasons", jobs=step)
-            for job_id, reason in zip(step, reply["reasons"], strict=True):
+            reply = await self._store.transition(ReadReasons(jobs=step))
+            for job_id, reason in zip(step, items(reply["reasons"]), strict=True):
                 if reason:
                     found[job_id] = (reason[0], reason[1])
         return found

@@ -1,47 +1,35 @@
-"""Jobs: submission, status, cancellation, and the dead-letter queue."""
+"""Jobs: where they stand, how they look from inside, and what their owners decide."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
-import uuid
-from dataclasses import asdict, replace
 from typing import Any
 
-import anyio.to_thread
-
-from zpe_sdk.errors import ConfigError, InputError
-from zpe_sdk.espresso.input import parse
+from zpe_sdk.errors import InputError
 from zpe_sdk.espresso.versions import VersionNeed
-from zpe_sdk.result.assemble_partial import partial_spectrum
-from zpe_sdk.vibrations.plan import Plan
 from zpe_sdk.wire import (
     Fingerprint,
     JobDetail,
     JobOrder,
-    JobPayload,
-    JobRequest,
     JobState,
     JobStatus,
-    PartialReply,
     Requirements,
     Task,
-    TaskReport,
     TaskRun,
     TaskStatus,
 )
 from zpe_server.events import Events
 from zpe_server.flags import Switches
-from zpe_server.planning import plan_job
 from zpe_server.records import history_event, job_status
-from zpe_server.results import Result, ResultStore
 from zpe_server.search import SEARCHED, Search
 from zpe_server.settings import Settings
-from zpe_server.store import Store, items, key
+from zpe_server.store import Store, key
 from zpe_server.tokens import Principal
+from zpe_server.transitions.base import items
+from zpe_server.transitions.jobs import Cancel, ReadStatuses, Requeue
 from zpe_server.waiting import why_waiting
-from zpe_server.workers import ALIVE_SECONDS, Workers
+from zpe_server.workers import Workers
 
 
 class Jobs:
@@ -51,87 +39,16 @@ class Jobs:
         self,
         store: Store,
         events: Events,
-        results: ResultStore,
         workers: Workers,
         flags: Switches,
         settings: Settings,
     ) -> None:
         self._store = store
         self._events = events
-        self._results = results
         self._workers = workers
         self._flags = flags
         self._settings = settings
         self._search = Search(store)
-
-    async def submit(
-        self, who: Principal, request: JobRequest, *, idempotency_key: str, request_id: str
-    ) -> tuple[str, bool, list[str]]:
-        """Plan a job and queue it; return its id, whether only its result has to be made, and warnings.
-
-        Raises
-        ------
-        InputError
-            The input cannot be carried out; ``idempotency_conflict``: the key came with another request.
-        ConfigError
-            ``submission_disabled``.
-        """
-        # Thousands of displacements and a large structure take a moment: never on the event loop.
-        planned = await anyio.to_thread.run_sync(plan_job, request, self._settings)
-        fields = {
-            "needs": json.dumps(
-                {
-                    "engine": planned.payload.engine,
-                    "environ": planned.payload.use_environ and request.environ is None,
-                    "environ_input": request.environ is not None,
-                    **({"environ_sha256": planned.environ_sha256} if planned.environ_sha256 else {}),
-                    "pseudopotentials": planned.pseudopotentials,
-                    "versions": [asdict(need) for need in planned.versions],
-                    **request.requires.model_dump(exclude_defaults=True),
-                }
-            ),
-            "formula": planned.formula,
-            "nat": planned.nat,
-            "physics": planned.physics,
-            "symmetry": int(request.symmetry),
-            "allow_state_changes": int(request.allow_state_changes),
-            "request_id": request_id,
-        }
-        if request.verify:
-            fields["verify"] = request.verify
-        if request.name:
-            fields["name"] = request.name
-        reply = await self._store.transition(
-            "submit",
-            planned.payload.model_dump_json(),
-            json.dumps(planned.plan.to_json()),
-            json.dumps([task.to_json() for task in planned.tasks]),
-            job=uuid.uuid4().hex,
-            owner=who.subject,
-            priority=request.priority,
-            total=len(planned.tasks),
-            full=planned.plan.full_count,
-            idempotency_key=hashlib.sha256(idempotency_key.encode()).hexdigest() if idempotency_key else "",
-            digest=hashlib.sha256(request.model_dump_json().encode()).hexdigest(),
-            idempotency_ms=self._settings.idempotency_ttl_seconds * 1000,
-            fields=fields,
-            scf_keys=planned.scf_keys,
-            copies=[task.copy_of for task in planned.tasks if task.copy_of is not None],
-            reuse=request.calc_mode == "continue",
-            alive_ms=ALIVE_SECONDS * 1000,
-            keep_ms=self._settings.result_ttl_seconds * 1000,
-        )
-        if reply.get("conflict"):
-            raise InputError(
-                "this Idempotency-Key came with another request before",
-                code="idempotency_conflict",
-                field="Idempotency-Key",
-            )
-        if reply.get("disabled"):
-            raise ConfigError(
-                "an administrator has stopped the submission of jobs for now", code="submission_disabled"
-            )
-        return str(reply["job"]), bool(reply.get("complete")), planned.warnings
 
     async def status(self, who: Principal, job_id: str) -> JobStatus:
         """Return where a job stands.
@@ -159,7 +76,7 @@ class Jobs:
 
     async def statuses(self, job_ids: list[str]) -> list[JobStatus | None]:
         """Return where several jobs stand, and of those that wait, for what."""
-        records = items((await self._store.transition("statuses", jobs=job_ids))["jobs"])
+        records = items((await self._store.transition(ReadStatuses(jobs=job_ids)))["jobs"])
         found = [job_status(record) if record else None for record in records]
         waiting = [n for n, job in enumerate(found) if job and job.status == "queued" and not job.detail]
         if waiting:
@@ -248,41 +165,6 @@ class Jobs:
         names = {lease: w.get("name", "") for lease, w in zip(leases, workers, strict=True)}
         return {task: names[lease] for task, lease in held.items()}
 
-    async def result(self, who: Principal, job_id: str) -> Result:
-        """Return the result of a finished job.
-
-        Raises
-        ------
-        InputError
-            ``job_not_found``; ``not_finished``.
-        """
-        status = await self.status(who, job_id)
-        result = await self._results.get(job_id) if status.status == "finished" else None
-        if result is None:
-            raise InputError(
-                f"the job is {status.status}, not finished" + (f": {status.detail}" if status.detail else ""),
-                code="not_finished",
-            )
-        return _marked(result, status.detail or "") if status.taken_back else result
-
-    async def partial(self, who: Principal, job_id: str) -> PartialReply:
-        """Return the modes of those atoms of an unfinished job whose SCFs are in.
-
-        Raises
-        ------
-        InputError
-            ``job_not_found``; ``too_few_scfs``; ``job_over``: its SCFs are not kept any more.
-        """
-        status = await self.status(who, job_id)
-        job, reports = await self._store.many_fields([key("job", job_id), key("job", job_id, "reports")])
-        # It may have ended since it was looked at.
-        if not job or job["status"] in ("finished", "cancelled"):
-            over = job.get("status", status.status)
-            raise InputError(
-                f"the job is {over}: only an unfinished one has a partial spectrum", code="job_over"
-            )
-        return await anyio.to_thread.run_sync(_partial, job, reports)
-
     async def cancel(self, who: Principal, job_id: str) -> JobStatus:
         """Cancel a queued or running job.
 
@@ -293,7 +175,7 @@ class Jobs:
         """
         await self.status(who, job_id)
         reply = await self._store.transition(
-            "cancel", job=job_id, by=who.subject, retire_ms=self._settings.result_ttl_seconds * 1000
+            Cancel(job=job_id, by=who.subject, retire_ms=self._settings.result_ttl_seconds * 1000)
         )
         if reply.get("error") == "over":
             raise InputError(f"the job has {reply['status']} already", code="job_over")
@@ -308,35 +190,10 @@ class Jobs:
             ``job_not_found``; ``not_in_dlq``.
         """
         await self.status(who, job_id)
-        reply = await self._store.transition("requeue", job=job_id, by=who.subject)
+        reply = await self._store.transition(Requeue(job=job_id, by=who.subject))
         if reply.get("error") == "not_in_dlq":
             raise InputError("the job is not in the dead-letter queue", code="not_in_dlq")
         return await self.status(who, job_id), bool(reply.get("complete"))
-
-
-def _marked(result: Result, warning: str) -> Result:
-    """Return a result that says what has to be known of it since it was stored."""
-    document = json.loads(result.document)
-    document["warnings"] = [warning, *document.get("warnings", [])]
-    first, _, rest = result.summary.partition("\n")
-    return replace(
-        result, document=json.dumps(document), summary=f"{first}\n\nNOT TO BE TRUSTED: {warning}\n{rest}"
-    )
-
-
-def _partial(job: dict[str, str], reports: dict[str, str]) -> PartialReply:
-    payload = JobPayload.model_validate_json(job["payload"])
-    plan = Plan.from_json(json.loads(job["plan"]))
-    return partial_spectrum(
-        payload,
-        parse(payload.content),
-        plan,
-        {
-            int(task): TaskReport.model_validate_json(text)
-            for task, text in reports.items()
-            if int(task) < len(plan.displacements)  # the others verify some of these
-        },
-    )
 
 
 def _requirements(needs: dict[str, Any]) -> Requirements:

@@ -9,7 +9,9 @@ from typing import Any
 
 from zpe_sdk.errors import InputError
 from zpe_sdk.wire import KeptScfs
-from zpe_server.store import Store, items, key
+from zpe_server.store import Store, key
+from zpe_server.transitions.base import items
+from zpe_server.transitions.workers import Sifted, SiftKept, TakeBack
 
 # As many SCFs or jobs at a time: nobody else waits for long.
 STEP = 200
@@ -94,20 +96,21 @@ class Kept:
         dropped = await self.drop(Choice(worker=worker))
         reopened, marked = set[str](), set[str]()
         async for job_ids in self._store.scan_index(key("index", "*", "*"), STEP):
-            reply = await self._store.transition("disown", worker=worker, jobs=job_ids)
+            reply = await self._store.transition(TakeBack(worker=worker, jobs=job_ids))
             reopened.update(items(reply["reopened"]))
             marked.update(items(reply["marked"]))
         return TakenBack(dropped, len(reopened), len(marked))
 
-    async def _look(self, names: list[str], choice: Choice, *, drop: bool) -> dict[str, Any]:
+    async def _look(self, names: list[str], choice: Choice, *, drop: bool) -> Sifted:
         return await self._store.transition(
-            "kept",
-            keys=names,
-            drop=drop,
-            owner=choice.owner,
-            worker=choice.worker,
-            version=choice.version,
-            pseudopotential=choice.pseudopotential,
+            SiftKept(
+                keys=names,
+                drop=drop,
+                owner=choice.owner,
+                worker=choice.worker,
+                version=choice.version,
+                pseudopotential=choice.pseudopotential,
+            )
         )
 
 

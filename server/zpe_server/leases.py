@@ -7,7 +7,7 @@ import json
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from typing import Any
+from dataclasses import replace
 
 from zpe_sdk.wire import (
     Capabilities,
@@ -23,8 +23,10 @@ from zpe_server.events import Events
 from zpe_server.idle import Asks, IdleWorkers
 from zpe_server.reports import raise_conflict
 from zpe_server.settings import Settings
-from zpe_server.store import Store, iso, items
+from zpe_server.store import Store, iso
 from zpe_server.tokens import Principal
+from zpe_server.transitions.base import items
+from zpe_server.transitions.leases import Able, Heartbeat, Lease, Leased, ListLeases, NoteSeen, Release
 from zpe_server.workers import ALIVE_SECONDS
 
 # How many jobs of the line a lease looks at in one go, for one that its worker can run.
@@ -34,7 +36,7 @@ WARM_TURNS = 8
 
 
 class Leases:
-    """Gives work to workers, and takes back what they do not do."""
+    """Gives work to workers, and releases what they do not do."""
 
     def __init__(self, store: Store, events: Events, settings: Settings) -> None:
         self._store = store
@@ -56,28 +58,27 @@ class Leases:
         name = f"{worker.subject} {request.lease_key or uuid.uuid4().hex}"
         lease_id = hashlib.sha256(name.encode()).hexdigest()[:32]
         able = request.capabilities
-        arguments = {
-            "worker": worker.subject,
-            "instance": instance,
-            "lease": lease_id,
-            "ttl_ms": self._ttl_ms,
-            "max_tasks": request.max_tasks or 0,
-            "alive_ms": ALIVE_SECONDS * 1000,
-            "warm": request.warm,
-            "warm_turns": WARM_TURNS,
-            "scan": SCAN,
-            **abilities(able),
-        }
-        asks = Asks(request.max_tasks is None, arguments["digest"])
+        ask = Lease(
+            worker=worker.subject,
+            instance=instance,
+            ttl_ms=self._ttl_ms,
+            lease=lease_id,
+            max_tasks=request.max_tasks or 0,
+            alive_ms=ALIVE_SECONDS * 1000,
+            warm=request.warm,
+            warm_turns=WARM_TURNS,
+            scan=SCAN,
+            able=abilities(able),
+            capabilities=able.model_dump_json() if able else "",
+        )
+        asks = Asks(request.max_tasks is None, ask.able.digest)
         deadline = time.monotonic() + request.wait_seconds
         with self._events.work() as waiter:
             offset = 0
             look = not self._idle.would_find_nothing(worker.subject, instance, asks, request.lease_key)
             while True:
                 if look:
-                    reply = await self._store.transition(
-                        "lease", able.model_dump_json() if able else "", offset=offset, **arguments
-                    )
+                    reply = await self._store.transition(replace(ask, offset=offset))
                     if "job" in reply:
                         self._idle.found_work(worker.subject, instance)
                         return self._lease_reply(reply)
@@ -101,50 +102,43 @@ class Leases:
     async def note_idle(self) -> None:
         """Note in Redis that those who need not look are alive."""
         if workers := self._idle.seen():
-            await self._store.transition("seen", workers=workers)
+            await self._store.transition(NoteSeen(workers=workers))
 
     async def release(
         self, worker: Principal, job_id: str, request: ReleaseRequest, *, instance: str
     ) -> None:
-        """Take unfinished tasks back from a worker that stops or has no room for them; no attempt counts.
+        """Release tasks of a worker that stops or has no room for them; no attempt counts.
 
         Raises
         ------
         InputError
             ``lease_not_yours``, ``lease_not_found``.
         """
-        raise_conflict(
-            await self._store.transition(
-                "release",
-                lease=request.lease_id,
+        reply = await self._store.transition(
+            Release(
                 worker=worker.subject,
                 instance=instance,
-                job=job_id,
                 ttl_ms=self._ttl_ms,
-                **({} if request.tasks is None else {"tasks": request.tasks}),
-                reason=f"worker {worker.name} handed its tasks back",
+                job=job_id,
+                lease=request.lease_id,
+                reason=f"worker {worker.name} released its tasks",
+                tasks=request.tasks,
             )
         )
+        raise_conflict(reply)
 
-    async def take_back(self, lease_id: str) -> None:
-        """Take a lease back on an administrator's wish.
+    async def release_any(self, lease_id: str) -> None:
+        """Release a lease, whosever it is, on an administrator's wish.
 
         Raises
         ------
         InputError
             ``lease_not_found``.
         """
-        raise_conflict(
-            await self._store.transition(
-                "release",
-                lease=lease_id,
-                worker="",
-                instance="",
-                job="",
-                ttl_ms=0,
-                reason="an administrator took the lease back",
-            )
+        reply = await self._store.transition(
+            Release(worker="", ttl_ms=0, job="", lease=lease_id, reason="an administrator released the lease")
         )
+        raise_conflict(reply)
 
     async def heartbeat(self, worker: Principal, lease_ids: list[str], *, instance: str) -> HeartbeatReply:
         """Renew leases, and say which are lost or cancelled.
@@ -157,20 +151,20 @@ class Leases:
             return HeartbeatReply(leases={}, lease_ttl_seconds=ttl, draining=draining)
         changes = self._events.principals_changed
         reply = await self._store.transition(
-            "heartbeat", worker=worker.subject, instance=instance, leases=lease_ids, ttl_ms=self._ttl_ms
+            Heartbeat(worker=worker.subject, instance=instance, ttl_ms=self._ttl_ms, leases=lease_ids)
         )
         if not lease_ids:
             self._idle.hears(worker.subject, instance, draining=reply["draining"], changes=changes)
         return HeartbeatReply(
             leases=dict(reply["leases"]),
-            left={lease: items(tasks) for lease, tasks in dict(reply["left"]).items()},
+            left={lease: items(tasks) for lease, tasks in reply["left"].items()},
             lease_ttl_seconds=ttl,
             draining=reply["draining"],
         )
 
     async def all(self) -> list[LeaseStatus]:
         """List the leases in force, the first to expire first."""
-        reply = await self._store.transition("leases")
+        reply = await self._store.transition(ListLeases())
         return [
             LeaseStatus(
                 lease_id=record["lease"],
@@ -186,9 +180,9 @@ class Leases:
             for record in items(reply["leases"])
         ]
 
-    def _lease_reply(self, reply: dict[str, Any]) -> LeaseReply:
+    def _lease_reply(self, reply: Leased) -> LeaseReply:
         table = {task["index"]: task for task in json.loads(reply["task_table"])}
-        starts = dict(reply.get("starts") or {})
+        starts = reply.get("starts", {})
         return LeaseReply(
             job_id=reply["job"],
             payload=JobPayload.model_validate_json(reply["payload"]),
@@ -196,30 +190,28 @@ class Leases:
             lease_ttl_seconds=self._settings.lease_ttl_seconds,
             tasks=[
                 Task.from_json(table[index] | {"start": starts.get(str(index))})
-                for index in sorted(int(task) for task in reply["tasks"])
+                for index in sorted(int(task) for task in items(reply["tasks"]))
             ],
             more=bool(reply.get("more")),
             request_id=reply.get("request_id"),
         )
 
 
-def abilities(able: Capabilities | None) -> dict[str, Any]:
+def abilities(able: Capabilities | None) -> Able:
     """Return what the lease transition asks about a worker; one that tells nothing is offered anything."""
     if able is None:
-        able, digest = Capabilities(engine="", environ=True), "unknown"
-    else:
-        digest = hashlib.sha256(able.model_dump_json().encode()).hexdigest()[:32]
-    return {
-        "engine": able.engine,
-        "engine_version": able.engine_version or "",
-        "environ": able.environ,
-        "environ_input": able.environ_input,
-        "pseudopotentials": None
+        return Able()
+    return Able(
+        engine=able.engine,
+        engine_version=able.engine_version or "",
+        environ=able.environ,
+        environ_input=able.environ_input,
+        pseudopotentials=None
         if able.pseudopotentials is None
         else dict.fromkeys(able.pseudopotentials, True),
-        "slots": able.slots,
-        "cores": able.cores or 0,
-        "memory_gb": able.memory_gb or 0,
-        "tags": dict.fromkeys(able.tags, True),
-        "digest": digest,
-    }
+        slots=able.slots,
+        cores=able.cores or 0,
+        memory_gb=able.memory_gb or 0,
+        tags=dict.fromkeys(able.tags, True),
+        digest=hashlib.sha256(able.model_dump_json().encode()).hexdigest()[:32],
+    )

@@ -9,7 +9,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from zpe_server.store import Store, items
+from zpe_server.store import Store
+from zpe_server.transitions.base import items
+from zpe_server.transitions.service import ReadMetrics
 
 
 async def exposition(store: Store, *, alive_seconds: float) -> bytes:
@@ -23,7 +25,7 @@ async def exposition(store: Store, *, alive_seconds: float) -> bytes:
         A worker that was heard of within so long is alive.
     """
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Snapshot(await store.transition("metrics"), alive_seconds))
+    registry.register(_Snapshot(await store.transition(ReadMetrics()), alive_seconds))
     return generate_latest(registry)
 
 

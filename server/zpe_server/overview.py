@@ -6,12 +6,13 @@ from zpe_sdk.wire import Overview
 from zpe_server.flags import Switches
 from zpe_server.jobs import Jobs
 from zpe_server.store import Store
+from zpe_server.transitions.service import ReadOverview
 from zpe_server.workers import Workers
 
 
 async def overview(store: Store, jobs: Jobs, workers: Workers, flags: Switches) -> Overview:
     """Return how many jobs and workers there are, what waits the longest, and how the last day went."""
-    found = await store.transition("overview")
+    found = await store.transition(ReadOverview())
     oldest = await jobs.statuses([found["oldest"]]) if "oldest" in found else [None]
     known = [worker for worker in await workers.all() if not worker.revoked]
     return Overview(

@@ -11,10 +11,12 @@ from zpe_server.flags import Switches
 from zpe_server.jobs import Jobs
 from zpe_server.kept import Kept
 from zpe_server.leases import Leases
+from zpe_server.outcomes import Outcomes
 from zpe_server.reports import Reports
 from zpe_server.results import ResultStore, make_result_store
 from zpe_server.settings import Settings
 from zpe_server.store import Store
+from zpe_server.submission import Submission
 from zpe_server.tokens import Tokens
 from zpe_server.workers import Workers
 
@@ -30,7 +32,9 @@ class Plane:
     workers: Workers
     leases: Leases
     reports: Reports
+    submission: Submission
     jobs: Jobs
+    outcomes: Outcomes
     dead: DeadLetters
     kept: Kept
     flags: Switches
@@ -45,7 +49,7 @@ class Plane:
         results = make_result_store(settings, store)
         workers = Workers(store, settings, events)
         flags = Switches(store)
-        jobs = Jobs(store, events, results, workers, flags, settings)
+        jobs = Jobs(store, events, workers, flags, settings)
         return cls(
             settings=settings,
             store=store,
@@ -54,7 +58,9 @@ class Plane:
             workers=workers,
             leases=Leases(store, events, settings),
             reports=Reports(store, settings),
+            submission=Submission(store, settings),
             jobs=jobs,
+            outcomes=Outcomes(store, jobs, results),
             dead=DeadLetters(store, jobs, settings),
             kept=Kept(store),
             flags=flags,

@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 from zpe_sdk.wire import ErrorInfo, HistoryEvent, JobStatus, Progress
-from zpe_server.store import iso, items
+from zpe_server.store import iso
+from zpe_server.transitions.base import items
 
 
 def job_status(record: dict[str, Any]) -> JobStatus:

@@ -6,13 +6,13 @@ import hashlib
 import json
 import random
 import time
-from typing import Any
 
 import structlog
 
-from zpe_sdk.errors import InputError
+from zpe_sdk.errors import InputError, Side
 from zpe_sdk.wire import (
     NO_FORCES,
+    ErrorInfo,
     FailedReply,
     FailedRequest,
     Progress,
@@ -24,8 +24,11 @@ from zpe_sdk.wire import (
     WholeResultRequest,
 )
 from zpe_server.settings import Settings
-from zpe_server.store import Store, items, key
+from zpe_server.store import Store, key
 from zpe_server.tokens import Principal
+from zpe_server.transitions.base import items
+from zpe_server.transitions.leases import Released
+from zpe_server.transitions.reports import Fail, Failed, Failure, Report, Reported, Settle, Settled
 from zpe_server.whole import check_whole_result
 
 log = structlog.get_logger(__name__)
@@ -86,19 +89,20 @@ class Reports:
             )
             texts += [report.model_dump_json(), run.model_dump_json()]
         reply = await self._store.transition(
-            "report",
-            *texts,
-            job=job_id,
-            worker=worker.subject,
-            instance=instance,
-            lease=request.lease_id,
-            ttl_ms=self._ttl_ms,
-            tasks=[report.task for report in request.reports],
-            fingerprints=[_canonical(report) for report in request.reports],
-            setups=[_setup(report) for report in request.reports],
-            seconds=[report.scf_seconds for report in request.reports],
-            atoms=[len(report.forces_ev_ang) for report in request.reports],
-            keep_ms=self._settings.result_ttl_seconds * 1000,
+            Report(
+                worker=worker.subject,
+                instance=instance,
+                ttl_ms=self._ttl_ms,
+                job=job_id,
+                lease=request.lease_id,
+                tasks=[report.task for report in request.reports],
+                fingerprints=[_canonical(report) for report in request.reports],
+                setups=[_setup(report) for report in request.reports],
+                seconds=[report.scf_seconds for report in request.reports],
+                atoms=[len(report.forces_ev_ang) for report in request.reports],
+                keep_ms=self._settings.result_ttl_seconds * 1000,
+                reports=texts,
+            )
         )
         raise_conflict(reply)
         if accepted := items(reply["accepted"]):
@@ -115,7 +119,7 @@ class Reports:
                 job_status=reply["status"],
                 progress=Progress(**reply["progress"]),
                 lease_held=reply["lease_held"],
-                left=None if reply.get("left") is None else items(reply["left"]),
+                left=items(reply["left"]) if "left" in reply else None,
             ),
             bool(reply.get("complete")),
         )
@@ -136,15 +140,16 @@ class Reports:
         if job and (lease.get("worker"), lease.get("job")) == (worker.subject, job_id):
             check_whole_result(request.result, job)
         reply = await self._store.transition(
-            "settle",
-            json.dumps(request.result),
-            request.summary_text,
-            request.freqs_csv,
-            job=job_id,
-            worker=worker.subject,
-            instance=instance,
-            lease=request.lease_id,
-            ttl_ms=self._ttl_ms,
+            Settle(
+                worker=worker.subject,
+                instance=instance,
+                ttl_ms=self._ttl_ms,
+                job=job_id,
+                lease=request.lease_id,
+                result=json.dumps(request.result),
+                summary=request.summary_text,
+                freqs=request.freqs_csv,
+            )
         )
         raise_conflict(reply)
         return WholeResultReply(idempotent=bool(reply.get("idempotent")))
@@ -160,26 +165,31 @@ class Reports:
             ``job_not_found``, ``lease_not_yours``.
         """
         reply = await self._store.transition(
-            "fail",
-            job=job_id,
-            worker=worker.subject,
-            instance=instance,
-            lease=request.lease_id,
-            ttl_ms=self._ttl_ms,
-            tasks=request.tasks,
-            error={
-                "side": request.side,
-                "code": request.error_code,
-                "message": request.error_message,
-                "traceback": request.traceback,
-                "worker": worker.name,
-            },
-            retry=self._settings.retry(random.random()),
-            # A machine that is not set up for a job is no fault of the job's.
-            **{"class": {"input": "input", "config": "capability"}.get(request.side, "compute")},
+            Fail(
+                worker=worker.subject,
+                instance=instance,
+                ttl_ms=self._ttl_ms,
+                job=job_id,
+                lease=request.lease_id,
+                tasks=request.tasks,
+                failure=_failure(request.side),
+                error=ErrorInfo(
+                    side=request.side,
+                    code=request.error_code,
+                    message=request.error_message,
+                    traceback=request.traceback,
+                    worker=worker.name,
+                ),
+                retry=self._settings.retry(random.random()),
+            )
         )
         raise_conflict(reply)
         return FailedReply(requeued=reply["requeued"], retry_count=reply["retry_count"])
+
+
+def _failure(side: Side) -> Failure:
+    """Return how a failure counts: a machine that is not set up for a job is no fault of the job's."""
+    return "input" if side == "input" else "capability" if side == "config" else "compute"
 
 
 def _canonical(report: TaskReport) -> str:
@@ -192,7 +202,7 @@ def _setup(report: TaskReport) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def raise_conflict(reply: dict[str, Any]) -> None:
+def raise_conflict(reply: Reported | Failed | Settled | Released) -> None:
     """Raise the error that a transition about a lease answered with, if it did.
 
     Raises

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from zpe_server.store import Store
+from zpe_server.transitions.base import items
+from zpe_server.transitions.jobs import ReadFields
 
 # A search looks at so many of the newest jobs, in steps that hold up nobody else for long.
 SEARCHED = 100_000
@@ -25,8 +27,8 @@ class Search:
             self._texts = {}
         texts = self._texts
         for step in batched([job_id for job_id in job_ids if job_id not in texts], STEP):
-            reply = await self._store.transition("fields", jobs=step, fields=["name", "formula", "owner"])
-            for job_id, row in zip(step, reply["rows"], strict=True):
+            reply = await self._store.transition(ReadFields(jobs=step, fields=["name", "formula", "owner"]))
+            for job_id, row in zip(step, items(reply["rows"]), strict=True):
                 texts[job_id] = "\n".join(text for text in (job_id, *row) if text).casefold()
         wanted = search.casefold()
         return [job_id for job_id in job_ids if wanted in texts[job_id]]

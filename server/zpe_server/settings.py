@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import redis
@@ -15,6 +15,7 @@ from zpe_sdk.http import is_token
 from zpe_sdk.logging import Level
 from zpe_sdk.wire import EngineName
 from zpe_sdk.wire.jobs import Cutoff, Delta, Temperature
+from zpe_server.transitions.leases import Retry
 
 # Among the origins: any port of this machine.
 LOOPBACK = "loopback"
@@ -177,11 +178,11 @@ class Settings(BaseSettings):
         """Who computes the jobs that do not say it."""
         return self.default_engine or ("mock" if self.compute_mode == "mock" else "espresso")
 
-    def retry(self, jitter: float) -> dict[str, Any]:
-        """Return the retry rules as the transitions take them; ``jitter`` is in [0, 1)."""
-        return {
-            "max": self.retry_max,
-            "base_ms": self.retry_base_delay_seconds * 1000,
-            "max_ms": self.retry_max_delay_seconds * 1000,
-            "jitter": jitter,
-        }
+    def retry(self, jitter: float) -> Retry:
+        """Return when an SCF is tried again; ``jitter`` is in [0, 1)."""
+        return Retry(
+            max=self.retry_max,
+            base_ms=self.retry_base_delay_seconds * 1000,
+            max_ms=self.retry_max_delay_seconds * 1000,
+            jitter=jitter,
+        )

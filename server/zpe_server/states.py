@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 from zpe_sdk.vibrations.plan import Plan
 from zpe_sdk.vibrations.states import Moments, StateChange, state_changes
 from zpe_sdk.wire import TaskReport
+from zpe_server.transitions.jobs import Again
 
 # The start of the next try, by that of the last one.
 _NEXT = {"": "equilibrium", "equilibrium": "scratch"}
@@ -51,9 +52,9 @@ class States:
         )
         return cls(changes, starts)
 
-    def to_run_again(self) -> list[dict[str, Any]]:
+    def to_run_again(self) -> list[Again]:
         """Return what the transition ``rerun`` wants of each SCF for which there is another start."""
-        again = []
+        again: list[Again] = []
         for change in self.changes:
             before = self.starts.get(str(change.task), "")
             if start := _NEXT.get(before):

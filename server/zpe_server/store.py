@@ -6,14 +6,14 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
 import redis.asyncio
 from redis.exceptions import RedisError, ResponseError
 
 from zpe_sdk.errors import StoreError
+from zpe_server.transitions.base import Reply, Transition
+from zpe_server.transitions.scripts import source
 
 # One hash tag for all keys: every transition touches a single slot of a Redis Cluster.
 PREFIX = "{zpe}:"
@@ -30,18 +30,6 @@ def key(*parts: str) -> str:
 def iso(milliseconds: float | str) -> str:
     """Return a time of Redis's clock (ms) as ISO 8601 in UTC."""
     return datetime.fromtimestamp(float(milliseconds) / 1000, UTC).isoformat(timespec="milliseconds")
-
-
-def items(value: Any) -> list[Any]:
-    """Return a list from a transition's reply, where Lua cannot tell an empty list from an empty object."""
-    return list(value) if value else []
-
-
-@cache
-def script(name: str) -> str:
-    """Return the source of a transition, with what all transitions share in front of it."""
-    folder = files("zpe_server") / "lua"
-    return "\n".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("lib", name))
 
 
 @contextmanager
@@ -83,23 +71,13 @@ class Store:
         # The URL may hold a password.
         return "Store()"
 
-    async def transition(self, name: str, /, *texts: str, **arguments: object) -> dict[str, Any]:
-        """Run one atomic transition: a single round trip to Redis.
-
-        Parameters
-        ----------
-        name
-            File name in ``lua/`` without its ending.
-        *texts
-            Large texts, handed over as they are.
-        **arguments
-            Small arguments, handed over as one JSON object.
-        """
-        if name not in self._scripts:
-            self._scripts[name] = self.redis.register_script(script(name))
+    async def transition(self, request: Transition[Reply]) -> Reply:
+        """Run one atomic transition: a single round trip to Redis."""
+        if request.script not in self._scripts:
+            self._scripts[request.script] = self.redis.register_script(source(request.script))
         with as_store_errors():
-            reply = await self._scripts[name](keys=[PREFIX], args=[json.dumps(arguments), *texts])
-        decoded: dict[str, Any] = json.loads(reply)
+            reply = await self._scripts[request.script](keys=[PREFIX], args=request.argv())
+        decoded: Reply = json.loads(reply)
         return decoded
 
     async def fields(self, name: str) -> dict[str, str]:

@@ -17,6 +17,9 @@ from zpe_server.leases import Leases
 from zpe_server.results import ResultStore
 from zpe_server.settings import Settings
 from zpe_server.store import Store
+from zpe_server.transitions.base import items
+from zpe_server.transitions.jobs import ListDue, Retire
+from zpe_server.transitions.leases import Sweep
 
 log = structlog.get_logger(__name__)
 
@@ -39,13 +42,14 @@ async def sweep_for_ever(
         pause = longest
         try:
             reply = await store.transition(
-                "sweep",
-                limit=_BATCH,
-                retry=settings.retry(random.random()),
-                assemble_after_ms=_ASSEMBLE_AFTER_MS,
-                patience_ms=_PATIENCE_MS,
+                Sweep(
+                    limit=_BATCH,
+                    retry=settings.retry(random.random()),
+                    assemble_after_ms=_ASSEMBLE_AFTER_MS,
+                    patience_ms=_PATIENCE_MS,
+                )
             )
-            for job_id in reply["assemble"] or []:
+            for job_id in items(reply["assemble"]):
                 await completion.complete(job_id)
             if reply["expired"]:
                 log.warning("leases expired; their unfinished tasks went back", leases=reply["expired"])
@@ -71,8 +75,8 @@ async def sweep_for_ever(
 
 
 async def _retire(store: Store, results: ResultStore) -> None:
-    while jobs := (await store.transition("due", limit=_BATCH))["jobs"]:
+    while jobs := items((await store.transition(ListDue(limit=_BATCH)))["jobs"]):
         # The results go first: a job that is still listed has its turn again if we die in between.
         await results.delete(jobs)
-        await store.transition("retire", jobs=jobs)
+        await store.transition(Retire(jobs=jobs))
         log.info("jobs forgotten after their retention", jobs=len(jobs))

@@ -7,7 +7,7 @@ import hmac
 import secrets
 import time
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from zpe_sdk.errors import AuthError, InputError
 from zpe_sdk.wire import (
@@ -20,10 +20,11 @@ from zpe_sdk.wire import (
 )
 from zpe_server.events import Events
 from zpe_server.settings import Settings
-from zpe_server.store import Store, iso, items, key
+from zpe_server.store import Store, iso, key
+from zpe_server.transitions.base import items
+from zpe_server.transitions.tokens import Authenticate, Kind, ListTokens, Mint, Minted
 
 Role = Literal["admin", "researcher", "worker", "scraper"]
-Kind = Literal["enroll", "token"]
 
 _ID_LENGTH = 16
 # For so long, and as long as no token changes, who a token belongs to is not asked again.
@@ -103,7 +104,7 @@ class Tokens:
         if known and self._events.listening and known.changes == changes and time.monotonic() < known.until:
             return known.who
         asked = time.monotonic()
-        found = await self._store.transition("authenticate", token=digest)
+        found = await self._store.transition(Authenticate(token=digest))
         if not found:
             self._known.pop(digest, None)
             raise AuthError("this token is unknown, expired or revoked", code="bad_token")
@@ -183,10 +184,10 @@ class Tokens:
         """Count a failed authentication; return how many there were from this address within a minute."""
         return await self._store.count(key("failures", address), seconds=60)
 
-    async def _mint(self, kind: Kind, token: str, ttl: int, fields: dict[str, str]) -> dict[str, Any]:
+    async def _mint(self, kind: Kind, token: str, ttl: int, fields: dict[str, str]) -> Minted:
         return await self._store.transition(
-            "mint", kind=kind, token=hash_of(token), ttl_ms=ttl * 1000, fields=fields
+            Mint(kind=kind, token=hash_of(token), ttl_ms=ttl * 1000, fields=fields)
         )
 
     async def _list(self, kind: Kind) -> list[dict[str, str]]:
-        return items((await self._store.transition("tokens", kind=kind))["tokens"])
+        return items((await self._store.transition(ListTokens(kind=kind)))["tokens"])

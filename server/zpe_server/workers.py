@@ -22,6 +22,8 @@ from zpe_server.kept import Kept, TakenBack
 from zpe_server.settings import Settings
 from zpe_server.store import Store, iso
 from zpe_server.tokens import hash_of, new_token
+from zpe_server.transitions.base import items
+from zpe_server.transitions.workers import Drain, Drained, ListWorkers, Register, Revoke, Revoked, Rotate
 
 # An idle worker is heard of more often than this.
 ALIVE_SECONDS = 60.0
@@ -47,13 +49,14 @@ class Workers:
         worker, token = uuid.uuid4().hex, new_token("w")
         ttl = self._settings.worker_token_ttl_seconds
         reply = await self._store.transition(
-            "register",
-            json.dumps(request.meta),
-            enroll=hash_of(request.token),
-            worker=worker,
-            name=request.name or "",
-            token=hash_of(token),
-            token_ttl_ms=ttl * 1000,
+            Register(
+                enroll=hash_of(request.token),
+                worker=worker,
+                name=request.name or "",
+                token=hash_of(token),
+                token_ttl_ms=ttl * 1000,
+                meta=json.dumps(request.meta),
+            )
         )
         if "error" in reply:
             raise AuthError(
@@ -80,13 +83,14 @@ class Workers:
         """
         token, ttl = new_token("w"), self._settings.worker_token_ttl_seconds
         reply = await self._store.transition(
-            "rotate",
-            worker=worker,
-            instance=instance,
-            ttl_ms=self._settings.lease_ttl_seconds * 1000,
-            token=hash_of(token),
-            token_ttl_ms=ttl * 1000,
-            grace_ms=self._settings.worker_token_grace_seconds * 1000,
+            Rotate(
+                worker=worker,
+                instance=instance,
+                ttl_ms=self._settings.lease_ttl_seconds * 1000,
+                token=hash_of(token),
+                token_ttl_ms=ttl * 1000,
+                grace_ms=self._settings.worker_token_grace_seconds * 1000,
+            )
         )
         if "error" in reply:
             raise AuthError("this worker has been revoked", code="bad_token")
@@ -95,14 +99,14 @@ class Workers:
         )
 
     async def revoke(self, worker: str, *, results: bool = False) -> RevokeReply:
-        """Shut a worker out at once and return its leases; with ``results``, take back what it computed.
+        """Shut a worker out at once and release its leases; with ``results``, take back what it computed.
 
         Raises
         ------
         InputError
             ``worker_not_found``.
         """
-        reply = await self._store.transition("revoke", worker=worker)
+        reply = await self._store.transition(Revoke(worker=worker))
         self._events.forget_principals()  # here at once; the transition tells the others
         self._found(reply)
         # After the transition it can report nothing any more.
@@ -117,17 +121,17 @@ class Workers:
         InputError
             ``worker_not_found``.
         """
-        reply = await self._store.transition("drain", worker=worker, drain=drain)
+        reply = await self._store.transition(Drain(worker=worker, drain=drain))
         self._events.forget_principals()  # here at once; the transition tells the others
         self._found(reply)
 
     async def all(self) -> list[WorkerStatus]:
         """List the workers, the last heard of first."""
-        records = (await self._store.transition("workers"))["workers"]
-        return [_status(record) for record in records or []]
+        found = await self._store.transition(ListWorkers())
+        return [_status(record) for record in items(found["workers"])]
 
     @staticmethod
-    def _found(reply: dict[str, Any]) -> None:
+    def _found(reply: Drained | Revoked) -> None:
         if reply.get("error") == "not_found":
             raise InputError("there is no such worker", code="worker_not_found", field="server_id")
 

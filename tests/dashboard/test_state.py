@@ -234,7 +234,7 @@ def test_workers_and_their_leases(plane: ControlPlane, admin: ZPEClient) -> None
         assert [held.lease_id for held in workers.leases[worker.server_id]] == [lease.lease_id]
         assert lease.expires_in_seconds > 500
         await workers.drain(worker.server_id, True)
-        await leases.take_back(lease.lease_id)
+        await leases.release(lease.lease_id)
         await workers.refresh()
         await leases.refresh()
         assert workers.workers[0].draining

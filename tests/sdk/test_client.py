@@ -505,7 +505,7 @@ def test_every_administrators_call(plane: ControlPlane, admin: ZPEClient, client
     assert calls.requeue([dead[0].id, "nothing"]).skipped == ["nothing"]
     assert calls.discard([dead[1].id]).done == [dead[1].id]
     with pytest.raises(InputError) as caught:
-        calls.return_lease("nothing")
+        calls.release_lease("nothing")
     assert "lease" in caught.value.code
     assert isinstance(calls.leases().leases, list)
     assert calls.flags().submission_enabled is True

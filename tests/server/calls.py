@@ -1,18 +1,21 @@
-"""The transitions, called with the arguments that the control plane gives them."""
+"""The transitions, for tests: each request with what matters there, the rest as usual."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+from zpe_sdk.wire import ErrorInfo
 from zpe_server.store import Store, key
+from zpe_server.transitions import jobs, leases, reports
 
 TTL_MS = 60_000
 LATER_MS = 1_000_000_000
-RETRY = {"max": 3, "base_ms": 60_000, "max_ms": 300_000, "jitter": 0.0}
-
-Reply = dict[str, Any]
+RETRY = leases.Retry(max=3, base_ms=60_000, max_ms=300_000, jitter=0.0)
+ABLE = leases.Able(engine="espresso", environ=False, digest="d")
+NO_LUCK = ErrorInfo(side="compute", code="scf_not_converged", message="no luck")
 
 
 def physics(
@@ -38,50 +41,41 @@ async def submit(
     engine: str = "espresso",
     physics: str | None = None,
     **more: Any,
-) -> Reply:
+) -> jobs.Submitted:
     needed = {"engine": engine, "environ": False, "pseudopotentials": list(needs)}
-    arguments: dict[str, Any] = {
-        "owner": "ann",
-        "priority": 0,
-        "full": tasks,
-        "idempotency_key": "",
-        "digest": "",
-        "idempotency_ms": LATER_MS,
-        "scf_keys": [],
-        "copies": [],
-        "reuse": False,
-        "alive_ms": LATER_MS,
-        "keep_ms": LATER_MS,
-        "fields": {"nat": 1, "needs": json.dumps(needed)} | ({"physics": physics} if physics else {}),
-    }
-    return await store.transition("submit", "{}", "{}", "[]", job=job, total=tasks, **(arguments | more))
+    request = jobs.Submit(
+        job=job,
+        owner="ann",
+        total=tasks,
+        full=tasks,
+        idempotency_ms=LATER_MS,
+        fields={"nat": 1, "needs": json.dumps(needed)} | ({"physics": physics} if physics else {}),
+        keep_ms=LATER_MS,
+        alive_ms=LATER_MS,
+        payload="{}",
+        plan="{}",
+        task_table="[]",
+    )
+    return await store.transition(replace(request, **more))
 
 
 async def lease(
     store: Store, name: str, worker: str = "w1", *, files_sha256: str | None = None, **more: Any
-) -> Reply:
-    arguments: dict[str, Any] = {
-        "instance": "",
-        "ttl_ms": TTL_MS,
-        "max_tasks": 10,
-        "alive_ms": -1,  # whatever others there are, a share is as large as was asked for
-        "warm": [],
-        "warm_turns": 8,
-        "slots": 1,
-        "cores": 0,
-        "memory_gb": 0,
-        "tags": {},
-        "offset": 0,
-        "scan": 100,
-        "engine": "espresso",
-        "engine_version": "",
-        "environ": False,
-        "environ_input": False,
-        "pseudopotentials": None,
-        "digest": "d",
-    }
-    capabilities = json.dumps({"files_sha256": files_sha256})
-    return await store.transition("lease", capabilities, worker=worker, lease=name, **(arguments | more))
+) -> leases.Leased:
+    """Ask for work; ``more`` are fields of the request and of what the worker is able to."""
+    able = replace(ABLE, **{name: more.pop(name) for name in vars(ABLE) if name in more})
+    request = leases.Lease(
+        worker=worker,
+        ttl_ms=TTL_MS,
+        lease=name,
+        max_tasks=10,
+        alive_ms=-1,  # whatever others there are, a share is as large as was asked for
+        warm_turns=8,
+        scan=100,
+        able=able,
+        capabilities=json.dumps({"files_sha256": files_sha256}),
+    )
+    return await store.transition(replace(request, **more))
 
 
 async def report(
@@ -95,96 +89,131 @@ async def report(
     setups: Sequence[str] = (),
     instance: str = "",
     run: str = "",
-) -> Reply:
+) -> reports.Reported:
     """Report tasks; ``run`` tells an SCF that is run again from the one before."""
     return await store.transition(
-        "report",
-        *[text for task in tasks for text in (json.dumps({"task": task, "by": worker, "run": run}), "{}")],
-        job=job,
-        worker=worker,
-        instance=instance,
-        lease=name,
-        atoms=[1] * len(tasks),
-        keep_ms=LATER_MS,
-        ttl_ms=TTL_MS,
-        tasks=tasks,
-        fingerprints=list(fingerprints) or [physics()] * len(tasks),
-        setups=list(setups) or ["setup"] * len(tasks),
-        seconds=[0.5] * len(tasks),
+        reports.Report(
+            worker=worker,
+            instance=instance,
+            ttl_ms=TTL_MS,
+            job=job,
+            lease=name,
+            tasks=tasks,
+            fingerprints=list(fingerprints) or [physics()] * len(tasks),
+            setups=list(setups) or ["setup"] * len(tasks),
+            seconds=[0.5] * len(tasks),
+            atoms=[1] * len(tasks),
+            keep_ms=LATER_MS,
+            reports=[
+                text
+                for task in tasks
+                for text in (json.dumps({"task": task, "by": worker, "run": run}), "{}")
+            ],
+        )
     )
 
 
 async def fail(
     store: Store, job: str, name: str, tasks: list[int] | None, worker: str = "w1", **more: Any
-) -> Reply:
-    arguments: dict[str, Any] = {
-        "instance": "",
-        "ttl_ms": TTL_MS,
-        "error": {"side": "compute", "code": "scf_not_converged", "message": "no luck"},
-        "retry": RETRY,
-        "class": "compute",
-    }
-    return await store.transition(
-        "fail", job=job, worker=worker, lease=name, tasks=tasks, **(arguments | more)
+) -> reports.Failed:
+    request = reports.Fail(
+        worker=worker,
+        ttl_ms=TTL_MS,
+        job=job,
+        lease=name,
+        tasks=tasks,
+        failure="compute",
+        error=NO_LUCK,
+        retry=RETRY,
     )
+    return await store.transition(replace(request, **more))
 
 
-async def settle(store: Store, job: str, name: str, worker: str = "w1", instance: str = "") -> Reply:
+async def settle(
+    store: Store, job: str, name: str, worker: str = "w1", instance: str = ""
+) -> reports.Settled:
     return await store.transition(
-        "settle", "{}", "text", "csv", job=job, worker=worker, instance=instance, lease=name, ttl_ms=TTL_MS
+        reports.Settle(
+            worker=worker,
+            instance=instance,
+            ttl_ms=TTL_MS,
+            job=job,
+            lease=name,
+            result="{}",
+            summary="text",
+            freqs="csv",
+        )
     )
 
 
 async def release(
-    store: Store,
-    job: str,
-    name: str,
-    worker: str = "w1",
-    instance: str = "",
-    tasks: list[int] | None = None,
-) -> Reply:
+    store: Store, job: str, name: str, worker: str = "w1", instance: str = "", tasks: list[int] | None = None
+) -> leases.Released:
     return await store.transition(
-        "release",
-        job=job,
-        worker=worker,
-        instance=instance,
-        lease=name,
-        ttl_ms=TTL_MS,
-        reason="stopping",
-        **({} if tasks is None else {"tasks": tasks}),
+        leases.Release(
+            worker=worker,
+            instance=instance,
+            ttl_ms=TTL_MS,
+            job=job,
+            lease=name,
+            reason="stopping",
+            tasks=tasks,
+        )
     )
 
 
-async def heartbeat(store: Store, names: list[str], worker: str = "w1", instance: str = "") -> Reply:
-    return await store.transition("heartbeat", worker=worker, instance=instance, leases=names, ttl_ms=TTL_MS)
-
-
-async def sweep(store: Store, **more: Any) -> Reply:
-    arguments = {"limit": 100, "retry": RETRY, "assemble_after_ms": LATER_MS, "patience_ms": LATER_MS} | more
-    return await store.transition("sweep", **arguments)
-
-
-async def decide(store: Store, name: str, job: str) -> Reply:
-    """Cancel, requeue, discard or finish a job."""
-    generation = await store.redis.hget(key("job", job), "generation") or "0"
-    return await store.transition(name, job=job, by="ann", retire_ms=LATER_MS, generation=generation)
-
-
-async def finish_failed(store: Store, job: str, doubtful: Sequence[int] = ()) -> Reply:
-    error = {"side": "compute", "code": "assembly_failed", "message": "no result", "traceback": "tail"}
-    generation = await store.redis.hget(key("job", job), "generation") or "0"
+async def heartbeat(store: Store, names: list[str], worker: str = "w1", instance: str = "") -> leases.Beats:
     return await store.transition(
-        "finish_failed", job=job, error=error, generation=generation, doubtful=doubtful
+        leases.Heartbeat(worker=worker, instance=instance, ttl_ms=TTL_MS, leases=names)
     )
 
 
-async def rerun(store: Store, job: str, starts: dict[int, str], generation: str | None = None) -> Reply:
-    """Run SCFs again, each from the start that is given by task."""
-    again = [
-        {"task": task, "start": start, "misfit": 0.1, "message": "off"} for task, start in starts.items()
-    ]
-    now = await store.redis.hget(key("job", job), "generation") or "0"
-    return await store.transition("rerun", job=job, generation=generation or now, again=again)
+async def sweep(store: Store, **more: Any) -> leases.Swept:
+    request = leases.Sweep(limit=100, retry=RETRY, assemble_after_ms=LATER_MS, patience_ms=LATER_MS)
+    return await store.transition(replace(request, **more))
+
+
+async def generation(store: Store, job: str) -> str:
+    return await store.redis.hget(key("job", job), "generation") or "0"
+
+
+async def cancel(store: Store, job: str, *, retire_ms: int = LATER_MS) -> jobs.Cancelled:
+    return await store.transition(jobs.Cancel(job=job, by="ann", retire_ms=retire_ms))
+
+
+async def requeue(store: Store, job: str) -> jobs.Requeued:
+    return await store.transition(jobs.Requeue(job=job, by="ann"))
+
+
+async def discard(store: Store, job: str, *, retire_ms: int = LATER_MS) -> jobs.Discarded:
+    return await store.transition(jobs.Discard(job=job, by="ann", retire_ms=retire_ms))
+
+
+async def finish(store: Store, job: str, *, retire_ms: int = LATER_MS) -> jobs.Finished:
+    return await store.transition(
+        jobs.Finish(job=job, generation=await generation(store, job), retire_ms=retire_ms)
+    )
+
+
+async def finish_failed(store: Store, job: str, doubtful: Sequence[int] = ()) -> jobs.FinishedFailed:
+    error = ErrorInfo(side="compute", code="assembly_failed", message="no result", traceback="tail")
+    return await store.transition(
+        jobs.FinishFailed(job=job, generation=await generation(store, job), error=error, doubtful=doubtful)
+    )
+
+
+async def rerun(store: Store, job: str, starts: dict[int, str], made_of: str | None = None) -> jobs.Rerunning:
+    """Run SCFs again, each from the start that is given by task; ``made_of`` is a generation."""
+    return await store.transition(
+        jobs.Rerun(
+            job=job,
+            generation=made_of or await generation(store, job),
+            again=[
+                {"task": task, "start": start, "misfit": 0.1, "message": "off"}
+                for task, start in starts.items()
+            ],
+        )
+    )
 
 
 _DUMP = """

@@ -378,7 +378,7 @@ class Model:
         if out.offence:
             job.avoided.add((lease.worker, lease.digest))
             if lease.state == "held":
-                self.give_back(lease, "lost")
+                self.release_all(lease, "lost")
         else:
             self.end_if_empty(lease)
         if out.accepted and len(job.done) == job.total:
@@ -469,7 +469,7 @@ class Model:
         job.reopen(task, delayed=True)
         return True
 
-    def give_back(self, lease: Lease, state: str) -> None:
+    def release_all(self, lease: Lease, state: str) -> None:
         for task in lease.tasks:
             self.jobs[lease.job].reopen(task)
         lease.tasks, lease.state = set(), state
@@ -480,7 +480,7 @@ class Model:
 
     def end_all(self, job: Job, state: str) -> None:
         for name in set(job.held.values()):
-            self.give_back(self.leases[name], state)
+            self.release_all(self.leases[name], state)
 
     def give_up_turns(self, job: Job) -> None:
         if (job.priority, job.owner) in self.ends:
@@ -496,7 +496,7 @@ class Model:
             return
         job = self.jobs[lease.job]
         tasks = lease.tasks
-        self.give_back(lease, "expired")
+        self.release_all(lease, "expired")
         again = [self.count_attempt(job, task, "lost") for task in tasks]
         if not all(again):
             self.kill(job)
@@ -508,7 +508,7 @@ class Model:
                 lease.tasks.discard(task)
             self.end_if_empty(lease)
         elif lease.state == "held":
-            self.give_back(lease, "released")
+            self.release_all(lease, "released")
 
     def revoke(self, worker: str) -> None:
         self.workers[worker].revoked = True
@@ -517,7 +517,7 @@ class Model:
             if lease.worker == worker:
                 self.release(lease)
 
-    def disown(self, worker: str) -> tuple[set[str], set[str]]:
+    def take_back(self, worker: str) -> tuple[set[str], set[str]]:
         """Return the jobs that compute again what the worker computed, and the finished ones marked."""
         reopened, marked = set(), set()
         for job in self.jobs.values():

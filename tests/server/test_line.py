@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 
 from tests.processes import RedisServer
-from tests.server.calls import lease, release, report, submit, sweep
+from tests.server.calls import cancel, heartbeat, lease, release, report, submit, sweep
 from zpe_sdk.wire import LeaseRequest
 from zpe_sdk.wire.versions import fits
 from zpe_server.events import Events
 from zpe_server.leases import Leases
 from zpe_server.settings import Settings
-from zpe_server.store import Store, items, key
+from zpe_server.store import Store, key
 from zpe_server.tokens import Principal
+from zpe_server.transitions.base import items
+from zpe_server.transitions.workers import Drain, Introduce
 
 pytestmark = pytest.mark.anyio
 
@@ -69,7 +71,7 @@ async def test_what_is_cancelled_is_not_counted_against_its_owner(store: Store) 
     for n in range(20):
         await submit(store, f"mistake{n}", tasks=10)
     for n in range(20):
-        await store.transition("cancel", job=f"mistake{n}", by="ann", retire_ms=1)
+        await cancel(store, f"mistake{n}")
     for n in range(3):
         await submit(store, f"bob{n}", tasks=1, owner="bob")
     await submit(store, "ann", tasks=1)
@@ -90,7 +92,7 @@ async def test_a_job_is_shared_out_among_the_workers_that_there_are(store: Store
     await submit(store, "job", tasks=16)
     workers = ("w1", "w2", "w3", "w4")
     for worker in workers:
-        await store.transition("heartbeat", worker=worker, instance="", leases=[], ttl_ms=1)
+        await heartbeat(store, [], worker)
     shares = [
         len((await lease(store, f"l{n}", worker, max_tasks=100, alive_ms=60_000))["tasks"])
         for n, worker in enumerate(workers * 2)
@@ -102,7 +104,7 @@ async def test_a_worker_hears_whether_there_is_more_to_do(store: Store) -> None:
     await submit(store, "job", tasks=3)
     assert (await lease(store, "le1", max_tasks=2))["more"]
     assert "more" not in await lease(store, "le2", max_tasks=2)
-    # What is handed back is there for others, and the rest stays.
+    # What is released is there for others, and the rest stays.
     await release(store, "job", "le1", tasks=[1])
     assert items((await lease(store, "le3", worker="w2"))["tasks"]) == ["1"]
     await submit(store, "other", tasks=1)
@@ -113,7 +115,7 @@ async def test_with_jobs_enough_for_all_each_worker_gets_a_whole_one(store: Stor
     for n in range(6):
         await submit(store, f"job{n}", tasks=16)
     for worker in ("w1", "w2", "w3"):
-        await store.transition("heartbeat", worker=worker, instance="", leases=[], ttl_ms=1)
+        await heartbeat(store, [], worker)
         reply = await lease(store, f"of {worker}", worker, max_tasks=100, alive_ms=60_000)
         assert len(reply["tasks"]) == 16
 
@@ -125,7 +127,7 @@ async def test_tasks_that_a_slow_worker_has_not_begun_go_to_others(store: Store)
     assert (await lease(store, "nothing", "w2")).get("job") is None
 
     assert (await sweep(store, patience_ms=-1))["recalled"] == 4
-    reply = await store.transition("heartbeat", worker="w1", instance="", leases=["slow"], ttl_ms=60_000)
+    reply = await heartbeat(store, ["slow"])
     assert sorted(reply["left"]["slow"]) == [0, 1]  # those that it runs
     assert len((await lease(store, "quick", "w2"))["tasks"]) == 4
 
@@ -163,9 +165,7 @@ async def test_of_several_leases_the_oldest_has_the_slots(store: Store) -> None:
     await store.redis.hset(key("lease", "first"), "issued", "1000000000000")
     await lease(store, "second", max_tasks=3, slots=2)
     assert (await sweep(store, patience_ms=-1))["recalled"] == 1 + 3
-    reply = await store.transition(
-        "heartbeat", worker="w1", instance="", leases=["first", "second"], ttl_ms=1
-    )
+    reply = await heartbeat(store, ["first", "second"])
     assert reply["leases"] == {"first": "held", "second": "lost"}
 
 
@@ -234,8 +234,8 @@ async def test_news_that_one_can_do_nothing_with_wakes_the_next(store: Store, fi
             while await store.redis.zscore(key("workers"), worker) is None:
                 await asyncio.sleep(0.01)
         if first == "drained":
-            await store.transition("introduce", worker="one", name="one")
-            await store.transition("drain", worker="one", drain=True)
+            await store.transition(Introduce(worker="one", name="one"))
+            await store.transition(Drain(worker="one", drain=True))
         await release(store, "job", "held", "busy")
         async with asyncio.timeout(10):
             while not (held := await store.redis.hget(key("job", "job", "held"), "0")):

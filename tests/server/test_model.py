@@ -28,7 +28,10 @@ from hypothesis.stateful import (
 from tests.processes import RedisServer
 from tests.server import calls
 from tests.server.model import Ability, Job, Lease, Model, Physics, Stage
-from zpe_server.store import Store, items, key
+from zpe_server.store import Store, key
+from zpe_server.transitions.base import items
+from zpe_server.transitions.jobs import ListDue, Retire
+from zpe_server.transitions.workers import Drain, Revoke, TakeBack
 
 EXAMPLES = int(os.environ.get("ZPE_TEST_EXAMPLES", "0"))
 
@@ -323,9 +326,7 @@ class ControlPlane(RuleBasedStateMachine):
             self.do_fail(lease, chosen, kind)
 
     def do_fail(self, lease: Lease, chosen: list[int] | None, kind: str) -> None:
-        reply = self.run(
-            calls.fail(self.store, lease.job, lease.name, chosen, lease.worker, **{"class": kind})
-        )
+        reply = self.run(calls.fail(self.store, lease.job, lease.name, chosen, lease.worker, failure=kind))
         job = self.model.jobs.get(lease.job)
         if job is None:
             assert reply == {"error": "not_found"}
@@ -422,18 +423,18 @@ class ControlPlane(RuleBasedStateMachine):
 
     @rule(worker=workers, drain=st.sampled_from([True, False, False]))
     def drain(self, worker: str, drain: bool) -> None:
-        assert self.run(self.store.transition("drain", worker=worker, drain=drain)) == {}
+        assert self.run(self.store.transition(Drain(worker=worker, drain=drain))) == {}
         self.model.workers[worker].draining = drain
 
     @rule(worker=st.just("w3"))
     def revoke(self, worker: str) -> None:
-        self.run(self.store.transition("revoke", worker=worker))
+        self.run(self.store.transition(Revoke(worker=worker)))
         self.model.revoke(worker)
 
     @rule(worker=st.sampled_from(WORKERS))
     def take_back_what_a_worker_computed(self, worker: str) -> None:
-        reply = self.run(self.store.transition("disown", worker=worker, jobs=[*self.model.jobs, "unknown"]))
-        reopened, marked = self.model.disown(worker)
+        reply = self.run(self.store.transition(TakeBack(worker=worker, jobs=[*self.model.jobs, "unknown"])))
+        reopened, marked = self.model.take_back(worker)
         assert (set(reply["reopened"]), set(reply["marked"])) == (reopened, marked)
         for name in reopened:
             self.done[name] = set(self.model.jobs[name].done)
@@ -442,7 +443,7 @@ class ControlPlane(RuleBasedStateMachine):
 
     def decide(self, job: Job | None, what: str, refusal: str) -> None:
         if job:
-            reply = self.run(calls.decide(self.store, what, job.name))
+            reply = self.run(getattr(calls, what)(self.store, job.name))
             assert reply.get("error") == (None if getattr(self.model, what)(job) else refusal)
 
     @rule(n=number)
@@ -461,7 +462,7 @@ class ControlPlane(RuleBasedStateMachine):
     @rule(n=number)
     def finish(self, n: int) -> None:
         if job := self.pick_job(n, "assembling"):
-            reply = self.run(calls.decide(self.store, "finish", job.name))
+            reply = self.run(calls.finish(self.store, job.name))
             assert reply["finished"] == self.model.finish(job)
 
     @rule(n=number, doubtful=st.sampled_from([[], [], [0]]))
@@ -488,12 +489,12 @@ class ControlPlane(RuleBasedStateMachine):
 
     def do_retire(self, job: Job) -> None:
         self.run(self.store.redis.zadd(key("retire"), {job.name: 0}, xx=True))
-        due = self.run(self.store.transition("due", limit=10))["jobs"]
+        due = self.run(self.store.transition(ListDue(limit=10)))["jobs"]
         assert due == [job.name]
-        self.run(self.store.transition("retire", jobs=due))
+        self.run(self.store.transition(Retire(jobs=due)))
         self.model.retire(job)
-        for what in ("cancel", "requeue", "discard"):
-            assert self.run(calls.decide(self.store, what, job.name)) == {"error": "not_found"}
+        for decide in (calls.cancel, calls.requeue, calls.discard):
+            assert self.run(decide(self.store, job.name)) == {"error": "not_found"}
 
     # ------------------------------------------------------------------------------------ invariants
 
@@ -641,7 +642,7 @@ class ControlPlane(RuleBasedStateMachine):
         try:
             for job in list(self.model.jobs.values()):
                 self.decide(job, "discard", "not_in_dlq")
-                self.run(calls.decide(self.store, "cancel", job.name))
+                self.run(calls.cancel(self.store, job.name))
                 self.model.cancel(job)
                 self.do_retire(job)
             # Nobody waits any more: turns begin anew.

@@ -8,12 +8,15 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from tests.processes import RedisServer
-from tests.server.calls import decide, fail, lease, report, submit
+from tests.server.calls import fail, finish, lease, report, submit
+from zpe_sdk.wire import ErrorInfo
 from zpe_server.plane import Plane
 from zpe_server.search import STEP
 from zpe_server.settings import Settings
 from zpe_server.store import key
 from zpe_server.tokens import ADMIN
+from zpe_server.transitions.jobs import ReadReasons
+from zpe_server.transitions.service import ReadOverview
 
 Play = Callable[[Callable[[Plane], Awaitable[None]]], None]
 NEEDS = '{"environ": false, "pseudopotentials": []}'
@@ -42,17 +45,17 @@ def test_the_overview_counts_what_finished_within_each_hour_of_the_last_day(play
         minute = seconds // 60
         earlier = {minute - 61: 2, minute - 23 * 60: 3, minute - 24 * 60: 5, minute - 100_000: 7}
         await store.redis.hset(key("finished"), mapping={str(m): n for m, n in earlier.items()})
-        assert sum((await store.transition("overview"))["finished"]) == 5
+        assert sum((await store.transition(ReadOverview()))["finished"]) == 5
 
         for job in ("j1", "j2"):
             await submit(store, job)
         await lease(store, "l1")
-        assert (await store.transition("overview"))["held"] == 3
+        assert (await store.transition(ReadOverview()))["held"] == 3
         await report(store, "j1", "l1", [0, 1, 2])
-        await decide(store, "finish", "j1")
+        await finish(store, "j1")
         # Told twice, it counts once.
-        await decide(store, "finish", "j1")
-        found = await store.transition("overview")
+        await finish(store, "j1")
+        found = await store.transition(ReadOverview())
         assert (found["finished"][0], sum(found["finished"])) == (1, 6)
         assert (found["jobs"]["finished"], found["jobs"]["queued"]) == (1, 1)
         assert (found["held"], found["oldest"]) == (0, "j2")
@@ -66,10 +69,10 @@ def test_reasons_are_those_of_all_dead_jobs_whatever_the_page(play: Play) -> Non
     async def scenario(plane: Plane) -> None:
         store = plane.store
         for n, code in enumerate(["often", "often", "often", "once"]):
-            error = {"side": "input", "code": code, "message": "no"}
+            error = ErrorInfo(side="input", code=code, message="no")
             await submit(store, f"j{n}")
             await lease(store, f"l{n}")
-            await fail(store, f"j{n}", f"l{n}", [0], error=error, **{"class": "input"})
+            await fail(store, f"j{n}", f"l{n}", [0], error=error, failure="input")
         await submit(store, "alive")
         for wanted, total in ((None, 4), ("once", 1), ("never", 0)):
             found = await plane.dead.find(code=wanted, limit=1, offset=0)
@@ -78,7 +81,7 @@ def test_reasons_are_those_of_all_dead_jobs_whatever_the_page(play: Play) -> Non
                 ("input", "often", 3),
                 ("input", "once", 1),
             ]
-        reply = await store.transition("reasons", jobs=["j3", "alive", "forgotten"])
+        reply = await store.transition(ReadReasons(jobs=["j3", "alive", "forgotten"]))
         assert reply["reasons"] == [["input", "once"], False, False]
 
     play(scenario)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +16,29 @@ from tests.server.calls import (
     LATER_MS,
     RETRY,
     TTL_MS,
-    decide,
+    cancel,
+    discard,
     dump,
     fail,
+    finish,
     finish_failed,
     heartbeat,
     lease,
     physics,
     release,
     report,
+    requeue,
     rerun,
     settle,
     submit,
     sweep,
 )
 from zpe_sdk.errors import StoreError
+from zpe_sdk.wire import ErrorInfo
 from zpe_server.store import Store, key
+from zpe_server.transitions.jobs import Finish, ListDue, ReadStatuses, Retire
+from zpe_server.transitions.tokens import Authenticate, ListTokens, Mint
+from zpe_server.transitions.workers import Drain, Register, Revoke, Rotate, TakeBack
 
 Scenario = Callable[[Store], Awaitable[None]]
 
@@ -145,13 +153,13 @@ def test_a_result_made_of_forces_that_were_taken_back_is_not_the_jobs(
 ) -> None:
     async def scenario(store: Store) -> None:
         async def finish(generation: str) -> bool:
-            reply = await store.transition("finish", job="j", retire_ms=LATER_MS, generation=generation)
+            reply = await store.transition(Finish(job="j", retire_ms=LATER_MS, generation=generation))
             return bool(reply["finished"])
 
         await submit(store, "j")
         await lease(store, "l1")
         assert (await report(store, "j", "l1", [0, 1, 2]))["complete"]
-        taken = await store.transition("disown", worker="w1", jobs=["j"])
+        taken = await store.transition(TakeBack(worker="w1", jobs=["j"]))
         assert taken["reopened"] == ["j"]
         assert not await finish("0")
         # Nothing of it is left, so other physics may take its place.
@@ -170,7 +178,7 @@ def test_a_revoked_worker_reports_nothing_any_more(play: Callable[[Scenario], No
         await enrol(store, "w1")
         await submit(store, "j")
         await lease(store, "l1")
-        await store.transition("revoke", worker="w1")
+        await store.transition(Revoke(worker="w1"))
         assert await report(store, "j", "l1", [0]) == {"error": "lease_not_yours"}
         assert await settle(store, "j", "l1") == {"error": "lease_not_yours"}
 
@@ -199,7 +207,7 @@ def test_a_task_that_keeps_failing_ends_in_the_dlq_and_requeueing_keeps_what_is_
 ) -> None:
     async def scenario(store: Store) -> None:
         await submit(store, "j")
-        at_once = RETRY | {"base_ms": 0}
+        at_once = replace(RETRY, base_ms=0)
         outcomes = []
         for attempt in range(4):
             await lease(store, f"l{attempt}")
@@ -211,7 +219,7 @@ def test_a_task_that_keeps_failing_ends_in_the_dlq_and_requeueing_keeps_what_is_
         assert await store.redis.zrange(key("dlq"), 0, -1) == ["j"]
         assert await store.redis.hget(key("job", "j"), "status") == "failed"
 
-        back = await store.transition("requeue", job="j", by="admin")
+        back = await requeue(store, "j")
         assert (back["status"], back["progress"]["done"]) == ("queued", 1)
         assert (await lease(store, "again"))["tasks"] == ["1", "2"]
 
@@ -235,7 +243,7 @@ def test_an_input_error_is_not_retried(play: Callable[[Scenario], None]) -> None
     async def scenario(store: Store) -> None:
         await submit(store, "j")
         await lease(store, "l1")
-        assert (await fail(store, "j", "l1", [0], **{"class": "input"}))["requeued"] is False
+        assert (await fail(store, "j", "l1", [0], failure="input"))["requeued"] is False
         assert await store.redis.zrange(key("dlq"), 0, -1) == ["j"]
         told = {"leases": {"l1": "cancelled"}, "left": {}, "draining": False}
         assert await heartbeat(store, ["l1"]) == told
@@ -262,9 +270,9 @@ def test_an_enroll_token_works_once(play: Callable[[Scenario], None]) -> None:
         await store.redis.hset(
             key("enroll", "hash"), mapping={"label": "lab", "expires": (seconds + 60) * 1000}
         )
-        arguments = {"enroll": "hash", "name": "", "token": "t", "token_ttl_ms": 1000}
-        assert "registered" in await store.transition("register", "{}", worker="w1", **arguments)
-        again = await store.transition("register", "{}", worker="w2", **arguments)
+        first = Register(enroll="hash", worker="w1", name="", token="t", token_ttl_ms=1000, meta="{}")
+        assert "registered" in await store.transition(first)
+        again = await store.transition(replace(first, worker="w2"))
         assert again == {"error": "invalid"}
         assert await store.redis.exists(key("worker", "w2")) == 0
 
@@ -275,11 +283,11 @@ def test_cancelling_leaves_no_lease_and_no_place_in_line(play: Callable[[Scenari
     async def scenario(store: Store) -> None:
         await submit(store, "j")
         await lease(store, "l1", max_tasks=1)
-        await store.transition("cancel", job="j", retire_ms=0, by="ann")
+        await cancel(store, "j", retire_ms=0)
         assert await store.redis.zcard(key("leases")) == 0
         assert await store.redis.zcard(key("ready")) == 0
-        due = await store.transition("due", limit=10)
-        await store.transition("retire", jobs=due["jobs"])
+        due = await store.transition(ListDue(limit=10))
+        await store.transition(Retire(jobs=due["jobs"]))
         assert await lease(store, "l2") == {}  # with nobody in line, turns begin anew
         left = [name async for name in store.redis.scan_iter(key("*"))]
         assert sorted(left) == sorted([key("worker", "w1"), key("workers")])
@@ -288,7 +296,7 @@ def test_cancelling_leaves_no_lease_and_no_place_in_line(play: Callable[[Scenari
 
 
 async def detail(store: Store, job: str) -> str:
-    [found] = (await store.transition("statuses", jobs=[job]))["jobs"]
+    [found] = (await store.transition(ReadStatuses(jobs=[job])))["jobs"]
     return str(found["detail"])
 
 
@@ -298,9 +306,10 @@ async def expire(store: Store, *names: str) -> None:
 
 
 async def enrol(store: Store, worker: str, token: str = "t") -> None:
-    await store.transition("mint", kind="enroll", token="e", ttl_ms=LATER_MS, fields={"label": "lab"})
-    arguments = {"enroll": "e", "worker": worker, "name": "", "token": token, "token_ttl_ms": LATER_MS}
-    await store.transition("register", "{}", **arguments)
+    await store.transition(Mint(kind="enroll", token="e", ttl_ms=LATER_MS, fields={"label": "lab"}))
+    await store.transition(
+        Register(enroll="e", worker=worker, name="", token=token, token_ttl_ms=LATER_MS, meta="{}")
+    )
 
 
 # ------------------------------------------------------------------------- a job that waits says why
@@ -390,8 +399,8 @@ def test_a_worker_that_lacks_something_hands_over_uncounted_and_is_not_asked_aga
         await submit(store, "j")
         for digest in ("one process", "another"):
             await lease(store, digest, digest=digest)
-            error = {"side": "config", "code": "pseudo_missing", "message": "no H.UPF here"}
-            reply = await fail(store, "j", digest, None, error=error, **{"class": "capability"})
+            error = ErrorInfo(side="config", code="pseudo_missing", message="no H.UPF here")
+            reply = await fail(store, "j", digest, None, error=error, failure="capability")
             assert (reply["requeued"], reply["retry_count"]) == (True, 0)
         assert "no H.UPF here" in await detail(store, "j")
         for digest in ("one process", "another"):
@@ -441,7 +450,7 @@ def test_progress_of_a_worker_resets_what_its_other_tasks_have_lost(play: Callab
         await submit(store, "j")
         await lease(store, "l1")
         await store.redis.zadd(key("leases"), {"l1": 0})
-        await sweep(store, retry=RETRY | {"base_ms": 0})
+        await sweep(store, retry=replace(RETRY, base_ms=0))
         assert len(await store.redis.hgetall(key("job", "j", "attempts"))) == 3
         await lease(store, "l2", max_tasks=2)
         await report(store, "j", "l2", [0])
@@ -490,7 +499,7 @@ def test_a_job_that_loses_all_its_workers_too_often_ends_in_the_dlq_with_the_rea
                 await lease(store, name, name, max_tasks=1)
             # One sweep finds both; the loss of the first has failed the job before it comes to the second.
             await expire(store, *pair)
-        [job] = (await store.transition("statuses", jobs=["j"]))["jobs"]
+        [job] = (await store.transition(ReadStatuses(jobs=["j"])))["jobs"]
         assert job["status"] == "failed"
         assert "dlq" in job
         assert '"code":"worker_lost"' in job["error"]
@@ -518,7 +527,7 @@ def test_every_call_of_a_worker_process_renews_its_leases_and_no_others(
             "release": lambda: release(store, "j", "elsewhere", **mine),
             "heartbeat": lambda: heartbeat(store, [], **mine),
             "rotate": lambda: store.transition(
-                "rotate", worker="w1", **mine, ttl_ms=TTL_MS, token="t", token_ttl_ms=1, grace_ms=1
+                Rotate(worker="w1", **mine, ttl_ms=TTL_MS, token="t", token_ttl_ms=1, grace_ms=1)
             ),
         }
         await calls[call]()
@@ -548,7 +557,7 @@ def test_a_whole_result_is_taken_once(play: Callable[[Scenario], None]) -> None:
             "summary": "text",
             "freqs": "csv",
         }
-        await decide(store, "finish", "j")
+        await finish(store, "j")
         assert await settle(store, "j", "l1") == {"idempotent": True}
 
     play(scenario)
@@ -578,9 +587,9 @@ def test_a_late_whole_result_saves_a_dead_job_but_no_cancelled_or_discarded_one(
             await submit(store, job)
             await lease(store, job, max_tasks=0)
             if job != "cancelled":
-                await fail(store, job, job, [0], **{"class": "input"})
-        await decide(store, "cancel", "cancelled")
-        await decide(store, "discard", "discarded")
+                await fail(store, job, job, [0], failure="input")
+        await cancel(store, "cancelled")
+        await discard(store, "discarded")
         assert await settle(store, "dead", "dead") == {"settled": True}
         assert await store.redis.zcard(key("dlq")) == 0
         assert await settle(store, "cancelled", "cancelled") == {"error": "cancelled"}
@@ -597,17 +606,17 @@ def test_a_late_whole_result_saves_a_dead_job_but_no_cancelled_or_discarded_one(
 def test_a_job_is_finished_once_and_keeps_its_progress(play: Callable[[Scenario], None]) -> None:
     async def scenario(store: Store) -> None:
         await submit(store, "j", tasks=1, fields={"name": "water", "formula": "H2O"})
-        assert await decide(store, "finish", "j") == {"finished": False}
+        assert await finish(store, "j") == {"finished": False}
         await lease(store, "l1")
         await report(store, "j", "l1", [0])
-        assert await decide(store, "finish", "j") == {"finished": True}
-        assert await decide(store, "finish", "j") == {"finished": False}
-        job, unknown = (await store.transition("statuses", jobs=["j", "unknown"]))["jobs"]
+        assert await finish(store, "j") == {"finished": True}
+        assert await finish(store, "j") == {"finished": False}
+        job, unknown = (await store.transition(ReadStatuses(jobs=["j", "unknown"])))["jobs"]
         assert unknown is False
         assert (job["status"], job["name"], job["formula"]) == ("finished", "water", "H2O")
         assert (job["progress"]["done"], job["progress"]["total"]) == (1, 1)
         assert job["workers"] == ["w1"]
-        assert await decide(store, "cancel", "j") == {"error": "over", "status": "finished"}
+        assert await cancel(store, "j") == {"error": "over", "status": "finished"}
 
     play(scenario)
 
@@ -621,12 +630,12 @@ def test_a_result_that_cannot_be_made_fails_the_job_and_requeueing_tries_it_agai
         await lease(store, "l1")
         await report(store, "j", "l1", [0])
         assert await finish_failed(store, "j") == {"failed": True}
-        [job] = (await store.transition("statuses", jobs=["j"]))["jobs"]
+        [job] = (await store.transition(ReadStatuses(jobs=["j"])))["jobs"]
         assert (job["status"], job["detail"]) == ("failed", "no result")
         assert '"traceback":"tail"' in job["error"]
-        assert (await decide(store, "requeue", "j"))["complete"]
+        assert (await requeue(store, "j"))["complete"]
         assert (await sweep(store, assemble_after_ms=0))["assemble"] == ["j"]
-        assert await decide(store, "finish", "j") == {"finished": True}
+        assert await finish(store, "j") == {"finished": True}
 
     play(scenario)
 
@@ -636,30 +645,30 @@ def test_a_cancelled_job_still_says_how_far_it_was(play: Callable[[Scenario], No
         await submit(store, "j")
         await lease(store, "l1")
         await report(store, "j", "l1", [0])
-        await decide(store, "cancel", "j")
-        [job] = (await store.transition("statuses", jobs=["j"]))["jobs"]
+        await cancel(store, "j")
+        [job] = (await store.transition(ReadStatuses(jobs=["j"])))["jobs"]
         assert (job["status"], job["progress"]["done"]) == ("cancelled", 1)
 
     play(scenario)
 
 
-@pytest.mark.parametrize("end", ["finish", "cancel", "discard"])
+@pytest.mark.parametrize("end", [finish, cancel, discard])
 def test_nothing_is_left_of_a_forgotten_job_but_the_memory_of_its_leases(
-    play: Callable[[Scenario], None], end: str
+    play: Callable[[Scenario], None], end: Callable[..., Awaitable[object]]
 ) -> None:
     async def scenario(store: Store) -> None:
         await submit(store, "j", idempotency_key="k", digest="d")
         await lease(store, "l1")
-        error = {"side": "config", "code": "pseudo_missing", "message": "no"}
-        await fail(store, "j", "l1", [0], error=error, **{"class": "capability"})
+        error = ErrorInfo(side="config", code="pseudo_missing", message="no")
+        await fail(store, "j", "l1", [0], error=error, failure="capability")
         await fail(store, "j", "l1", [1])
-        if end == "finish":
+        if end is finish:
             await release(store, "j", "l1")
             await report(store, "j", "l1", [0, 1, 2])
-        elif end == "discard":
-            await fail(store, "j", "l1", [2], **{"class": "input"})
-        await store.transition(end, job="j", by="ann", retire_ms=0, generation="0")
-        await store.transition("retire", jobs=(await store.transition("due", limit=10))["jobs"])
+        elif end is discard:
+            await fail(store, "j", "l1", [2], failure="input")
+        await end(store, "j", retire_ms=0)
+        await store.transition(Retire(jobs=(await store.transition(ListDue(limit=10)))["jobs"]))
         assert await lease(store, "l2", max_tasks=1) == {}  # with nobody in line, turns begin anew
         left = await dump(store)
         of_no_job = {key("worker", "w1"), key("workers"), key("counters"), key("finished")}
@@ -677,15 +686,15 @@ def test_a_drained_worker_finishes_what_it_holds_and_gets_nothing_new(
     play: Callable[[Scenario], None],
 ) -> None:
     async def scenario(store: Store) -> None:
-        assert await store.transition("drain", worker="w1", drain=True) == {"error": "not_found"}
+        assert await store.transition(Drain(worker="w1", drain=True)) == {"error": "not_found"}
         await enrol(store, "w1")
         await submit(store, "j")
         await lease(store, "l1", max_tasks=1)
-        await store.transition("drain", worker="w1", drain=True)
+        await store.transition(Drain(worker="w1", drain=True))
         assert await lease(store, "l2") == {"blocked": True}  # others may
         assert await heartbeat(store, ["l1"]) == {"leases": {"l1": "held"}, "left": {}, "draining": True}
         assert (await report(store, "j", "l1", [0]))["accepted"] == [0]
-        await store.transition("drain", worker="w1", drain=False)
+        await store.transition(Drain(worker="w1", drain=False))
         assert (await lease(store, "l3"))["tasks"] == ["1", "2"]
 
     play(scenario)
@@ -695,19 +704,19 @@ def test_a_revoked_worker_is_out_at_once_and_its_tasks_go_back_uncounted(
     play: Callable[[Scenario], None],
 ) -> None:
     async def scenario(store: Store) -> None:
-        assert await store.transition("revoke", worker="w1") == {"error": "not_found"}
+        assert await store.transition(Revoke(worker="w1")) == {"error": "not_found"}
         await enrol(store, "w1")
         await submit(store, "j")
         await lease(store, "l1")
-        assert await store.transition("revoke", worker="w1") == {"revoked": 1, "jobs": ["j"]}
-        assert await store.transition("authenticate", token="t") == {}
+        assert await store.transition(Revoke(worker="w1")) == {"revoked": 1, "jobs": ["j"]}
+        assert await store.transition(Authenticate(token="t")) == {}
         assert await store.redis.hgetall(key("job", "j", "attempts")) == {}
         # Requests that were let in before must not bring it back: one waits for work, one asks for a token.
         assert await lease(store, "l2") == {"blocked": True}
-        rotation = {"worker": "w1", "instance": "", "ttl_ms": TTL_MS, "token": "new"}
-        reply = await store.transition("rotate", **rotation, token_ttl_ms=LATER_MS, grace_ms=1)
+        rotation = Rotate(worker="w1", ttl_ms=TTL_MS, token="new", token_ttl_ms=LATER_MS, grace_ms=1)
+        reply = await store.transition(rotation)
         assert reply == {"error": "revoked"}
-        assert await store.transition("authenticate", token="new") == {}
+        assert await store.transition(Authenticate(token="new")) == {}
         assert (await lease(store, "l3", "w2"))["tasks"] == ["0", "1", "2"]
 
     play(scenario)
@@ -716,18 +725,18 @@ def test_a_revoked_worker_is_out_at_once_and_its_tasks_go_back_uncounted(
 def test_an_old_worker_token_outlives_a_new_one_by_its_grace_only(play: Callable[[Scenario], None]) -> None:
     async def scenario(store: Store) -> None:
         await enrol(store, "w1", token="first")
-        rotation = {"worker": "w1", "instance": "", "ttl_ms": TTL_MS, "token_ttl_ms": LATER_MS}
-        reply = await store.transition("rotate", token="second", grace_ms=TTL_MS, **rotation)
+        second = Rotate(worker="w1", ttl_ms=TTL_MS, token="second", token_ttl_ms=LATER_MS, grace_ms=TTL_MS)
+        reply = await store.transition(second)
         assert reply["name"] == "lab"
         for token in ("first", "second"):
-            found = await store.transition("authenticate", token=token)
+            found = await store.transition(Authenticate(token=token))
             assert 0 < found.pop("left_ms") <= (TTL_MS if token == "first" else LATER_MS)
             assert found == {"role": "worker", "subject": "w1", "name": "lab"}
         assert 0 < await store.redis.pttl(key("token", "first")) <= TTL_MS
-        await store.transition("rotate", token="third", grace_ms=0, **rotation)
+        await store.transition(replace(second, token="third", grace_ms=0))
         for token in ("first", "second"):
-            assert await store.transition("authenticate", token=token) == {}
-        await store.transition("rotate", token="fourth", grace_ms=TTL_MS, **rotation)
+            assert await store.transition(Authenticate(token=token)) == {}
+        await store.transition(replace(second, token="fourth"))
         assert await store.redis.smembers(key("worker", "w1", "tokens")) == {"third", "fourth"}
 
     play(scenario)
@@ -737,28 +746,28 @@ def test_a_researchers_token_is_in_force_until_it_ends(play: Callable[[Scenario]
     async def scenario(store: Store) -> None:
         fields = {"role": "researcher", "subject": "ann", "label": ""}
         for token, ttl_ms in (("always", 0), ("a while", LATER_MS)):
-            made = await store.transition("mint", kind="token", token=token, ttl_ms=ttl_ms, fields=fields)
+            made = await store.transition(Mint(kind="token", token=token, ttl_ms=ttl_ms, fields=fields))
             assert (made["expires"] > 0) == (ttl_ms > 0)
-            found = await store.transition("authenticate", token=token)
+            found = await store.transition(Authenticate(token=token))
             assert ("left_ms" in found) == (ttl_ms > 0)
             found.pop("left_ms", None)
             assert found == {"role": "researcher", "subject": "ann", "name": "ann"}
         assert await store.redis.pttl(key("token", "always")) == -1
         # By the record, not only by Redis's own memory of it.
         await store.redis.hset(key("token", "a while"), "expires", 1)
-        assert await store.transition("authenticate", token="a while") == {}
+        assert await store.transition(Authenticate(token="a while")) == {}
         await store.redis.pexpire(key("token", "a while"), 0)
-        [left] = (await store.transition("tokens", kind="token"))["tokens"]
+        [left] = (await store.transition(ListTokens(kind="token")))["tokens"]
         assert (left["token"], left["subject"]) == ("always", "ann")
         assert await store.redis.zrange(key("tokens"), 0, -1) == ["always"]
-        assert await store.transition("tokens", kind="enroll") == {"tokens": {}}
+        assert await store.transition(ListTokens(kind="enroll")) == {"tokens": {}}
 
     play(scenario)
 
 
 def test_an_unreachable_redis_is_a_store_error_without_its_url(tmp_path: Path) -> None:
     async def ask() -> None:
-        await Store(f"unix://:secret@{tmp_path}/none.sock").transition("retire", limit=1)
+        await Store(f"unix://:secret@{tmp_path}/none.sock").transition(Retire(jobs=[]))
 
     with pytest.raises(StoreError) as caught:
         asyncio.run(ask())

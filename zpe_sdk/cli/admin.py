@@ -233,19 +233,19 @@ def leases(context: typer.Context, json: Json = False) -> None:
     table(("LEASE", "JOB", "WORKER", "SCFS", "EXPIRES IN"), rows)
 
 
-@app.command("return-lease")
-def return_lease(
+@app.command("release-lease")
+def release_lease(
     context: typer.Context,
     lease: Annotated[str, typer.Argument(metavar="LEASE", help="The id that `zpe admin leases` shows.")],
 ) -> None:
-    """Take a lease away; its unfinished SCFs go to other workers.
+    """Release a lease; its unfinished SCFs go to other workers.
 
-    Example: `zpe admin return-lease LEASE`
+    Example: `zpe admin release-lease LEASE`
     """
     connection: Connection = context.obj
     with connection.client() as client:
-        client.admin.return_lease(lease)
-    print("returned")
+        client.admin.release_lease(lease)
+    print("released")
 
 
 @app.command()

@@ -54,7 +54,7 @@ class Admin:
         return run(self._async.workers())
 
     def revoke_worker(self, server_id: str, *, and_its_results: bool = False) -> RevokeReply:
-        """Shut a compute node out; its leases are returned.
+        """Shut a compute node out; its leases are released.
 
         With ``and_its_results``, what it computed is taken back: SCFs kept for later jobs are dropped,
         unfinished jobs compute it anew, and finished ones that contain it are marked.
@@ -120,10 +120,10 @@ class Admin:
         __tracebackhide__ = True  # IPython leaves such frames out
         return run(self._async.leases())
 
-    def return_lease(self, lease_id: str) -> Ok:
-        """Take a lease away; its unfinished SCFs go to other workers."""
+    def release_lease(self, lease_id: str) -> Ok:
+        """Release a lease; its unfinished SCFs go to other workers."""
         __tracebackhide__ = True  # IPython leaves such frames out
-        return run(self._async.return_lease(lease_id))
+        return run(self._async.release_lease(lease_id))
 
     def dead_jobs(
         self, *, limit: int | None = None, offset: int | None = None, code: str | None = None

@@ -60,7 +60,7 @@ class AsyncAdmin:
         return await self._call("GET", f"{_COMPUTE}/servers", WorkerList)
 
     async def revoke_worker(self, server_id: str, *, and_its_results: bool = False) -> RevokeReply:
-        """Shut a compute node out; its leases are returned.
+        """Shut a compute node out; its leases are released.
 
         With ``and_its_results``, what it computed is taken back: SCFs kept for later jobs are dropped,
         unfinished jobs compute it anew, and finished ones that contain it are marked.
@@ -134,8 +134,8 @@ class AsyncAdmin:
         """List the leases in force, the first to expire first."""
         return await self._call("GET", f"{_COMPUTE}/leases", LeaseList)
 
-    async def return_lease(self, lease_id: str) -> Ok:
-        """Take a lease away; its unfinished SCFs go to other workers."""
+    async def release_lease(self, lease_id: str) -> Ok:
+        """Release a lease; its unfinished SCFs go to other workers."""
         return await self._call("DELETE", f"{_COMPUTE}/leases/{quote(lease_id, safe='')}", Ok)
 
     async def dead_jobs(

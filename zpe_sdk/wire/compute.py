@@ -219,7 +219,7 @@ class FailedReply(Message):
 
 
 class ReleaseRequest(Message):
-    """Hand ``tasks`` of a lease back, or all its unfinished ones (``tasks`` null); counts as no attempt."""
+    """Release ``tasks`` of a lease, or all its unfinished ones (``tasks`` null); counts as no attempt."""
 
     lease_id: Id
     tasks: Annotated[list[TaskIndex], Field(min_length=1)] | None = None

@@ -30,7 +30,7 @@ class Workers(State):
         await self.client.admin.drain(server_id, drain)
 
     async def revoke(self, server_id: str, *, and_its_results: bool = False) -> None:
-        """Shut a worker out; its leases are returned, and its results taken back if that is wanted."""
+        """Shut a worker out; its leases are released, and its results taken back if that is wanted."""
         await self.client.admin.revoke_worker(server_id, and_its_results=and_its_results)
 
 
@@ -43,6 +43,6 @@ class Leases(State):
         """Ask for them."""
         return {"leases": (await self.client.admin.leases()).leases}
 
-    async def take_back(self, lease_id: str) -> None:
-        """Take a lease away; its unfinished SCFs go to other workers."""
-        await self.client.admin.return_lease(lease_id)
+    async def release(self, lease_id: str) -> None:
+        """Release a lease; its unfinished SCFs go to other workers."""
+        await self.client.admin.release_lease(lease_id)

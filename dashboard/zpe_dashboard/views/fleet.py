@@ -147,5 +147,5 @@ class LeasesView(View[Leases]):
             w("Release this lease?"),
             w("Its unfinished SCFs go to others; no attempt is counted."),
             w("Release"),
-            lambda: self.act(self.state.take_back(lease_id), w("Released.")),
+            lambda: self.act(self.state.release(lease_id), w("Released.")),
         )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 
 from zpe_sdk.wire import (
     ApiTokenList,
@@ -77,7 +78,7 @@ async def workers(who: Admin, plane: InPlane) -> WorkerList:
 async def revoke_worker(
     server_id: WorkerId, who: Admin, plane: InPlane, address: Address, and_its_results: bool = False
 ) -> RevokeReply:
-    """Shut a compute node out at once; its leases are returned.
+    """Shut a compute node out at once; its leases are released.
 
     With ``and_its_results``, SCFs of it that are kept for later are dropped, unfinished jobs compute anew
     what it had computed, and finished ones that contain it are marked. Interrupted, the same call goes on.
@@ -104,10 +105,10 @@ async def leases(who: Admin, plane: InPlane) -> LeaseList:
 
 
 @router.delete("/compute/leases/{lease_id}")
-async def take_back(lease_id: LeaseId, who: Admin, plane: InPlane, address: Address) -> Ok:
-    """Take a lease back; its unfinished tasks go to others."""
-    await plane.leases.take_back(lease_id)
-    await audit.record(plane.store, who=who.name, what="lease taken back", subject=lease_id, address=address)
+async def release(lease_id: LeaseId, who: Admin, plane: InPlane, address: Address) -> Ok:
+    """Release a lease; its unfinished tasks go to others."""
+    await plane.leases.release_any(lease_id)
+    await audit.record(plane.store, who=who.name, what="lease released", subject=lease_id, address=address)
     return Ok()
 
 
@@ -147,36 +148,31 @@ async def _record_dead(plane: InPlane, who: Admin, what: str, reply: DeadJobsRep
         await audit.record(plane.store, who=who.name, what=what, subject=subject, address=address)
 
 
-Chosen = Annotated[str, Query(max_length=200)]
+_Wanted = Annotated[str, Query(max_length=200)]
+
+
+def chosen(
+    owner: _Wanted = "", worker: _Wanted = "", version: _Wanted = "", pseudopotential: _Wanted = ""
+) -> Choice:
+    """Return which kept SCFs are meant."""
+    return Choice(owner, worker, version, pseudopotential)
+
+
+Chosen = Annotated[Choice, Depends(chosen)]
 
 
 @router.get("/admin/scfs")
-async def kept_scfs(
-    who: Admin,
-    plane: InPlane,
-    owner: Chosen = "",
-    worker: Chosen = "",
-    version: Chosen = "",
-    pseudopotential: Chosen = "",
-) -> KeptScfList:
+async def kept_scfs(who: Admin, plane: InPlane, choice: Chosen) -> KeptScfList:
     """Count the SCFs that are kept for later jobs, by where they come from."""
-    found = await plane.kept.find(Choice(owner, worker, version, pseudopotential))
+    found = await plane.kept.find(choice)
     return KeptScfList(scfs=found, total=sum(group.count for group in found))
 
 
 @router.delete("/admin/scfs")
-async def drop_scfs(
-    who: Admin,
-    plane: InPlane,
-    address: Address,
-    owner: Chosen = "",
-    worker: Chosen = "",
-    version: Chosen = "",
-    pseudopotential: Chosen = "",
-) -> DroppedReply:
+async def drop_scfs(who: Admin, plane: InPlane, address: Address, choice: Chosen) -> DroppedReply:
     """Drop SCFs that are kept for later jobs: by owner, worker, version of the program or pseudopotential."""
-    dropped = await plane.kept.drop(Choice(owner, worker, version, pseudopotential))
-    named = " ".join(text for text in (owner, worker, version, pseudopotential) if text)
+    dropped = await plane.kept.drop(choice)
+    named = " ".join(text for text in astuple(choice) if text)
     await audit.record(
         plane.store, who=who.name, what=f"{dropped} kept SCFs dropped", subject=named, address=address
     )

@@ -100,7 +100,7 @@ async def fail(
 async def release(
     job_id: JobId, body: ReleaseRequest, who: Worker, plane: InPlane, instance: Instance = ""
 ) -> Ok:
-    """Hand unfinished SCFs back; no attempt is counted."""
+    """Release unfinished SCFs; no attempt is counted."""
     await plane.leases.release(who, job_id, body, instance=instance)
     return Ok()
 

@@ -47,7 +47,7 @@ async def submit(
     idempotency_key: Annotated[str, Header(max_length=200)] = "",
 ) -> JobReply:
     """Submit a job. The same ``Idempotency-Key`` with the same body gives the same job."""
-    job_id, complete, warnings = await plane.jobs.submit(
+    job_id, complete, warnings = await plane.submission.submit(
         who, body, idempotency_key=idempotency_key, request_id=request.state.request_id
     )
     if complete:
@@ -94,7 +94,7 @@ async def detail(job_id: JobId, who: Researcher, plane: InPlane) -> JobDetail:
 @router.get("/jobs/{job_id}/result", response_model=ResultReply)
 async def result(job_id: JobId, who: Researcher, plane: InPlane) -> Response:
     """Return the result document."""
-    found = await plane.jobs.result(who, job_id)
+    found = await plane.outcomes.result(who, job_id)
     # It was checked when it came in, and it may be large: it goes out as it is.
     return Response(f'{{"result": {found.document}}}', media_type="application/json")
 
@@ -102,7 +102,7 @@ async def result(job_id: JobId, who: Researcher, plane: InPlane) -> Response:
 @router.get("/jobs/{job_id}/partial")
 async def partial(job_id: JobId, who: Researcher, plane: InPlane) -> PartialReply:
     """Return the modes of those atoms of an unfinished job whose SCFs are in."""
-    return await plane.jobs.partial(who, job_id)
+    return await plane.outcomes.partial(who, job_id)
 
 
 @router.get("/jobs/{job_id}/files", response_class=Response)
@@ -110,7 +110,7 @@ async def files(
     job_id: JobId, who: Researcher, plane: InPlane, kind: Literal["summary", "freqs"]
 ) -> Response:
     """Download summary.txt or freqs.csv."""
-    found = await plane.jobs.result(who, job_id)
+    found = await plane.outcomes.result(who, job_id)
     media_type, name = _FILES[kind]
     return Response(
         found.summary if kind == "summary" else found.freqs,

@@ -23,6 +23,7 @@ from zpe_sdk.worker.engines import make_engine
 from zpe_sdk.worker.identity import Identity
 from zpe_sdk.worker.settings import settings_from
 from zpe_server.plane import Plane
+from zpe_server.transitions.jobs import GiveUp
 
 log = structlog.get_logger(__name__)
 
@@ -80,7 +81,7 @@ class Local:
         """Fail the jobs that wait: nobody else will come for them."""
         info = ErrorInfo(side=error.side, code=error.code, message=error.message, field=error.field)
         with contextlib.suppress(StoreError):
-            reply = await self._plane.store.transition("give_up", error=info.model_dump(), limit=100)
+            reply = await self._plane.store.transition(GiveUp(error=info, limit=100))
             if reply["failed"]:
                 log.error("this machine cannot compute; jobs fail", jobs=reply["failed"], reason=str(error))
 

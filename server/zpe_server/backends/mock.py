@@ -21,6 +21,7 @@ from zpe_sdk.worker.engines.mock import MockEngine
 from zpe_sdk.worker.settings import WorkerSettings
 from zpe_server.plane import Plane
 from zpe_server.tokens import Principal
+from zpe_server.transitions.workers import Introduce
 
 log = structlog.get_logger(__name__)
 Answer = TypeVar("Answer")
@@ -54,7 +55,7 @@ class Mock:
     async def _work(self) -> None:
         """Be listed among the workers, and do what there is to do."""
         await self._surely(
-            lambda: self._plane.store.transition("introduce", worker=self._who.subject, name=self._who.name)
+            lambda: self._plane.store.transition(Introduce(worker=self._who.subject, name=self._who.name))
         )
         # With a key, a lease whose reply was lost is found again.
         request = LeaseRequest(

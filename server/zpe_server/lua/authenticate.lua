@@ -1,4 +1,5 @@
 -- Says whose token this is.  a: token (hash)    Returns {} or {role, subject, name, left_ms (to live, or nil)}.
+-- needs: call, keys, workers
 
 local f = redis.call('HMGET', key('token', a.token), 'role', 'subject', 'expires')
 if not f[1] or (f[3] and tonumber(f[3]) > 0 and tonumber(f[3]) <= now) then return '{}' end

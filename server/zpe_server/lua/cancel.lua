@@ -1,5 +1,6 @@
 -- Cancels a queued or running job; its workers hear of it with their next heartbeat.
 -- a: job, retire_ms, by    Returns {error = 'not_found' | 'over', status} or {status}.
+-- needs: call, ends, history, keys, status
 
 local status = job_field(a.job, 'status')
 if not status then return cjson.encode({error = 'not_found'}) end

@@ -1,5 +1,6 @@
 -- Takes a job out of the DLQ for good; it stays failed and is forgotten after its retention.
 -- a: job, by, retire_ms    Returns {error = 'not_found' | 'not_in_dlq'} or {}.
+-- needs: call, ends, history, keys, news, status
 
 if not job_field(a.job, 'status') then return cjson.encode({error = 'not_found'}) end
 if redis.call('ZREM', P .. 'dlq', a.job) == 0 then return cjson.encode({error = 'not_in_dlq'}) end

@@ -1,5 +1,6 @@
 -- Stops or resumes giving work to a worker; what it holds, it finishes.
 -- a: worker, drain    Returns {error = 'not_found'} or {}.
+-- needs: call, keys, news
 
 if redis.call('EXISTS', key('worker', a.worker)) == 0 then return cjson.encode({error = 'not_found'}) end
 if a.drain then

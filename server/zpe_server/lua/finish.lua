@@ -1,6 +1,7 @@
 -- Marks a job finished once its result is stored. The first caller wins; the others change nothing.
 -- a: job, retire_ms, generation (of what the result was made from; other forces have taken its place if it is past)
 -- Returns {finished}.
+-- needs: call, keys, status
 
 if a.generation ~= (job_field(a.job, 'generation') or '0') then return cjson.encode({finished = false}) end
 if redis.call('ZREM', P .. 'assemble', a.job) == 0 then return cjson.encode({finished = false}) end

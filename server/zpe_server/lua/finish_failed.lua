@@ -1,6 +1,7 @@
 -- All tasks are done but the result could not be made or stored: the job fails. Its tasks stay, but those whose forces are
 -- in doubt: these are computed anew if the job gets another chance, and no later job takes them over.
 -- a: job, error, generation (as for finish), doubtful [tasks]    Returns {failed}.
+-- needs: call, ends, history, keys, physics, scfs
 
 if a.generation ~= (job_field(a.job, 'generation') or '0') then return cjson.encode({failed = false}) end
 if not redis.call('ZSCORE', P .. 'assemble', a.job) then return cjson.encode({failed = false}) end

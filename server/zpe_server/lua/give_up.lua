@@ -1,5 +1,6 @@
 -- Fails jobs that wait for work nobody will do.
 -- a: error {side, code, message, ..}, limit    Returns {failed (count)}.
+-- needs: call, ends, history, keys
 
 local failed = 0
 for _, line in ipairs({'ready', 'delayed'}) do

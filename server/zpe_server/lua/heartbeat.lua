@@ -2,8 +2,9 @@
 -- a: worker, instance, leases, ttl_ms
 -- Returns {leases {lease = 'held' | 'lost' | 'cancelled'}, left {lease = [tasks]} (of those that some were taken out of),
 --   draining}.
+-- needs: call, keys, leases
 
-heard()
+heard(a.worker, a.instance, a.ttl_ms)
 local out, left = {}, {}
 for _, lease in ipairs(a.leases) do
   local record = redis.call('HMGET', key('lease', lease), 'worker', 'state', 'recalled')

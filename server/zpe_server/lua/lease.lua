@@ -1,14 +1,17 @@
 -- Gives a worker a share of the first job in line that it can run.
 -- a: worker, instance, lease, ttl_ms, max_tasks (0: the whole job, which nobody else may be working on),
---    alive_ms (whoever was heard of so long ago counts as a worker), slots (SCFs it runs at once),
---    warm [jobs it has densities of], offset, scan (which part of the line to look at), or of_job (the one job wanted),
---    force (skip the capability check; the lease only serves to report a failure), engine, engine_version ('': unknown), environ, environ_input
---    (Environ with an input that the job brings),
---    pseudopotentials (object used as a set, or null: unknown), cores, memory_gb, tags (a set), digest
+--    alive_ms (whoever was heard of so long ago counts as a worker), warm [jobs it has densities of], warm_turns,
+--    offset, scan (which part of the line to look at), or of_job (the one job wanted),
+--    force (skip the capability check; the lease only serves to report a failure),
+--    able {engine, engine_version ('': unknown), environ, environ_input (Environ with an input that the job brings),
+--      pseudopotentials (a set, or absent: unknown), slots (SCFs it runs at once), cores, memory_gb, tags (a set), digest}
 -- ARGV[2]: the capabilities in full, to be shown
 -- Returns {job, lease, tasks, payload, task_table, request_id, more (whether others wait), starts (task -> density, of
 -- tasks that are run again)}, or {} when there is nothing to do, or
 -- {blocked = true} when there is, but not for this worker; {next = offset} where the line goes on.
+-- needs: call, keys, leases, line, physics, status, tasks, twins, versions, workers
+
+local able = a.able
 
 -- Whether the worker has what a job needs. What a job waits for when no worker has it, is told with its status.
 local function is_equipped(job)
@@ -17,29 +20,27 @@ local function is_equipped(job)
   needs = cjson.decode(needs)
   -- Springs never serve a job that is for pw.x, nor the other way round. Of one that does not tell what it runs, the
   -- results are looked at.
-  if a.engine ~= '' and a.engine ~= engine_of(job, needs) then return false end
-  if a.cores < (needs.cores or 0) or a.memory_gb < (needs.memory_gb or 0) then return false end
+  if able.engine ~= '' and able.engine ~= engine_of(job, needs) then return false end
+  if able.cores < (needs.cores or 0) or able.memory_gb < (needs.memory_gb or 0) then return false end
   for _, tag in ipairs(needs.tags or {}) do
-    if not a.tags[tag] then return false end
+    if not able.tags[tag] then return false end
   end
   -- One that does not tell may be too old to know of it, and would compute with another input.
-  if needs.environ_input and a.engine ~= 'mock' and not a.environ_input then return false end
-  if a.engine == 'mock' then return true end
-  if not has_version(a.engine_version, needs) then return false end
-  if a.pseudopotentials == cjson.null then return true end
-  if needs.environ and not a.environ then return false end
+  if needs.environ_input and able.engine ~= 'mock' and not able.environ_input then return false end
+  if able.engine == 'mock' then return true end
+  if not has_version(able.engine_version, needs) then return false end
+  if not able.pseudopotentials then return true end
+  if needs.environ and not able.environ then return false end
   for _, file in ipairs(needs.pseudopotentials) do
-    if not a.pseudopotentials[file] then return false end
+    if not able.pseudopotentials[file] then return false end
   end
   return true
 end
 
 -- The first tasks that are due and may be this worker's.
-local function takeable(job, most)
+local function takeable(job, most, twins)
   local due = {key('job', job, 'open'), '-inf', now}
-  if redis.call('EXISTS', key('job', job, 'twins')) == 0 then
-    return redis.call('ZRANGEBYSCORE', due[1], due[2], due[3], 'LIMIT', 0, most)
-  end
+  if not twins then return redis.call('ZRANGEBYSCORE', due[1], due[2], due[3], 'LIMIT', 0, most) end
   local tasks, chosen = {}, {}
   for _, task in ipairs(redis.call('ZRANGEBYSCORE', unpack(due))) do
     local twin = redis.call('HGET', key('job', job, 'twins'), task)
@@ -49,27 +50,6 @@ local function takeable(job, most)
     end
   end
   return tasks
-end
-
--- Says what else keeps this worker from a job; nil if nothing does.
-local function obstacle(job)
-  local why = redis.call('HGET', key('job', job, 'avoid'), a.worker .. ' ' .. a.digest)
-  if why then return why end
-  local name = 'worker ' .. worker_name(a.worker)
-  local twins = redis.call('EXISTS', key('job', job, 'twins')) == 1
-  if twins and a.max_tasks == 0 then
-    return name .. ' takes whole jobs only, and two workers are to compute SCFs of this one'
-  end
-  if twins and #takeable(job, 1) == 0 then
-    return 'another worker than ' .. worker_name(a.worker) .. ' is to compute again what this one has computed'
-  end
-  -- A worker that does whole jobs would do again what others did or do, or what waits for its next try.
-  local due = redis.call('ZCOUNT', key('job', job, 'open'), '-inf', now)
-  local known = redis.call('SCARD', key('job', job, 'reserved'))
-  if a.max_tasks == 0 and due + known < tonumber(job_field(job, 'total')) then
-    return name .. ' takes whole jobs only, and a part of this one is done or not due'
-  end
-  return nil
 end
 
 -- A job that nobody works on says why workers that have what it needs do not take it.
@@ -89,24 +69,53 @@ local function share(job)
   return math.min(a.max_tasks, math.ceil(due / per_job))
 end
 
-local function take(job)
-  local open = key('job', job, 'open')
-  local most = a.max_tasks == 0 and -1 or share(job)
-  if a.max_tasks == 0 then
-    -- It will not tell of single tasks, so there is nothing to take over.
-    for _, task in ipairs(redis.call('SMEMBERS', key('job', job, 'reserved'))) do
-      open_task(job, task)
+-- The tasks of a job that this worker gets; else nil, and what keeps it from the job.
+local function choose(job)
+  local why = redis.call('HGET', key('job', job, 'avoid'), a.worker .. ' ' .. able.digest)
+  if why then return nil, why end
+  local twins = redis.call('EXISTS', key('job', job, 'twins')) == 1
+  if a.max_tasks ~= 0 then
+    local tasks = takeable(job, share(job), twins)
+    if twins and #tasks == 0 then
+      return nil, 'another worker than ' .. worker_name(a.worker) .. ' is to compute again what this one has computed'
     end
-    redis.call('DEL', key('job', job, 'reserved'))
+    return tasks
   end
-  local tasks = takeable(job, most)
+  why = 'worker ' .. worker_name(a.worker) .. ' takes whole jobs only, and '
+  if twins then return nil, why .. 'two workers are to compute SCFs of this one' end
+  -- It would do again what others did or do, or what waits for its next try.
+  local due = redis.call('ZCOUNT', key('job', job, 'open'), '-inf', now)
+  local known = redis.call('SMEMBERS', key('job', job, 'reserved'))
+  if due + #known < tonumber(job_field(job, 'total')) then
+    return nil, why .. 'a part of this one is done or not due'
+  end
+  -- It will not tell of single tasks, so there is nothing to take over.
+  for _, task in ipairs(known) do open_task(job, task) end
+  redis.call('DEL', key('job', job, 'reserved'))
+  return takeable(job, -1, false)
+end
+
+local function take(job, tasks)
   for _, task in ipairs(tasks) do
-    redis.call('ZREM', open, task)
+    redis.call('ZREM', key('job', job, 'open'), task)
     redis.call('HSET', key('job', job, 'held'), task, a.lease)
     redis.call('SADD', key('lease', a.lease, 'tasks'), task)
     redis.call('SADD', key('lease', a.lease, 'given'), task)
   end
-  return tasks
+  redis.call('HSET', key('lease', a.lease), 'job', job, 'worker', a.worker, 'instance', a.instance,
+    'digest', able.digest, 'state', 'held', 'issued', now, 'ttl_ms', a.ttl_ms, 'renewals', 0, 'count', #tasks,
+    'slots', able.slots, 'engine', able.engine, 'engine_version', able.engine_version,
+    'whole', a.max_tasks == 0 and 1 or 0)
+  redis.call('ZADD', P .. 'leases', now + a.ttl_ms, a.lease)
+  if a.max_tasks ~= 0 and #tasks > able.slots then redis.call('ZADD', P .. 'spare', now, a.lease) end
+  redis.call('SADD', key('worker', a.worker, 'leases'), a.lease)
+  redis.call('SADD', key('job', job, 'workers'), a.worker)
+  redis.call('SADD', key('job', job, 'leases'), a.lease)
+  redis.call('HSETNX', key('job', job), 'started', now)
+  set_status(job, 'started')
+  move_on(job, #tasks)
+  local first = redis.call('ZRANGE', key('job', job, 'open'), 0, 0, 'WITHSCORES')
+  if #first == 0 or tonumber(first[2]) > now then place(job) end
 end
 
 local function reply(job, tasks)
@@ -131,9 +140,9 @@ end
 
 -- It may have been shut out while its request waited for work.
 if is_revoked(a.worker) then return nothing_for_it() end
-heard()
-if redis.call('HGET', key('worker', a.worker), 'digest') ~= a.digest then
-  redis.call('HSET', key('worker', a.worker), 'digest', a.digest, 'capabilities', ARGV[2])
+heard(a.worker, a.instance, a.ttl_ms)
+if redis.call('HGET', key('worker', a.worker), 'digest') ~= able.digest then
+  redis.call('HSET', key('worker', a.worker), 'digest', able.digest, 'capabilities', ARGV[2])
 end
 
 local known = redis.call('HMGET', key('lease', a.lease), 'state', 'job')
@@ -173,27 +182,13 @@ end
 local looked_at = #line
 if a.offset == 0 then line = warm_first(line) end
 for _, job in ipairs(line) do
-  local equipped = a.force or is_equipped(job)
-  local why = equipped and obstacle(job)
-  if why then
+  if a.force or is_equipped(job) then
+    local tasks, why = choose(job)
+    if tasks then
+      take(job, tasks)
+      return reply(job, tasks)
+    end
     explain(job, why)
-  elseif equipped then
-    local tasks = take(job)
-    redis.call('HSET', key('lease', a.lease), 'job', job, 'worker', a.worker, 'instance', a.instance,
-      'digest', a.digest, 'state', 'held', 'issued', now, 'ttl_ms', a.ttl_ms, 'renewals', 0, 'count', #tasks,
-      'slots', a.slots, 'engine', a.engine, 'engine_version', a.engine_version,
-      'whole', a.max_tasks == 0 and 1 or 0)
-    redis.call('ZADD', P .. 'leases', now + a.ttl_ms, a.lease)
-    if a.max_tasks ~= 0 and #tasks > a.slots then redis.call('ZADD', P .. 'spare', now, a.lease) end
-    redis.call('SADD', key('worker', a.worker, 'leases'), a.lease)
-    redis.call('SADD', key('job', job, 'workers'), a.worker)
-    redis.call('SADD', key('job', job, 'leases'), a.lease)
-    redis.call('HSETNX', key('job', job), 'started', now)
-    set_status(job, 'started')
-    move_on(job, #tasks)
-    local first = redis.call('ZRANGE', key('job', job, 'open'), 0, 0, 'WITHSCORES')
-    if #first == 0 or tonumber(first[2]) > now then place(job) end
-    return reply(job, tasks)
   end
 end
 return cjson.encode({

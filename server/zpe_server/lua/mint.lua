@@ -1,5 +1,6 @@
 -- Stores a new token: an enroll token, or one of a researcher.
 -- a: kind ('enroll' | 'token'), token (hash), ttl_ms (0: for ever), fields    Returns {created, expires (or 0)}.
+-- needs: call, keys
 
 local expires = a.ttl_ms > 0 and now + a.ttl_ms or 0
 local record = key(a.kind, a.token)

@@ -1,6 +1,7 @@
 -- Consumes an enroll token and creates the worker it stood for, with its first worker token.
 -- a: enroll (hash), worker, name, token (hash), token_ttl_ms    ARGV[2]: meta
 -- Returns {error = 'invalid'} or {registered, expires, name}.
+-- needs: call, keys, workers
 
 local enroll = key('enroll', a.enroll)
 local label, expires = unpack(redis.call('HMGET', enroll, 'label', 'expires'))

@@ -1,9 +1,10 @@
--- Takes a lease back before its time (a clean shutdown, an admin), or some tasks of it (for which its worker has no
+-- Releases a lease before its time (a clean shutdown, an admin), or some tasks of it (for which its worker has no
 -- room): no attempt is counted.
 -- a: lease, worker, job, instance (all '' for an admin), ttl_ms, reason, tasks [or absent: all]
 -- Returns {error} or {job}.
+-- needs: call, history, keys, leases, line, status
 
-if a.worker ~= '' then heard() end
+if a.worker ~= '' then heard(a.worker, a.instance, a.ttl_ms) end
 local record = redis.call('HMGET', key('lease', a.lease), 'worker', 'job', 'state')
 if not record[1] then return cjson.encode({error = 'lease_not_found'}) end
 if a.worker ~= '' and (record[1] ~= a.worker or record[2] ~= a.job) then
@@ -11,13 +12,13 @@ if a.worker ~= '' and (record[1] ~= a.worker or record[2] ~= a.job) then
 end
 if record[3] == 'held' and a.tasks then
   for _, task in ipairs(a.tasks) do
-    if redis.call('SREM', key('lease', a.lease, 'tasks'), task) == 1 then open_task(record[2], task) end
+    release_task(a.lease, record[2], task)
   end
   settle_if_empty(a.lease)
   place(record[2])
   settle_status(record[2])
 elseif record[3] == 'held' then
-  local job = return_lease(a.lease, 'released')
+  local job = release_lease(a.lease, 'released')
   remember(job, {what = 'released', worker = record[1], message = a.reason})
   place(job)
   settle_status(job, a.reason)

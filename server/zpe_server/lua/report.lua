@@ -3,12 +3,13 @@
 -- a: job, worker, instance, lease, ttl_ms, tasks [indices], fingerprints [canonical JSON texts], setups [hashes of
 --    what the worker has brought to them], seconds [..], atoms [rows of forces in each], keep_ms (how long SCFs are
 --    remembered for later jobs)
--- ARGV[2 i], ARGV[2 i + 1]: the report of a.tasks[i], and the short record of who ran it
+-- ARGV[2 i], ARGV[2 i + 1]: the report of the i-th task, and the short record of who ran it
 -- Returns {error = 'not_found' | 'lease_not_yours' | 'malformed'} or
---   {accepted, idempotent, refused, reason, difference (to what was leased, if that is the reason), status, progress, complete, lease_held,
---    left (tasks still with the lease, if some were taken out of it)}
+--   {accepted, idempotent, refused, reason, difference (to what was leased, if that is the reason), status, progress,
+--    complete, lease_held, left (tasks still with the lease, if some were taken out of it)}
+-- needs: call, ends, history, keys, leases, line, news, physics, scfs, shown, status, tasks, twins, versions, workers
 
-heard()
+heard(a.worker, a.instance, a.ttl_ms)
 local status = job_field(a.job, 'status')
 if not status then return cjson.encode({error = 'not_found'}) end
 local lease = own_lease(a.lease, a.worker, a.job)
@@ -191,10 +192,7 @@ for i, task in ipairs(a.tasks) do
   else
     out.reason = out.reason or reason
     -- Its twin came late, under another lease of this worker.
-    if reason == 'same_worker' and redis.call('SREM', mine, task) == 1 then
-      open_task(a.job, task)
-      line_changed = true
-    end
+    if reason == 'same_worker' and release_task(a.lease, a.job, task) then line_changed = true end
   end
 end
 
@@ -211,7 +209,7 @@ if #offending > 0 then
     .. ' (' .. out.difference .. ')'
   avoid(a.job, a.worker, a.lease, why)
   remember(a.job, {what = 'refused', worker = a.worker, code = out.reason, message = why, tasks = offending})
-  if lease.state == 'held' then return_lease(a.lease, 'lost') end
+  if lease.state == 'held' then release_lease(a.lease, 'lost') end
   line_changed = true
 else
   settle_if_empty(a.lease)

@@ -1,5 +1,6 @@
 -- Gives a job of the DLQ another chance: same id, history and finished tasks kept, counts from zero.
 -- a: job, by    Returns {error = 'not_found' | 'not_in_dlq'} or {status, progress, complete}.
+-- needs: call, ends, history, keys, line, status, tasks
 
 if not job_field(a.job, 'status') then return cjson.encode({error = 'not_found'}) end
 if redis.call('ZREM', P .. 'dlq', a.job) == 0 then return cjson.encode({error = 'not_in_dlq'}) end

@@ -1,6 +1,7 @@
 -- Opens tasks of a job whose SCFs are all in, but not all of one electronic state: they are run again from other starts.
 -- a: job, generation (of what was judged), again [{task, start, misfit (eV), message}]
 -- Returns {rerun (count)}; 0 where another process has decided already.
+-- needs: call, history, keys, line, scfs, status
 
 if a.generation ~= (job_field(a.job, 'generation') or '0') or redis.call('ZREM', P .. 'assemble', a.job) == 0 then
   return cjson.encode({rerun = 0})

@@ -1,4 +1,5 @@
 -- Forgets jobs whose retention is over and whose results are deleted.  a: jobs    Returns {}.
+-- needs: call, keys, status
 
 for _, job in ipairs(a.jobs) do
   local f = redis.call('HMGET', key('job', job), 'status', 'owner', 'idempotency_key')
@@ -10,8 +11,8 @@ for _, job in ipairs(a.jobs) do
   for _, lease in ipairs(redis.call('SMEMBERS', key('job', job, 'leases'))) do
     redis.call('DEL', key('lease', lease), key('lease', lease, 'given'))
   end
-  for _, part in ipairs({'open', 'held', 'reports', 'runs', 'by', 'twins', 'scf', 'reserved', 'settled', 'attempts', 'avoid', 'history', 'workers',
-    'leases', 'starts', 'dropped'}) do
+  for _, part in ipairs({'open', 'held', 'reports', 'runs', 'by', 'twins', 'scf', 'reserved', 'settled', 'attempts',
+    'avoid', 'history', 'workers', 'leases', 'starts', 'dropped'}) do
     redis.call('DEL', key('job', job, part))
   end
   redis.call('DEL', key('job', job))

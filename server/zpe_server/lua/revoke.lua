@@ -1,5 +1,6 @@
--- Shuts a worker out at once: its tokens are gone and its leases are returned, uncounted.
+-- Shuts a worker out at once: its tokens are gone and its leases are released, uncounted.
 -- a: worker    Returns {error = 'not_found'} or {revoked, jobs}.
+-- needs: call, history, keys, leases, line, news, status
 
 if redis.call('EXISTS', key('worker', a.worker)) == 0 then return cjson.encode({error = 'not_found'}) end
 local revoked = 0
@@ -11,7 +12,7 @@ announce_principals()
 redis.call('HSET', key('worker', a.worker), 'revoked', now)
 local jobs = {}
 for _, lease in ipairs(redis.call('SMEMBERS', key('worker', a.worker, 'leases'))) do
-  local job = return_lease(lease, 'released')
+  local job = release_lease(lease, 'released')
   remember(job, {what = 'released', worker = a.worker, message = 'the worker was revoked'})
   place(job)
   settle_status(job, 'its worker was revoked; waiting for another one')

@@ -1,9 +1,10 @@
 -- Gives a worker a new token; the old ones go on for a grace period, so that nothing in flight is refused.
 -- a: worker, instance, ttl_ms, token (hash), token_ttl_ms, grace_ms
 -- Returns {error = 'revoked'} or {registered, expires, name}.
+-- needs: call, keys, leases, news, workers
 
 if is_revoked(a.worker) then return cjson.encode({error = 'revoked'}) end
-heard()
+heard(a.worker, a.instance, a.ttl_ms)
 local mine = key('worker', a.worker, 'tokens')
 for _, hash in ipairs(redis.call('SMEMBERS', mine)) do
   local expires = tonumber(redis.call('HGET', key('token', hash), 'expires') or 0)

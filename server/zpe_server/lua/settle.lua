@@ -3,8 +3,9 @@
 -- a: job, worker, instance, lease, ttl_ms    ARGV[2], ARGV[3], ARGV[4]: result, summary, freqs
 -- Returns {error = 'not_found' | 'lease_not_yours' | 'partial' | 'cancelled' | 'discarded'},
 --   {idempotent = true} or {settled = true}.
+-- needs: call, ends, keys, leases, status
 
-heard()
+heard(a.worker, a.instance, a.ttl_ms)
 local status = job_field(a.job, 'status')
 if not status then return cjson.encode({error = 'not_found'}) end
 if not own_lease(a.lease, a.worker, a.job) then return cjson.encode({error = 'lease_not_yours'}) end

@@ -3,8 +3,10 @@
 --    scf_keys [by task; '' where none is to be taken over], copies [tasks that the last ones are copies of],
 --    reuse (take over what earlier jobs of the owner have computed), keep_ms,
 --    alive_ms (whoever was heard of so long ago counts as a worker)
--- ARGV[2]: payload   ARGV[3]: plan   ARGV[4]: tasks
--- Returns {job, created, complete (nothing is left to compute)}, {conflict = true}, or {disabled = true} while an admin has stopped submission.
+-- ARGV[2]: payload   ARGV[3]: plan   ARGV[4]: the task table
+-- Returns {job, created, complete (nothing is left to compute)}, {conflict = true}, or
+-- {disabled = true} while an admin has stopped submission.
+-- needs: call, ends, keys, line, news, physics, scfs, shown, status, versions
 
 if a.idempotency_key ~= '' then
   local known = redis.call('HMGET', key('idem', a.owner, a.idempotency_key), 'job', 'digest')

@@ -1,7 +1,8 @@
--- Takes back what expired and moves on what has waited long enough. Any replica may run it at any time.
+-- Ends the leases that expired, and moves on what has waited long enough. Any replica may run it at any time.
 -- a: limit, retry {max, base_ms, max_ms, jitter}, assemble_after_ms, patience_ms (how long a share with tasks that
 --    wait may go without a report before others may have these)
 -- Returns {expired, promoted, recalled (tasks), assemble [jobs], next_ms (until something falls due, or -1)}.
+-- needs: attempts, call, ends, history, keys, leases, line, status, tasks, workers
 
 local expired = redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', now, 'LIMIT', 0, a.limit)
 
@@ -61,8 +62,7 @@ local function recall(lease)
   if kept >= #tasks then return 0 end
   local job = redis.call('HGET', key('lease', lease), 'job')
   for n = kept + 1, #tasks do
-    redis.call('SREM', key('lease', lease, 'tasks'), tasks[n])
-    open_task(job, tasks[n])
+    release_task(lease, job, tasks[n])
   end
   redis.call('HSET', key('lease', lease), 'recalled', 1)
   settle_if_empty(lease)
@@ -71,7 +71,7 @@ local function recall(lease)
   return #tasks - kept
 end
 
--- A share whose worker is slower than it thought gives back what it has not begun, if there is nothing else to do.
+-- A share whose worker is slower than it thought is released of what it has not begun, if there is nothing else to do.
 local recalled = 0
 if redis.call('EXISTS', P .. 'ready') == 0 then
   for _, lease in ipairs(redis.call('ZRANGEBYSCORE', P .. 'spare', '-inf', now - a.patience_ms, 'LIMIT', 0, a.limit)) do

@@ -19,8 +19,10 @@ from zpe_sdk.wire import FailedRequest
 from zpe_server.backends.remote_queue.leases import JobLeases
 from zpe_server.backends.remote_queue.offers import Offer, Offers, State
 from zpe_server.plane import Plane
-from zpe_server.store import as_store_errors, items, key
+from zpe_server.store import as_store_errors, key
 from zpe_server.tokens import Principal
+from zpe_server.transitions.base import items
+from zpe_server.transitions.service import Rank, ReadDispatch
 
 log = structlog.get_logger(__name__)
 
@@ -93,7 +95,7 @@ class RemoteQueue:
     async def _compare(self) -> None:
         async with self._store.redis.lock(key("rq"), timeout=_LOCK_SECONDS):
             # Ours first: what RQ's workers take in between is then seen to be taken.
-            ours = await self._store.transition("dispatch")
+            ours = await self._store.transition(ReadDispatch())
             theirs = await anyio.to_thread.run_sync(self._offers.all)
             now, ready, dead = ours["now"], items(ours["ready"]), set(items(ours["dead"]))
             self._buried &= dead
@@ -134,7 +136,7 @@ class RemoteQueue:
 
     async def _offer(self, job_id: str, before: str | None) -> None:
         # It may have been taken since we looked.
-        if (await self._store.transition("rank", job=job_id)).get("rank") is not None:
+        if (await self._store.transition(Rank(job=job_id))).get("rank") is not None:
             await anyio.to_thread.run_sync(self._offers.put, job_id, before)
             log.info("job offered to RQ", job_id=job_id)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from zpe_sdk.wire import Capabilities, LeaseReply
 from zpe_server.leases import Leases, abilities
 from zpe_server.tokens import Principal
+from zpe_server.transitions.leases import Lease
+from zpe_server.transitions.workers import Introduce
 
 # More than any job has.
 ALL_TASKS = 1_000_000
@@ -26,22 +28,20 @@ class JobLeases(Leases):
 
         Without ``capabilities`` it is there to tell of a failure only, whatever the job needs of a machine.
         """
-        await self._store.transition("introduce", worker=worker.subject, name=worker.name)
+        await self._store.transition(Introduce(worker=worker.subject, name=worker.name))
         reply = await self._store.transition(
-            "lease",
-            capabilities.model_dump_json() if capabilities else "",
-            worker=worker.subject,
-            instance=instance,
-            lease=lease_id,
-            ttl_ms=self._ttl_ms,
-            max_tasks=ALL_TASKS,
-            alive_ms=-1,  # RQ has given the job to this one alone
-            warm=[],
-            warm_turns=0,
-            of_job=job_id,
-            force=capabilities is None,
-            offset=0,
-            scan=1,
-            **abilities(capabilities),
+            Lease(
+                worker=worker.subject,
+                instance=instance,
+                lease=lease_id,
+                ttl_ms=self._ttl_ms,
+                max_tasks=ALL_TASKS,
+                alive_ms=-1,  # RQ has given the job to this one alone
+                of_job=job_id,
+                force=capabilities is None,
+                scan=1,
+                able=abilities(capabilities),
+                capabilities=capabilities.model_dump_json() if capabilities else "",
+            )
         )
         return self._lease_reply(reply) if "job" in reply else None

@@ -27,6 +27,7 @@ from zpe_server.reports import Reports
 from zpe_server.settings import Settings
 from zpe_server.store import Store
 from zpe_server.tokens import Principal
+from zpe_server.transitions.jobs import Requeue
 
 log = structlog.get_logger(__name__)
 
@@ -72,7 +73,7 @@ def _work(job_id: str, lease_id: str, rules: Mapping[str, Any], *, requeue: bool
     ):
         try:
             if requeue:
-                portal.call(lambda: store.transition("requeue", job=job_id, by="rq"))
+                portal.call(lambda: store.transition(Requeue(job=job_id, by="rq")))
             who = Principal("worker", folder.name, f"{settings.worker_name} {folder.name}")
             leases = JobLeases(store, Events(store), server)
             control = Direct(portal, leases, Reports(store, server), who, job_id, lease_id, stopping)

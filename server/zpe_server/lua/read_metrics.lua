@@ -1,6 +1,7 @@
 -- Counts what there is.
 -- Returns {now, jobs {status -> count}, dlq, leases, ready, delayed, oldest_ms (or nil), counters {name -> count},
 --   workers [{name, scf_done, scf_failed, scf_seconds, seen}]}.
+-- needs: call, keys, status
 
 local out = {now = now, jobs = jobs_by_status(), counters = {}, workers = {}}
 for _, name in ipairs({'dlq', 'leases', 'ready', 'delayed', 'assemble'}) do

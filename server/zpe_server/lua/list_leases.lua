@@ -1,5 +1,6 @@
 -- Lists the leases in force, the first to expire first.
 -- Returns {now, leases [{lease, deadline, tasks, worker_name, job, worker, issued, renewals ...}]}.
+-- needs: call, keys, workers
 
 local out = {}
 local deadlines = redis.call('ZRANGE', P .. 'leases', 0, -1, 'WITHSCORES')

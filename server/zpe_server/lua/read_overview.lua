@@ -1,6 +1,7 @@
 -- Shows the service at a glance.
 -- Returns {jobs {status -> count}, dlq, held (tasks with workers), oldest (job that waits the longest, or nil),
 --   finished, failed [jobs within the last hour, the one before, ...]}; failed counts those still in the DLQ.
+-- needs: call, keys, status
 
 local HOURS, HOUR_MS = 24, 3600 * 1000
 

@@ -1,5 +1,6 @@
 -- Takes back what a worker computed in some jobs: unfinished ones have it computed anew, finished ones are marked.
 -- a: worker, jobs    Returns {reopened [jobs], marked [jobs]}.
+-- needs: call, history, keys, line, news, physics, scfs, status, tasks, workers
 
 local name = worker_name(a.worker)
 

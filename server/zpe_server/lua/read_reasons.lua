@@ -1,4 +1,5 @@
 -- Says why jobs have failed.    a: jobs [ids]    Returns {reasons [[side, code] or false]} in the same order.
+-- needs: call, keys
 
 local out = {}
 for i, job in ipairs(a.jobs) do

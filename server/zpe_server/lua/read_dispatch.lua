@@ -1,5 +1,6 @@
 -- Reads what RQ has to be told.
 -- Returns {now, ready (in order), dead, assemble [jobs]}; none are ready while no work is given out.
+-- needs: call, keys
 
 local leasing = redis.call('HGET', P .. 'flags', 'dequeue_enabled') ~= '0'
 return cjson.encode({

@@ -2,6 +2,7 @@
 -- a: keys [of SCFs], drop, and what they must have, each '' if any will do: owner, worker (id or name), version,
 --    pseudopotential (name, or the beginning of its SHA-256)
 -- Returns {groups [{owner, worker, name, print (fingerprint), count}], dropped}.
+-- needs: call, keys, workers
 
 local name_of_worker = a.worker ~= '' and worker_name(a.worker) or ''
 

@@ -1,5 +1,6 @@
 -- Lists the workers with their leases, the last heard of first.    Returns {workers [{worker, seen, ...}]}.
 -- One whose record is lost has no name: it was heard of while its token was still trusted.
+-- needs: keys
 
 local out = {}
 local seen_at = redis.call('ZREVRANGE', P .. 'workers', 0, -1, 'WITHSCORES')

@@ -1,5 +1,6 @@
 -- Reads what a job's status shows, of one job or of a page of them.
 -- a: jobs [ids]    Returns {jobs [record or false]} in the same order.
+-- needs: call, keys, status, workers
 
 local FIELDS = {'status', 'detail', 'created', 'updated', 'started', 'finished', 'owner', 'name', 'formula',
   'error', 'version', 'needs', 'taken_back'}

@@ -1,5 +1,6 @@
 -- Lists the tokens of a kind that are in force, newest first.
 -- a: kind ('enroll' | 'token')    Returns {tokens [{token (hash), fields ...}]}.
+-- needs: call, keys
 
 local out = {}
 for _, hash in ipairs(redis.call('ZREVRANGE', P .. a.kind .. 's', 0, -1)) do

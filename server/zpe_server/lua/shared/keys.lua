@@ -1,0 +1,47 @@
+-- The names of all keys, and what each holds.
+--
+--   job:<id>           hash  status, detail, created, updated, owner, payload, plan, tasks, fingerprint, error,
+--                            generation (grows when forces are taken back), taken_back (workers' names) ...
+--   job:<id>:open      zset  tasks nobody holds; score = the task's index, or the time (ms) from which it may run
+--   job:<id>:held      hash  task -> lease that holds it
+--   job:<id>:reports   hash  task -> report (forces); a task in here is done
+--   job:<id>:runs      hash  task -> who ran it and how long it took
+--   job:<id>:starts    hash  task -> "equilibrium" | "scratch": run again from there, for it ended in another electronic
+--                            state;  "<task>:misfit" -> how far off its energy was the first time (eV)
+--   job:<id>:dropped   set   hashes of the reports that were dropped for that, which must not come back
+--   job:<id>:by        hash  task -> id of the worker that computed it; "*": of the one that settled the job in one go
+--   job:<id>:scf       list  by task, the key of what decides its forces
+--   job:<id>:twins     hash  task -> the other task that computes the same SCF, by another worker, to be compared
+--   job:<id>:reserved  set   tasks whose forces are known from an earlier job, if its physics turn out the same
+--   job:<id>:settled   hash  result, summary and freqs of a job that a worker settled in one go
+--   job:<id>:attempts  hash  "<task>:<class>" -> failures in a row
+--   job:<id>:avoid     hash  "<worker> <digest of its capabilities>" -> why it could not run this job with them
+--   job:<id>:workers, leases  set  who has worked on it, and under which leases
+--   job:<id>:history   list  attempts and decisions, newest first
+--   ready / delayed    zset  jobs with a task to run now (the line) / later (score: time in ms)
+--   turns              hash  what decides the order of the line: see line.lua
+--   spare              zset  leases with more tasks than their worker runs at once; score = when one was last reported
+--   leases             zset  lease -> deadline (ms); the one place where deadlines live
+--   lease:<id>         hash  job, worker, instance, state, ...;  lease:<id>:tasks  set of its unfinished tasks
+--   lease:<id>:given   set   the tasks it was given at first: its worker may report no others, however late
+--   assemble           zset  jobs whose tasks are all done and whose result is not stored yet
+--   dlq, retire        zset  job -> when it failed for good / when it is to be forgotten
+--   index:<owner>:<status>  zset  jobs by creation; either part may be *: all
+--   rq                 the lock of whoever tells RQ what there is to do;  job:<id>:completing  likewise, of one result
+--   counters           hash  attempts by class since the beginning
+--   worker:<id>        hash  name, capabilities, digest, counts;  workers  zset  worker -> when last heard of
+--   worker:<id>:shown  zset  "<digest of its capabilities> <setup>": with what it has computed, being as it was; score = when
+--   scf:<owner>:<key>  hash  "report <physics>", "run <physics>", "by <physics>" (id of its worker), "setup <physics>" (what
+--                            its worker brought to it) of an SCF done; forgotten some time after its last use
+--   token:<hash>       hash  role, subject, expires;  enroll:<hash>  hash  label, expires
+--   tokens, enrolls    zset  researchers' tokens / enroll tokens by creation
+
+local P = KEYS[1]
+
+local function key(...)
+  return P .. table.concat({...}, ':')
+end
+
+local function job_field(job, field)
+  return redis.call('HGET', key('job', job), field)
+end

@@ -1,0 +1,99 @@
+"""Submission: from a request to a planned job in the line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from dataclasses import asdict
+
+import anyio.to_thread
+
+from zpe_sdk.errors import ConfigError, InputError
+from zpe_sdk.wire import JobRequest
+from zpe_server.planning import plan_job
+from zpe_server.settings import Settings
+from zpe_server.store import Store
+from zpe_server.tokens import Principal
+from zpe_server.transitions.jobs import Submit
+from zpe_server.workers import ALIVE_SECONDS
+
+
+class Submission:
+    """Takes jobs in."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self._store = store
+        self._settings = settings
+
+    async def submit(
+        self, who: Principal, request: JobRequest, *, idempotency_key: str, request_id: str
+    ) -> tuple[str, bool, list[str]]:
+        """Plan a job and queue it; return its id, whether only its result has to be made, and warnings.
+
+        Raises
+        ------
+        InputError
+            The input cannot be carried out; ``idempotency_conflict``: the key came with another request.
+        ConfigError
+            ``submission_disabled``.
+        """
+        # Thousands of displacements and a large structure take a moment: never on the event loop.
+        planned = await anyio.to_thread.run_sync(plan_job, request, self._settings)
+        fields: dict[str, str | float] = {
+            "needs": json.dumps(
+                {
+                    "engine": planned.payload.engine,
+                    "environ": planned.payload.use_environ and request.environ is None,
+                    "environ_input": request.environ is not None,
+                    **({"environ_sha256": planned.environ_sha256} if planned.environ_sha256 else {}),
+                    "pseudopotentials": planned.pseudopotentials,
+                    "versions": [asdict(need) for need in planned.versions],
+                    **request.requires.model_dump(exclude_defaults=True),
+                }
+            ),
+            "formula": planned.formula,
+            "nat": planned.nat,
+            "physics": planned.physics,
+            "symmetry": int(request.symmetry),
+            "allow_state_changes": int(request.allow_state_changes),
+            "request_id": request_id,
+        }
+        if request.verify:
+            fields["verify"] = request.verify
+        if request.name:
+            fields["name"] = request.name
+        reply = await self._store.transition(
+            Submit(
+                job=uuid.uuid4().hex,
+                owner=who.subject,
+                priority=request.priority,
+                total=len(planned.tasks),
+                full=planned.plan.full_count,
+                idempotency_key=hashlib.sha256(idempotency_key.encode()).hexdigest()
+                if idempotency_key
+                else "",
+                digest=hashlib.sha256(request.model_dump_json().encode()).hexdigest(),
+                idempotency_ms=self._settings.idempotency_ttl_seconds * 1000,
+                fields=fields,
+                scf_keys=planned.scf_keys,
+                copies=[task.copy_of for task in planned.tasks if task.copy_of is not None],
+                reuse=request.calc_mode == "continue",
+                alive_ms=ALIVE_SECONDS * 1000,
+                keep_ms=self._settings.result_ttl_seconds * 1000,
+                payload=planned.payload.model_dump_json(),
+                plan=json.dumps(planned.plan.to_json()),
+                task_table=json.dumps([task.to_json() for task in planned.tasks]),
+            )
+        )
+        if reply.get("conflict"):
+            raise InputError(
+                "this Idempotency-Key came with another request before",
+                code="idempotency_conflict",
+                field="Idempotency-Key",
+            )
+        if reply.get("disabled"):
+            raise ConfigError(
+                "an administrator has stopped the submission of jobs for now", code="submission_disabled"
+            )
+        return str(reply["job"]), bool(reply.get("complete")), planned.warnings

@@ -1,0 +1,56 @@
+"""Looks at the service as a whole, each at one moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NotRequired, TypedDict
+
+from zpe_server.transitions.base import Listed, Transition
+
+
+class Overview(TypedDict):
+    """How many there are, which job waits the longest, and how many finished and failed within each hour."""
+
+    jobs: dict[str, int]
+    dlq: int
+    held: int
+    oldest: NotRequired[str]
+    finished: list[int]
+    failed: list[int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOverview(Transition[Overview]):
+    """Show the service at a glance."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadMetrics(Transition[dict[str, Any]]):
+    """Count what there is."""
+
+
+class Dispatch(TypedDict):
+    """What RQ has to be told, and the time (ms)."""
+
+    now: float
+    ready: Listed[str]
+    dead: Listed[str]
+    assemble: Listed[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadDispatch(Transition[Dispatch]):
+    """Read what RQ has to be told."""
+
+
+class Ranked(TypedDict, total=False):
+    """A job's place in the line, from 0, if it stands there."""
+
+    rank: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rank(Transition[Ranked]):
+    """Find a job's place in the line."""
+
+    job: str
