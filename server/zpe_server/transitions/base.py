@@ -46,8 +46,11 @@ class Transition(Generic[Reply]):
         for name in self.texts:
             text = small.pop(name)
             texts += [text] if isinstance(text, str) else text
-        return [json.dumps(small, default=_given), *texts]
+        return [_encode(small), *texts]
 
 
 def _given(request: object) -> dict[str, Any]:
     return {name: value for name, value in vars(request).items() if value is not None}
+
+
+_encode = json.JSONEncoder(default=_given).encode
