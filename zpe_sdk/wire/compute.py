@@ -9,8 +9,20 @@ from pydantic import AfterValidator, Field
 from zpe_sdk.errors import Side
 from zpe_sdk.task import Task
 from zpe_sdk.wire.jobs import Progress
-from zpe_sdk.wire.messages import EngineName, Id, JobState, JsonObject, Message, Tag, TaskIndex
-from zpe_sdk.wire.results import Fingerprint
+from zpe_sdk.wire.messages import (
+    EngineName,
+    Fingerprint,
+    Force,
+    Id,
+    JobKind,
+    JobState,
+    JsonObject,
+    Magnetization,
+    Message,
+    Tag,
+    TaskIndex,
+)
+from zpe_sdk.wire.relaxation import RelaxationEnd, RelaxationState, RelaxOptions
 
 
 class RegisterRequest(Message):
@@ -37,8 +49,9 @@ class Capabilities(Message):
 
     ``environ``: has Environ and an input for it; ``environ_input``: has Environ, and takes an input that
     comes with a job. ``files_sha256`` stands for all files that decide forces (program, pseudopotentials,
-    Environ's input); null: not known. ``zpe_version`` is that of the worker itself. ``slots`` SCFs run side
-    by side. ``cores``, ``memory_gb`` and ``tags`` are held against what jobs require.
+    Environ's input); null: not known. ``zpe_version`` is that of the worker itself. ``relaxes``: knows
+    relaxations, of which older workers would make single SCFs. ``slots`` SCFs run side by side. ``cores``,
+    ``memory_gb`` and ``tags`` are held against what jobs require.
     """
 
     engine: str = "espresso"
@@ -46,6 +59,7 @@ class Capabilities(Message):
     pseudopotentials: list[str] | None = None
     environ: bool = False
     environ_input: bool = False
+    relaxes: bool = False
     files_sha256: Annotated[str, Field(max_length=64)] | None = None
     zpe_version: Annotated[str, Field(max_length=50)] | None = None
     slots: Annotated[int, Field(ge=1, le=4096)] = 1
@@ -70,9 +84,16 @@ class LeaseRequest(Message):
 
 
 class JobPayload(Message):
-    """What a worker needs to know of a job, besides the tasks of its lease."""
+    """What a worker needs to know of a job, besides the tasks of its lease.
+
+    ``stage``: in the stage ``relax`` the job has one task, a relaxation, to be carried out as ``relax`` says.
+    After that ``content`` has the relaxed positions.
+    """
 
     content: str
+    kind: JobKind = "vibrations"
+    stage: JobKind = "vibrations"
+    relax: RelaxOptions | None = None
     mobile_indices: list[int]
     use_environ: bool = False
     environ: str | None = None
@@ -88,7 +109,8 @@ class JobPayload(Message):
 class LeaseReply(Message):
     """The right to run ``tasks`` of a job until ``lease_ttl_seconds`` pass without a renewal.
 
-    ``more``: whether other SCFs wait for a worker.
+    ``more``: whether other SCFs wait for a worker. ``relaxation``: where one goes on, if the job is in that
+    stage.
     """
 
     job_id: str
@@ -96,24 +118,20 @@ class LeaseReply(Message):
     lease_id: str
     lease_ttl_seconds: float
     tasks: list[Task]
+    relaxation: RelaxationState | None = None
     more: bool = True
     request_id: str | None = None
 
 
-# Unphysical forces would overflow when summed.
-Force = Annotated[float, Field(ge=-1e9, le=1e9)]
-
-
 NO_FORCES = "all forces are exactly zero although an atom is displaced: none were computed"
-# Bohr magnetons per cell, far above any cell that is computed.
-Magnetization = Annotated[float, Field(ge=-1e7, le=1e7)]
 
 
 class TaskReport(Message):
     """The outcome of one SCF: ``forces_ev_ang`` has one row per atom of the input, (nat, 3).
 
     The magnetisations are those that pw.x prints with spin, in Bohr magnetons per cell; null without spin.
-    ``warnings`` are what pw.x itself warned of that tells something about the result.
+    ``warnings`` are what pw.x itself warned of that tells something about the result. Of a relaxation, whose
+    steps have been reported before, ``relaxation`` says how it ended; energy and forces are those of its end.
     """
 
     task: TaskIndex
@@ -126,6 +144,7 @@ class TaskReport(Message):
     total_magnetization: Magnetization | None = None
     absolute_magnetization: Magnetization | None = None
     warnings: Annotated[list[Annotated[str, Field(max_length=500)]], Field(max_length=20)] = []
+    relaxation: RelaxationEnd | None = None
 
     @property
     def lacks_forces(self) -> bool:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from zpe_sdk.task import Vector
-from zpe_sdk.wire.messages import EngineName, ErrorInfo, JobState, Message, Tag
-from zpe_sdk.wire.results import Fingerprint
+from zpe_sdk.wire.messages import (
+    EngineName,
+    ErrorInfo,
+    Fingerprint,
+    JobKind,
+    JobState,
+    Message,
+    Number,
+    Tag,
+)
+from zpe_sdk.wire.relaxation import RelaxOptions
 from zpe_sdk.wire.versions import check_condition
-
-
-def _number(value: object) -> object:
-    # Pydantic would take true for 1 and "300" for 300; numbers of NumPy are welcome.
-    if isinstance(value, bool | str | bytes):
-        raise ValueError("must be a number")  # noqa: TRY004 - Pydantic reports no TypeError
-    return value
-
-
-Number = BeforeValidator(_number)
 
 
 class Point(Message):
@@ -97,10 +96,15 @@ Index = Annotated[int, Field(strict=True)]
 
 
 class JobRequest(Message):
-    """A vibrational calculation to run.
+    """A calculation to run.
 
     Attributes
     ----------
+    kind
+        ``vibrations``; ``relax``: the structure of lowest energy nearby; ``energy``: one SCF.
+    relax
+        Of ``vibrations``: relax the structure first; of ``relax``: how. True: with the defaults of
+        :class:`RelaxOptions`.
     content
         The text of a ``pw.x`` input file.
     use_environ
@@ -125,6 +129,8 @@ class JobRequest(Message):
     """
 
     content: str
+    kind: JobKind = "vibrations"
+    relax: bool | RelaxOptions | None = None
     mobile_indices: list[Index] | None = None
     use_environ: bool = False
     environ: str | None = None
@@ -141,6 +147,19 @@ class JobRequest(Message):
     allow_state_changes: bool = False
     engine: EngineName | None = None
     verify: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+    @property
+    def relaxation(self) -> RelaxOptions | None:
+        """How the structure is to be relaxed; None: not at all."""
+        if isinstance(self.relax, RelaxOptions):
+            return self.relax
+        return RelaxOptions() if self.relax or self.kind == "relax" else None
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        if self.kind == "energy" and self.relax:
+            raise ValueError("relax: a job of the kind 'energy' leaves the structure as it is")
+        return self
 
 
 class JobReply(Message):
@@ -166,6 +185,9 @@ class JobStatus(Message):
     ``taken_back`` names the workers that computed a part of this finished job and were revoked with their
     results since: its numbers are not to be trusted.
 
+    ``stage`` is what is being computed; of a relaxation ``ionic_step`` counts the steps that are stored and
+    ``max_force_ev_ang`` is the largest force of the last one.
+
     ``version`` grows with every change; ``GET …/jobs/{id}?wait_seconds=30&after=VERSION`` answers when it
     has.
     """
@@ -187,6 +209,10 @@ class JobStatus(Message):
     version: int = 0
     engine: EngineName | None = None
     taken_back: list[str] = []
+    kind: JobKind = "vibrations"
+    stage: JobKind = "vibrations"
+    ionic_step: int | None = None
+    max_force_ev_ang: float | None = None
 
 
 class JobList(Message):

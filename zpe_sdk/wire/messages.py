@@ -5,13 +5,19 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from zpe_sdk.errors import Side
 
 JobState = Literal["queued", "started", "finished", "failed", "cancelled"]
 OVER: frozenset[JobState] = frozenset({"finished", "failed", "cancelled"})  # for good, unless requeued
 JobOrder = Literal["newest", "oldest"]
+# A vibrational job that relaxes first has the stages ``relax`` and ``vibrations``; the others have one.
+JobKind = Literal["vibrations", "relax", "energy"]
+# Unphysical forces would overflow when summed.
+Force = Annotated[float, Field(ge=-1e9, le=1e9)]
+# Bohr magnetons per cell, far above any cell that is computed.
+Magnetization = Annotated[float, Field(ge=-1e7, le=1e7)]
 # What computes the forces: pw.x, or springs in its place.
 EngineName = Literal["espresso", "mock"]
 
@@ -38,6 +44,14 @@ def _is_deeper(value: Any, than: int) -> bool:
     return than == 0 or any(_is_deeper(item, than - 1) for item in inside)
 
 
+def _number(value: object) -> object:
+    # Pydantic would take true for 1 and "300" for 300; numbers of NumPy are welcome.
+    if isinstance(value, bool | str | bytes):
+        raise ValueError("must be a number")  # noqa: TRY004 - Pydantic reports no TypeError
+    return value
+
+
+Number = BeforeValidator(_number)
 JsonObject = Annotated[dict[str, Any], AfterValidator(_plain)]
 # Ids become parts of key names in the store: nothing else may get there.
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -70,3 +84,27 @@ class ErrorReply(Message):
 
     detail: str
     error: ErrorInfo
+
+
+class TaskRun(Message):
+    """Who ran one SCF of a job, and how long it took."""
+
+    task: int
+    worker: str
+    scf_seconds: float
+    scf_iterations: int | None = None
+    reused: bool = False
+
+
+class Fingerprint(Message):
+    """All that decides the forces besides the positions; forces mix in a Hessian only if it is equal.
+
+    ``pseudopotentials`` maps file name to SHA-256 of its bytes, ``physics`` is the SHA-256 of the
+    normalised input without positions and run control.
+    """
+
+    engine: str
+    engine_version: str
+    pseudopotentials: dict[str, str] = {}
+    environ: str | None = None
+    physics: str

@@ -5,31 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from zpe_sdk.task import Vector
-from zpe_sdk.wire.messages import Message
-
-
-class TaskRun(Message):
-    """Who ran one SCF of a job, and how long it took."""
-
-    task: int
-    worker: str
-    scf_seconds: float
-    scf_iterations: int | None = None
-    reused: bool = False
-
-
-class Fingerprint(Message):
-    """All that decides the forces besides the positions; forces mix in a Hessian only if it is equal.
-
-    ``pseudopotentials`` maps file name to SHA-256 of its bytes, ``physics`` is the SHA-256 of the
-    normalised input without positions and run control.
-    """
-
-    engine: str
-    engine_version: str
-    pseudopotentials: dict[str, str] = {}
-    environ: str | None = None
-    physics: str
+from zpe_sdk.wire.messages import Fingerprint, Message, TaskRun
+from zpe_sdk.wire.relaxation import RelaxationRecord
 
 
 class ZPEResultDocument(Message):
@@ -48,7 +25,8 @@ class ZPEResultDocument(Message):
     atoms, ``cell`` has a vector per row. ``max_force_ev_ang`` is the largest force on a mobile atom at the
     equilibrium;
     ``total_magnetization`` and ``absolute_magnetization`` (Bohr magnetons per cell) are the equilibrium's,
-    null without spin. ``symmetry`` and ``checks``: see docs/formulas.md.
+    null without spin. ``relaxation`` tells of the relaxation that came first. ``symmetry`` and ``checks``:
+    see docs/formulas.md.
     """
 
     freqs_cm: list[float]
@@ -89,6 +67,7 @@ class ZPEResultDocument(Message):
     warnings: list[str] = []
     symmetry: dict[str, Any] = {}
     checks: dict[str, Any] = {}
+    relaxation: RelaxationRecord | None = None
     fingerprint: Fingerprint
     tasks: list[TaskRun]
 
