@@ -78,6 +78,7 @@ CODES: dict[str, Meaning] = {
             "not_finished": (409, "Wait for the job to finish."),
             "not_in_dlq": (409, "Only jobs in the dead-letter queue can be requeued or discarded."),
             "owner_reserved": "Choose another name for the owner.",
+            "relaxation_missing": "Wait until the relaxation has ended.",
             "result_malformed": "Send a whole result with the named field.",
             "token_not_found": (404, "Check the token's id."),
             "too_few_scfs": (409, "Wait for more SCFs."),

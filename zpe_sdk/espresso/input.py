@@ -42,6 +42,8 @@ class PwInput:
         Lattice vectors as rows, in Å, shape (3, 3).
     alat
         pw.x's lattice parameter in Å, the unit of ``K_POINTS tpiba``.
+    free
+        Which Cartesian components of each atom its flags leave free to move, shape (nat, 3).
     fixed_indices
         Atoms flagged ``0 0 0``.
     partly_fixed
@@ -58,6 +60,7 @@ class PwInput:
     positions: NDArray[np.float64]
     cell: NDArray[np.float64]
     alat: float
+    free: NDArray[np.bool_]
     fixed_indices: tuple[int, ...]
     partly_fixed: tuple[int, ...]
     kpoints: KPoints
@@ -123,6 +126,7 @@ class PwInput:
             positions=positions,
             cell=cell,
             alat=alat,
+            free=np.array(flags),
             fixed_indices=tuple(i for i, f in enumerate(flags) if not any(f)),
             partly_fixed=tuple(i for i, f in enumerate(flags) if any(f) and not all(f)),
             kpoints=kpoints,
@@ -161,9 +165,26 @@ class PwInput:
         return str(Formula.from_list(list(self.symbols)).format("hill"))
 
     @property
+    def cutoffs(self) -> tuple[float | None, float | None]:
+        """``ecutwfc`` and ``ecutrho`` in Ry; None: what the pseudopotentials suggest."""
+        system = self.namelists["system"]
+        # 0 is as good as absent; pw.x takes 4 ecutwfc where only that is given.
+        ecutwfc, ecutrho = (_number(system.get(name)) or None for name in ("ecutwfc", "ecutrho"))
+        return ecutwfc, 4 * ecutwfc if ecutrho is None and ecutwfc is not None else ecutrho
+
+    @property
+    def mesh(self) -> tuple[int, int, int]:
+        """The k-point mesh; (1, 1, 1) is the gamma point, (0, 0, 0) a list of k-points."""
+        return (1, 1, 1) if self.kpoints.mode == "gamma" else self.kpoints.mesh or (0, 0, 0)
+
+    @property
     def pseudopotentials(self) -> tuple[str, ...]:
         """File names of the pseudopotentials, sorted, each once."""
         return tuple(sorted({species.pseudopotential for species in self.species}))
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _error(message: str, field: str, code: str = "bad_input") -> InputError:

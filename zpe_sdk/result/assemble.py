@@ -86,15 +86,12 @@ def make_result(
         f"pw.x: {told}" for index in sorted(reports) for told in reports[index].warnings
     )
 
-    system = pw_input.namelists.get("system", {})
-    # Absent or 0: what the pseudopotentials suggest, which the input does not tell.
-    ecutwfc = _number(system.get("ecutwfc")) or None
-    ecutrho = _number(system.get("ecutrho")) or None
+    ecutwfc, ecutrho = pw_input.cutoffs
     return ZPEResultDocument(
         **derived_fields(analysis),
         mobile_indices=mobile,
         fixed_indices=list(pw_input.fixed_indices),
-        kpts=_kpts(pw_input),
+        kpts=pw_input.mesh,
         delta=plan.delta,
         use_environ=payload.use_environ,
         qe_input=payload.content,
@@ -105,8 +102,7 @@ def make_result(
         cache_checked=len(reused),
         cache_deleted=0,
         ecutwfc=ecutwfc,
-        # pw.x takes 4 ecutwfc where only that is given.
-        ecutrho=4 * ecutwfc if ecutrho is None and ecutwfc is not None else ecutrho,
+        ecutrho=ecutrho,
         symbols=list(pw_input.symbols),
         positions=[(float(x), float(y), float(z)) for x, y, z in pw_input.positions],
         cell=[(float(x), float(y), float(z)) for x, y, z in pw_input.cell],
@@ -252,13 +248,3 @@ def _verified(document: ZPEResultDocument) -> list[str]:
         f"{count} SCF{'s' * (count > 1)} computed twice, by different workers; largest differences: "
         f"{checks['verified_force_ev_ang']:.1e} eV/Å (forces), {checks['verified_energy_ev']:.1e} eV (energy)"
     ]
-
-
-def _kpts(pw_input: PwInput) -> tuple[int, int, int]:
-    if pw_input.kpoints.mode == "gamma":
-        return (1, 1, 1)
-    return pw_input.kpoints.mesh or (0, 0, 0)
-
-
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
