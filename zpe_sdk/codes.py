@@ -163,6 +163,7 @@ CODES: dict[str, Meaning] = {
             "fingerprint_mismatch": "Submit again with `calc_mode='new'`.",
             "job_failed": "Read the detail of the job.",
             "out_of_memory": "Give pw.x more memory, or run fewer SCFs side by side.",
+            "output_too_long": "Read the last lines in the traceback: pw.x repeats something without end.",
             "pw_crashed": "Read the last lines of pw.x's output in the traceback.",
             "pw_killed": "Find out what ended pw.x: a batch system, an administrator.",
             "report_refused": "Update the worker; the control plane refused what it reported.",

@@ -10,7 +10,8 @@ import pytest
 
 from zpe_sdk.errors import ComputeError
 from zpe_sdk.espresso.output import read_result
-from zpe_sdk.espresso.run import STDOUT, pw_command, run_scf
+from zpe_sdk.espresso.process import STDOUT
+from zpe_sdk.espresso.run import pw_command, run_scf
 
 PSEUDO_DIR = "/usr/share/espresso/pseudo"
 O2 = f"""&CONTROL

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import resource
+import sys
 from pathlib import Path
 from threading import Event
 
@@ -12,6 +14,8 @@ import pytest
 from tests.programs import PW
 from zpe_sdk.errors import ComputeError, ConfigError, InputError, ZPEError
 from zpe_sdk.espresso.banner import ranks_in
+from zpe_sdk.espresso.iterations import Iteration, tell_iterations
+from zpe_sdk.espresso.process import MAX_OUTPUT, Output
 from zpe_sdk.espresso.run import pw_command, pw_version, run_scf
 
 PSEUDO_DIR = "/usr/share/espresso/pseudo"
@@ -135,3 +139,76 @@ def test_a_missing_program_names_the_setting() -> None:
     with pytest.raises(ConfigError) as caught:
         pw_command("/nowhere/pw.x")
     assert (caught.value.code, caught.value.field) == ("pw_not_found", "ZPE_PW_PATH")
+
+
+@pytest.mark.qe
+def test_each_iteration_is_told_while_pw_runs(tmp_path: Path) -> None:
+    told: list[Iteration] = []
+    stop = Event()
+
+    def note(iteration: Iteration) -> None:
+        told.append(iteration)
+        stop.set()
+
+    with pytest.raises(ComputeError) as caught:
+        run_scf(PW, h2(), tmp_path, prefix="zpe", stop=stop, on_iteration=note)
+    assert caught.value.code == "stopped"
+    told.clear()
+    result = run_scf(PW, h2(), tmp_path, prefix="zpe", on_iteration=told.append)
+    assert [iteration.number for iteration in told] == list(range(1, (result.iterations or 0) + 1))
+    assert told[0].accuracy_ry > 1e-3
+    assert told[-1].accuracy_ry < 1e-8
+
+
+def test_iterations_of_hybrids_count_from_one_again(tmp_path: Path) -> None:
+    told: list[Iteration] = []
+    output = Output(tmp_path / "pw.out", tell_iterations(told.append))
+    printed = b"""
+     iteration #  1     ecut=    20.00 Ry     beta= 0.70
+     estimated scf accuracy    <       0.00321304 Ry
+     iteration #  2     ecut=    20.00 Ry     beta= 0.70
+     estimated scf accuracy    <          2.1E-09 Ry
+!    total energy              =      -2.24 Ry
+     estimated scf accuracy    <          2.1E-09 Ry
+     est. exchange err (dexx)  =       0.00047213 Ry
+     iteration #  1     ecut=    20.00 Ry     beta= 0.70
+     estimated scf accuracy    <       0.00000115 Ry
+"""
+    for place in range(0, len(printed), 10):
+        output.feed(printed[place : place + 10])
+    output.close()
+    assert told == [Iteration(1, 0.00321304), Iteration(2, 2.1e-9), Iteration(1, 0.00000115)]
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_pw_that_prints_without_end_is_ended(stream: str, tmp_path: Path) -> None:
+    script = tmp_path / "pw.x"
+    script.write_text(f"#!{sys.executable}\nimport sys\nwhile True: sys.{stream}.write('again\\n' * 10000)\n")
+    script.chmod(0o755)
+    with pytest.raises(ComputeError) as caught:
+        run_scf([str(script)], h2(), tmp_path, prefix="zpe")
+    assert caught.value.code == "output_too_long"
+    assert "again\nagain" in caught.value.__notes__[-1]
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 2 * MAX_OUTPUT
+
+
+def test_a_command_that_prints_without_end_is_no_pw() -> None:
+    with pytest.raises(ConfigError) as caught:
+        pw_version(["yes", "no"])
+    assert caught.value.code == "pw_not_found"
+
+
+@pytest.mark.qe
+def test_a_full_disk_does_not_lose_what_pw_prints(tmp_path: Path) -> None:
+    told: list[Iteration] = []
+
+    def fill(iteration: Iteration) -> None:
+        told.append(iteration)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        result = run_scf(PW, h2(), tmp_path, prefix="zpe", on_iteration=fill)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert result.iterations == len(told)

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from tests.programs import needs_binary
 from zpe_sdk.errors import ConfigError
 from zpe_sdk.espresso.input import PwInput
-from zpe_sdk.espresso.run import MPIRUN
+from zpe_sdk.espresso.process import MPIRUN
 from zpe_sdk.worker.engines.machine import Machine
 from zpe_sdk.worker.settings import WorkerSettings
 

@@ -8,7 +8,7 @@ import signal
 from zpe_sdk.errors import ComputeError, ConfigError, InputError, ZPEError
 from zpe_sdk.espresso.banner import version_in
 
-TAIL_LINES = 40
+TAIL_LINES, LAST_CHARACTERS = 40, 10_000
 NOT_CONVERGED = re.compile(r"convergence NOT achieved after\s+(\d+) iterations")
 
 
@@ -29,7 +29,17 @@ def failure(stdout: str, stderr: str, code: int, *, out_of_memory: bool = False)
     ZPEError
         With the last lines of the output as a note (``__notes__``), where tracebacks show them.
     """
-    error = _name(stdout, stderr, code, out_of_memory)
+    return _with_last_lines(_name(stdout, stderr, code, out_of_memory), stdout, stderr)
+
+
+def too_long(stdout: str, stderr: str) -> ZPEError:
+    """Name the failure of a run that was ended because it printed without end."""
+    size = max(len(stdout), len(stderr)) / 1e6
+    error = ComputeError(f"pw.x was ended after {size:.0f} MB of output", code="output_too_long")
+    return _with_last_lines(error, stdout[-LAST_CHARACTERS:], stderr[-LAST_CHARACTERS:])
+
+
+def _with_last_lines(error: ZPEError, stdout: str, stderr: str) -> ZPEError:
     error.add_note("The last lines of pw.x's output:\n" + tail(stdout))
     if stderr.strip():
         error.add_note("Its standard error:\n" + tail(stderr))

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shlex
 import shutil
-import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Event
 
 from zpe_sdk.errors import ComputeError, ConfigError
 from zpe_sdk.espresso import environ_output, output, said
 from zpe_sdk.espresso.banner import ranks_in, version_in
-from zpe_sdk.espresso.failures import failure, tail
+from zpe_sdk.espresso.failures import failure, tail, too_long
+from zpe_sdk.espresso.iterations import Iteration, tell_iterations
 from zpe_sdk.espresso.namelist import literal
 from zpe_sdk.espresso.output import ScfResult
-from zpe_sdk.keeper import keep
+from zpe_sdk.espresso.process import MPIRUN, run_process
 
-INPUT, STDOUT, STDERR = "pw.in", "pw.out", "pw.err"
-ENVIRON_IN = "environ.in"
-_POLL_SECONDS = 0.01
+INPUT, ENVIRON_IN = "pw.in", "environ.in"
 # Well formed, and over before any work: there is no density to start from.
 _ONE_ATOM = """&CONTROL
   calculation = 'scf', prefix = 'pw', outdir = './', pseudo_dir = {folder}
@@ -40,25 +37,6 @@ ATOMIC_POSITIONS angstrom
 H 0.0 0.0 0.0
 K_POINTS gamma
 """
-
-_PLACE = {
-    "OMP_NUM_THREADS": "1",
-    # The keeper pins the launcher to its cores and the ranks inherit that; left to itself, Open MPI
-    # would bind the ranks of every mpirun to the machine's first cores.
-    "OMPI_MCA_hwloc_base_binding_policy": "none",
-    "PRTE_MCA_hwloc_default_binding_policy": "none",
-}
-# pw.x makes and drops large arrays in each iteration. glibc gives each back to the kernel at once, and the
-# page faults of getting it again take a quarter of the time; told so, it keeps them (docs/engine.md).
-_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "2147483647"}
-# A process without peers needs no interconnect; looking for one takes Open MPI 0.3 s at each start. Ranks on
-# one machine share its memory; that no faster network is looked for beside spares 0.2 s.
-_ALONE = {"OMPI_MCA_ess_singleton_isolated": "1", "OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": "self"}
-_ONE_MACHINE = {"OMPI_MCA_pml": "ob1"}
-# Open MPI's mpirun does not start as root unless told so; who runs a worker as root has made up their mind.
-_ROOT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-
-MPIRUN = "mpirun"
 
 
 def pw_command(
@@ -116,6 +94,7 @@ def run_scf(
     cpus: Sequence[int] = (),
     environ: str | None = None,
     stop: Event | None = None,
+    on_iteration: Callable[[Iteration], None] | None = None,
 ) -> ScfResult:
     """Run pw.x on an input and return its energy and forces.
 
@@ -137,12 +116,14 @@ def run_scf(
         Text of the ``environ.in`` to run with, if Environ is to take part.
     stop
         When set, pw.x is ended at once.
+    on_iteration
+        Called at the end of each iteration; an exception of its ends pw.x too.
 
     Raises
     ------
     ComputeError
         ``scf_not_converged``, ``out_of_memory``, ``pw_killed``, ``pw_crashed``, ``walltime``;
-        ``stopped`` if ``stop`` was set.
+        ``output_too_long``: pw.x printed without end; ``stopped`` if ``stop`` was set.
     ConfigError
         ``pseudopotential_missing``, ``pw_not_found``; ``environ_missing``: Environ took no part;
         ``input_ignored``: this version of pw.x passed over a card, or a value, that it does not know.
@@ -156,9 +137,12 @@ def run_scf(
     argv = [*command, "-in", INPUT, *(["-environ"] if environ is not None else [])]
     oom_kills = _oom_kills()
     started = time.monotonic()
-    code = _run(argv, folder, ranks=ranks, cpus=cpus, stop=stop)
+    listen = tell_iterations(on_iteration) if on_iteration else None
+    ended = run_process(argv, folder, ranks=ranks, cpus=cpus, stop=stop, listen=listen)
     seconds = time.monotonic() - started
-    stdout, stderr = _read(folder / STDOUT), _read(folder / STDERR)
+    stdout = ended.stdout
+    if ended.too_long:
+        raise too_long(stdout, ended.stderr)
     if error := said.ignored(stdout):
         raise error
     if result := output.read_result(folder, prefix, stdout, seconds=seconds):
@@ -167,8 +151,8 @@ def run_scf(
         return result
     if stop is not None and stop.is_set():
         raise ComputeError("the run was stopped on request", code="stopped")
-    out_of_memory = code == 128 + 9 and _oom_kills() > oom_kills
-    raise failure(stdout, stderr, code, out_of_memory=out_of_memory)
+    out_of_memory = ended.code == 128 + 9 and _oom_kills() > oom_kills
+    raise failure(stdout, ended.stderr, ended.code, out_of_memory=out_of_memory)
 
 
 def pw_version(command: Sequence[str], *, ranks: int = 1) -> str:
@@ -191,12 +175,11 @@ def pw_version(command: Sequence[str], *, ranks: int = 1) -> str:
         folder = Path(scratch)
         # pw.x names itself before it finds that this is no input.
         (folder / INPUT).write_text("\n")
-        _run([*command, "-in", INPUT], folder, ranks=ranks, timeout=60)
-        stdout, stderr = _read(folder / STDOUT), _read(folder / STDERR)
-    version, found = version_in(stdout), ranks_in(stdout)
+        ended = run_process([*command, "-in", INPUT], folder, ranks=ranks, timeout=60)
+    version, found = version_in(ended.stdout), ranks_in(ended.stdout)
     if version is None:
         raise ConfigError(
-            f"{shlex.join(command)} does not answer as pw.x does: {tail(stderr or stdout, 3)!r}",
+            f"{shlex.join(command)} does not answer as pw.x does: {tail(ended.stderr or ended.stdout, 3)!r}",
             code="pw_not_found",
             field="ZPE_PW_PATH",
         )
@@ -224,8 +207,8 @@ def has_environ(command: Sequence[str], pseudopotential: Path) -> bool:
         folder = Path(scratch)
         where = literal(str(pseudopotential.parent.resolve()))
         (folder / INPUT).write_text(_ONE_ATOM.format(folder=where, name=pseudopotential.name))
-        _run([*command, "-in", INPUT, "-environ"], folder, ranks=1, timeout=60)
-        return environ_output.has_environ(_read(folder / STDOUT))
+        ended = run_process([*command, "-in", INPUT, "-environ"], folder, timeout=60)
+        return environ_output.has_environ(ended.stdout)
 
 
 def _check_environ(result: ScfResult, stdout: str, environ: str) -> None:
@@ -237,64 +220,6 @@ def _check_environ(result: ScfResult, stdout: str, environ: str) -> None:
         )
     if fault := environ_output.environ_fault(stdout, environ):
         raise fault
-
-
-def _run(
-    argv: Sequence[str],
-    folder: Path,
-    *,
-    ranks: int,
-    cpus: Sequence[int] = (),
-    stop: Event | None = None,
-    timeout: float | None = None,
-) -> int:
-    """Run a command under a keeper until it ends or is to stop; return its exit status."""
-    stop = stop or Event()
-    deadline = time.monotonic() + timeout if timeout else float("inf")
-    with (folder / STDOUT).open("wb") as stdout, (folder / STDERR).open("wb") as stderr:
-        process = subprocess.Popen(
-            keep(argv, cpus=cpus),
-            cwd=folder,
-            stdin=subprocess.PIPE,
-            stdout=stdout,
-            stderr=stderr,
-            env=_environment(argv, ranks),
-            start_new_session=True,  # Ctrl-C in a terminal is for the worker, who decides
-        )
-        try:
-            while process.poll() is None and not stop.wait(_POLL_SECONDS) and time.monotonic() < deadline:
-                pass
-        finally:
-            if process.stdin:
-                with contextlib.suppress(BrokenPipeError):
-                    process.stdin.close()
-            code = process.wait()
-    return code
-
-
-def _environment(argv: Sequence[str], ranks: int) -> dict[str, str]:
-    """Return the environment of pw.x: ours, without our settings and their secrets, and tuned.
-
-    What the administrator has set already stays, but for the placement on cores, which is the engine's.
-    """
-    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("ZPE_")}
-    alone = _ALONE if _runs_alone(argv) else {}
-    one_machine = _ONE_MACHINE if ranks > 1 and argv[0] == MPIRUN else {}
-    root = _ROOT if os.geteuid() == 0 else {}
-    return {**_MEMORY, **alone, **one_machine, **root, **kept, **_PLACE}
-
-
-def _runs_alone(argv: Sequence[str]) -> bool:
-    """Tell whether the command is a program by itself: no launcher, and no script that may call one."""
-    try:
-        with Path(argv[0]).open("rb") as program:
-            return argv[1] == "-in" and program.read(4) == b"\x7fELF"
-    except OSError:  # a name on PATH
-        return False
-
-
-def _read(path: Path) -> str:
-    return path.read_text(errors="replace") if path.exists() else ""
 
 
 def _oom_kills() -> int:
