@@ -114,6 +114,7 @@ CODES: dict[str, Meaning] = {
     **_table(
         "config",
         {
+            "cannot_relax": "Have a worker without an executor relax the structure.",
             "client_too_old": (426, "Update zpe on the machine that sent the request: `pip install -U zpe`."),
             "bad_ca_bundle": "Name a PEM file of certificate authorities.",
             "bad_credentials_file": "Correct or remove the file, and run `zpe login`.",

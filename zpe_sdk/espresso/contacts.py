@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from ase.data import atomic_numbers, covalent_radii
 from ase.geometry import minkowski_reduce
+from ase.neighborlist import primitive_neighbor_list
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
@@ -16,6 +17,9 @@ from zpe_sdk.errors import InputError
 # molecules have 0.77 of it (CN) or more, H2 1.2, those of the elements in their crystals 0.73 (U) or more. So
 # this leaves room for crystals compressed to a sixth of their volume.
 NEAREST = 0.4
+# Of the same sum. An atom with a neighbour within the first is bound to it; one with none within the second
+# is bound to nothing.
+BOUND, LOST = 2.0, 3.0
 # Å³ for an atom: less than a ball of the size of hydrogen at its nearest takes, closely packed or not.
 SMALLEST_VOLUME = 0.1
 # A bound on the work: closer neighbours than these are looked at in order of their distance.
@@ -108,3 +112,28 @@ def _too_close(labels: Sequence[str], i: int, j: int, distance: float, bound: fl
         code="atoms_too_close",
         field="ATOMIC_POSITIONS",
     )
+
+
+def lost_atom(
+    symbols: Sequence[str],
+    before: NDArray[np.float64],
+    after: NDArray[np.float64],
+    cell: NDArray[np.float64],
+) -> int | None:
+    """Return the first atom that was bound to another one and has left all others since; None: none has.
+
+    Parameters
+    ----------
+    symbols
+        Chemical symbols.
+    before, after
+        Cartesian positions in Å, shape (nat, 3).
+    cell
+        Lattice vectors as rows, in Å, shape (3, 3).
+    """
+    radii = np.array([covalent_radii[atomic_numbers[symbol]] for symbol in symbols])
+
+    def with_neighbours(positions: NDArray[np.float64], reach: float) -> set[int]:
+        return set(primitive_neighbor_list("i", (True, True, True), cell, positions, reach * radii).tolist())
+
+    return min(with_neighbours(before, BOUND) - with_neighbours(after, LOST), default=None)

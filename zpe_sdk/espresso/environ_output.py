@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from zpe_sdk.errors import ComputeError, InputError, ZPEError
+from zpe_sdk.errors import ComputeError, ConfigError, InputError, ZPEError
 from zpe_sdk.espresso.failures import error_box
 
 _ENVIRON_BANNERS = {
@@ -67,3 +67,28 @@ def environ_fault(stdout: str, environ: str) -> ZPEError | None:
             code="scf_not_converged",
         )
     return None
+
+
+def check_environ(stdout: str, environ: str) -> None:
+    """Refuse a converged SCF in which Environ should have taken part, and did not, or not as it should.
+
+    Parameters
+    ----------
+    stdout, environ
+        See :func:`environ_fault`.
+
+    Raises
+    ------
+    ConfigError
+        ``environ_missing``: this build of pw.x has no such plug-in.
+    ZPEError
+        See :func:`environ_fault`.
+    """
+    if environ_in(stdout) is None:
+        raise ConfigError(
+            "the job wants Environ, but pw.x took no notice of it: this build has no such plug-in",
+            code="environ_missing",
+            field="ZPE_PW_PATH",
+        )
+    if fault := environ_fault(stdout, environ):
+        raise fault

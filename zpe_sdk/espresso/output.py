@@ -79,15 +79,10 @@ def read_result(folder: Path, prefix: str, stdout: str, *, seconds: float) -> Sc
     ComputeError
         ``forces_invalid``: energy or forces are no finite numbers.
     """
-    found = _from_xml(folder, prefix) or _from_stdout(stdout)
+    found = _from_xml(folder, prefix) or printed(stdout)
     if found is None:
         return None
-    numbers = np.array([found.energy, *found.forces.ravel()])
-    if not np.all(np.isfinite(numbers)) or np.abs(found.forces).max(initial=0) > STRONGEST_EV_ANG:
-        raise ComputeError(
-            "pw.x says that the SCF converged, but its energy or forces are not numbers or absurdly large",
-            code="forces_invalid",
-        )
+    check_numbers(found)
     total, absolute = found.moments or (None, None)
     return ScfResult(
         found.energy,
@@ -102,14 +97,16 @@ def read_result(folder: Path, prefix: str, stdout: str, *, seconds: float) -> Sc
     )
 
 
-class _Found(NamedTuple):
+class Found(NamedTuple):
+    """What an SCF has come to, in eV and eV/Å: see :class:`ScfResult`."""
+
     energy: float
     forces: NDArray[np.float64]
     iterations: int | None
     moments: tuple[float, float] | None
 
 
-def _from_xml(folder: Path, prefix: str) -> _Found | None:
+def _from_xml(folder: Path, prefix: str) -> Found | None:
     for path in (folder / f"{prefix}.xml", folder / f"{prefix}.save" / "data-file-schema.xml"):
         try:
             output = ET.parse(path).getroot().find("output")
@@ -123,7 +120,7 @@ def _from_xml(folder: Path, prefix: str) -> _Found | None:
         steps = output.findtext("convergence_info/scf_conv/n_scf_steps")
         # dims="3 nat", order="F": pw.x writes one atom per line, so C order here.
         rows = np.array([_float(word) for word in forces.text.split()]).reshape(-1, 3)
-        return _Found(
+        return Found(
             _float(energy) * Hartree, rows * (Hartree / Bohr), int(steps) if steps else None, _moments(output)
         )
     return None
@@ -157,7 +154,27 @@ _TOTAL_MOMENT = re.compile(r"total magnetization\s+=((?:\s+[-+]?\d+\.\d+)+)\s+Bo
 _ABSOLUTE_MOMENT = re.compile(rf"absolute magnetization\s+=\s*{_FLOAT} Bohr mag/cell")
 
 
-def _from_stdout(stdout: str) -> _Found | None:
+def check_numbers(found: Found) -> None:
+    """Refuse what is no energy or no force.
+
+    Raises
+    ------
+    ComputeError
+        ``forces_invalid``: energy or forces are no finite numbers.
+    """
+    numbers = np.array([found.energy, *found.forces.ravel()])
+    if not np.all(np.isfinite(numbers)) or np.abs(found.forces).max(initial=0) > STRONGEST_EV_ANG:
+        raise ComputeError(
+            "pw.x says that the SCF converged, but its energy or forces are not numbers or absurdly large",
+            code="forces_invalid",
+        )
+
+
+def printed(stdout: str) -> Found | None:
+    """Read a converged SCF with forces from what pw.x printed of it; None if there is none.
+
+    The forces are those on all atoms: only behind this pw.x sets to zero what an input holds fixed.
+    """
     energies, forces, steps = _ENERGY.findall(stdout), _FORCES.search(stdout), _ITERATIONS.findall(stdout)
     if not energies or forces is None or not steps or NOT_CONVERGED.search(stdout):
         return None
@@ -171,4 +188,4 @@ def _from_stdout(stdout: str) -> _Found | None:
     if totals and absolutes:
         vector = [float(number) for number in totals[-1].split()]
         moments = (vector[0] if len(vector) == 1 else float(np.linalg.norm(vector)), float(absolutes[-1]))
-    return _Found(float(energies[-1]) * Rydberg, rows * (Rydberg / Bohr), int(steps[-1]), moments)
+    return Found(float(energies[-1]) * Rydberg, rows * (Rydberg / Bohr), int(steps[-1]), moments)

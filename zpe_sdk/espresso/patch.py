@@ -52,19 +52,51 @@ def task_text(
         ``bad_task``: the task moves an atom that is not there, or so little that pw.x overlooks it;
         ``not_supported``: ``nosym`` does not go with listed k-points.
     """
-    control: dict[str, object] = {
+    control = {"prefix": prefix, "outdir": outdir, "pseudo_dir": pseudo_dir}
+    edits = [
+        *run_edits(pw_input, control=control, electrons=electrons, nosym=nosym),
+        *_positions(pw_input, task),
+    ]
+    return apply(pw_input.text, edits)
+
+
+def run_edits(
+    pw_input: PwInput,
+    *,
+    control: Mapping[str, object],
+    electrons: Mapping[str, object],
+    ions: Mapping[str, object] | None = None,
+    nosym: bool = False,
+) -> list[Edit]:
+    """Return the edits that any run of a job needs, whatever the positions.
+
+    Parameters
+    ----------
+    pw_input
+        The job's input.
+    control, electrons
+        Keys of these namelists to set.
+    ions
+        Keys of ``&IONS`` to set, besides those that the input has; None: a run without this namelist.
+    nosym
+        See :func:`task_text`.
+
+    Raises
+    ------
+    InputError
+        ``not_supported``: ``nosym`` does not go with listed k-points.
+    """
+    ours_control: dict[str, object] = {
         "calculation": "scf",
         "restart_mode": "from_scratch",
-        "prefix": prefix,
-        "outdir": outdir,
         "wfcdir": None,
-        "pseudo_dir": pseudo_dir,
         "tprnfor": True,
         "tstress": False,
         # Every version of pw.x knows it, and writes the density that the next SCF starts from.
         "disk_io": "low",
         # An SCF cut off by the clock is lost; the worker stops what has to stop.
         "max_seconds": None,
+        **control,
     }
     # Files to start from exist only where the engine has put them, and it says so in `electrons`. Without
     # convergence there are no forces to report.
@@ -73,14 +105,12 @@ def task_text(
     if str(given.get("startingwfc", "")).strip().lower() == "file":
         ours["startingwfc"] = None
     ours.update({name.lower(): value for name, value in electrons.items()})
-    edits = [
-        *_namelists(pw_input, control, ours),
+    return [
+        *_namelists(pw_input, ours_control, ours, ions),
         *(_without_symmetry(pw_input) if nosym else ()),
-        *_positions(pw_input, task),
         *_gamma(pw_input),
         *_surplus(pw_input),
     ]
-    return apply(pw_input.text, edits)
 
 
 def displaced(pw_input: PwInput, task: Task) -> NDArray[np.float64]:
@@ -112,22 +142,27 @@ def displaced(pw_input: PwInput, task: Task) -> NDArray[np.float64]:
 
 
 def _namelists(
-    pw_input: PwInput, control: Mapping[str, object], electrons: Mapping[str, object]
+    pw_input: PwInput,
+    control: Mapping[str, object],
+    electrons: Mapping[str, object],
+    ions: Mapping[str, object] | None,
 ) -> list[Edit]:
     text, groups = pw_input.text, pw_input.groups
     edits: list[Edit] = []
-    # pw.x wants both namelists, be they empty, around &SYSTEM.
-    for name, keys, place in (
-        ("control", control, groups["system"].start),
-        ("electrons", electrons, _next_line(text, groups["system"].end)),
-    ):
+    # pw.x wants the namelists, be they empty, in this order.
+    behind = _next_line(text, groups["system"].end)
+    wanted = [("control", control, groups["system"].start), ("electrons", electrons, behind)]
+    if ions is not None:
+        last = groups.get("electrons", groups["system"])
+        wanted.append(("ions", ions, _next_line(text, last.end)))
+    for name, keys, place in wanted:
         if name in groups:
             edits += set_keys(text, groups[name], keys)
         else:
             edits.append((place, place, _written(name, keys, line_end(text))))
-    # An SCF reads none of the others; pw.x would take their lines for cards and warn of each.
+    # A run reads none of the others; pw.x would take their lines for cards and warn of each.
     for name, group in groups.items():
-        if name not in SCF_GROUPS:
+        if name not in SCF_GROUPS and (name != "ions" or ions is None):
             line = text.rfind("\n", 0, group.start) + 1
             start = group.start if text[line : group.start].strip() else line
             edits.append((start, _next_line(text, group.end), ""))

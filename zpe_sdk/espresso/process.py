@@ -104,6 +104,25 @@ class Output:
         """What is kept."""
         return self._content.decode(errors="replace")
 
+    @property
+    def place(self) -> int:
+        """Where the line ends that the listener was given last, in bytes."""
+        return self._line
+
+    @property
+    def so_far(self) -> str:
+        """What is kept up to this place."""
+        return self._content[: self._line].decode(errors="replace")
+
+    def forget(self, start: int) -> None:
+        """Keep nothing between a place and the present one: it has been dealt with, and counts no more."""
+        del self._content[start : self._line]
+        self._line = start
+        if self._file:
+            self._file.truncate(start)
+            self._file.seek(start)
+            self._copy(bytes(self._content[start:]))
+
     def _copy(self, chunk: bytes) -> None:
         if self._file is None:
             return

@@ -1,4 +1,4 @@
-"""Run one ``pw.x`` SCF in a folder of its own."""
+"""Run ``pw.x`` in a folder of its own: one SCF, or a relaxation."""
 
 from __future__ import annotations
 
@@ -11,14 +11,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Event
 
-from zpe_sdk.errors import ComputeError, ConfigError
+import numpy as np
+from numpy.typing import NDArray
+
+from zpe_sdk.errors import ComputeError, ConfigError, ZPEError
 from zpe_sdk.espresso import environ_output, output, said
 from zpe_sdk.espresso.banner import ranks_in, version_in
+from zpe_sdk.espresso.environ_output import check_environ
 from zpe_sdk.espresso.failures import failure, tail, too_long
+from zpe_sdk.espresso.ionic_steps import Ending, IonicResult, StepReader
 from zpe_sdk.espresso.iterations import Iteration, tell_iterations
 from zpe_sdk.espresso.namelist import literal
 from zpe_sdk.espresso.output import ScfResult
-from zpe_sdk.espresso.process import MPIRUN, run_process
+from zpe_sdk.espresso.process import MPIRUN, Ended, Listener, run_process
 
 INPUT, ENVIRON_IN = "pw.in", "environ.in"
 # Well formed, and over before any work: there is no density to start from.
@@ -131,28 +136,111 @@ def run_scf(
         ``bad_input``: pw.x refuses the input, or (``field`` is ``environ``) Environ its own;
         ``input_ignored``: a part of it has no effect in any version.
     """
+    listen = tell_iterations(on_iteration) if on_iteration else None
+    oom_kills = _oom_kills()
+    started = time.monotonic()
+    ended = _run(command, text, folder, ranks=ranks, cpus=cpus, environ=environ, stop=stop, listen=listen)
+    seconds = time.monotonic() - started
+    if error := said.ignored(ended.stdout):
+        raise error
+    if result := output.read_result(folder, prefix, ended.stdout, seconds=seconds):
+        if environ is not None:
+            check_environ(ended.stdout, environ)
+        return result
+    raise _failure(ended, stop, oom_kills)
+
+
+def run_relaxation(
+    command: Sequence[str],
+    text: str,
+    folder: Path,
+    *,
+    prefix: str,
+    positions: NDArray[np.float64],
+    unit: NDArray[np.float64],
+    on_step: Callable[[IonicResult], None],
+    history: str | None = None,
+    ranks: int = 1,
+    cpus: Sequence[int] = (),
+    environ: str | None = None,
+    stop: Event | None = None,
+) -> Ending:
+    """Run pw.x on the input of a relaxation, and tell of each ionic step when it is done.
+
+    Parameters
+    ----------
+    command, folder, prefix, ranks, cpus, environ, stop
+        See :func:`run_scf`.
+    text
+        From :func:`zpe_sdk.espresso.relaxation.relaxation_text`.
+    positions
+        Those in ``text``, in Å, shape (nat, 3).
+    unit
+        The vectors (Å) of which ATOMIC_POSITIONS gives the multiples, shape (3, 3).
+    on_step
+        Called with each step, the last one included; an exception of its ends pw.x.
+    history
+        From the step before the first, if this one goes on from another one.
+
+    Returns
+    -------
+    str
+        Why pw.x ended it: ``"converged"``, ``"steps"`` or ``"stuck"``.
+
+    Raises
+    ------
+    ZPEError
+        See :func:`run_scf`; the steps so far have been told.
+    """
+    bfgs_file = folder / f"{prefix}.bfgs"
+    if history is not None:
+        bfgs_file.write_text(history)
+    reader = StepReader(positions, unit, bfgs_file, environ=environ, on_step=on_step)
+    oom_kills = _oom_kills()
+    ended = _run(
+        command,
+        text,
+        folder,
+        ranks=ranks,
+        cpus=cpus,
+        environ=environ,
+        stop=stop,
+        listen=reader.listen,
+    )
+    if reader.ending is not None:
+        return reader.ending
+    if error := said.ignored(ended.stdout):
+        raise error
+    raise _failure(ended, stop, oom_kills)
+
+
+def _run(
+    command: Sequence[str],
+    text: str,
+    folder: Path,
+    *,
+    ranks: int,
+    cpus: Sequence[int],
+    environ: str | None,
+    stop: Event | None,
+    listen: Listener | None,
+) -> Ended:
     (folder / INPUT).write_text(text, encoding="utf-8", newline="")
     if environ is not None:
         (folder / ENVIRON_IN).write_text(environ)
     argv = [*command, "-in", INPUT, *(["-environ"] if environ is not None else [])]
-    oom_kills = _oom_kills()
-    started = time.monotonic()
-    listen = tell_iterations(on_iteration) if on_iteration else None
     ended = run_process(argv, folder, ranks=ranks, cpus=cpus, stop=stop, listen=listen)
-    seconds = time.monotonic() - started
-    stdout = ended.stdout
     if ended.too_long:
-        raise too_long(stdout, ended.stderr)
-    if error := said.ignored(stdout):
-        raise error
-    if result := output.read_result(folder, prefix, stdout, seconds=seconds):
-        if environ is not None:
-            _check_environ(result, stdout, environ)
-        return result
+        raise too_long(ended.stdout, ended.stderr)
+    return ended
+
+
+def _failure(ended: Ended, stop: Event | None, oom_kills: int) -> ZPEError:
+    """Name the failure of a run; ``oom_kills`` is what :func:`_oom_kills` said before it."""
     if stop is not None and stop.is_set():
-        raise ComputeError("the run was stopped on request", code="stopped")
+        return ComputeError("the run was stopped on request", code="stopped")
     out_of_memory = ended.code == 128 + 9 and _oom_kills() > oom_kills
-    raise failure(stdout, ended.stderr, ended.code, out_of_memory=out_of_memory)
+    return failure(ended.stdout, ended.stderr, ended.code, out_of_memory=out_of_memory)
 
 
 def pw_version(command: Sequence[str], *, ranks: int = 1) -> str:
@@ -209,17 +297,6 @@ def has_environ(command: Sequence[str], pseudopotential: Path) -> bool:
         (folder / INPUT).write_text(_ONE_ATOM.format(folder=where, name=pseudopotential.name))
         ended = run_process([*command, "-in", INPUT, "-environ"], folder, timeout=60)
         return environ_output.has_environ(ended.stdout)
-
-
-def _check_environ(result: ScfResult, stdout: str, environ: str) -> None:
-    if result.environ is None:
-        raise ConfigError(
-            "the job wants Environ, but pw.x took no notice of it: this build has no such plug-in",
-            code="environ_missing",
-            field="ZPE_PW_PATH",
-        )
-    if fault := environ_output.environ_fault(stdout, environ):
-        raise fault
 
 
 def _oom_kills() -> int:

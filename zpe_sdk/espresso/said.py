@@ -27,7 +27,7 @@ _NEGATIVE = re.compile(r"^ +negative rho \(up, ?down\): +(\S+) +(\S+)", re.M)
 _NOTHING_TOLD = re.compile(
     r"DEPRECATED|obsolete|DISCOURAGED|no reason to have ecutrho"
     r"|restart|not guaranteed to be safe|spoil|file not found|to file|HDF5|unit already|minimal I/O"
-    r"|wf_collect"
+    r"|wf_collect|qexsd_readschema"
     r"|processors|paralleli[sz]ation|some nodes|GPU|check_stop|G-vectors|[Cc]onversion"
     r"|[Nn]ot a group|form a group|symmetr|fractional translation|not compatible with FFT grid"
     r"|stress|dynamics|velocities|trust|history|bfgs|Variable cell|ibrav for lattice|units? (?:set|specified)"

@@ -5,13 +5,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from threading import Event
 from typing import Protocol
 
 from zpe_sdk.extras import needed_for
-from zpe_sdk.wire import Capabilities, JobPayload, Task, TaskReport
+from zpe_sdk.wire import (
+    Capabilities,
+    Fingerprint,
+    IonicStep,
+    JobPayload,
+    RelaxationState,
+    Task,
+    TaskReport,
+    Vector,
+)
 from zpe_sdk.worker.settings import WorkerSettings
+
+
+@dataclass(frozen=True)
+class StepTaken:
+    """An ionic step that is done, and how to go on from there: what a StepRequest says of it.
+
+    ``next_positions`` (Å) and ``history`` are null where the relaxation ends.
+    """
+
+    step: IonicStep
+    next_positions: list[Vector] | None
+    history: str | None
+    fingerprint: Fingerprint
+
+
+OnStep = Callable[[StepTaken], None]
 
 
 class Engine(Protocol):
@@ -57,6 +83,43 @@ class Engine(Protocol):
         ------
         ZPEError
             The task failed; with code ``stopped`` if ``stop`` was set.
+        """
+
+    def relax(
+        self,
+        payload: JobPayload,
+        state: RelaxationState,
+        *,
+        job_id: str,
+        stop: Event,
+        on_step: OnStep,
+        slots: int | None = None,
+    ) -> TaskReport:
+        """Relax the structure of a job, from where ``state`` says.
+
+        Parameters
+        ----------
+        payload, job_id
+            The job. What it computes later may start from the last density.
+        state
+            How far the relaxation is.
+        stop
+            When it is set, the run ends at once.
+        on_step
+            Called with each step as soon as it is done, in order, from this thread: it should not take long.
+            An exception of its ends the run.
+        slots
+            How many slots it may use; None: as many as make it faster.
+
+        Returns
+        -------
+        TaskReport
+            Of task 0, with the energy and the forces of the last structure, and with ``relaxation``.
+
+        Raises
+        ------
+        ZPEError
+            As :meth:`run`; the steps so far have been told.
         """
 
     def forget(self, job_id: str) -> None:

@@ -225,6 +225,7 @@ def _of_all(found: dict[str, Capabilities]) -> Capabilities:
             "cores": min(cores, default=None),
             "memory_gb": min(memory, default=None),
             "tags": sorted(set.intersection(*(set(answer.tags) for answer in found.values()))),
+            "relaxes": False,
             "slots": min(sum(answer.slots for answer in found.values()), MAX_SLOTS),
         }
     )

@@ -23,13 +23,24 @@ from zpe_sdk.espresso.fingerprint import (
 )
 from zpe_sdk.espresso.gamma import gamma_warning
 from zpe_sdk.espresso.input import PwInput, parse
+from zpe_sdk.espresso.ionic_steps import IonicResult
 from zpe_sdk.espresso.output import ScfResult
 from zpe_sdk.espresso.run import run_scf
 from zpe_sdk.espresso.said import MAX_WARNINGS
-from zpe_sdk.wire import Capabilities, JobPayload, Task, TaskReport
+from zpe_sdk.wire import (
+    Capabilities,
+    Fingerprint,
+    JobPayload,
+    RelaxationState,
+    RelaxOptions,
+    Task,
+    TaskReport,
+)
+from zpe_sdk.worker.engines import OnStep
 from zpe_sdk.worker.engines.cores import available_memory_gb
 from zpe_sdk.worker.engines.machine import Machine, Place
-from zpe_sdk.worker.engines.starts import Running, Start, keep, lacks_equilibrium, prepare
+from zpe_sdk.worker.engines.relaxing import Relaxing, Surroundings, rows
+from zpe_sdk.worker.engines.starts import RELAXED, Running, Start, keep, lacks_equilibrium, prepare
 from zpe_sdk.worker.settings import WorkerSettings
 
 PREFIX = "pw"
@@ -97,6 +108,7 @@ class EspressoEngine:
             pseudopotentials=None if elsewhere else [path.name for path in files],
             environ=default is not None,
             environ_input=plugin,
+            relaxes=True,
             files_sha256=None if elsewhere else files_sha256(deciding),
             slots=self._machine.slots,
             cores=len(self._machine.cores),
@@ -162,6 +174,71 @@ class EspressoEngine:
                 warnings=_warnings(pw_input, result),
             )
 
+    def relax(
+        self,
+        payload: JobPayload,
+        state: RelaxationState,
+        *,
+        job_id: str,
+        stop: Event,
+        on_step: OnStep,
+        slots: int | None = None,
+    ) -> TaskReport:
+        """Relax the structure with pw.x's BFGS; see :class:`zpe_sdk.worker.engines.Engine`."""
+        pw_input = parse(payload.content)
+        pseudo_dir = self._pseudo_dir(pw_input)
+        for species in pw_input.species:
+            find_pseudopotential(species.pseudopotential, pseudo_dir)
+        medium = self._medium(payload)
+        job = self._job_folder(job_id)
+
+        def of_step(result: IonicResult) -> Fingerprint:
+            mark = environ_mark(str(result.environ), medium.sha256) if medium else None
+            return fingerprint(pw_input, pseudo_dir, version=result.version, environ=mark)
+
+        # Nothing of the job can run beside it.
+        slots = slots or self._machine.slots_for(pw_input)[1]
+        with self._machine.take(pw_input, stop, slots=slots) as place:
+            surroundings = Surroundings(
+                place=place,
+                folder=job / "relaxation",
+                pseudo_dir=pseudo_dir,
+                environ=medium.text if medium else None,
+                nosym=medium is not None and not medium.keeps_symmetry,
+                electrons=_mixing(pw_input, None),
+                gentle=_gentle(pw_input),
+            )
+            relaxing = Relaxing(
+                pw_input,
+                payload.relax or RelaxOptions(),
+                state,
+                surroundings,
+                fingerprint=of_step,
+                on_step=on_step,
+                prefix=PREFIX,
+            )
+            try:
+                relaxed = relaxing.run(stop, keep_density=job / RELAXED)
+            except ConfigError as error:
+                self._without_environ |= error.code == "environ_missing"
+                raise
+            except InputError as error:
+                raise _whose(error, payload) from None
+        last = relaxed.last
+        return TaskReport(
+            task=0,
+            energy_ev=last.energy_ev,
+            forces_ev_ang=rows(last.forces_ev_ang),
+            fingerprint=of_step(last),
+            scf_seconds=last.seconds,
+            scf_iterations=last.iterations,
+            pseudo_dir=str(pseudo_dir),
+            total_magnetization=last.total_magnetization,
+            absolute_magnetization=last.absolute_magnetization,
+            warnings=_warnings(pw_input, last),
+            relaxation=relaxed.end,
+        )
+
     def forget(self, job_id: str) -> None:
         """Remove the job's folder."""
         self._running.forget(self._job_folder(job_id))
@@ -216,11 +293,8 @@ class EspressoEngine:
                 if error.code != "scf_not_converged" and not (start and error.code == "pw_crashed"):
                     raise
                 log.warning("SCF is tried again with gentler mixing", task=task.index, reason=error.message)
-                steps = 2 * max(100, int(_number(given.get("electron_maxstep"), 100)))
-                beta = min(GENTLE_MIXING_BETA, _number(given.get("mixing_beta"), 0.7) / 2)
                 _empty(folder)
-                gentle = {"mixing_beta": beta, "electron_maxstep": steps}
-                result = scf({"conv_thr": conv_thr, **gentle}, None)
+                result = scf({"conv_thr": conv_thr, **_gentle(pw_input)}, None)
             try:
                 keep(job, task, save)
             except OSError as error:  # a full disk: what was computed counts all the same
@@ -301,7 +375,16 @@ def _mixing(pw_input: PwInput, start: Start | None) -> dict[str, object]:
     return {key: value for key, value in mixing.items() if key not in given}
 
 
-def _warnings(pw_input: PwInput, result: ScfResult) -> list[str]:
+def _gentle(pw_input: PwInput) -> dict[str, object]:
+    """Return how to mix densities where an SCF has not converged."""
+    given = pw_input.namelists.get("electrons", {})
+    return {
+        "mixing_beta": min(GENTLE_MIXING_BETA, _number(given.get("mixing_beta"), 0.7) / 2),
+        "electron_maxstep": 2 * max(100, int(_number(given.get("electron_maxstep"), 100))),
+    }
+
+
+def _warnings(pw_input: PwInput, result: ScfResult | IonicResult) -> list[str]:
     """Return what is to be said of a result: that pw.x is known to be wrong here, and its own warnings."""
     known = gamma_warning(pw_input, result.version)
     return [*([known] if known else []), *result.warnings][:MAX_WARNINGS]

@@ -14,8 +14,8 @@ from threading import Event
 from typing import Protocol
 
 from zpe_sdk.errors import ComputeError, ConfigError, ZPEError
-from zpe_sdk.wire import Capabilities, JobPayload, Task, TaskReport
-from zpe_sdk.worker.engines import remote
+from zpe_sdk.wire import Capabilities, JobPayload, RelaxationState, Task, TaskReport
+from zpe_sdk.worker.engines import OnStep, remote
 from zpe_sdk.worker.settings import WorkerSettings
 
 POLL_SECONDS = 0.1
@@ -77,6 +77,27 @@ class RemoteEngine(ABC):
                     self._stop(pending)
                     raise ComputeError("the run was stopped on request", code="stopped")
             return TaskReport.model_validate_json(pending.result())
+
+    def relax(
+        self,
+        payload: JobPayload,
+        state: RelaxationState,
+        *,
+        job_id: str,
+        stop: Event,
+        on_step: OnStep,
+        slots: int | None = None,
+    ) -> TaskReport:
+        """Refuse: the steps of a relaxation would have to come back while it runs.
+
+        Raises
+        ------
+        ConfigError
+            ``cannot_relax``, always.
+        """
+        raise ConfigError(
+            "relaxations do not run on an executor; other workers take them", code="cannot_relax"
+        )
 
     def forget(self, job_id: str) -> None:  # noqa: B027 - no-op by design
         """Leave it to the processes, each of which keeps the densities of its latest jobs only."""
@@ -166,7 +187,7 @@ class ExecutorEngine(RemoteEngine):
             with self._named_errors():
                 answer = self._executor.submit(remote.describe_alone, self._told).result()
             self._capabilities = Capabilities.model_validate_json(answer)
-        return self._capabilities.model_copy(update={"slots": self._slots})
+        return self._capabilities.model_copy(update={"slots": self._slots, "relaxes": False})
 
     def _submit(self, payload: str, task: str, job_id: str) -> Pending:
         stop_file = self._stops / uuid.uuid4().hex

@@ -2,7 +2,8 @@
 
 Forces depend on the input alone: the same input gives the same numbers on every machine. The input's
 structure is the minimum, each pair of neighbours is joined by a spring, and the stiffness follows from
-the distance alone, so the crystal's symmetry holds exactly.
+the distance alone, so the crystal's symmetry holds exactly. Where a structure is to be relaxed, its bonds are
+springs that want to be as long as the covalent radii say (:mod:`zpe_sdk.worker.engines.mock_relaxation`).
 
 **Scripted failures.** An input whose title reads ::
 
@@ -26,14 +27,29 @@ from threading import Event, Lock
 import numpy as np
 from ase.data import atomic_numbers, covalent_radii
 from ase.neighborlist import primitive_neighbor_list
+from ase.units import Bohr, Rydberg
 from numpy.typing import NDArray
 
 from zpe_sdk import __version__
 from zpe_sdk.errors import ComputeError, ConfigError, InputError, ZPEError
 from zpe_sdk.espresso import physics
 from zpe_sdk.espresso.input import PwInput, parse
-from zpe_sdk.wire import Capabilities, Fingerprint, JobPayload, Task, TaskReport
+from zpe_sdk.espresso.relaxation import check_relaxation, force_threshold
+from zpe_sdk.wire import (
+    Capabilities,
+    Fingerprint,
+    IonicStep,
+    JobPayload,
+    RelaxationEnd,
+    RelaxationState,
+    RelaxOptions,
+    Task,
+    TaskReport,
+)
+from zpe_sdk.worker.engines import OnStep, StepTaken
 from zpe_sdk.worker.engines.cores import available_cores, available_memory_gb
+from zpe_sdk.worker.engines.mock_relaxation import Bonds
+from zpe_sdk.worker.engines.relaxing import max_force, rows
 from zpe_sdk.worker.settings import WorkerSettings
 
 # k(x) = STIFFNESS x^-DECAY (1 - (x/REACH)²)², x: distance in units of the covalent one.
@@ -43,6 +59,7 @@ DECAY = 1.5
 REACH = 5.0
 ON_SITE = 0.5  # eV/Å², to its place, for every atom where some atoms are held fixed
 RYDBERG_EV = 13.6
+RYDBERG_PER_BOHR = Rydberg / Bohr  # eV/Å
 
 OTHER_STATE = "electronic_state_differs"
 EXCITATION_EV = 0.1
@@ -86,6 +103,7 @@ class MockEngine:
             zpe_version=__version__,
             environ=True,
             environ_input=True,
+            relaxes=True,
             slots=self._slots,
             cores=self._cores,
             memory_gb=available_memory_gb(),
@@ -128,6 +146,65 @@ class MockEngine:
         if self._settings.mock_log:
             _append(self._settings.mock_log, f"{job_id} {task.index} {os.getpid()} {begun:.6f}\n")
         return report
+
+    def relax(
+        self,
+        payload: JobPayload,
+        state: RelaxationState,
+        *,
+        job_id: str,
+        stop: Event,
+        on_step: OnStep,
+        slots: int | None = None,
+    ) -> TaskReport:
+        """Relax the bonds; each step takes ``mock_scf_seconds``. See :class:`zpe_sdk.worker.engines.Engine`.
+
+        Scripted failures are those of task 0, and come before the first step.
+        """
+        pw_input = parse(payload.content)
+        check_relaxation(pw_input)
+        self._fail_as_scripted(pw_input, Task(index=0), job_id)
+        bonds = Bonds(pw_input)
+        fingerprint = Fingerprint(
+            engine=self.name, engine_version="1", physics=physics.physics_hash(pw_input)
+        )
+        threshold = force_threshold(pw_input, payload.relax or RelaxOptions()) * RYDBERG_PER_BOHR
+        positions = pw_input.positions if state.positions is None else np.array(state.positions)
+        for index in range(state.done, state.done + state.steps):
+            started, begun = time.monotonic(), time.time()
+            if stop.wait(self._settings.mock_scf_seconds):
+                raise ComputeError("the run was stopped on request", code="stopped")
+            energy, forces = bonds.forces(positions)
+            over = np.abs(forces[bonds.free]).max() < threshold
+            following = None if over else bonds.step(positions)
+            step = IonicStep(
+                index=index,
+                positions=rows(positions),
+                energy_ev=energy,
+                forces_ev_ang=rows(forces),
+                max_force_ev_ang=max_force(forces, bonds.free),
+                scf_seconds=time.monotonic() - started,
+                scf_iterations=1,
+            )
+            if self._settings.mock_log:
+                _append(self._settings.mock_log, f"{job_id} step{index} {os.getpid()} {begun:.6f}\n")
+            on_step(StepTaken(step, None if following is None else rows(following), None, fingerprint))
+            if following is None or index == state.done + state.steps - 1:
+                break
+            positions = following
+        return TaskReport(
+            task=0,
+            energy_ev=energy,
+            forces_ev_ang=rows(forces),
+            fingerprint=fingerprint,
+            scf_seconds=step.scf_seconds,
+            scf_iterations=1,
+            relaxation=RelaxationEnd(
+                positions=rows(positions),
+                reason="converged" if over else "steps",
+                detail=None if over else f"not there after {index + 1} steps",
+            ),
+        )
 
     def forget(self, job_id: str) -> None:
         """Keep nothing, forget nothing."""

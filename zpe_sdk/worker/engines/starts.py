@@ -17,6 +17,8 @@ from zpe_sdk.wire import Task
 # comes when there is no room is not kept.
 KEPT_BYTES = 1 << 30
 EQUILIBRIUM = "equilibrium.save"
+# Of the last step of a relaxation, whose symmetry is that of the equilibrium: it starts from there.
+RELAXED = "relaxed.save"
 
 
 @dataclass(frozen=True)
@@ -104,14 +106,14 @@ def prepare(job: Path, task: Task, save: Path) -> Start | None:
     """Make the folder ``save`` that a task's SCF starts from.
 
     The best there is: the equilibrium's density and the one of the opposite displacement, extrapolated;
-    the equilibrium's; that of any other displacement. None: nothing is there, or the task is the
-    equilibrium itself, which must not inherit a lower symmetry.
+    the equilibrium's; that of any other displacement. None: nothing is there. The equilibrium itself, which
+    must not inherit a lower symmetry, starts from a relaxation alone.
 
     A task that is run again, since it ended in another electronic state, says what it starts from, and the
     density of that state is dropped.
     """
     if task.atom is None:
-        return None
+        return NEAR if density.copy(job / RELAXED, save) else None
     centre = job / EQUILIBRIUM
     if task.start:
         shutil.rmtree(_place(job, task), ignore_errors=True)
@@ -128,6 +130,7 @@ def keep(job: Path, task: Task, save: Path) -> None:
     """Keep the density of an SCF that is done, if it can be of use to others of its job."""
     if task.atom is None:
         density.keep(save, job / EQUILIBRIUM)
+        shutil.rmtree(job / RELAXED, ignore_errors=True)  # it has served
         return
     opposite = _place(job, task, -1)
     if opposite.is_dir() and (job / EQUILIBRIUM).is_dir():
