@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from zpe_sdk.client.async_job import AsyncJob
     from zpe_sdk.client.blocking_client import ZPEClient
     from zpe_sdk.client.job import Job, as_completed
+    from zpe_sdk.result.kinds import read_result
     from zpe_sdk.result.plots import as_table
     from zpe_sdk.result.result import ZPEResult
+    from zpe_sdk.result.structure import EnergyResult, RelaxationResult
 
 __all__ = [
     "AsyncJob",
@@ -19,14 +21,17 @@ __all__ = [
     "AuthError",
     "ComputeError",
     "ConfigError",
+    "EnergyResult",
     "InputError",
     "Job",
+    "RelaxationResult",
     "StoreError",
     "ZPEClient",
     "ZPEError",
     "ZPEResult",
     "as_completed",
     "as_table",
+    "read_result",
 ]
 __version__ = "0.1.0"
 
@@ -35,9 +40,12 @@ _MODULES = {
     "ZPEClient": "client.blocking_client",
     "AsyncJob": "client.async_job",
     "Job": "client.job",
+    "EnergyResult": "result.structure",
+    "RelaxationResult": "result.structure",
     "ZPEResult": "result.result",
     "as_completed": "client.job",
     "as_table": "result.plots",
+    "read_result": "result.kinds",
 }
 
 

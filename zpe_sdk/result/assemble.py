@@ -14,6 +14,7 @@ from zpe_sdk.errors import ComputeError
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.result.derived import derived_fields
 from zpe_sdk.result.masses import masses_of
+from zpe_sdk.result.structure_text import relaxed_first
 from zpe_sdk.vibrations.analysis import Settings, Structure, analyse
 from zpe_sdk.vibrations.hessian import mobile_forces, raw_hessian
 from zpe_sdk.vibrations.kinds import counted_modes
@@ -179,6 +180,7 @@ def summary_text(document: ZPEResultDocument) -> str:
         + (f", Environ {d.fingerprint.environ}" if d.fingerprint.environ else ""),
         f"{len(d.tasks)} of {6 * len(d.mobile_indices) + 1} SCFs "
         f"({d.symmetry.get('order', 1)} symmetry operations), displacements of {d.delta:g} Å",
+        *([relaxed_first(d.relaxation)] if d.relaxation else []),
         *_runs(d),
         *_verified(d),
         f"largest force at the equilibrium {d.max_force_ev_ang:.4f} eV/Å"

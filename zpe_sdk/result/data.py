@@ -7,6 +7,7 @@ from ase import Atoms
 from ase.units import invcm
 from numpy.typing import NDArray
 
+from zpe_sdk.result.atoms import atoms_of
 from zpe_sdk.vibrations.kinds import counted_modes, imaginary_modes
 from zpe_sdk.wire import ZPEResultDocument
 
@@ -67,9 +68,13 @@ class ResultData:
 
     @property
     def atoms(self) -> Atoms:
-        """The structure of all atoms (positions and cell in Å), with the masses of the calculation in u."""
+        """The structure of all atoms (positions and cell in Å), with the masses of the calculation in u.
+
+        It has the flags and initial magnetic moments of the input: submitted again with the same options, it
+        is computed with the same physics.
+        """
         d = self.document
-        atoms = Atoms(d.symbols, d.positions, cell=d.cell, pbc=True)
+        atoms = atoms_of(d.symbols, d.positions, d.cell, d.qe_input)
         masses = atoms.get_masses()
         masses[d.mobile_indices] = d.masses
         atoms.set_masses(masses)

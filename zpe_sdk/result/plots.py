@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -123,12 +124,7 @@ def spectrum(
     """
     if not width_cm > 0:
         raise InputError("the width must be above 0", code="bad_width", field="width_cm")
-    try:
-        from matplotlib import pyplot
-    except ImportError:
-        raise _extra("matplotlib") from None
-
-    axes = pyplot.subplots(figsize=(7, 3))[1] if axes is None else axes
+    axes = pyplot().subplots(figsize=(7, 3))[1] if axes is None else axes
     low, high = min(0.0, cm.min()) - 5 * width_cm, max(cm.max(), 100.0) + 5 * width_cm
     grid = np.linspace(low, high, 2000)
     # Lorentzians 1 high for a single mode, as the sticks are.
@@ -216,6 +212,21 @@ def checked_mode(result: ResultData, mode: int) -> int:
     if not isinstance(mode, int | np.integer) or not -count <= mode < count:
         raise InputError(f"mode {mode}: there are {count}, from 0", code="bad_mode", field="mode")
     return int(mode) % count
+
+
+def pyplot() -> ModuleType:
+    """Return ``matplotlib.pyplot``.
+
+    Raises
+    ------
+    ConfigError
+        ``extra_missing``: matplotlib is not installed.
+    """
+    try:
+        from matplotlib import pyplot
+    except ImportError:
+        raise _extra("matplotlib") from None
+    return pyplot  # type: ignore[no-any-return]
 
 
 def _mock(result: ResultData) -> str:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any, Self
-
-from pydantic import ValidationError
 
 from zpe_sdk.errors import ComputeError, InputError
 from zpe_sdk.result import plots as views
 from zpe_sdk.result.assemble import freqs_csv, summary_text
 from zpe_sdk.result.data import ResultData
 from zpe_sdk.result.derived import evaluated_again, up_to_date
+from zpe_sdk.result.document import from_text, validated
 from zpe_sdk.result.masses import chosen_masses
+from zpe_sdk.result.relaxation import Relaxation
 from zpe_sdk.result.thermo import Model, Thermochemistry, thermochemistry
 from zpe_sdk.wire import ZPEResultDocument
 
@@ -45,17 +44,9 @@ class ZPEResult(ResultData):
             ``result_incomplete``: it lacks fields, e.g. because an old worker made it, or they contradict one
             another.
         """
+        document = validated(ZPEResultDocument, result)
         try:
-            return cls(up_to_date(ZPEResultDocument.model_validate(result)))
-        except ValidationError as error:
-            fields = sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}) or [
-                "result"
-            ]
-            raise ComputeError(
-                f"the result lacks or misstates {', '.join(fields)}; its summary and CSV can still be had",
-                code="result_incomplete",
-                field=fields[0],
-            ) from None
+            return cls(up_to_date(document))
         except (InputError, ValueError, IndexError) as error:
             raise ComputeError(
                 f"the fields of the result do not fit together: {error}",
@@ -72,19 +63,17 @@ class ZPEResult(ResultData):
         InputError
             ``bad_json``, or ``result_incomplete``: it is JSON, but not all of a result.
         """
-        try:
-            return cls.from_dict(json.loads(text))
-        except (ValueError, TypeError) as error:
-            raise InputError(
-                f"give the JSON of a result, as a text: {error}", code="bad_json", field="text"
-            ) from None
-        except ComputeError as error:
-            # Here no worker is at fault but what was read.
-            raise InputError(error.message, code=error.code, field="text") from None
+        return from_text(cls.from_dict, text)
 
     def to_json(self, *, indent: int | None = 2) -> str:
         """Return the document as JSON."""
         return self.document.model_dump_json(indent=indent)
+
+    @property
+    def relaxation(self) -> Relaxation | None:
+        """The relaxation that came first, of which ``atoms`` are the last structure; None: there was none."""
+        record = self.document.relaxation
+        return None if record is None else Relaxation(record, self.atoms, mock=self.document.is_mock)
 
     def to_ase(self) -> VibrationsData:
         """Return the Hessian as ASE's VibrationsData, for its thermochemistry, spectra and mode files.

@@ -79,6 +79,14 @@ def relaxation_lines(relaxation: RelaxationRecord) -> list[str]:
     ]
 
 
+def relaxed_first(relaxation: RelaxationRecord) -> str:
+    """Return in a line what a relaxation before the displacements did."""
+    steps = relaxation.steps
+    down = 1000 * (steps[0].energy_ev - steps[-1].energy_ev)
+    force = steps[-1].max_force_ev_ang
+    return f"relaxed first: {len(steps)} steps, {down:.1f} meV down, to a largest force of {force:.4f} eV/Å"
+
+
 def structure_csv(document: EnergyDocument | RelaxationDocument) -> str:
     """Return one line per step of a relaxation, or the one of an energy, as CSV with a header."""
     d = document
