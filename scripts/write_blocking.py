@@ -47,9 +47,11 @@ TWINS = (
         "async_client.py",
         "AsyncZPEClient",
         "blocking_client.py",
-        ("submit", "submit_many", "parse", "jobs", "aclose"),
+        ("submit", "relax", "energy", "submit_many", "parse", "jobs", "aclose"),
         {
             "submit": "self._told([{}])[0]",
+            "relax": "self._told([{}])[0]",
+            "energy": "self._told([{}])[0]",
             "submit_many": "self._told({})",
             "jobs": "[Job(job) for job in {}]",
         },

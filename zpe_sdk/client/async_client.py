@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypedDict, Unpack
 
 import httpx
 from ase import Atoms
@@ -26,32 +26,45 @@ from zpe_sdk.wire import (
     JobState,
     ParseReply,
     ParseRequest,
+    RelaxOptions,
 )
 
+if TYPE_CHECKING:
+    from zpe_sdk.result.result import ZPEResult
+    from zpe_sdk.result.structure import EnergyResult, RelaxationResult
+
+# Whether to relax first, and how.
+Relax: TypeAlias = bool | Mapping[str, Any] | RelaxOptions
 _TOGETHER = 8  # submissions under way at a time
 
 
-class SubmitOptions(TypedDict, total=False):
-    """The options of :meth:`AsyncZPEClient.submit` that are the same for all jobs of one call."""
+class RunOptions(TypedDict, total=False):
+    """Where and with which physics a structure is computed; :meth:`AsyncZPEClient.submit` tells of each."""
 
-    mobile: Mobile | None
-    delta: float | None
-    low_cut_cm: float | None
-    temperature: float | None
-    symmetry: bool
     use_environ: bool
     environ: Path | str | None
     calc_mode: Literal["continue", "new"]
     priority: int
     requires: Mapping[str, Any] | None
-    allow_state_changes: bool
     engine: EngineName | None
-    verify: float
     pseudopotentials: Mapping[str, str] | None
     ecutwfc: float | None
     ecutrho: float | None
     kpts: Any
     input_data: Mapping[str, Any] | None
+
+
+class SubmitOptions(RunOptions, total=False):
+    """The options of :meth:`AsyncZPEClient.submit` that are the same for all jobs of one call."""
+
+    relax: Relax
+    mobile: Mobile | None
+    delta: float | None
+    low_cut_cm: float | None
+    temperature: float | None
+    symmetry: bool
+    allow_state_changes: bool
+    verify: float
 
 
 class AsyncZPEClient:
@@ -185,6 +198,7 @@ class AsyncZPEClient:
         self,
         structure: Structure,
         *,
+        relax: Relax = False,
         mobile: Mobile | None = None,
         name: str | None = None,
         delta: float | None = None,
@@ -204,13 +218,18 @@ class AsyncZPEClient:
         ecutrho: float | None = None,
         kpts: Any = None,
         input_data: Mapping[str, Any] | None = None,
-    ) -> AsyncJob:
+    ) -> AsyncJob[ZPEResult]:
         """Submit a vibrational calculation.
 
         Parameters
         ----------
         structure
             ASE Atoms, a pw.x input file (its path), or the text of one.
+        relax
+            Relax the atoms that are not fixed first, and displace those of the relaxed structure. True: until
+            forces are as small as a Hessian wants them (``forc_conv_thr`` of 1e-4 Ry/bohr, 0.0026 eV/Å); or
+            how: ``{"fmax": 0.005, "steps": 50}``, largest force in eV/Å and most steps, or one of these. Cell
+            vectors stay as they are.
         mobile
             The atoms that vibrate: 0-based indices, a mask of booleans, chemical symbols, or a function of
             the Atoms that returns one of these; default: all that are not fixed.
@@ -257,34 +276,116 @@ class AsyncZPEClient:
         InputError
             Naming the field, the card or the namelist key at fault.
         """
-        text, chosen = input_text(
+        return await self._submit(
             structure,
-            self._choose,
+            {
+                "relax": relax,
+                "name": name,
+                "delta": delta,
+                "low_cut_cm": low_cut_cm,
+                "temperature": temperature,
+                "symmetry": symmetry,
+                "allow_state_changes": allow_state_changes,
+                "verify": verify,
+            },
+            mobile,
+            use_environ=use_environ,
+            environ=environ,
+            calc_mode=calc_mode,
+            priority=priority,
+            requires=requires,
+            engine=engine,
             pseudopotentials=pseudopotentials,
             ecutwfc=ecutwfc,
             ecutrho=ecutrho,
             kpts=kpts,
             input_data=input_data,
         )
+
+    async def relax(
+        self,
+        structure: Structure,
+        *,
+        name: str | None = None,
+        fmax: float | None = None,
+        steps: int | None = None,
+        **options: Unpack[RunOptions],
+    ) -> AsyncJob[RelaxationResult]:
+        """Submit a relaxation: the atoms that are not fixed move to the structure of lowest energy nearby.
+
+        Parameters
+        ----------
+        structure
+            As for :meth:`submit`. An input with ``calculation = 'relax'`` keeps its ``&IONS``. Cell vectors
+            stay as they are.
+        name
+            What you call the job.
+        fmax
+            It has ended well when no atom feels a larger force in eV/Å, of what is free to move. Default:
+            ``forc_conv_thr`` of 1e-4 Ry/bohr (0.0026 eV/Å) for each component, or that of the input if it is
+            less.
+        steps
+            How many steps it may take; default: ``nstep`` of the input, or 100.
+        **options
+            As for :meth:`submit`: ``use_environ``, ``environ``, ``calc_mode``, ``priority``, ``requires``,
+            ``engine``, and for Atoms ``pseudopotentials``, ``ecutwfc``, ``ecutrho``, ``kpts``,
+            ``input_data``.
+
+        Raises
+        ------
+        InputError
+            Naming the field, the card or the namelist key at fault.
+        """
+        fields = {"kind": "relax", "name": name, "relax": {"fmax": fmax, "steps": steps}}
+        return await self._submit(structure, fields, **options)
+
+    async def energy(
+        self, structure: Structure, *, name: str | None = None, **options: Unpack[RunOptions]
+    ) -> AsyncJob[EnergyResult]:
+        """Submit a single SCF: energy and forces of a structure as it is.
+
+        Parameters
+        ----------
+        structure, name, **options
+            As for :meth:`relax`.
+
+        Raises
+        ------
+        InputError
+            Naming the field, the card or the namelist key at fault.
+        """
+        return await self._submit(structure, {"kind": "energy", "name": name}, **options)
+
+    async def _submit(
+        self,
+        structure: Structure,
+        fields: Mapping[str, Any],
+        mobile: Mobile | None = None,
+        *,
+        use_environ: bool = False,
+        environ: Path | str | None = None,
+        calc_mode: Literal["continue", "new"] = "continue",
+        priority: int = 0,
+        requires: Mapping[str, Any] | None = None,
+        engine: EngineName | None = None,
+        **rendering: Any,
+    ) -> AsyncJob[Any]:
+        text, chosen = input_text(structure, self._choose, **rendering)
         atoms = structure if isinstance(structure, Atoms) else None
-        fields = {
-            "content": text,
-            "mobile_indices": mobile_indices(mobile, text, atoms),
-            "name": name,
-            "delta": delta,
-            "low_cut_cm": low_cut_cm,
-            "temperature": temperature,
-            "symmetry": symmetry,
-            "use_environ": use_environ or environ is not None,
-            "environ": environ_text(environ),
-            "calc_mode": calc_mode,
-            "priority": priority,
-            "requires": requires or {},
-            "allow_state_changes": allow_state_changes,
-            "engine": engine,
-            "verify": verify,
-        }
-        job = await submit_fields(self.connection, fields)
+        job: AsyncJob[Any] = await submit_fields(
+            self.connection,
+            {
+                **fields,
+                "content": text,
+                "mobile_indices": mobile_indices(mobile, text, atoms),
+                "use_environ": use_environ or environ is not None,
+                "environ": environ_text(environ),
+                "calc_mode": calc_mode,
+                "priority": priority,
+                "requires": requires or {},
+                "engine": engine,
+            },
+        )
         job.choices = in_words(chosen)
         return job
 
@@ -295,7 +396,7 @@ class AsyncZPEClient:
         *,
         names: Iterable[str] | None = None,
         **options: Unpack[SubmitOptions],
-    ) -> list[AsyncJob]:
+    ) -> list[AsyncJob[ZPEResult]]:
         """Submit several calculations, all of them or none.
 
         Parameters
@@ -327,7 +428,7 @@ class AsyncZPEClient:
                 f"{len(called)} names for {len(items)} structures", code="bad_request", field="names"
             )
         together = asyncio.Semaphore(_TOGETHER)
-        submitted: dict[int, AsyncJob] = {}
+        submitted: dict[int, AsyncJob[ZPEResult]] = {}
         failed: list[Exception] = []
 
         async def one(place: int, structure: Structure, name: str | None) -> None:
@@ -365,7 +466,7 @@ class AsyncZPEClient:
             "POST", "/calc/zpe/parse", ParseReply, body=ParseRequest, fields={"content": text}
         )
 
-    def job(self, job_id: str) -> AsyncJob:
+    def job(self, job_id: str) -> AsyncJob[Any]:
         """Return the job of an id, without asking the control plane yet."""
         return AsyncJob(self.connection, job_id)
 
@@ -378,7 +479,7 @@ class AsyncZPEClient:
         order: JobOrder = "newest",
         limit: int | None = None,
         offset: int | None = None,
-    ) -> list[AsyncJob]:
+    ) -> list[AsyncJob[Any]]:
         """Return your jobs (an administrator: everybody's), the newest first unless told otherwise.
 
         Parameters

@@ -8,8 +8,10 @@ from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Generic, Self, cast
 from urllib.parse import quote
+
+from typing_extensions import TypeVar
 
 from zpe_sdk.client.progress import Bar, html, in_words
 from zpe_sdk.errors import BY_SIDE, ComputeError, InputError, ZPEError
@@ -18,14 +20,17 @@ from zpe_sdk.wire import OVER, JobDetail, JobReply, JobRequest, JobStatus, Parti
 
 if TYPE_CHECKING:
     from zpe_sdk.client.connection import Connection
+    from zpe_sdk.result.kinds import AnyResult
     from zpe_sdk.result.partial import PartialSpectrum
     from zpe_sdk.result.result import ZPEResult
 
+# The result of a job: of vibrations unless the call that made the job says otherwise.
+R_co = TypeVar("R_co", bound="AnyResult", covariant=True, default="ZPEResult")
 # Of one request; the control plane allows 30 s.
 _POLL_SECONDS = 25.0
 
 
-class AsyncJob:
+class AsyncJob(Generic[R_co]):
     """A job on the control plane. Get one from ``client.submit(…)``, ``client.job(id)`` or ``client.jobs()``.
 
     Attributes
@@ -87,7 +92,7 @@ class AsyncJob:
         timeout
             Seconds to wait at most; None: as long as it takes.
         progress
-            Show a bar that counts the SCFs.
+            Show a bar that counts the SCFs, or tells how far the relaxation is.
 
         Raises
         ------
@@ -101,8 +106,8 @@ class AsyncJob:
                 bar.show(status)
         return self.raise_for_status()
 
-    async def result(self) -> ZPEResult:
-        """Return the result of the finished job.
+    async def result(self) -> R_co:
+        """Return the result of the finished job: of vibrations, of a relaxation or of a single energy.
 
         Raises
         ------
@@ -116,9 +121,9 @@ class AsyncJob:
         except ZPEError as error:
             raise await self._why_none(error) from None
         # It brings scipy, which nobody needs who submits a job or looks how far it is.
-        from zpe_sdk.result.result import ZPEResult
+        from zpe_sdk.result.kinds import read_result
 
-        return ZPEResult.from_dict(reply.result)
+        return cast("R_co", read_result(reply.result))
 
     async def partial(self) -> PartialSpectrum:
         """Return the partial spectrum of the SCFs finished so far: modes of some atoms, all others held.
@@ -139,7 +144,10 @@ class AsyncJob:
         return await self._file("summary")
 
     async def freqs_csv(self) -> str:
-        """Return the frequencies of the finished job as CSV: a line per mode, in cm⁻¹ and meV."""
+        """Return the frequencies of the finished job as CSV: a line per mode, in cm⁻¹ and meV.
+
+        Of a relaxation or a single energy, a line per step, in eV and eV/Å.
+        """
         return await self._file("freqs")
 
     async def detail(self) -> JobDetail:
@@ -166,7 +174,7 @@ class AsyncJob:
         """
         return await self._act("requeue")
 
-    async def resubmit(self) -> AsyncJob:
+    async def resubmit(self) -> AsyncJob[R_co]:
         """Submit the same request, with all its settings, as a new job of yours."""
         return await submit_fields(self._connection, dict(await self.detail()))
 
@@ -210,7 +218,7 @@ class AsyncJob:
         return html(self.id, self.last_status)
 
 
-async def submit_fields(connection: Connection, fields: Mapping[str, Any]) -> AsyncJob:
+async def submit_fields(connection: Connection, fields: Mapping[str, Any]) -> AsyncJob[Any]:
     """Submit a job whose request has these fields."""
     # One key for all attempts of this call: a reply that was lost makes no second job.
     key = {IDEMPOTENCY_KEY: uuid.uuid4().hex}
@@ -220,7 +228,9 @@ async def submit_fields(connection: Connection, fields: Mapping[str, Any]) -> As
     return AsyncJob(connection, reply.job_id)
 
 
-async def completed(jobs: Iterable[AsyncJob], timeout: float | None = None) -> AsyncGenerator[AsyncJob, None]:
+async def completed(
+    jobs: Iterable[AsyncJob[R_co]], timeout: float | None = None
+) -> AsyncGenerator[AsyncJob[R_co], None]:
     """Yield each job when it is over, in whatever way; ``await job.result()`` then tells which.
 
     Raises
@@ -229,7 +239,7 @@ async def completed(jobs: Iterable[AsyncJob], timeout: float | None = None) -> A
         Some go on after ``timeout`` seconds.
     """
 
-    async def over(job: AsyncJob) -> AsyncJob:
+    async def over(job: AsyncJob[R_co]) -> AsyncJob[R_co]:
         async with aclosing(job.events(timeout)) as events:
             async for _ in events:
                 pass

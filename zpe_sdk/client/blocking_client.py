@@ -5,18 +5,22 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 import httpx
 
 from zpe_sdk.client.admin import Admin
-from zpe_sdk.client.async_client import AsyncZPEClient, SubmitOptions, remade
-from zpe_sdk.client.async_job import AsyncJob
+from zpe_sdk.client.async_client import AsyncZPEClient, Relax, RunOptions, SubmitOptions, remade
+from zpe_sdk.client.async_job import AsyncJob, R_co
 from zpe_sdk.client.blocking import in_notebook, run
 from zpe_sdk.client.job import Job, as_completed
 from zpe_sdk.client.local_service import EMBEDDED_FOLDER, Engine
 from zpe_sdk.client.submission import Mobile, Structure
 from zpe_sdk.wire import EngineName, JobOrder, JobState, ParseReply
+
+if TYPE_CHECKING:
+    from zpe_sdk.result.result import ZPEResult
+    from zpe_sdk.result.structure import EnergyResult, RelaxationResult
 
 
 class ZPEClient:
@@ -93,6 +97,7 @@ class ZPEClient:
         self,
         structure: Structure,
         *,
+        relax: Relax = False,
         mobile: Mobile | None = None,
         name: str | None = None,
         delta: float | None = None,
@@ -112,13 +117,18 @@ class ZPEClient:
         ecutrho: float | None = None,
         kpts: Any = None,
         input_data: Mapping[str, Any] | None = None,
-    ) -> Job:
+    ) -> Job[ZPEResult]:
         """Submit a vibrational calculation.
 
         Parameters
         ----------
         structure
             ASE Atoms, a pw.x input file (its path), or the text of one.
+        relax
+            Relax the atoms that are not fixed first, and displace those of the relaxed structure. True: until
+            forces are as small as a Hessian wants them (``forc_conv_thr`` of 1e-4 Ry/bohr, 0.0026 eV/Å); or
+            how: ``{"fmax": 0.005, "steps": 50}``, largest force in eV/Å and most steps, or one of these. Cell
+            vectors stay as they are.
         mobile
             The atoms that vibrate: 0-based indices, a mask of booleans, chemical symbols, or a function of
             the Atoms that returns one of these; default: all that are not fixed.
@@ -171,6 +181,7 @@ class ZPEClient:
                 run(
                     self._async.submit(
                         structure,
+                        relax=relax,
                         mobile=mobile,
                         name=name,
                         delta=delta,
@@ -195,6 +206,63 @@ class ZPEClient:
             ]
         )[0]
 
+    def relax(
+        self,
+        structure: Structure,
+        *,
+        name: str | None = None,
+        fmax: float | None = None,
+        steps: int | None = None,
+        **options: Unpack[RunOptions],
+    ) -> Job[RelaxationResult]:
+        """Submit a relaxation: the atoms that are not fixed move to the structure of lowest energy nearby.
+
+        Parameters
+        ----------
+        structure
+            As for :meth:`submit`. An input with ``calculation = 'relax'`` keeps its ``&IONS``. Cell vectors
+            stay as they are.
+        name
+            What you call the job.
+        fmax
+            It has ended well when no atom feels a larger force in eV/Å, of what is free to move. Default:
+            ``forc_conv_thr`` of 1e-4 Ry/bohr (0.0026 eV/Å) for each component, or that of the input if it is
+            less.
+        steps
+            How many steps it may take; default: ``nstep`` of the input, or 100.
+        **options
+            As for :meth:`submit`: ``use_environ``, ``environ``, ``calc_mode``, ``priority``, ``requires``,
+            ``engine``, and for Atoms ``pseudopotentials``, ``ecutwfc``, ``ecutrho``, ``kpts``,
+            ``input_data``.
+
+        Raises
+        ------
+        InputError
+            Naming the field, the card or the namelist key at fault.
+        """
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return self._told([run(self._async.relax(structure, name=name, fmax=fmax, steps=steps, **options))])[
+            0
+        ]
+
+    def energy(
+        self, structure: Structure, *, name: str | None = None, **options: Unpack[RunOptions]
+    ) -> Job[EnergyResult]:
+        """Submit a single SCF: energy and forces of a structure as it is.
+
+        Parameters
+        ----------
+        structure, name, **options
+            As for :meth:`relax`.
+
+        Raises
+        ------
+        InputError
+            Naming the field, the card or the namelist key at fault.
+        """
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return self._told([run(self._async.energy(structure, name=name, **options))])[0]
+
     def submit_many(
         self,
         /,
@@ -202,7 +270,7 @@ class ZPEClient:
         *,
         names: Iterable[str] | None = None,
         **options: Unpack[SubmitOptions],
-    ) -> list[Job]:
+    ) -> list[Job[ZPEResult]]:
         """Submit several calculations, all of them or none.
 
         Parameters
@@ -243,7 +311,7 @@ class ZPEClient:
         order: JobOrder = "newest",
         limit: int | None = None,
         offset: int | None = None,
-    ) -> list[Job]:
+    ) -> list[Job[Any]]:
         """Return your jobs (an administrator: everybody's), the newest first unless told otherwise.
 
         Parameters
@@ -276,11 +344,11 @@ class ZPEClient:
 
     # End of what is written.
 
-    def job(self, job_id: str) -> Job:
+    def job(self, job_id: str) -> Job[Any]:
         """Return the job of an id, without asking the control plane yet."""
         return Job(self._async.job(job_id))
 
-    def _told(self, jobs: Iterable[AsyncJob]) -> list[Job]:
+    def _told(self, jobs: Iterable[AsyncJob[R_co]]) -> list[Job[R_co]]:
         """Say once, in the thread of the caller, what was chosen for jobs."""
         told = list(jobs)
         for job in told:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Generic, Self
 
-from zpe_sdk.client.async_job import AsyncJob, completed
+from zpe_sdk.client.async_job import AsyncJob, R_co, completed
 from zpe_sdk.client.blocking import iterate, run
 from zpe_sdk.client.progress import Bar, html, in_words
 from zpe_sdk.wire import JobDetail, JobStatus
 
 if TYPE_CHECKING:
     from zpe_sdk.result.partial import PartialSpectrum
-    from zpe_sdk.result.result import ZPEResult
 
 
-class Job:
+class Job(Generic[R_co]):
     """A job on the control plane: :class:`AsyncJob`, blocking."""
 
-    def __init__(self, job: AsyncJob) -> None:
+    def __init__(self, job: AsyncJob[R_co]) -> None:
         self._async = job
 
     @property
@@ -48,8 +47,8 @@ class Job:
         __tracebackhide__ = True  # IPython leaves such frames out
         return run(self._async.status())
 
-    def result(self) -> ZPEResult:
-        """Return the result of the finished job.
+    def result(self) -> R_co:
+        """Return the result of the finished job: of vibrations, of a relaxation or of a single energy.
 
         Raises
         ------
@@ -79,7 +78,10 @@ class Job:
         return run(self._async.summary())
 
     def freqs_csv(self) -> str:
-        """Return the frequencies of the finished job as CSV: a line per mode, in cm⁻¹ and meV."""
+        """Return the frequencies of the finished job as CSV: a line per mode, in cm⁻¹ and meV.
+
+        Of a relaxation or a single energy, a line per step, in eV and eV/Å.
+        """
         __tracebackhide__ = True  # IPython leaves such frames out
         return run(self._async.freqs_csv())
 
@@ -110,7 +112,7 @@ class Job:
         __tracebackhide__ = True  # IPython leaves such frames out
         return run(self._async.requeue())
 
-    def resubmit(self) -> Job:
+    def resubmit(self) -> Job[R_co]:
         """Submit the same request, with all its settings, as a new job of yours."""
         __tracebackhide__ = True  # IPython leaves such frames out
         return Job(run(self._async.resubmit()))
@@ -141,7 +143,7 @@ class Job:
         return html(self.id, self.last_status)
 
 
-def as_completed(jobs: Iterable[Job], timeout: float | None = None) -> Iterator[Job]:
+def as_completed(jobs: Iterable[Job[R_co]], timeout: float | None = None) -> Iterator[Job[R_co]]:
     """Yield each job when it is over, in whatever way; ``job.result()`` then tells which.
 
     As that of :mod:`concurrent.futures`: one after the other, the first to be over first.

@@ -41,6 +41,8 @@ def _doing(status: JobStatus) -> str:
     parts = [f"{progress.reused} reused"] if progress.reused else []
     if status.status in OVER:
         parts.append(status.status)
+    elif told := relaxing(status):
+        parts.append(told)
     elif progress.running:
         workers = f" on {', '.join(status.workers)}" if status.workers else ""
         parts.append(f"{progress.running} running{workers}")
@@ -49,11 +51,21 @@ def _doing(status: JobStatus) -> str:
     return ", ".join(parts)
 
 
+def relaxing(status: JobStatus) -> str:
+    """Say how far a relaxation that goes on is; nothing if the job is not at that."""
+    if status.stage != "relax" or status.status in OVER or status.ionic_step is None:
+        return ""
+    force = status.max_force_ev_ang
+    largest = "" if force is None else f", largest force {force:.2g} eV/Å"
+    return f"relaxing: step {status.ionic_step}{largest}"
+
+
 def in_words(status: JobStatus | None) -> str:
     """Say where a job stands, to follow its id; nothing if that is not known."""
     if status is None:
         return ""
-    return f" {status.status} {status.progress.done}/{status.progress.total} SCFs"
+    how_far = relaxing(status) or f"{status.progress.done}/{status.progress.total} SCFs"
+    return f" {status.status} {how_far}"
 
 
 def html(job_id: str, status: JobStatus | None) -> str:
@@ -66,6 +78,7 @@ def html(job_id: str, status: JobStatus | None) -> str:
             "name": status.name or "",
             "formula": status.formula or "",
             "status": status.status,
+            "stage": relaxing(status),
             "SCFs": f"{progress.done} of {progress.total} done{full}",
             "reused": f"{progress.reused} from earlier jobs" if progress.reused else "",
             "workers": ", ".join(status.workers),

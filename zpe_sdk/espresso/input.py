@@ -145,7 +145,10 @@ class PwInput:
         nat, fixed = len(self.labels), set(self.fixed_indices)
         chosen = [i for i in range(nat) if i not in fixed] if indices is None else list(indices)
         problems = [
-            (not chosen, "no atom is mobile"),
+            (
+                not chosen,
+                "no atom is mobile; without vibrations, ask for a job of the kind 'energy' or 'relax'",
+            ),
             (any(not 0 <= i < nat for i in chosen), f"indices run from 0 to {nat - 1}, given: {chosen}"),
             (len(set(chosen)) < len(chosen), f"an atom is named twice: {chosen}"),
             (bool(set(chosen) & fixed), "an atom with 0 0 0 flags is fixed, not mobile"),

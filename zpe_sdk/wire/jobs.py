@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from zpe_sdk.task import Vector
 from zpe_sdk.wire.messages import (
@@ -95,6 +95,11 @@ Temperature = Annotated[float, Field(ge=MIN_KELVIN, le=MAX_KELVIN)]
 Index = Annotated[int, Field(strict=True)]
 
 
+def _how_to_relax(value: object) -> object:
+    # Not a union with bool: its errors would be of both, and name no field.
+    return {} if value is True else None if value is False else value
+
+
 class JobRequest(Message):
     """A calculation to run.
 
@@ -103,8 +108,8 @@ class JobRequest(Message):
     kind
         ``vibrations``; ``relax``: the structure of lowest energy nearby; ``energy``: one SCF.
     relax
-        Of ``vibrations``: relax the structure first; of ``relax``: how. True: with the defaults of
-        :class:`RelaxOptions`.
+        Of ``vibrations``: relax the structure first; of ``relax``: how. True stands for the defaults of
+        :class:`RelaxOptions`, false for null.
     content
         The text of a ``pw.x`` input file.
     use_environ
@@ -130,7 +135,7 @@ class JobRequest(Message):
 
     content: str
     kind: JobKind = "vibrations"
-    relax: bool | RelaxOptions | None = None
+    relax: Annotated[RelaxOptions | None, BeforeValidator(_how_to_relax)] = None
     mobile_indices: list[Index] | None = None
     use_environ: bool = False
     environ: str | None = None
@@ -151,9 +156,7 @@ class JobRequest(Message):
     @property
     def relaxation(self) -> RelaxOptions | None:
         """How the structure is to be relaxed; None: not at all."""
-        if isinstance(self.relax, RelaxOptions):
-            return self.relax
-        return RelaxOptions() if self.relax or self.kind == "relax" else None
+        return self.relax or (RelaxOptions() if self.kind == "relax" else None)
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
