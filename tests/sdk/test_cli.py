@@ -152,7 +152,10 @@ def test_no_token_and_nobody_there(zpe: Run) -> None:
     assert "[config/control_plane_unreachable]" in away.stderr
 
 
-@pytest.mark.parametrize("arguments", [("nonsense",), ("submit",), ("result", "x", "--csv", "--json")])
+@pytest.mark.parametrize(
+    "arguments",
+    [("nonsense",), ("submit",), ("result", "x", "--csv", "--json"), ("submit", "x", "--fmax", "0.01")],
+)
 def test_a_wrong_command_line_has_status_2(zpe: Run, arguments: tuple[str, ...]) -> None:
     assert zpe(*arguments).returncode == 2
 
@@ -250,9 +253,21 @@ def test_names_cannot_command_the_terminal(zpe: Run) -> None:
 def test_help_and_version(zpe: Run) -> None:
     assert zpe("--version").stdout.startswith("zpe 0.")
     shown = zpe("--help").stdout
-    for command in ("submit", "status", "wait", "result", "cancel", "login", "worker", "admin", "serve"):
+    for command in (
+        "submit",
+        "status",
+        "wait",
+        "result",
+        "cancel",
+        "login",
+        "worker",
+        "admin",
+        "relax",
+        "energy",
+    ):
         assert command in shown
-    for command in ("submit", "status", "wait", "result", "cancel", "login"):
+    assert "serve" in shown
+    for command in ("submit", "status", "wait", "result", "cancel", "login", "relax", "energy"):
         assert f"Example: zpe {command}" in zpe(command, "--help").stdout
 
 

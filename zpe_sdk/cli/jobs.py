@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from zpe_sdk.cli import options
 from zpe_sdk.cli.context import Connection
 from zpe_sdk.cli.output import as_json, moment, plain, table, write
 from zpe_sdk.client.job import Job
+from zpe_sdk.client.progress import relaxing
 from zpe_sdk.errors import InputError
-from zpe_sdk.wire import EngineName, JobOrder, JobState, JobStatus
+from zpe_sdk.wire import JobOrder, JobState, JobStatus
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The id that `zpe submit` printed.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -26,14 +28,20 @@ def register(app: typer.Typer) -> None:
 
 def submit(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A pw.x input; `-` reads standard input.")],
+    file: options.File,
+    relax: Annotated[
+        bool,
+        typer.Option("--relax", help="Relax the atoms that are not fixed first, in the cell as it is."),
+    ] = False,
+    fmax: options.Fmax = None,
+    steps: options.Steps = None,
     mobile: Annotated[
         list[str] | None,
         typer.Option(
             help="Atoms that vibrate: 0-based indices (`0,1,4-7`) or symbols (`H`). [default: all not fixed]"
         ),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="What you call the job.")] = None,
+    name: options.Name = None,
     delta: Annotated[float | None, typer.Option(help="Displacement in Å.")] = None,
     low_cut: Annotated[
         float | None, typer.Option(help="Leave modes below this out of the ZPE, in cm⁻¹.")
@@ -47,41 +55,34 @@ def submit(
             help="Finish with a warning where SCFs end in different electronic states, instead of failing.",
         ),
     ] = False,
-    environ: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Run with Environ (implicit solvent) and this environ.in."),
-    ] = None,
-    use_environ: Annotated[
-        bool, typer.Option("--use-environ", help="Run with Environ and the machine's own environ.in.")
-    ] = False,
-    new: Annotated[bool, typer.Option("--new", help="Take over no SCFs of earlier jobs.")] = False,
-    priority: Annotated[int, typer.Option(help="From -100 to 100; higher ones first.")] = 0,
-    tag: Annotated[
-        list[str] | None, typer.Option(help="Only on machines with this tag; may be given again.")
-    ] = None,
-    cores: Annotated[int | None, typer.Option(help="Only on machines with so many cores.")] = None,
-    memory_gb: Annotated[float | None, typer.Option(help="Only on machines with so much memory.")] = None,
-    pw: Annotated[
-        str | None, typer.Option(help="Only with these versions of pw.x: `>=7.1` or `>=6.7,<7.3`.")
-    ] = None,
-    engine: Annotated[
-        EngineName | None,
-        typer.Option(help="pw.x, or springs in its place (mock). [default: as the control plane is set up]"),
-    ] = None,
+    environ: options.Environ = None,
+    use_environ: options.UseEnviron = False,
+    new: options.New = False,
+    priority: options.Priority = 0,
+    tag: options.Tags = None,
+    cores: options.Cores = None,
+    memory_gb: options.MemoryGb = None,
+    pw: options.Pw = None,
+    engine: options.Engine = None,
     verify: Annotated[
         float,
         typer.Option(help="Have this share of the SCFs (0 to 1) computed by two workers, and compared."),
     ] = 0.0,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for it and print its summary.")] = False,
+    wait: options.Wait = False,
 ) -> None:
-    """Submit a pw.x input and print the job's id.
+    """Submit a pw.x input for its vibrations and print the job's id.
 
-    Example: `zpe submit h2_zpe.in --wait`
+    A structure that is not relaxed has no vibrations worth the name: `--relax` relaxes it first.
+
+    Example: `zpe submit guess.in --relax --wait`
     """
+    if (fmax is not None or steps is not None) and not relax:
+        raise typer.BadParameter("--fmax and --steps are of a relaxation: add --relax")
     connection: Connection = context.obj
     with connection.client() as client:
         job = client.submit(
-            sys.stdin.read() if str(file) == "-" else file,
+            given(file),
+            relax={"fmax": fmax, "steps": steps} if relax else False,
             mobile=_mobile(mobile or []),
             name=name,
             delta=delta,
@@ -97,14 +98,24 @@ def submit(
             engine=engine,
             verify=verify,
         )
-        for warning in job.warnings:
-            print(f"zpe: warning: {plain(warning)}", file=sys.stderr)
-        if not wait:
-            print(job.id)
-            return
-        print(f"job {job.id}", file=sys.stderr)
-        _wait(job, None)
-        write(job.summary(), None)
+        show(job, wait=wait)
+
+
+def given(file: Path) -> Path | str:
+    """Return a file, or the text that standard input has for ``-``."""
+    return sys.stdin.read() if str(file) == "-" else file
+
+
+def show(job: Job[Any], *, wait: bool) -> None:
+    """Print the id of a job that was submitted; or wait for it, and print its summary."""
+    for warning in job.warnings:
+        print(f"zpe: warning: {plain(warning)}", file=sys.stderr)
+    if not wait:
+        print(job.id)
+        return
+    print(f"job {job.id}", file=sys.stderr)
+    _wait(job, None)
+    write(job.summary(), None)
 
 
 def status(
@@ -154,20 +165,30 @@ def result(
     context: typer.Context,
     job: JobId,
     summary: Annotated[bool, typer.Option("--summary", help="For people (this is the default).")] = False,
-    csv: Annotated[bool, typer.Option("--csv", help="The frequencies as CSV.")] = False,
+    csv: Annotated[
+        bool, typer.Option("--csv", help="The frequencies, or the steps of a relaxation, as CSV.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="The whole result as JSON.")] = False,
+    pw_input: Annotated[
+        bool, typer.Option("--input", help="The pw.x input, with the relaxed positions if there are any.")
+    ] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
 ) -> None:
     """Print the result of a finished job, or write it to a file.
 
     Example: `zpe result JOB --csv -o freqs.csv`
     """
-    if summary + csv + json > 1:
-        raise typer.BadParameter("choose one of --summary, --csv and --json")
+    if summary + csv + json + pw_input > 1:
+        raise typer.BadParameter("choose one of --summary, --csv, --json and --input")
     connection: Connection = context.obj
     with connection.client() as client:
         found = client.job(job)
-        text = found.result().to_json() if json else found.freqs_csv() if csv else found.summary()
+        if json:
+            text = found.result().to_json()
+        elif pw_input:
+            text = found.result().document.qe_input
+        else:
+            text = found.freqs_csv() if csv else found.summary()
     write(text, output)
 
 
@@ -181,7 +202,7 @@ def cancel(context: typer.Context, job: JobId) -> None:
         print(client.job(job).cancel().status)
 
 
-def _wait(job: Job, timeout: float | None) -> None:
+def _wait(job: Job[Any], timeout: float | None) -> None:
     try:
         job.wait(timeout, progress=sys.stderr.isatty())
     except KeyboardInterrupt:
@@ -225,7 +246,9 @@ def _card(job: JobStatus) -> list[tuple[str, str | None]]:
         ("name", job.name),
         ("formula", job.formula),
         ("engine", "MOCK: springs in place of pw.x, no physics" if job.engine == "mock" else job.engine),
+        ("kind", job.kind),
         ("status", job.status),
+        ("stage", relaxing(job)),
         ("detail", job.detail),
         ("error", error),
         ("SCFs", f"{job.progress.done} of {job.progress.total}, {job.progress.running} running"),

@@ -15,6 +15,7 @@ from ase import Atoms
 
 from zpe_sdk.errors import InputError
 from zpe_sdk.espresso.namelist import number
+from zpe_sdk.espresso.vacuum import repeating
 
 # Ry. What the files suggest is enough for energies; forces that are differentiated want somewhat more.
 ECUTWFC = 50.0
@@ -135,11 +136,12 @@ def defaults(atoms: Atoms, choose: Choose | None, given: Mapping[str, Any]) -> d
     if named is None and files:
         chosen["pseudopotentials"] = {symbol: p.file for symbol, p in sorted(files.items())}
     chosen |= _cutoffs(files.values(), bool(files) and symbols == set(files), {**system, **given})
+    repeats = bool(repeating(atoms).any())
     if "kpts" not in given:
-        chosen["kpts"] = {"density": KPOINT_DENSITY} if atoms.pbc.any() else "gamma"
+        chosen["kpts"] = {"density": KPOINT_DENSITY} if repeats else "gamma"
     keys: dict[str, Any] = {}
     magnetic = bool(np.any(atoms.get_initial_magnetic_moments()))
-    wanted = atoms.pbc.any() or magnetic or "smearing" in system or "degauss" in system
+    wanted = repeats or magnetic or "smearing" in system or "degauss" in system
     if wanted and "occupations" not in system:
         keys = {key: value for key, value in SMEARING.items() if key not in system}
     charge = float(atoms.get_initial_charges().sum())

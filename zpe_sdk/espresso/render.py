@@ -18,8 +18,8 @@ from zpe_sdk.errors import InputError
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.namelist import apply, set_keys
 from zpe_sdk.espresso.pseudopotentials import WHOLE
+from zpe_sdk.espresso.vacuum import VACUUM, emptiness, repeating
 
-VACUUM = 4.0  # Å between images along a direction in which the structure is not to repeat, at least
 MARGIN = 4.0  # Å on each side of a molecule that comes without a cell: 8 Å to its image
 # pw.x up to 7.2 wants the moment as a share of the valence electrons, later versions take that too. It is
 # where the SCF starts, no more, and a share below 1 whatever the atom.
@@ -56,7 +56,8 @@ def render_input(
         Cutoffs in Ry.
     kpts
         ``"gamma"``; a mesh of three numbers; a dict such as ``{"density": 3.5}``; or an array of shape
-        (n, 4), crystal coordinates and weights. None: gamma, for a structure that repeats in no direction.
+        (n, 4), crystal coordinates and weights. None: gamma, for a structure that repeats in no direction
+        (:func:`zpe_sdk.espresso.vacuum.repeating`). A density is one along directions that repeat.
     koffset
         Shift of the mesh, 0 or 1 in each direction.
     input_data
@@ -73,8 +74,8 @@ def render_input(
     for constraint in atoms.constraints:
         if not isinstance(constraint, FixAtoms | FixCartesian):
             raise _error(f"{type(constraint).__name__} has no flags in a pw.x input", "constraints")
-    if kpts is None and atoms.pbc.any():
-        raise _error("the structure is periodic: give kpts, for example kpts='gamma'", "kpts")
+    if kpts is None and repeating(atoms).any():
+        raise _error("the structure repeats: give kpts, for example kpts='gamma'", "kpts")
     boxed = _in_a_cell(atoms)
     namelists = by_namelist(input_data or {})
     _check_system(namelists, atoms)
@@ -196,7 +197,7 @@ def _in_a_cell(atoms: Atoms) -> Atoms:
         boxed.center(vacuum=MARGIN, axis=missing)
     # To pw.x everything repeats: what is not meant to has to be alone.
     for axis in np.flatnonzero(~boxed.pbc).tolist():
-        empty = _emptiness(boxed.positions, boxed.cell.array, axis)
+        empty = emptiness(boxed.positions, boxed.cell.array, axis)
         if empty < VACUUM:
             raise _error(
                 f"the structure does not repeat along axis {axis} (pbc), but its image is only {empty:.1f} Å "
@@ -205,17 +206,6 @@ def _in_a_cell(atoms: Atoms) -> Atoms:
                 "cell",
             )
     return boxed
-
-
-def _emptiness(positions: NDArray[np.float64], cell: NDArray[np.float64], axis: int) -> float:
-    """Return the widest gap between atoms along a lattice vector, images included.
-
-    In Å, across the planes of the other two vectors.
-    """
-    inverse = np.linalg.inv(cell)
-    around = np.sort((positions @ inverse)[:, axis] % 1.0)
-    gaps = np.diff(around, append=around[0] + 1)
-    return float(gaps.max() / np.linalg.norm(inverse[:, axis]))
 
 
 def _kpts(kpts: Any, koffset: Any, atoms: Atoms) -> tuple[Any, tuple[int, ...]]:
@@ -227,7 +217,9 @@ def _kpts(kpts: Any, koffset: Any, atoms: Atoms) -> tuple[Any, tuple[int, ...]]:
         return None, shift
     try:
         if isinstance(kpts, Mapping):
-            kpts_, offsets = kpts2sizeandoffsets(atoms=atoms, **kpts)
+            sampled = atoms.copy()
+            sampled.pbc = repeating(atoms)
+            kpts_, offsets = kpts2sizeandoffsets(atoms=sampled, **kpts)
             shift = tuple(int(x != 0) for x in offsets)
         else:
             kpts_ = kpts

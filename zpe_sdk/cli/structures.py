@@ -1,0 +1,94 @@
+"""``zpe relax`` and ``zpe energy``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from zpe_sdk.cli import options
+from zpe_sdk.cli.context import Connection
+from zpe_sdk.cli.jobs import given, show
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to ``zpe``."""
+    for command in (relax, energy):
+        app.command()(command)
+
+
+def relax(
+    context: typer.Context,
+    file: options.File,
+    fmax: options.Fmax = None,
+    steps: options.Steps = None,
+    name: options.Name = None,
+    environ: options.Environ = None,
+    use_environ: options.UseEnviron = False,
+    new: options.New = False,
+    priority: options.Priority = 0,
+    tag: options.Tags = None,
+    cores: options.Cores = None,
+    memory_gb: options.MemoryGb = None,
+    pw: options.Pw = None,
+    engine: options.Engine = None,
+    wait: options.Wait = False,
+) -> None:
+    """Relax the atoms of a pw.x input that are not fixed, and print the job's id.
+
+    The cell stays as it is. `zpe result JOB --input -o relaxed.in` writes the relaxed structure as an input,
+    `zpe result JOB --csv` the energy and the largest force of each step.
+
+    Example: `zpe relax guess.in --fmax 0.01 --wait`
+    """
+    connection: Connection = context.obj
+    with connection.client() as client:
+        options_ = _run(environ, use_environ, new, priority, tag, cores, memory_gb, pw, engine)
+        show(client.relax(given(file), fmax=fmax, steps=steps, name=name, **options_), wait=wait)
+
+
+def energy(
+    context: typer.Context,
+    file: options.File,
+    name: options.Name = None,
+    environ: options.Environ = None,
+    use_environ: options.UseEnviron = False,
+    new: options.New = False,
+    priority: options.Priority = 0,
+    tag: options.Tags = None,
+    cores: options.Cores = None,
+    memory_gb: options.MemoryGb = None,
+    pw: options.Pw = None,
+    engine: options.Engine = None,
+    wait: options.Wait = False,
+) -> None:
+    """Run a single SCF of a pw.x input (energy, forces, magnetisation) and print the job's id.
+
+    Example: `zpe energy slab.in --wait`
+    """
+    connection: Connection = context.obj
+    with connection.client() as client:
+        options_ = _run(environ, use_environ, new, priority, tag, cores, memory_gb, pw, engine)
+        show(client.energy(given(file), name=name, **options_), wait=wait)
+
+
+def _run(
+    environ: options.Environ,
+    use_environ: bool,
+    new: bool,
+    priority: int,
+    tag: options.Tags,
+    cores: options.Cores,
+    memory_gb: options.MemoryGb,
+    pw: options.Pw,
+    engine: options.Engine,
+) -> dict[str, Any]:
+    """Return where and how to run, as the client has it."""
+    return {
+        "environ": environ,
+        "use_environ": use_environ,
+        "calc_mode": "new" if new else "continue",
+        "priority": priority,
+        "requires": {"tags": tag or [], "cores": cores, "memory_gb": memory_gb, "pw": pw},
+        "engine": engine,
+    }
