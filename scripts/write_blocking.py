@@ -47,11 +47,12 @@ TWINS = (
         "async_client.py",
         "AsyncZPEClient",
         "blocking_client.py",
-        ("submit", "relax", "energy", "submit_many", "parse", "jobs", "aclose"),
+        ("submit", "relax", "energy", "follow", "submit_many", "parse", "jobs", "aclose"),
         {
             "submit": "self._told([{}])[0]",
             "relax": "self._told([{}])[0]",
             "energy": "self._told([{}])[0]",
+            "follow": "self._told({})",
             "submit_many": "self._told({})",
             "jobs": "[Job(job) for job in {}]",
         },

@@ -105,6 +105,7 @@ def plan_job(request: JobRequest, settings: Settings) -> PlannedJob:
         low_cut_cm=settings.low_cut_cm if request.low_cut_cm is None else request.low_cut_cm,
         temperature=settings.temperature if request.temperature is None else request.temperature,
         engine=request.engine or settings.engine,
+        expect=request.expect,
     )
     return PlannedJob(
         payload=payload,

@@ -8,13 +8,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import httpx
+import numpy as np
 import pytest
 from ase.build import molecule
 
 from tests.processes import h2
 from tests.structures import energy_document, relaxation_document
-from zpe_sdk import AsyncZPEClient, EnergyResult, InputError, RelaxationResult
+from tests.vibrations.test_result import Job, pw_text
+from zpe_sdk import AsyncZPEClient, EnergyResult, InputError, RelaxationResult, ZPEResult
 from zpe_sdk.client.progress import html, in_words
+from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.wire import JobRequest, JobStatus, Progress
 
 R = TypeVar("R")
@@ -117,6 +120,43 @@ def test_each_job_has_the_result_of_its_kind(plane: Plane) -> None:
         assert isinstance(await client.job("job-2").result(), RelaxationResult)
 
     with_client(plane, calls)
+
+
+def imaginary(**update: Any) -> ZPEResult:
+    """Hydrogen on a spring that pushes its first mode away."""
+    job = Job(pw_text("H 0 0 0 0 0 0\nH 0 0 0.74 1 1 1"))
+    document = job.result()
+    modes = [[(1.0, 0.0, 0.0)]] + [list(mode) for mode in document.modes[1:]]
+    return ZPEResult(document.model_copy(update={"modes": modes, **update}))
+
+
+def test_both_sides_of_a_mode_are_submitted_as_the_job_was(plane: Plane) -> None:
+    result = imaginary(delta=0.02, low_cut_cm=80.0)
+    with_client(plane, lambda client: client.follow(result, amplitude=0.3, priority=2))
+    left, right = plane.requests
+    places = [PwInput.parse(request.content).positions[1] for request in (left, right)]
+    np.testing.assert_allclose(places, [(-0.3, 0, 0.74), (0.3, 0, 0.74)], atol=1e-9)
+    for request in (left, right):
+        assert request.relaxation is not None
+        assert (request.kind, request.mobile_indices, request.engine) == ("vibrations", [1], "espresso")
+        assert (request.delta, request.low_cut_cm, request.priority) == (0.02, 80.0, 2)
+        # All else is the input's own.
+        assert request.content.count("\n") == result.document.qe_input.count("\n")
+
+
+def test_environ_that_a_result_does_not_hold_has_to_be_given_again(plane: Plane) -> None:
+    result = imaginary(use_environ=True)
+    with pytest.raises(InputError) as caught:
+        with_client(plane, lambda client: client.follow(result))
+    assert caught.value.field == "environ"
+    assert not plane.requests
+
+
+def test_a_saddle_point_is_not_relaxed(plane: Plane) -> None:
+    with pytest.raises(InputError, match="expect"):
+        with_client(plane, lambda client: client.submit(h2(), relax=True, expect="saddle"))
+    with_client(plane, lambda client: client.submit(h2(), expect="saddle"))
+    assert plane.requests[0].expect == "saddle"
 
 
 def status(**update: Any) -> JobStatus:

@@ -517,21 +517,21 @@ def test_a_saddle_point_has_a_thermochemistry_without_its_imaginary_mode_if_aske
     bend = minimum.frequencies_cm[5]
     assert saddle.imaginary.sum() == 1
     for model in MODELS:
-        found = saddle.thermo(298.15, 1e5, model, saddle_point=True)
+        found = saddle.expecting("saddle").thermo(298.15, 1e5, model)
         whole = minimum.thermo(298.15, 1e5, model)
         assert whole.zpe_ev - found.zpe_ev == pytest.approx(bend / 8065.544 / 2, rel=1e-5)
         # An oscillator's entropy is what is missing, and nothing of translation and rotation.
         assert whole.entropy_jmol_k - found.entropy_jmol_k == pytest.approx(
             vibrational_entropy(np.array([bend]), 298.15), abs=1e-3
         )
-    with pytest.raises(InputError, match="saddle_point=True") as caught:
+    with pytest.raises(InputError, match="expecting") as caught:
         saddle.thermo(model="ideal_gas")
     assert (caught.value.code, caught.value.field) == ("mode_not_real", "model")
     for other in (minimum, linear((-3.6, -3.6))):
         for model in MODELS:
             with pytest.raises(InputError, match="one imaginary vibration") as caught:
-                other.thermo(model=model, saddle_point=True)
-            assert (caught.value.code, caught.value.field) == ("no_saddle_point", "saddle_point")
+                other.expecting("saddle").thermo(model=model)
+            assert (caught.value.code, caught.value.field) == ("no_saddle_point", "expect")
 
 
 def test_the_harmonic_model_is_the_result_itself_and_the_quasi_harmonic_raises(h2: ZPEResult) -> None:
@@ -607,3 +607,60 @@ def test_a_notebook_shows_the_summary_escaped(h2: ZPEResult) -> None:
     h2.document.fingerprint.engine = "<script>"
     assert "<script>" not in h2._repr_html_()
     assert "ZPE" in h2._repr_html_()
+
+
+def test_one_imaginary_mode_of_a_saddle_point_is_no_alarm_and_any_other_number_is() -> None:
+    saddle = linear((3.6, -3.6)).expecting("minimum")
+    alarm = [told for told in saddle.document.warnings if "imaginary, the energy falls" in told]
+    assert len(alarm) == 1
+    expected = saddle.expecting("saddle")
+    assert not any("imaginary" in told for told in expected.document.warnings)
+    assert expected.document.expect == "saddle"
+    assert expected.with_masses({"O": "18O"}).document.expect == "saddle"
+    minimum = linear((3.6, 3.6)).expecting("saddle")
+    assert any(
+        "not the saddle point that was expected: no modes" in told for told in minimum.document.warnings
+    )
+    assert not any("saddle" in told for told in minimum.expecting("minimum").document.warnings)
+    with pytest.raises(InputError) as caught:
+        saddle.expecting("maximum")  # type: ignore[arg-type]
+    assert caught.value.code == "bad_choice"
+
+
+def test_a_structure_is_moved_along_a_mode_by_what_its_fastest_atom_is_to_move(h2: ZPEResult) -> None:
+    there, back = h2.displaced(0, 0.2), h2.displaced(0, -0.2)
+    moves = there.positions - h2.atoms.positions
+    np.testing.assert_allclose(np.linalg.norm(moves, axis=1), [0, 0.2, 0], atol=1e-9)
+    np.testing.assert_allclose(back.positions - h2.atoms.positions, -moves, atol=1e-12)
+    stretched = h2.displaced(-1, 0.05)
+    assert abs(stretched.get_distance(1, 2) - h2.atoms.get_distance(1, 2)) == pytest.approx(0.1)
+    with pytest.raises(InputError) as caught:
+        h2.displaced(6)
+    assert caught.value.code == "bad_mode"
+
+
+def at_energy(result: ZPEResult, energy_ev: float) -> ZPEResult:
+    return ZPEResult(result.document.model_copy(update={"energy_ev": energy_ev}))
+
+
+def test_the_sides_of_an_imaginary_mode_are_told_from_one_another() -> None:
+    saddle, minimum = at_energy(linear((3.6, -3.6)), -10.0), linear((3.6, 3.6))
+    lower = at_energy(minimum, -10.02)
+    found = saddle.descent([at_energy(saddle, -10.1), lower])
+    # The other side is lower, and no minimum.
+    assert found.energies_ev == pytest.approx((-0.1, -0.02))
+    assert (found.imaginary, found.leads_down) == ((1, 0), True)
+    assert found.minimum is lower
+    assert "-20.0 meV with no imaginary modes" in repr(found)
+    back = saddle.descent([at_energy(minimum, -10.0005), at_energy(minimum, -9.9)])
+    assert back.minimum is None
+    assert "no lower minimum" in repr(back)
+
+
+def test_energies_of_another_physics_are_no_descent(h2: ZPEResult) -> None:
+    saddle = linear((3.6, -3.6))
+    softer = ZPEResult(saddle.document.model_copy(update={"ecutwfc": 30.0}))
+    for other, told in [(softer, "ecutwfc"), (h2, "same atoms")]:
+        with pytest.raises(InputError, match=told) as caught:
+            saddle.descent([other])
+        assert caught.value.code == "not_comparable"

@@ -18,9 +18,12 @@ from zpe_sdk.client.local_service import EMBEDDED_FOLDER, Embedded, Engine, star
 from zpe_sdk.client.settings import ClientSettings
 from zpe_sdk.client.submission import Mobile, Structure, environ_text, input_text, mobile_indices
 from zpe_sdk.errors import InputError
+from zpe_sdk.espresso.input import PwInput
+from zpe_sdk.espresso.moved import moved_text
 from zpe_sdk.espresso.pseudopotentials import Choose, choose, in_words, placeholders
 from zpe_sdk.wire import (
     EngineName,
+    Expect,
     JobList,
     JobOrder,
     JobState,
@@ -65,6 +68,7 @@ class SubmitOptions(RunOptions, total=False):
     symmetry: bool
     allow_state_changes: bool
     verify: float
+    expect: Expect
 
 
 class AsyncZPEClient:
@@ -213,6 +217,7 @@ class AsyncZPEClient:
         allow_state_changes: bool = False,
         engine: EngineName | None = None,
         verify: float = 0.0,
+        expect: Expect = "minimum",
         pseudopotentials: Mapping[str, str] | None = None,
         ecutwfc: float | None = None,
         ecutrho: float | None = None,
@@ -266,6 +271,8 @@ class AsyncZPEClient:
         verify
             The share of SCFs, from 0 to 1, that two workers compute and that are compared; at least one if
             above 0. The job waits for a second worker, and fails as ``workers_disagree`` if they differ.
+        expect
+            ``"saddle"``: the structure is a transition state, at which one imaginary vibration is no alarm.
         pseudopotentials, ecutwfc, ecutrho, kpts, input_data
             For Atoms only: how the pw.x input is made (cutoffs in Ry), see
             :func:`zpe_sdk.espresso.render.render_input`. What is not given is chosen
@@ -287,6 +294,7 @@ class AsyncZPEClient:
                 "symmetry": symmetry,
                 "allow_state_changes": allow_state_changes,
                 "verify": verify,
+                "expect": expect,
             },
             mobile,
             use_environ=use_environ,
@@ -355,6 +363,61 @@ class AsyncZPEClient:
             Naming the field, the card or the namelist key at fault.
         """
         return await self._submit(structure, {"kind": "energy", "name": name}, **options)
+
+    async def follow(
+        self,
+        result: ZPEResult,
+        mode: int = 0,
+        *,
+        amplitude: float = 0.2,
+        relax: Relax = True,
+        **options: Unpack[RunOptions],
+    ) -> list[AsyncJob[ZPEResult]]:
+        """Submit the structures on both sides of a mode, relaxed: where does an imaginary one lead?
+
+        :meth:`zpe_sdk.ZPEResult.descent` compares their results with the structure in between.
+
+        Parameters
+        ----------
+        result
+            Of the structure between; all else of its input and settings is kept.
+        mode
+            From 0, or from the end if negative; the imaginary ones come first.
+        amplitude
+            Of the atom that moves most, in Å.
+        relax
+            How, see :meth:`submit`.
+        **options
+            ``environ``, which a result computed with Environ does not hold, ``calc_mode``, ``priority``,
+            ``requires``, ``engine``; as for :meth:`submit`.
+
+        Raises
+        ------
+        InputError
+            ``bad_mode``, or as :meth:`submit`; ``bad_request``: the result was computed with Environ, whose
+            input has to be given again.
+        """
+        d = result.document
+        if d.use_environ and not (options.get("environ") or options.get("use_environ")):
+            raise InputError(
+                "the result was computed with Environ: give its input again (environ=, or use_environ=True)",
+                code="bad_request",
+                field="environ",
+            )
+        options.setdefault("engine", "mock" if d.is_mock else "espresso")
+        pw_input = PwInput.parse(d.qe_input)
+        return await self.submit_many(
+            [
+                moved_text(pw_input, result.displaced(mode, side).positions)
+                for side in (-amplitude, amplitude)
+            ],
+            relax=relax,
+            mobile=d.mobile_indices,
+            delta=d.delta,
+            low_cut_cm=d.low_cut_cm,
+            temperature=d.temperature,
+            **options,
+        )
 
     async def _submit(
         self,

@@ -16,7 +16,7 @@ from zpe_sdk.client.blocking import in_notebook, run
 from zpe_sdk.client.job import Job, as_completed
 from zpe_sdk.client.local_service import EMBEDDED_FOLDER, Engine
 from zpe_sdk.client.submission import Mobile, Structure
-from zpe_sdk.wire import EngineName, JobOrder, JobState, ParseReply
+from zpe_sdk.wire import EngineName, Expect, JobOrder, JobState, ParseReply
 
 if TYPE_CHECKING:
     from zpe_sdk.result.result import ZPEResult
@@ -112,6 +112,7 @@ class ZPEClient:
         allow_state_changes: bool = False,
         engine: EngineName | None = None,
         verify: float = 0.0,
+        expect: Expect = "minimum",
         pseudopotentials: Mapping[str, str] | None = None,
         ecutwfc: float | None = None,
         ecutrho: float | None = None,
@@ -165,6 +166,8 @@ class ZPEClient:
         verify
             The share of SCFs, from 0 to 1, that two workers compute and that are compared; at least one if
             above 0. The job waits for a second worker, and fails as ``workers_disagree`` if they differ.
+        expect
+            ``"saddle"``: the structure is a transition state, at which one imaginary vibration is no alarm.
         pseudopotentials, ecutwfc, ecutrho, kpts, input_data
             For Atoms only: how the pw.x input is made (cutoffs in Ry), see
             :func:`zpe_sdk.espresso.render.render_input`. What is not given is chosen
@@ -196,6 +199,7 @@ class ZPEClient:
                         allow_state_changes=allow_state_changes,
                         engine=engine,
                         verify=verify,
+                        expect=expect,
                         pseudopotentials=pseudopotentials,
                         ecutwfc=ecutwfc,
                         ecutrho=ecutrho,
@@ -262,6 +266,42 @@ class ZPEClient:
         """
         __tracebackhide__ = True  # IPython leaves such frames out
         return self._told([run(self._async.energy(structure, name=name, **options))])[0]
+
+    def follow(
+        self,
+        result: ZPEResult,
+        mode: int = 0,
+        *,
+        amplitude: float = 0.2,
+        relax: Relax = True,
+        **options: Unpack[RunOptions],
+    ) -> list[Job[ZPEResult]]:
+        """Submit the structures on both sides of a mode, relaxed: where does an imaginary one lead?
+
+        :meth:`zpe_sdk.ZPEResult.descent` compares their results with the structure in between.
+
+        Parameters
+        ----------
+        result
+            Of the structure between; all else of its input and settings is kept.
+        mode
+            From 0, or from the end if negative; the imaginary ones come first.
+        amplitude
+            Of the atom that moves most, in Å.
+        relax
+            How, see :meth:`submit`.
+        **options
+            ``environ``, which a result computed with Environ does not hold, ``calc_mode``, ``priority``,
+            ``requires``, ``engine``; as for :meth:`submit`.
+
+        Raises
+        ------
+        InputError
+            ``bad_mode``, or as :meth:`submit`; ``bad_request``: the result was computed with Environ, whose
+            input has to be given again.
+        """
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return self._told(run(self._async.follow(result, mode, amplitude=amplitude, relax=relax, **options)))
 
     def submit_many(
         self,

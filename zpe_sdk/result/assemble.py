@@ -69,7 +69,7 @@ def make_result(
     analysis = analyse(
         raw_hessian(plan, forces),
         Structure(pw_input.symbols, pw_input.positions, pw_input.cell, mobile, masses[mobile]),
-        Settings(payload.low_cut_cm, payload.temperature),
+        Settings(payload.low_cut_cm, payload.temperature, saddle=payload.expect == "saddle"),
         plan,
     )
     residuals = analysis.residuals
@@ -90,6 +90,7 @@ def make_result(
     ecutwfc, ecutrho = pw_input.cutoffs
     return ZPEResultDocument(
         **derived_fields(analysis),
+        expect=payload.expect,
         mobile_indices=mobile,
         fixed_indices=list(pw_input.fixed_indices),
         kpts=pw_input.mesh,

@@ -13,7 +13,7 @@ from zpe_sdk.errors import InputError
 from zpe_sdk.result.thermo import check_temperature
 from zpe_sdk.vibrations.analysis import Analysis, Settings, Structure, analyse, with_warnings_of
 from zpe_sdk.vibrations.kinds import counted_modes
-from zpe_sdk.wire import ZPEResultDocument
+from zpe_sdk.wire import Expect, ZPEResultDocument
 from zpe_sdk.wire.jobs import MAX_CUTOFF_CM
 
 Array = NDArray[np.float64]
@@ -57,8 +57,11 @@ def evaluated_again(
     masses: Array | None = None,
     low_cut_cm: float | None = None,
     temperature: float | None = None,
+    expect: Expect | None = None,
 ) -> ZPEResultDocument:
-    """Return what the same Hessian gives with other masses, cutoff or temperature; None: as they are.
+    """Return what the same Hessian gives with other masses, cutoff, temperature or expectation.
+
+    None: as they are.
 
     Parameters
     ----------
@@ -70,6 +73,8 @@ def evaluated_again(
         In cm⁻¹.
     temperature
         In K.
+    expect
+        What the structure is to be.
 
     Raises
     ------
@@ -94,7 +99,11 @@ def evaluated_again(
         document.mobile_indices,
         weights,
     )
-    analysis = analyse(np.array(document.hessian), structure, Settings(cutoff, kelvin))
+    analysis = analyse(
+        np.array(document.hessian),
+        structure,
+        Settings(cutoff, kelvin, saddle=(expect or document.expect) == "saddle"),
+    )
     warnings = with_warnings_of(analysis, document.warnings)
     same_masses = np.array_equal(weights, before)
     if not same_masses or (cutoff, kelvin) != (document.low_cut_cm, document.temperature):
@@ -103,7 +112,8 @@ def evaluated_again(
     checks = dict(document.checks)
     if not same_masses or not np.array_equal(analysis.counted, counted_before):
         checks = _without_error(checks)
-    return document.model_copy(update={**derived_fields(analysis), "warnings": warnings, "checks": checks})
+    told = {"warnings": warnings, "checks": checks, "expect": expect or document.expect}
+    return document.model_copy(update={**derived_fields(analysis), **told})
 
 
 def up_to_date(document: ZPEResultDocument) -> ZPEResultDocument:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from ase import Atoms
 
 from zpe_sdk.errors import ComputeError, InputError
 from zpe_sdk.result import plots as views
 from zpe_sdk.result.assemble import freqs_csv, summary_text
 from zpe_sdk.result.data import ResultData
 from zpe_sdk.result.derived import evaluated_again, up_to_date
+from zpe_sdk.result.descent import Descent, descent
 from zpe_sdk.result.document import from_text, validated
 from zpe_sdk.result.masses import chosen_masses
 from zpe_sdk.result.relaxation import Relaxation
 from zpe_sdk.result.thermo import Model, Thermochemistry, thermochemistry
-from zpe_sdk.wire import ZPEResultDocument
+from zpe_sdk.wire import Expect, ZPEResultDocument
 
 if TYPE_CHECKING:
     from ase.vibrations import VibrationsData
@@ -149,7 +153,6 @@ class ZPEResult(ResultData):
         *,
         symmetry_number: int | None = None,
         spin: float | None = None,
-        saddle_point: bool = False,
     ) -> Thermochemistry:
         """Return energies (eV) and entropy (J/(mol K)) at a temperature and pressure.
 
@@ -169,9 +172,11 @@ class ZPEResult(ResultData):
         spin
             Total electronic spin of the ideal gas: 0.5 for a radical, 1 for O₂. Default: half the total
             magnetisation that pw.x found, or the input asks for; 0 without spin polarisation.
-        saddle_point
-            The structure is a transition state: its one imaginary vibration is left out. In the harmonic
-            models any is, with a warning; the ideal gas has none without this.
+
+        Notes
+        -----
+        Of a transition state (:meth:`expecting`) the one imaginary vibration is left out. Of what is to be a
+        minimum the harmonic models leave out any, with a warning, and the ideal gas may have none.
 
         Raises
         ------
@@ -187,7 +192,6 @@ class ZPEResult(ResultData):
             model,
             symmetry_number=symmetry_number,
             spin=spin,
-            saddle_point=saddle_point,
         )
 
     def with_masses(self, masses: Mapping[int | str, float | str] | Sequence[float]) -> Self:
@@ -227,6 +231,58 @@ class ZPEResult(ResultData):
             ``bad_temperature``.
         """
         return type(self)(evaluated_again(self.document, temperature=temperature))
+
+    def expecting(self, what: Expect) -> Self:
+        """Return the result of a structure that is to be a ``"minimum"``, or a ``"saddle"`` point.
+
+        At a saddle point (of first order: a transition state) one imaginary vibration is no alarm, and
+        thermochemistry leaves it out; any other number of them is.
+
+        Raises
+        ------
+        InputError
+            ``bad_choice``.
+        """
+        if what not in ("minimum", "saddle"):
+            raise InputError(f"{what!r}: give 'minimum' or 'saddle'", code="bad_choice", field="what")
+        return type(self)(evaluated_again(self.document, expect=what))
+
+    def displaced(self, mode: int = 0, amplitude: float = 0.1) -> Atoms:
+        """Return the structure moved along a mode, with its flags and initial magnetic moments.
+
+        Parameters
+        ----------
+        mode
+            From 0, or from the end if negative; the imaginary ones come first.
+        amplitude
+            Of the atom that moves most, in Å; below 0 the other way.
+
+        Raises
+        ------
+        InputError
+            ``bad_mode``.
+        """
+        k = views.checked_mode(self, mode)
+        atoms, moves = self.atoms, np.zeros((len(self.document.symbols), 3))
+        moves[self.document.mobile_indices] = self.modes[k]
+        moves *= amplitude / np.linalg.norm(moves, axis=1).max()
+        atoms.set_positions(atoms.positions + moves, apply_constraint=False)
+        return atoms
+
+    def descent(self, sides: Iterable[ZPEResult]) -> Descent:
+        """Tell whether what :meth:`zpe_sdk.ZPEClient.follow` found is a lower minimum.
+
+        Parameters
+        ----------
+        sides
+            The results of its jobs.
+
+        Raises
+        ------
+        InputError
+            ``not_comparable``: their energies are of another physics than this one's.
+        """
+        return descent(self, list(sides))
 
     def __repr__(self) -> str:
         d = self.document

@@ -97,20 +97,20 @@ def thermochemistry(
     *,
     symmetry_number: int | None,
     spin: float | None,
-    saddle_point: bool,
 ) -> Thermochemistry:
     """Return the thermochemistry of a result; see :meth:`zpe_sdk.result.result.ZPEResult.thermo`."""
     check_temperature(temperature)
     if not isinstance(pressure, Real) or not 0 < pressure < inf:
         raise InputError("the pressure must be above 0 Pa", code="bad_pressure", field="pressure")
-    if saddle_point and (count := int(result.imaginary.sum())) != 1:
+    saddle = result.document.expect == "saddle"
+    if saddle and (count := int(result.imaginary.sum())) != 1:
         raise InputError(
             f"a first-order saddle point has one imaginary vibration; this structure has {count or 'none'}",
             code="no_saddle_point",
-            field="saddle_point",
+            field="expect",
         )
     if model == "ideal_gas":
-        return _ideal_gas(result, temperature, pressure, symmetry_number, spin, saddle_point)
+        return _ideal_gas(result, temperature, pressure, symmetry_number, spin, saddle)
     if model not in ("harmonic", "quasi_harmonic"):
         raise InputError(
             f"{model!r}: give 'harmonic', 'ideal_gas' or 'quasi_harmonic'", code="bad_model", field="model"
@@ -140,7 +140,7 @@ def _ideal_gas(
     pressure: float,
     symmetry_number: int | None,
     spin: float | None,
-    saddle_point: bool,
+    saddle: bool,
 ) -> Thermochemistry:
     # Not imported above: it brings half a second of imports that a result alone does not need.
     from ase.thermochemistry import IdealGasThermo
@@ -157,13 +157,13 @@ def _ideal_gas(
         )
     molecule = gas_molecule(result)
     vibrating = vibrations(result.document.mode_kinds)
-    if saddle_point:
+    if saddle:
         vibrating &= ~result.imaginary
     frequencies = result.frequencies_cm[vibrating]
     if np.any(frequencies <= 0):
         raise InputError(
             "a vibration is imaginary or zero: this is no minimum, and has no thermochemistry of a gas; "
-            "that of a transition state, without its one imaginary vibration, comes with saddle_point=True",
+            "that of a transition state leaves its one imaginary vibration out: result.expecting('saddle')",
             code="mode_not_real",
             field="model",
         )

@@ -26,7 +26,8 @@ RESIDUAL_CM = 200.0
 NEAR_IMAGE = 6.0
 # How the warnings of an analysis begin, those of earlier versions too.
 _BOX = "the box is small"
-_BEGINNING = re.compile(rf"mode \d+ \(|{_BOX}")
+_NO_SADDLE = "this is not the saddle point that was expected"
+_BEGINNING = re.compile(rf"mode \d+ \(|{_BOX}|{_NO_SADDLE}")
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,14 @@ class Structure:
 
 @dataclass(frozen=True)
 class Settings:
-    """What is chosen: vibrations above ``low_cut_cm`` (cm⁻¹) count, at a ``temperature`` in K."""
+    """What is chosen: vibrations above ``low_cut_cm`` (cm⁻¹) count, at a ``temperature`` in K.
+
+    Of what is to be a ``saddle`` point, one imaginary vibration is no alarm.
+    """
 
     low_cut_cm: float
     temperature: float
+    saddle: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,7 +137,7 @@ def analyse(hessian: Array, structure: Structure, settings: Settings, plan: Plan
         residuals=None
         if plan is None
         else residuals(plan, hessian, modes, structure.masses, counted, complete=structure.is_free),
-        warnings=_of_the_box(molecule) + _of_the_modes(modes, counted, imaginary, settings.low_cut_cm),
+        warnings=_of_the_box(molecule) + _of_the_modes(modes, counted, imaginary, settings),
     )
 
 
@@ -166,18 +171,22 @@ def _external(structure: Structure, molecule: Molecule | None) -> Array | None:
     return external_motions(structure.masses, None if molecule is None else molecule.positions[order])
 
 
-def _of_the_modes(modes: Modes, counted: Mask, imaginary: Mask, low_cut_cm: float) -> list[str]:
-    """Return the warnings about the modes; each sentence begins with the modes that it is about."""
+def _of_the_modes(modes: Modes, counted: Mask, imaginary: Mask, settings: Settings) -> list[str]:
+    """Return the warnings about the modes; all but that of no saddle point begin with their modes."""
+    count = int(imaginary.sum())
     frequencies = modes.frequencies_cm
     vibrating = vibrations(modes.kinds)
     left_out = vibrating & ~imaginary & ~counted
     lost_mev = 1000 * zero_point_energy(frequencies[left_out & (frequencies > 0)])
     box = "a larger box, " if "rotation" in modes.kinds else ""
     told = [
-        (imaginary, "imaginary, the energy falls along it; not in ZPE and entropy"),
+        (
+            imaginary & (not settings.saddle or count > 1),
+            "imaginary, the energy falls along it; not in ZPE and entropy",
+        ),
         (
             left_out,
-            f"left out of ZPE and entropy, being at or below {low_cut_cm:g} cm⁻¹; "
+            f"left out of ZPE and entropy, being at or below {settings.low_cut_cm:g} cm⁻¹; "
             f"would add {lost_mev:.2f} meV to the ZPE",
         ),
         (
@@ -186,7 +195,10 @@ def _of_the_modes(modes: Modes, counted: Mask, imaginary: Mask, low_cut_cm: floa
             f"the vibrations may be off too. Try {box}a higher ecutrho and ecutwfc, or a tighter relaxation",
         ),
     ]
-    return [f"{_named(which, modes)}: {what}" for which, what in told if which.any()]
+    warnings = [f"{_named(which, modes)}: {what}" for which, what in told if which.any()]
+    if settings.saddle and count != 1:
+        warnings.insert(0, f"{_NO_SADDLE}: {count or 'no'} modes are imaginary, and not one")
+    return warnings
 
 
 def _named(which: Mask, modes: Modes) -> str:

@@ -11,6 +11,7 @@ from zpe_sdk.task import Task
 from zpe_sdk.wire.jobs import Progress
 from zpe_sdk.wire.messages import (
     EngineName,
+    Expect,
     Fingerprint,
     Force,
     Id,
@@ -103,6 +104,7 @@ class JobPayload(Message):
     delta: float
     low_cut_cm: float
     temperature: float
+    expect: Expect = "minimum"
     engine: EngineName | None = None
 
 

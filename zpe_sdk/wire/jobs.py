@@ -10,6 +10,7 @@ from zpe_sdk.task import Vector
 from zpe_sdk.wire.messages import (
     EngineName,
     ErrorInfo,
+    Expect,
     Fingerprint,
     JobKind,
     JobState,
@@ -129,6 +130,8 @@ class JobRequest(Message):
         and did so again from other starts. Otherwise it fails (``electronic_state_differs``).
     verify
         The share of SCFs (0 to 1) that two workers compute and that are compared; at least one if above 0.
+    expect
+        What the structure is: at a ``saddle`` point one imaginary vibration is no alarm.
     engine
         ``espresso``: by pw.x alone; ``mock``: by springs alone; null: as the control plane is set up.
     """
@@ -152,6 +155,7 @@ class JobRequest(Message):
     allow_state_changes: bool = False
     engine: EngineName | None = None
     verify: Annotated[float, Field(ge=0, le=1)] = 0.0
+    expect: Expect = "minimum"
 
     @property
     def relaxation(self) -> RelaxOptions | None:
@@ -160,6 +164,8 @@ class JobRequest(Message):
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
+        if self.expect == "saddle" and self.relaxation:
+            raise ValueError("expect: a relaxation leads to a minimum, not to a saddle point")
         if self.kind == "energy" and self.relax:
             raise ValueError("relax: a job of the kind 'energy' leaves the structure as it is")
         return self

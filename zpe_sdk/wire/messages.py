@@ -14,6 +14,8 @@ OVER: frozenset[JobState] = frozenset({"finished", "failed", "cancelled"})  # fo
 JobOrder = Literal["newest", "oldest"]
 # A vibrational job that relaxes first has the stages ``relax`` and ``vibrations``; the others have one.
 JobKind = Literal["vibrations", "relax", "energy"]
+# A minimum has no imaginary vibration, a saddle point (of first order: a transition state) has one.
+Expect = Literal["minimum", "saddle"]
 # Unphysical forces would overflow when summed.
 Force = Annotated[float, Field(ge=-1e9, le=1e9)]
 # Bohr magnetons per cell, far above any cell that is computed.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from zpe_sdk.task import Vector
-from zpe_sdk.wire.messages import Fingerprint, Message, TaskRun
+from zpe_sdk.wire.messages import Expect, Fingerprint, Message, TaskRun
 from zpe_sdk.wire.relaxation import RelaxationRecord
 
 
@@ -25,7 +25,8 @@ class ZPEResultDocument(Message):
     atoms, ``cell`` has a vector per row. ``max_force_ev_ang`` is the largest force on a mobile atom at the
     equilibrium;
     ``total_magnetization`` and ``absolute_magnetization`` (Bohr magnetons per cell) are the equilibrium's,
-    null without spin. ``relaxation`` tells of the relaxation that came first. ``symmetry`` and ``checks``:
+    null without spin. ``relaxation`` tells of the relaxation that came first, ``expect`` what the
+    structure was to be. ``symmetry`` and ``checks``:
     see docs/formulas.md.
     """
 
@@ -65,6 +66,7 @@ class ZPEResultDocument(Message):
     total_magnetization: float | None = None
     absolute_magnetization: float | None = None
     warnings: list[str] = []
+    expect: Expect = "minimum"
     symmetry: dict[str, Any] = {}
     checks: dict[str, Any] = {}
     relaxation: RelaxationRecord | None = None
