@@ -10,8 +10,11 @@ if TYPE_CHECKING:
     from zpe_sdk.client.async_job import AsyncJob
     from zpe_sdk.client.blocking_client import ZPEClient
     from zpe_sdk.client.job import Job, as_completed
+    from zpe_sdk.result.diagram import step_diagram
     from zpe_sdk.result.kinds import read_result
+    from zpe_sdk.result.models import Hindered, IdealGas, QuasiHarmonic
     from zpe_sdk.result.plots import as_table
+    from zpe_sdk.result.reaction import reaction
     from zpe_sdk.result.result import ZPEResult
     from zpe_sdk.result.structure import EnergyResult, RelaxationResult
 
@@ -22,8 +25,11 @@ __all__ = [
     "ComputeError",
     "ConfigError",
     "EnergyResult",
+    "Hindered",
+    "IdealGas",
     "InputError",
     "Job",
+    "QuasiHarmonic",
     "RelaxationResult",
     "StoreError",
     "ZPEClient",
@@ -31,7 +37,9 @@ __all__ = [
     "ZPEResult",
     "as_completed",
     "as_table",
+    "reaction",
     "read_result",
+    "step_diagram",
 ]
 __version__ = "0.1.0"
 
@@ -41,11 +49,16 @@ _MODULES = {
     "AsyncJob": "client.async_job",
     "Job": "client.job",
     "EnergyResult": "result.structure",
+    "Hindered": "result.models",
+    "IdealGas": "result.models",
+    "QuasiHarmonic": "result.models",
     "RelaxationResult": "result.structure",
     "ZPEResult": "result.result",
     "as_completed": "client.job",
     "as_table": "result.plots",
+    "reaction": "result.reaction",
     "read_result": "result.kinds",
+    "step_diagram": "result.diagram",
 }
 
 

@@ -90,6 +90,7 @@ CODES: dict[str, Meaning] = {
             "bad_mode": "Give the number of a mode.",
             "bad_model": "Give `harmonic`, `ideal_gas` or `quasi_harmonic`.",
             "bad_pressure": "Give a pressure above 0 Pa.",
+            "bad_reaction": "Correct the coefficients, or add the result that is missing.",
             "bad_spin": "Give `spin=`: 0, 0.5, 1, …",
             "bad_symmetry_number": "Give a whole number from 1 on.",
             "bad_temperature": "Give a temperature within the bounds that the message names.",

@@ -19,6 +19,8 @@ _OF_STRUCTURE = (
     "nr3s nosym nosym_evc noinv no_t_rev force_symmorphic use_all_frac uniqueb origin_choice rhombohedral "
     "space_group ecutwfc ecutrho occupations smearing degauss"
 )
+# A key with one of these is as good as absent.
+_OFF = (None, False, 0, "", "none")
 # Meshes are whole numbers, and even ones often: distances of k-points may differ by this factor at most.
 SPACING = 1.5
 
@@ -39,6 +41,7 @@ def differences(documents: Mapping[str, Document]) -> list[str]:
     for name, document in documents.items():
         for what, value in _settings(document).items():
             told.setdefault(what, {})[name] = value
+    told |= _keys({name: parse(d.qe_input) for name, d in documents.items() if d.qe_input})
     sentences = [
         f"{what}: " + ", ".join(f"{value} ({name})" for name, value in values.items())
         for what, values in told.items()
@@ -72,24 +75,33 @@ def _settings(document: Document) -> dict[str, str]:
         file = species.pseudopotential
         sha256 = d.fingerprint.pseudopotentials.get(file, "")
         found[f"pseudopotential of {species.symbol}"] = f"{file} {sha256[:8]}".strip()
-    return found | _keys(pw_input)
-
-
-def _keys(pw_input: PwInput) -> dict[str, str]:
-    """Return the keys of &SYSTEM that are physics; of those by species, what each label has."""
-    labels = [species.label for species in pw_input.species]
-    found = {"functional": str(pw_input.namelists["system"].get("input_dft", "that of the pseudopotentials"))}
-    for key, value in pw_input.namelists["system"].items():
-        if key == "input_dft" or key.partition("(")[0] in _OF_STRUCTURE.split():
-            continue
-        if isinstance(value, list):
-            found |= {f"{key} of {label}": str(v) for label, v in zip(labels, value, strict=False) if v}
-        else:
-            found[key] = str(value)
-    if "HUBBARD" in pw_input.cards:
-        for row in pw_input.cards["HUBBARD"].rows:
-            found[f"HUBBARD {' '.join(row.words[:-1])}"] = row.words[-1]
     return found
+
+
+def _keys(inputs: Mapping[str, PwInput]) -> dict[str, dict[str, str]]:
+    """Return the keys of &SYSTEM that are physics, and the value that each input has, given or not.
+
+    Those of a species, the rows of HUBBARD among them, are compared where that species is.
+    """
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    labels = {name: [species.label for species in given.species] for name, given in inputs.items()}
+    for name, pw_input in inputs.items():
+        for key, value in pw_input.namelists["system"].items():
+            if key.partition("(")[0] in _OF_STRUCTURE.split():
+                continue
+            by_label = zip(labels[name], value, strict=False) if isinstance(value, list) else [("", value)]
+            for label, of_label in by_label:
+                if of_label not in _OFF:
+                    found.setdefault((key, label), {})[name] = str(of_label)
+        for row in pw_input.cards["HUBBARD"].rows if "HUBBARD" in pw_input.cards else ():
+            label = row.words[1].partition("-")[0]
+            found.setdefault((f"HUBBARD {' '.join(row.words[:-1])}", label), {})[name] = row.words[-1]
+    return {
+        f"{key} of {label}" if label else key: {
+            name: values.get(name, "not set") for name in inputs if not label or label in labels[name]
+        }
+        for (key, label), values in found.items()
+    }
 
 
 def _spacing(document: Document) -> float | None:

@@ -158,10 +158,7 @@ def as_table(results: Mapping[str, ResultData] | Iterable[ResultData]) -> DataFr
         With units in the names of its columns; ``vibrations_cm`` holds each one's array of the modes that
         are vibrations (cm⁻¹; imaginary ones negative).
     """
-    try:
-        import pandas as pd
-    except ImportError:
-        raise _extra("pandas") from None
+    pd = needs_pandas()
     named = (
         list(results.items())
         if isinstance(results, Mapping)
@@ -186,7 +183,8 @@ def as_table(results: Mapping[str, ResultData] | Iterable[ResultData]) -> DataFr
                 "vibrations_cm": result.frequencies_cm[vibrations(document.mode_kinds)],
             }
         )
-    return pd.DataFrame(rows, index=pd.Index([name for name, _ in named], name="name"))
+    table: DataFrame = pd.DataFrame(rows, index=pd.Index([name for name, _ in named], name="name"))
+    return table
 
 
 def xyz(result: ResultData, mode: int | None) -> str:
@@ -212,6 +210,21 @@ def checked_mode(result: ResultData, mode: int) -> int:
     if not isinstance(mode, int | np.integer) or not -count <= mode < count:
         raise InputError(f"mode {mode}: there are {count}, from 0", code="bad_mode", field="mode")
     return int(mode) % count
+
+
+def needs_pandas() -> ModuleType:
+    """Return pandas.
+
+    Raises
+    ------
+    ConfigError
+        ``extra_missing``: it is not installed.
+    """
+    try:
+        import pandas
+    except ImportError:
+        raise _extra("pandas") from None
+    return pandas  # type: ignore[no-any-return]
 
 
 def pyplot() -> ModuleType:

@@ -97,8 +97,12 @@ def thermochemistry(
     *,
     symmetry_number: int | None,
     spin: float | None,
+    raised_cm: float = RAISED_CM,
 ) -> Thermochemistry:
-    """Return the thermochemistry of a result; see :meth:`zpe_sdk.result.result.ZPEResult.thermo`."""
+    """Return the thermochemistry of a result; see :meth:`zpe_sdk.result.result.ZPEResult.thermo`.
+
+    ``raised_cm`` is the wavenumber that the quasi-harmonic model raises lower ones to.
+    """
     check_temperature(temperature)
     if not isinstance(pressure, Real) or not 0 < pressure < inf:
         raise InputError("the pressure must be above 0 Pa", code="bad_pressure", field="pressure")
@@ -119,7 +123,7 @@ def thermochemistry(
     if model == "harmonic":
         counted = cm[result.counted]
     else:
-        counted = np.maximum(cm[(cm > 0) & vibrations(result.document.mode_kinds)], RAISED_CM)
+        counted = np.maximum(cm[(cm > 0) & vibrations(result.document.mode_kinds)], raised_cm)
     heat = thermodynamics(counted, temperature)
     return Thermochemistry(
         model=model,
