@@ -18,7 +18,7 @@ from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.result.differences import differences
 from zpe_sdk.result.free_energy import Reaction
 from zpe_sdk.result.models import Harmonic, Hindered, IdealGas, QuasiHarmonic
-from zpe_sdk.vibrations.modes import vibrational_entropy
+from zpe_sdk.vibrations.oscillators import vibrational_entropy
 from zpe_sdk.wire import EnergyDocument, TaskReport
 
 KT = constants.k * 298.15 / constants.e

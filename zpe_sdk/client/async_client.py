@@ -18,8 +18,6 @@ from zpe_sdk.client.local_service import EMBEDDED_FOLDER, Embedded, Engine, star
 from zpe_sdk.client.settings import ClientSettings
 from zpe_sdk.client.submission import Mobile, Structure, environ_text, input_text, mobile_indices
 from zpe_sdk.errors import InputError
-from zpe_sdk.espresso.input import PwInput
-from zpe_sdk.espresso.moved import moved_text
 from zpe_sdk.espresso.pseudopotentials import Choose, choose, in_words, placeholders
 from zpe_sdk.wire import (
     EngineName,
@@ -397,6 +395,10 @@ class AsyncZPEClient:
             ``bad_mode``, or as :meth:`submit`; ``bad_request``: the result was computed with Environ, whose
             input has to be given again.
         """
+        # A client that submits files needs no NumPy; whoever has a result has it.
+        from zpe_sdk.espresso.input import PwInput
+        from zpe_sdk.espresso.moved import moved_text
+
         d = result.document
         if d.use_environ and not (options.get("environ") or options.get("use_environ")):
             raise InputError(
