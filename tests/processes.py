@@ -242,3 +242,15 @@ class ControlPlane:
             )
         self.workers.append(process)
         return process
+
+
+def running_in(folder: Path) -> dict[int, str]:
+    """Return process id -> program name of what runs in a folder."""
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "cwd").readlink() == folder:
+                found[int(process.name)] = (process / "comm").read_text().strip()
+        except OSError:  # ended meanwhile, or somebody else's
+            continue
+    return found

@@ -13,6 +13,7 @@ from threading import Event, Thread
 
 import pytest
 
+from tests.processes import running_in
 from zpe_sdk.errors import ComputeError
 from zpe_sdk.espresso.run import pw_command, run_scf
 
@@ -44,18 +45,6 @@ from zpe_sdk.espresso.run import pw_command, run_scf
 folder = Path(sys.argv[1])
 run_scf(pw_command(), (folder.parent / "long.in").read_text(), folder, prefix="pw")
 """
-
-
-def running_in(folder: Path) -> dict[int, str]:
-    """Return process id -> program name of what runs in a folder."""
-    found = {}
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if (process / "cwd").readlink() == folder:
-                found[int(process.name)] = (process / "comm").read_text().strip()
-        except OSError:  # ended meanwhile, or somebody else's
-            continue
-    return found
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:

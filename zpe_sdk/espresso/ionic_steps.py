@@ -161,17 +161,20 @@ class StepReader:
 def scf_cycles(history: str, nat: int) -> int | None:
     """Return of which step a ``.bfgs`` file is, from 1 on; None if it is no whole file of so many atoms.
 
-    Its numbers (bfgs_module.f90, write_bfgs_file) are, with n = 3 nat + 9: positions and gradient (n each);
-    steps, accepted steps, steps for GDIIS; energy; old positions and old gradients (n each, ``bfgs_ndim``
-    times); inverse Hessian (n²); whether the history has been reset; length of the Newton step.
+    Its numbers (bfgs_module.f90, write_bfgs_file) are: positions and gradient (n each); steps, accepted
+    steps, steps for GDIIS; energy; old positions and old gradients (n each, ``bfgs_ndim`` times); inverse
+    Hessian (n²); whether the history has been reset; length of the Newton step. n is 3 nat + 9 before 6.8,
+    and 3 nat + 10 since.
     """
-    n = 3 * nat + 9
     words: list[str] = []
     for word in history.split():
         count, star, value = word.partition("*")  # some compilers write equal numbers once
         words += [value] * int(count) if star else [word]
-    old = len(words) - (2 * n + 4 + n * n + 2)
-    return int(words[2 * n]) if old > 0 and old % (2 * n) == 0 else None
+    for n in (3 * nat + 9, 3 * nat + 10):
+        old = len(words) - (2 * n + 4 + n * n + 2)
+        if old > 0 and old % (2 * n) == 0:
+            return int(words[2 * n])
+    return None
 
 
 def _ending(text: str) -> Ending | None:

@@ -201,6 +201,7 @@ class EspressoEngine:
         with self._machine.take(pw_input, stop, slots=slots) as place:
             surroundings = Surroundings(
                 place=place,
+                version=self._machine.version(),
                 folder=job / "relaxation",
                 pseudo_dir=pseudo_dir,
                 environ=medium.text if medium else None,

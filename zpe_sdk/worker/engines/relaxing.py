@@ -43,6 +43,8 @@ class Surroundings:
     ----------
     place
         The cores.
+    version
+        Of pw.x.
     folder
         A folder for the run, which is removed.
     pseudo_dir
@@ -54,6 +56,7 @@ class Surroundings:
     """
 
     place: Place
+    version: str
     folder: Path
     pseudo_dir: Path
     environ: str | None
@@ -175,7 +178,7 @@ class Relaxing:
                 positions=positions,
                 unit=position_unit(card.unit, pw_input.alat, pw_input.cell),
                 on_step=self._step,
-                history=state.history,
+                history=_history_for(where.version, state.history),
                 ranks=where.place.ranks,
                 cpus=where.place.cpus,
                 environ=environ.run_text(where.environ, restart=False) if where.environ else None,
@@ -188,7 +191,7 @@ class Relaxing:
         index = self._state.done
         force = max_force(result.forces_ev_ang, self._free)
         following = None if result.next_positions is None else rows(result.next_positions)
-        history = result.history if len(result.history or "") <= LONGEST_HISTORY else None
+        history = _marked(result)
         step = IonicStep(
             index=index,
             positions=rows(result.positions),
@@ -201,7 +204,7 @@ class Relaxing:
             absolute_magnetization=result.absolute_magnetization,
         )
         self._last = result
-        self._state = further(self._state, following, history)
+        self._state = _further(self._state, following, history)
         if result.next_positions is not None:
             self._lost = self._name_lost(result.next_positions)
         log.info("ionic step done", step=index, energy_ev=result.energy_ev, max_force_ev_ang=round(force, 5))
@@ -244,7 +247,21 @@ def max_force(forces: NDArray[np.float64], free: NDArray[np.bool_]) -> float:
     return float(np.linalg.norm(np.where(free, forces, 0.0), axis=1).max(initial=0.0))
 
 
-def further(state: RelaxationState, positions: list[Vector] | None, history: str | None) -> RelaxationState:
+def _marked(result: IonicResult) -> str | None:
+    """Return the history of a step with the version of pw.x in front; None if it is too long."""
+    history = f"{result.version}\n{result.history}"
+    return history if result.history and len(history) <= LONGEST_HISTORY else None
+
+
+def _history_for(version: str, history: str | None) -> str | None:
+    """Return what a version of pw.x can read of a history: the file of another one may make it stop."""
+    written_by, _, text = (history or "").partition("\n")
+    if history and written_by != version:
+        log.warning("the optimiser begins anew", history_of=written_by[:20], version=version)
+    return text if text and written_by == version else None
+
+
+def _further(state: RelaxationState, positions: list[Vector] | None, history: str | None) -> RelaxationState:
     """Return a state one step further."""
     return RelaxationState(
         done=state.done + 1, positions=positions, history=history, steps=max(0, state.steps - 1)
