@@ -10,9 +10,13 @@ import pytest
 from numpy.typing import NDArray
 
 from zpe_sdk.errors import ZPEError
+from zpe_sdk.espresso.input import parse
+from zpe_sdk.espresso.relaxation import with_positions
 from zpe_sdk.vibrations.modes import normal_modes
-from zpe_sdk.wire import JobPayload, Task
+from zpe_sdk.wire import JobPayload, RelaxationState, Task, TaskReport
+from zpe_sdk.worker.engines import StepTaken
 from zpe_sdk.worker.engines.mock import MockEngine
+from zpe_sdk.worker.engines.mock_relaxation import Bonds
 from zpe_sdk.worker.settings import WorkerSettings
 
 WATER = """&CONTROL
@@ -142,3 +146,68 @@ def test_a_stopped_run_says_so_and_leaves_no_line_in_the_log(tmp_path: Path) -> 
         mock.run(payload(), Task(index=0), job_id="job", stop=stop)
     assert caught.value.code == "stopped"
     assert not log.exists()
+
+
+def relax(
+    mock: MockEngine, state: RelaxationState | None = None, *, control: str = ""
+) -> tuple[TaskReport, list[StepTaken]]:
+    taken: list[StepTaken] = []
+    report = mock.relax(
+        payload(control),
+        state or RelaxationState(steps=50),
+        job_id="job",
+        stop=Event(),
+        on_step=taken.append,
+    )
+    return report, taken
+
+
+def test_a_relaxation_ends_at_the_lengths_of_covalent_bonds_and_stays_there(tmp_path: Path) -> None:
+    mock = engine(tmp_path)
+    report, taken = relax(mock)
+    assert report.relaxation is not None
+    assert report.relaxation.converged
+    forces = [one.step.max_force_ev_ang for one in taken]
+    assert 3 < len(forces) < 20
+    assert forces == sorted(forces, reverse=True)
+    o, h, _ = np.array(report.relaxation.positions)
+    assert np.linalg.norm(o - h) == pytest.approx(0.66 + 0.31, abs=1e-3)  # Å, O and H
+    relaxed = payload().model_copy(
+        update={"content": with_positions(parse(payload().content), np.array(report.relaxation.positions))}
+    )
+    again: list[StepTaken] = []
+    mock.relax(relaxed, RelaxationState(steps=50), job_id="job", stop=Event(), on_step=again.append)
+    assert len(again) == 1
+
+
+def test_whoever_goes_on_with_a_relaxation_takes_the_same_steps(tmp_path: Path) -> None:
+    _, alone = relax(engine(tmp_path / "one"))
+    report, first = relax(engine(tmp_path / "two"), RelaxationState(steps=3))
+    assert report.relaxation is not None
+    assert report.relaxation.reason == "steps"
+    state = RelaxationState(done=3, positions=first[-1].next_positions, steps=47)
+    _, second = relax(engine(tmp_path / "three"), state)
+    steps = [[one.step.index, one.step.positions, one.step.energy_ev] for one in [*first, *second]]
+    assert steps == [[one.step.index, one.step.positions, one.step.energy_ev] for one in alone]
+
+
+def test_relaxed_bonds_pull_along_the_gradient_of_their_energy(tmp_path: Path) -> None:
+    bonds, h = Bonds(parse(payload().content)), 1e-5
+    start = parse(payload().content).positions
+    _, forces = bonds.forces(start)
+    for atom, axis in ((1, 1), (2, 2)):
+        step = np.zeros((3, 3))
+        step[atom, axis] = h
+        slope = (bonds.forces(start + step)[0] - bonds.forces(start - step)[0]) / (2 * h)
+        assert forces[atom, axis] == pytest.approx(-slope, abs=1e-4)
+
+
+def test_a_relaxation_fails_as_scripted(tmp_path: Path) -> None:
+    mock = engine(tmp_path)
+    script = ", title = 'mock: fail=pw_crashed task=0'"
+    with pytest.raises(ZPEError) as caught:
+        relax(mock, control=script)
+    assert caught.value.code == "pw_crashed"
+    report, _ = relax(mock, control=script)
+    assert report.relaxation is not None
+    assert report.relaxation.converged
