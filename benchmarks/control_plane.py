@@ -41,6 +41,7 @@ from zpe_sdk.wire import JobRequest
 from zpe_server.planning import plan_job
 from zpe_server.settings import Settings
 from zpe_server.store import PREFIX, key
+from zpe_server.submission import stage_of, stage_texts
 from zpe_server.transitions.jobs import Submit
 from zpe_server.transitions.scripts import source
 
@@ -93,21 +94,15 @@ class Site:
 
         By the same transition as a submission over HTTP, many in one round trip.
         """
-        planned = plan_job(JobRequest(content=h2()), Settings())
+        asked, settings = JobRequest(content=h2()), Settings()
+        planned = plan_job(asked, settings)
         request = Submit(
             job="",
             owner="bob",
             priority=-1,
-            total=len(planned.tasks),
-            full=planned.plan.full_count,
             idempotency_ms=1,
-            fields={"nat": 2, "formula": "H2", "needs": '{"pseudopotentials": []}'},
-            scf_keys=planned.scf_keys,
-            keep_ms=1,
-            alive_ms=1,
-            payload=planned.payload.model_dump_json(),
-            plan=json.dumps(planned.plan.to_json()),
-            task_table=json.dumps([task.to_json() for task in planned.tasks]),
+            stage=stage_of(planned, asked, settings),
+            **stage_texts(planned),
         )
         sha = self.connection.script_load(source(Submit.script))
         before = self.redis_bytes()

@@ -50,6 +50,7 @@ CODES: dict[str, Meaning] = {
             "not_supported": "Leave the named key or card out; docs/qe-input.md says why.",
             "out_of_bounds": "Give a value within the bounds that the message names.",
             "path_in_input": "Leave the path out: an input reads and writes in its run folder only.",
+            "step_missing": "Report the steps of a relaxation in their order.",
             "symmetry_not_found": "Check the structure, or submit with `symmetry=False`.",
             "unknown_element": "Name the species so that its element can be told.",
             "unknown_key": "Correct the spelling; the message suggests the nearest key.",
@@ -160,6 +161,10 @@ CODES: dict[str, Meaning] = {
     **_table(
         "compute",
         {
+            "atom_lost": "Look at the last structure: did the molecule fall apart, or desorb?",
+            "relaxation_not_converged": "Requeue the job to go on, or look at its last structure.",
+            "relaxation_stuck": "Requeue the job, or start from a structure nearer to the minimum.",
+            "relaxation_taken_back": "Submit the job again.",
             "assembly_failed": "Report it: the result could not be made from the forces.",
             "electronic_state_differs": "Fix the state in the input, or submit with `allow_state_changes`.",
             "executor_lost": "It is tried again; look at the cluster if it keeps happening.",

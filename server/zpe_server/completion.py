@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import traceback
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 import anyio.to_thread
 import structlog
 
 from zpe_sdk.errors import StoreError, ZPEError
-from zpe_sdk.espresso.input import parse
-from zpe_sdk.result.assemble import freqs_csv, make_result, summary_text
-from zpe_sdk.vibrations.plan import Plan
-from zpe_sdk.wire import ErrorInfo, JobPayload, Task, TaskReport, TaskRun
+from zpe_sdk.wire import ErrorInfo
+from zpe_server.assembly import Done, NextStage, RelaxationError, assemble
 from zpe_server.results import Result, ResultStore
 from zpe_server.settings import Settings
 from zpe_server.states import States
 from zpe_server.store import Store, key
-from zpe_server.transitions.jobs import Finish, FinishFailed, Rerun
-from zpe_server.verification import DisagreementError, compare
+from zpe_server.submission import stage_of, stage_texts
+from zpe_server.transitions.jobs import Advance, Finish, FinishFailed, Rerun
+from zpe_server.verification import DisagreementError
 
 log = structlog.get_logger(__name__)
 
@@ -44,23 +41,35 @@ class Completion:
         StoreError
             ``store_unavailable``: the job stays where it is, to be completed later.
         """
-        parts = ("reports", "runs", "settled", "starts")
-        job, reports, runs, settled, starts = await self._store.many_fields(
+        parts = ("reports", "runs", "starts", "settled")
+        job, reports, runs, starts, settled = await self._store.many_fields(
             [key("job", job_id), *(key("job", job_id, part) for part in parts)]
         )
         if not job or job["status"] == "finished":
             return
+        steps = await self._store.texts(key("job", job_id, "steps"), 0)
         generation = job.get("generation", "0")
         try:
-            outcome = await self._outcome(job, reports, runs, settled, starts)
+            if settled:
+                outcome: Result | States | NextStage = Result(
+                    settled["result"], settled["summary"], settled["freqs"]
+                )
+            else:
+                done = Done(job, reports, runs, starts, steps)
+                outcome = await anyio.to_thread.run_sync(assemble, done, self._settings)
             if isinstance(outcome, States):
                 await self._act_on(job_id, generation, outcome)
+                return
+            if isinstance(outcome, NextStage):
+                await self._advance(job_id, generation, outcome)
                 return
             await self._results.put(job_id, outcome)
         except ZPEError as error:
             if isinstance(error, StoreError) and error.code == "store_unavailable":
                 raise
             doubtful = error.tasks if isinstance(error, DisagreementError) else []
+            if isinstance(error, RelaxationError):
+                doubtful = [0]  # the task is done once the structure is relaxed
             await self._fail(job_id, generation, error.side, error.code, error.message, doubtful=doubtful)
             return
         except Exception as error:
@@ -95,6 +104,22 @@ class Completion:
             doubtful=[change.task for change in states.changes],
         )
 
+    async def _advance(self, job_id: str, generation: str, following: NextStage) -> None:
+        """Put the stage that follows in the place of the one that is done."""
+        reply = await self._store.transition(
+            Advance(
+                job=job_id,
+                generation=generation,
+                stage=stage_of(following.planned, following.request, self._settings),
+                **stage_texts(following.planned),
+            )
+        )
+        if not reply["advanced"]:
+            return
+        log.info("job goes on", job_id=job_id, stage=following.planned.payload.stage)
+        if reply.get("complete"):
+            await self.complete(job_id)
+
     async def _fail(
         self,
         job_id: str,
@@ -110,57 +135,3 @@ class Completion:
         await self._store.transition(
             FinishFailed(job=job_id, generation=generation, error=error, doubtful=doubtful)
         )
-
-    async def _outcome(
-        self,
-        job: dict[str, str],
-        reports: dict[str, str],
-        runs: dict[str, str],
-        settled: dict[str, str],
-        starts: dict[str, str],
-    ) -> Result | States:
-        """Return the result, or what keeps the SCFs from giving one."""
-        if settled:
-            return Result(settled["result"], settled["summary"], settled["freqs"])
-        return await anyio.to_thread.run_sync(_assemble, job, reports, runs, starts)
-
-
-def _assemble(
-    job: dict[str, str], reports: dict[str, str], runs: dict[str, str], starts: dict[str, str]
-) -> Result | States:
-    payload = JobPayload.model_validate_json(job["payload"])
-    plan = Plan.from_json(json.loads(job["plan"]))
-    ran = {int(task): TaskRun.model_validate_json(text) for task, text in runs.items()}
-    # A report that was reused has the index it had in its own job.
-    scfs = {
-        int(task): TaskReport.model_validate_json(text).model_copy(update={"task": int(task)})
-        for task, text in reports.items()
-    }
-    states = States.of(plan, scfs, starts)
-    accepted = job.get("allow_state_changes") == "1"
-    if states.changes and (not accepted or states.to_run_again()):
-        return states
-    workers = {task: run.worker for task, run in ran.items()}
-    verified = compare([Task.from_json(task) for task in json.loads(job["tasks"])], scfs, workers)
-    document = make_result(
-        payload,
-        parse(payload.content),
-        plan,
-        scfs,
-        workers=workers,
-        started_at=_time(job.get("started") or job["created"]),
-        finished_at=_time(job["updated"]),
-        reused=[task for task, run in ran.items() if run.reused],
-    )
-    document.warnings += states.warnings()
-    if verified:
-        document.checks |= {
-            "scf_verified": verified.count,
-            "verified_force_ev_ang": verified.force_ev_ang,
-            "verified_energy_ev": verified.energy_ev,
-        }
-    return Result(document.model_dump_json(), summary_text(document), freqs_csv(document))
-
-
-def _time(milliseconds: str) -> datetime:
-    return datetime.fromtimestamp(float(milliseconds) / 1000, UTC)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any
 
 from zpe_sdk.errors import InputError
 from zpe_sdk.espresso.versions import VersionNeed
@@ -14,14 +13,13 @@ from zpe_sdk.wire import (
     JobOrder,
     JobState,
     JobStatus,
-    Requirements,
     Task,
     TaskRun,
     TaskStatus,
 )
 from zpe_server.events import Events
 from zpe_server.flags import Switches
-from zpe_server.records import history_event, job_status
+from zpe_server.records import history_event, job_status, request_of, requirements
 from zpe_server.search import SEARCHED, Search
 from zpe_server.settings import Settings
 from zpe_server.store import Store, key
@@ -92,7 +90,8 @@ class Jobs:
                     environ=needs.get("environ", False),
                     versions=[VersionNeed(**need) for need in needs.get("versions", [])],
                     environ_input=needs.get("environ_input", False),
-                    requires=_requirements(needs),
+                    relaxes=needs.get("relaxes", False),
+                    requires=requirements(needs),
                     workers=workers,
                     leasing=leasing,
                 )
@@ -144,13 +143,7 @@ class Jobs:
                 )
             )
         return JobDetail(
-            **json.loads(record["payload"]),
-            symmetry=record.get("symmetry") != "0",
-            allow_state_changes=record.get("allow_state_changes") == "1",
-            verify=float(record.get("verify", 0)),
-            priority=int(record.get("priority", 0)),
-            requires=_requirements(json.loads(record.get("needs") or "{}")),
-            name=status.name,
+            **dict(request_of(record)),
             job=status,
             tasks=tasks,
             history=[history_event(text) for text in history],
@@ -194,10 +187,6 @@ class Jobs:
         if reply.get("error") == "not_in_dlq":
             raise InputError("the job is not in the dead-letter queue", code="not_in_dlq")
         return await self.status(who, job_id), bool(reply.get("complete"))
-
-
-def _requirements(needs: dict[str, Any]) -> Requirements:
-    return Requirements(**{name: needs[name] for name in Requirements.model_fields if name in needs})
 
 
 def _may_see(who: Principal, job: JobStatus) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 from zpe_sdk.errors import InputError
 from zpe_sdk.wire import KeptScfs
+from zpe_server.settings import Settings
 from zpe_server.store import Store, key
 from zpe_server.transitions.base import items
 from zpe_server.transitions.workers import Sifted, SiftKept, TakeBack
@@ -51,8 +52,9 @@ class TakenBack:
 class Kept:
     """Looks through the SCFs that are kept, and drops some."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, settings: Settings) -> None:
         self._store = store
+        self._settings = settings
 
     async def find(self, choice: Choice) -> list[KeptScfs]:
         """Count the SCFs that are meant, by owner, worker, program and pseudopotentials; most first."""
@@ -96,7 +98,9 @@ class Kept:
         dropped = await self.drop(Choice(worker=worker))
         reopened, marked = set[str](), set[str]()
         async for job_ids in self._store.scan_index(key("index", "*", "*"), STEP):
-            reply = await self._store.transition(TakeBack(worker=worker, jobs=job_ids))
+            reply = await self._store.transition(
+                TakeBack(worker=worker, jobs=job_ids, retire_ms=self._settings.result_ttl_seconds * 1000)
+            )
             reopened.update(items(reply["reopened"]))
             marked.update(items(reply["marked"]))
         return TakenBack(dropped, len(reopened), len(marked))

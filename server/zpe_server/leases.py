@@ -16,9 +16,11 @@ from zpe_sdk.wire import (
     LeaseReply,
     LeaseRequest,
     LeaseStatus,
+    RelaxationState,
     ReleaseRequest,
     Task,
 )
+from zpe_sdk.wire.relaxation import DEFAULT_STEPS
 from zpe_server.events import Events
 from zpe_server.idle import Asks, IdleWorkers
 from zpe_server.reports import raise_conflict
@@ -181,20 +183,34 @@ class Leases:
         ]
 
     def _lease_reply(self, reply: Leased) -> LeaseReply:
+        payload = JobPayload.model_validate_json(reply["payload"])
         table = {task["index"]: task for task in json.loads(reply["task_table"])}
         starts = reply.get("starts", {})
         return LeaseReply(
             job_id=reply["job"],
-            payload=JobPayload.model_validate_json(reply["payload"]),
+            payload=payload,
             lease_id=reply["lease"],
             lease_ttl_seconds=self._settings.lease_ttl_seconds,
             tasks=[
                 Task.from_json(table[index] | {"start": starts.get(str(index))})
                 for index in sorted(int(task) for task in items(reply["tasks"]))
             ],
+            relaxation=_relaxation(payload, reply),
             more=bool(reply.get("more")),
             request_id=reply.get("request_id"),
         )
+
+
+def _relaxation(payload: JobPayload, reply: Leased) -> RelaxationState | None:
+    """Return where a relaxation goes on; None if the job is not in that stage."""
+    if payload.stage != "relax" or payload.relax is None:
+        return None
+    done = reply.get("steps", 0)
+    counted = done - reply.get("steps_from", 0)
+    # Whoever had it last may have taken the last step, and died before saying how it ended.
+    left = max(1, (payload.relax.steps or DEFAULT_STEPS) - counted)
+    course = json.loads(reply.get("course") or "{}")
+    return RelaxationState(done=done, steps=left, **course)
 
 
 def abilities(able: Capabilities | None) -> Able:
@@ -206,6 +222,7 @@ def abilities(able: Capabilities | None) -> Able:
         engine_version=able.engine_version or "",
         environ=able.environ,
         environ_input=able.environ_input,
+        relaxes=able.relaxes,
         pseudopotentials=None
         if able.pseudopotentials is None
         else dict.fromkeys(able.pseudopotentials, True),

@@ -59,6 +59,11 @@ class Outcomes:
             raise InputError(
                 f"the job is {over}: only an unfinished one has a partial spectrum", code="job_over"
             )
+        if json.loads(job["plan"]) is None:
+            raise InputError(
+                f"the job is in the stage {job['stage']}: no SCF of a displaced structure is in",
+                code="too_few_scfs",
+            )
         return await anyio.to_thread.run_sync(_partial, job, reports)
 
 

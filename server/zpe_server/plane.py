@@ -62,7 +62,7 @@ class Plane:
             jobs=jobs,
             outcomes=Outcomes(store, jobs, results),
             dead=DeadLetters(store, jobs, settings),
-            kept=Kept(store),
+            kept=Kept(store, settings),
             flags=flags,
             results=results,
             completion=Completion(store, results, settings),

@@ -9,26 +9,27 @@ from zpe_sdk.espresso import environ, patch, physics
 from zpe_sdk.espresso.contacts import check_contacts
 from zpe_sdk.espresso.gamma import gamma_warning
 from zpe_sdk.espresso.input import PwInput, parse
+from zpe_sdk.espresso.relaxation import check_relaxation, steps_wanted
 from zpe_sdk.espresso.symmetry import symmetry_of
 from zpe_sdk.espresso.versions import VersionNeed, check_together, needed_versions
 from zpe_sdk.vibrations.plan import Plan, plan_displacements
-from zpe_sdk.wire import JobPayload, JobRequest, Task
+from zpe_sdk.wire import JobKind, JobPayload, JobRequest, RelaxOptions, Task
 from zpe_server.settings import Settings
 from zpe_server.verification import copies_of
 
 
 @dataclass(frozen=True)
 class PlannedJob:
-    """A job ready to be queued.
+    """A stage of a job, ready to be queued.
 
     Attributes
     ----------
     payload
         The payload sent to workers.
     plan
-        Its displacements, and the symmetry that completes the Hessian.
+        Its displacements, and the symmetry that completes the Hessian; None in other stages.
     tasks
-        Its SCFs.
+        Its SCFs, or its one relaxation.
     scf_keys
         Of each SCF, a hash of all that decides its forces and is in the input: equal keys, equal forces, as
         long as program and pseudopotentials are the same. Empty for those that verify another one.
@@ -47,7 +48,7 @@ class PlannedJob:
     """
 
     payload: JobPayload
-    plan: Plan
+    plan: Plan | None
     tasks: list[Task]
     scf_keys: list[str]
     physics: str
@@ -60,7 +61,32 @@ class PlannedJob:
 
 
 def plan_job(request: JobRequest, settings: Settings) -> PlannedJob:
-    """Parse the input and plan the SCFs.
+    """Parse the input and plan the job's first stage.
+
+    Raises
+    ------
+    InputError
+        The input cannot be carried out; ``field`` names what is at fault.
+    """
+    if request.relaxation is None:
+        return plan_stage(request, request.kind, settings)
+    if request.kind == "vibrations":
+        # What cannot follow the relaxation is refused before it, and not after hours of work.
+        plan_stage(request, "vibrations", settings)
+    return plan_stage(request, "relax", settings)
+
+
+def plan_stage(request: JobRequest, stage: JobKind, settings: Settings) -> PlannedJob:
+    """Plan the SCFs, or the relaxation, of one stage of a job.
+
+    Parameters
+    ----------
+    request
+        The job. Of a stage after a relaxation, ``content`` has the relaxed positions.
+    stage
+        What is to be computed.
+    settings
+        What counts where the request leaves it open.
 
     Raises
     ------
@@ -72,30 +98,26 @@ def plan_job(request: JobRequest, settings: Settings) -> PlannedJob:
     versions = _versions(pw_input, request)
     medium = None if request.environ is None else environ.parse(request.environ)
     use_environ = request.use_environ or medium is not None
-    mobile = pw_input.mobile(request.mobile_indices)
-    delta = settings.delta if request.delta is None else request.delta
     # Of a worker's own environ.in nothing is known here.
     isotropic = not use_environ or (medium is not None and medium.keeps_symmetry)
-    symmetry = symmetry_of(pw_input) if request.symmetry and isotropic else None
-    labels, breakers = symmetry or (pw_input.labels, None)
-    plan = plan_displacements(
-        pw_input.positions,
-        pw_input.cell,
-        labels,
-        mobile,
-        delta=delta,
-        symmetry=symmetry is not None,
-        breakers=breakers,
-    )
-    tasks = plan.displacements
-    copies = copies_of(tasks, request.verify)
+    delta = settings.delta if request.delta is None else request.delta
+    plan = _displacements(pw_input, request, delta, isotropic) if stage == "vibrations" else None
+    tasks = list(plan.displacements) if plan else [Task(index=0)]
+    copies = copies_of(tasks, request.verify) if stage != "relax" else []
+    warnings = [warning] if (warning := gamma_warning(pw_input)) else []
     # What cannot be patched, e.g. a displacement that pw.x would not see, is refused here, not on a worker.
-    patch.task_text(
-        pw_input, tasks[-1], prefix="pw", outdir="./", pseudo_dir="./", electrons={}, nosym=not isotropic
-    )
+    if request.relaxation and stage == "relax":
+        warnings += check_relaxation(pw_input)
+    else:
+        patch.task_text(
+            pw_input, tasks[-1], prefix="pw", outdir="./", pseudo_dir="./", electrons={}, nosym=not isotropic
+        )
     payload = JobPayload(
         content=request.content,
-        mobile_indices=list(mobile),
+        kind=request.kind,
+        stage=stage,
+        relax=_options(pw_input, request),
+        mobile_indices=list(plan.mobile) if plan else _vibrating(pw_input, request),
         use_environ=use_environ,
         environ=request.environ,
         input_dir=request.input_dir,
@@ -107,20 +129,46 @@ def plan_job(request: JobRequest, settings: Settings) -> PlannedJob:
         engine=request.engine or settings.engine,
         expect=request.expect,
     )
+    # What is to be verified is computed, not taken over; nor is a relaxation, which is no single SCF.
+    keys = [_scf_key(pw_input, task, use_environ, medium) if stage != "relax" else "" for task in tasks]
     return PlannedJob(
         payload=payload,
         plan=plan,
         tasks=[*tasks, *copies],
-        # What is to be verified is computed, not taken over.
-        scf_keys=[_scf_key(pw_input, task, use_environ, medium) for task in tasks] + [""] * len(copies),
+        scf_keys=keys + [""] * len(copies),
         physics=physics.physics_hash(pw_input),
         environ_sha256=medium.physics_hash() if medium else None,
         pseudopotentials=sorted(pw_input.pseudopotentials),
         versions=versions,
-        warnings=[warning] if (warning := gamma_warning(pw_input)) else [],
+        warnings=warnings,
         formula=pw_input.formula,
         nat=len(pw_input.labels),
     )
+
+
+def _displacements(pw_input: PwInput, request: JobRequest, delta: float, isotropic: bool) -> Plan:
+    symmetry = symmetry_of(pw_input) if request.symmetry and isotropic else None
+    labels, breakers = symmetry or (pw_input.labels, None)
+    return plan_displacements(
+        pw_input.positions,
+        pw_input.cell,
+        labels,
+        pw_input.mobile(request.mobile_indices),
+        delta=delta,
+        symmetry=symmetry is not None,
+        breakers=breakers,
+    )
+
+
+def _options(pw_input: PwInput, request: JobRequest) -> RelaxOptions | None:
+    """Return how to relax, with the number of steps decided."""
+    options = request.relaxation
+    return options and options.model_copy(update={"steps": steps_wanted(pw_input, options)})
+
+
+def _vibrating(pw_input: PwInput, request: JobRequest) -> list[int]:
+    """Return the atoms that a later stage displaces, or none."""
+    return list(pw_input.mobile(request.mobile_indices)) if request.kind == "vibrations" else []
 
 
 def _versions(pw_input: PwInput, request: JobRequest) -> list[VersionNeed]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
-from zpe_sdk.wire import ErrorInfo, HistoryEvent, JobStatus, Progress
+from zpe_sdk.wire import ErrorInfo, HistoryEvent, JobRequest, JobStatus, Progress, Requirements
 from zpe_server.store import iso
 from zpe_server.transitions.base import items
 
@@ -31,7 +32,29 @@ def job_status(record: dict[str, Any]) -> JobStatus:
         version=int(record["version"]),
         taken_back=json.loads(record.get("taken_back") or "[]"),
         engine=json.loads(record["needs"]).get("engine") if record.get("needs") else None,
+        kind=record.get("kind") or "vibrations",
+        stage=record.get("stage") or "vibrations",
+        ionic_step=int(record["ionic_step"]) if record.get("ionic_step") else None,
+        max_force_ev_ang=float(record["max_force"]) if record.get("max_force") else None,
     )
+
+
+def request_of(record: Mapping[str, str]) -> JobRequest:
+    """Return what a job's stage was planned from; what its request left open stands as it was decided."""
+    return JobRequest(
+        **json.loads(record["payload"]),
+        symmetry=record.get("symmetry") != "0",
+        allow_state_changes=record.get("allow_state_changes") == "1",
+        verify=float(record.get("verify", 0)),
+        priority=int(record.get("priority", 0)),
+        requires=requirements(json.loads(record.get("needs") or "{}")),
+        name=record.get("name"),
+    )
+
+
+def requirements(needs: Mapping[str, Any]) -> Requirements:
+    """Return what a job wants of a worker beyond what its input needs."""
+    return Requirements(**{name: needs[name] for name in Requirements.model_fields if name in needs})
 
 
 def history_event(text: str) -> HistoryEvent:

@@ -15,7 +15,10 @@ from zpe_sdk.wire import (
     ErrorInfo,
     FailedReply,
     FailedRequest,
+    Fingerprint,
     Progress,
+    StepReply,
+    StepRequest,
     TaskReport,
     TaskReportReply,
     TaskReportRequest,
@@ -28,7 +31,17 @@ from zpe_server.store import Store, key
 from zpe_server.tokens import Principal
 from zpe_server.transitions.base import items
 from zpe_server.transitions.leases import Released
-from zpe_server.transitions.reports import Fail, Failed, Failure, Report, Reported, Settle, Settled
+from zpe_server.transitions.reports import (
+    Fail,
+    Failed,
+    Failure,
+    Report,
+    Reported,
+    Settle,
+    Settled,
+    StepStored,
+    StoreStep,
+)
 from zpe_server.whole import check_whole_result
 
 log = structlog.get_logger(__name__)
@@ -47,6 +60,7 @@ _REFUSALS = {
     "cancelled": "the job was cancelled",
     "discarded": "the job has failed and was discarded",
     "no_such_task": "the job has no such task",
+    "stage_over": "the job has gone on to its next stage",
 }
 _CONFLICTS = {
     "not_found": ("job_not_found", "there is no such job"),
@@ -55,6 +69,7 @@ _CONFLICTS = {
     "cancelled": ("job_cancelled", "the job was cancelled"),
     "discarded": ("job_over", "the job has failed and was discarded"),
     "malformed": ("forces_malformed", "forces must have one row for each atom of the input"),
+    "step_missing": ("step_missing", "report the steps of a relaxation in their order"),
     "lease_not_found": ("lease_not_found", "there is no such lease"),
 }
 
@@ -96,10 +111,11 @@ class Reports:
                 job=job_id,
                 lease=request.lease_id,
                 tasks=[report.task for report in request.reports],
-                fingerprints=[_canonical(report) for report in request.reports],
+                fingerprints=[_canonical(report.fingerprint) for report in request.reports],
                 setups=[_setup(report) for report in request.reports],
                 seconds=[report.scf_seconds for report in request.reports],
                 atoms=[len(report.forces_ev_ang) for report in request.reports],
+                ends=[_ends_with(report) for report in request.reports],
                 keep_ms=self._settings.result_ttl_seconds * 1000,
                 reports=texts,
             )
@@ -107,21 +123,67 @@ class Reports:
         raise_conflict(reply)
         if accepted := items(reply["accepted"]):
             log.info("tasks stored", tasks=accepted, worker=worker.name, stored=time.time())
-        reason, difference = reply.get("reason"), reply.get("difference")
-        detail = _REFUSALS[reason] if reason else None
+        reason = reply.get("reason")
         return (
             TaskReportReply(
                 accepted=accepted,
                 idempotent=items(reply["idempotent"]),
                 refused=items(reply["refused"]),
                 reason=reason,
-                detail=f"{detail} ({difference})" if difference else detail,
+                detail=_refusal(reason, reply.get("difference")),
                 job_status=reply["status"],
                 progress=Progress(**reply["progress"]),
                 lease_held=reply["lease_held"],
                 left=items(reply["left"]) if "left" in reply else None,
             ),
             bool(reply.get("complete")),
+        )
+
+    async def step(self, worker: Principal, job_id: str, request: StepRequest, *, instance: str) -> StepReply:
+        """Store an ionic step of a relaxation.
+
+        Raises
+        ------
+        InputError
+            ``job_not_found``, ``lease_not_yours``; ``forces_malformed``: not one row for each atom;
+            ``step_missing``: the steps before it are not there.
+        """
+        step, atoms = request.step, len(request.step.positions)
+        rows = {atoms, len(step.forces_ev_ang), len(request.next_positions or step.positions)}
+        if len(rows) > 1:
+            raise InputError(
+                "positions and forces of a step must have one row for each atom",
+                code="forces_malformed",
+                field="step",
+            )
+        reply = await self._store.transition(
+            StoreStep(
+                worker=worker.subject,
+                instance=instance,
+                ttl_ms=self._ttl_ms,
+                job=job_id,
+                lease=request.lease_id,
+                task=request.task,
+                index=step.index,
+                atoms=atoms,
+                fingerprint=_canonical(request.fingerprint),
+                max_force=step.max_force_ev_ang,
+                seconds=step.scf_seconds,
+                step=json.dumps(step.model_dump() | {"worker": worker.name}),
+                # Where it has ended, whoever finds no word of that looks once more.
+                course=json.dumps(
+                    {"positions": request.next_positions or step.positions, "history": request.history}
+                ),
+            )
+        )
+        raise_conflict(reply)
+        reason = reply.get("reason")
+        return StepReply(
+            idempotent=not reply["stored"] and reason is None,
+            lease_held=reply["lease_held"],
+            reason=reason,
+            detail=_refusal(reason, reply.get("difference")),
+            job_status=reply["status"],
         )
 
     async def settle(
@@ -192,8 +254,19 @@ def _failure(side: Side) -> Failure:
     return "input" if side == "input" else "capability" if side == "config" else "compute"
 
 
-def _canonical(report: TaskReport) -> str:
-    return json.dumps(report.fingerprint.model_dump(), sort_keys=True)
+def _ends_with(report: TaskReport) -> int:
+    """Return the number of atoms in the structure in which a relaxation has ended; 0 of a single SCF."""
+    return len(report.relaxation.positions) if report.relaxation else 0
+
+
+def _canonical(fingerprint: Fingerprint) -> str:
+    return json.dumps(fingerprint.model_dump(), sort_keys=True)
+
+
+def _refusal(reason: str | None, difference: str | None) -> str | None:
+    """Say in words why something was refused."""
+    detail = _REFUSALS[reason] if reason else None
+    return f"{detail} ({difference})" if difference else detail
 
 
 def _setup(report: TaskReport) -> str:
@@ -202,7 +275,7 @@ def _setup(report: TaskReport) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def raise_conflict(reply: Reported | Failed | Settled | Released) -> None:
+def raise_conflict(reply: Reported | Failed | Settled | StepStored | Released) -> None:
     """Raise the error that a transition about a lease answered with, if it did.
 
     Raises

@@ -156,7 +156,7 @@ class Store:
                 await pipeline.execute()
 
     async def texts(self, name: str, limit: int) -> list[str]:
-        """Return the first ``limit`` texts of a list."""
+        """Return the first ``limit`` texts of a list; 0: all of them."""
         with as_store_errors():
             found: Any = await self.redis.lrange(name, 0, limit - 1)
         return list(found)

@@ -11,11 +11,11 @@ import anyio.to_thread
 
 from zpe_sdk.errors import ConfigError, InputError
 from zpe_sdk.wire import JobRequest
-from zpe_server.planning import plan_job
+from zpe_server.planning import PlannedJob, plan_job
 from zpe_server.settings import Settings
 from zpe_server.store import Store
 from zpe_server.tokens import Principal
-from zpe_server.transitions.jobs import Submit
+from zpe_server.transitions.jobs import Stage, Submit
 from zpe_server.workers import ALIVE_SECONDS
 
 
@@ -40,50 +40,18 @@ class Submission:
         """
         # Thousands of displacements and a large structure take a moment: never on the event loop.
         planned = await anyio.to_thread.run_sync(plan_job, request, self._settings)
-        fields: dict[str, str | float] = {
-            "needs": json.dumps(
-                {
-                    "engine": planned.payload.engine,
-                    "environ": planned.payload.use_environ and request.environ is None,
-                    "environ_input": request.environ is not None,
-                    **({"environ_sha256": planned.environ_sha256} if planned.environ_sha256 else {}),
-                    "pseudopotentials": planned.pseudopotentials,
-                    "versions": [asdict(need) for need in planned.versions],
-                    **request.requires.model_dump(exclude_defaults=True),
-                }
-            ),
-            "formula": planned.formula,
-            "nat": planned.nat,
-            "physics": planned.physics,
-            "symmetry": int(request.symmetry),
-            "allow_state_changes": int(request.allow_state_changes),
-            "request_id": request_id,
-        }
-        if request.verify:
-            fields["verify"] = request.verify
-        if request.name:
-            fields["name"] = request.name
         reply = await self._store.transition(
             Submit(
                 job=uuid.uuid4().hex,
                 owner=who.subject,
                 priority=request.priority,
-                total=len(planned.tasks),
-                full=planned.plan.full_count,
                 idempotency_key=hashlib.sha256(idempotency_key.encode()).hexdigest()
                 if idempotency_key
                 else "",
                 digest=hashlib.sha256(request.model_dump_json().encode()).hexdigest(),
                 idempotency_ms=self._settings.idempotency_ttl_seconds * 1000,
-                fields=fields,
-                scf_keys=planned.scf_keys,
-                copies=[task.copy_of for task in planned.tasks if task.copy_of is not None],
-                reuse=request.calc_mode == "continue",
-                alive_ms=ALIVE_SECONDS * 1000,
-                keep_ms=self._settings.result_ttl_seconds * 1000,
-                payload=planned.payload.model_dump_json(),
-                plan=json.dumps(planned.plan.to_json()),
-                task_table=json.dumps([task.to_json() for task in planned.tasks]),
+                stage=stage_of(planned, request, self._settings, request_id=request_id),
+                **stage_texts(planned),
             )
         )
         if reply.get("conflict"):
@@ -97,3 +65,60 @@ class Submission:
                 "an administrator has stopped the submission of jobs for now", code="submission_disabled"
             )
         return str(reply["job"]), bool(reply.get("complete")), planned.warnings
+
+
+def stage_of(planned: PlannedJob, request: JobRequest, settings: Settings, **fields: str | float) -> Stage:
+    """Return what a planned stage consists of.
+
+    Parameters
+    ----------
+    planned, request
+        The stage, and what it was planned from.
+    settings
+        How long things are kept.
+    **fields
+        More fields of the job's record.
+    """
+    needs = {
+        "engine": planned.payload.engine,
+        "environ": planned.payload.use_environ and request.environ is None,
+        "environ_input": request.environ is not None,
+        **({"environ_sha256": planned.environ_sha256} if planned.environ_sha256 else {}),
+        **({"relaxes": True} if planned.payload.stage == "relax" else {}),
+        "pseudopotentials": planned.pseudopotentials,
+        "versions": [asdict(need) for need in planned.versions],
+        **request.requires.model_dump(exclude_defaults=True),
+    }
+    fields |= {
+        "needs": json.dumps(needs),
+        "kind": planned.payload.kind,
+        "stage": planned.payload.stage,
+        "formula": planned.formula,
+        "nat": planned.nat,
+        "physics": planned.physics,
+        "symmetry": int(request.symmetry),
+        "allow_state_changes": int(request.allow_state_changes),
+    }
+    if request.verify:
+        fields["verify"] = request.verify
+    if request.name:
+        fields["name"] = request.name
+    return Stage(
+        total=len(planned.tasks),
+        full=planned.plan.full_count if planned.plan else len(planned.tasks),
+        fields=fields,
+        scf_keys=planned.scf_keys,
+        copies=[task.copy_of for task in planned.tasks if task.copy_of is not None],
+        reuse=request.calc_mode == "continue",
+        alive_ms=ALIVE_SECONDS * 1000,
+        keep_ms=settings.result_ttl_seconds * 1000,
+    )
+
+
+def stage_texts(planned: PlannedJob) -> dict[str, str]:
+    """Return the large texts of a planned stage: payload, plan and task table."""
+    return {
+        "payload": planned.payload.model_dump_json(),
+        "plan": json.dumps(planned.plan.to_json() if planned.plan else None),
+        "task_table": json.dumps([task.to_json() for task in planned.tasks]),
+    }

@@ -23,6 +23,7 @@ def why_waiting(
     engine: EngineName,
     environ: bool,
     environ_input: bool,
+    relaxes: bool = False,
     versions: Sequence[VersionNeed] = (),
     workers: Sequence[WorkerStatus],
     leasing: bool,
@@ -38,6 +39,8 @@ def why_waiting(
         What is to compute it.
     environ, environ_input
         Whether it needs Environ with a worker's own input, or with one that it brings.
+    relaxes
+        Whether it needs a worker that knows relaxations.
     versions
         What it needs of the version of pw.x.
     workers
@@ -64,6 +67,8 @@ def why_waiting(
     if outdated := [need for need in versions if not any(_has_version(w, need) for w in fit)]:
         return f"needs {' and '.join(map(str, outdated))}; {_versions(fit)}"
     wanted = _wanted(needed, environ, environ_input, requires)
+    if relaxes:
+        wanted["a version of zpe that knows relaxations"] = lambda able: able.relaxes
     wanted |= {str(need): partial(_runs, need) for need in versions}
     missing = [_lacks(worker, wanted) for worker in fit]
     if all(missing):

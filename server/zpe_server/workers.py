@@ -34,7 +34,7 @@ class Workers:
 
     def __init__(self, store: Store, settings: Settings, events: Events) -> None:
         self._store = store
-        self._kept = Kept(store)
+        self._kept = Kept(store, settings)
         self._settings = settings
         self._events = events
 

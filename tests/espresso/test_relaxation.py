@@ -13,13 +13,12 @@ from zpe_sdk.errors import InputError
 from zpe_sdk.espresso.contacts import lost_atom
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.ionic_steps import scf_cycles
+from zpe_sdk.espresso.moved import moved_text
 from zpe_sdk.espresso.relaxation import (
     check_relaxation,
     force_threshold,
-    free_components,
     relaxation_text,
     steps_wanted,
-    with_positions,
 )
 from zpe_sdk.wire import RelaxOptions
 
@@ -69,14 +68,14 @@ def relaxation(content: str, options: RelaxOptions | None = None, **more: object
 def test_positions_come_back_and_all_else_stays(unit: str) -> None:
     given = PwInput.parse(text(unit=unit))
     moved = given.positions + np.array([[0, 0, 0], [0.01234567891, 0, -0.3], [0, 1e-7, 0]])
-    made = with_positions(given, moved)
+    made = moved_text(given, moved)
     np.testing.assert_allclose(PwInput.parse(made).positions, moved, rtol=0, atol=1e-10)
     words = re.compile(r"-?\d+\.\d{16}")
     assert len(words.findall(made)) == 3  # the coordinates that changed, and no others
     lines = [line for line in made.splitlines() if not words.search(line)]
     assert [line for line in given.text.splitlines() if line in lines] == lines
     assert "0 1 1" in made
-    assert with_positions(given, given.positions) == given.text
+    assert moved_text(given, given.positions) == given.text
 
 
 @pytest.mark.parametrize("unit", UNITS)
@@ -84,7 +83,7 @@ def test_a_structure_in_a_skewed_cell_comes_back_too(unit: str) -> None:
     content = text(unit=unit).replace("ibrav = 8, A = 5.0, B = 6.0, C = 12.0", "ibrav = 4, A = 5.0, C = 12.0")
     given = PwInput.parse(content)
     moved = given.positions + np.random.default_rng(1).normal(scale=0.1, size=(3, 3))
-    np.testing.assert_allclose(PwInput.parse(with_positions(given, moved)).positions, moved, atol=1e-10)
+    np.testing.assert_allclose(PwInput.parse(moved_text(given, moved)).positions, moved, atol=1e-10)
 
 
 def test_flags_and_symmetry_stay_and_the_cell_does_not_move() -> None:
@@ -92,7 +91,7 @@ def test_flags_and_symmetry_stay_and_the_cell_does_not_move() -> None:
     assert made.namelists["control"]["calculation"] == "relax"
     assert "cell" not in made.namelists
     assert "nosym" not in made.namelists["system"]
-    assert free_components(made).tolist() == [[False] * 3, [False, True, True], [True] * 3]
+    assert made.free.tolist() == [[False] * 3, [False, True, True], [True] * 3]
 
 
 @pytest.mark.parametrize(

@@ -43,15 +43,19 @@ async def submit(
     **more: Any,
 ) -> jobs.Submitted:
     needed = {"engine": engine, "environ": False, "pseudopotentials": list(needs)}
-    request = jobs.Submit(
-        job=job,
-        owner="ann",
+    stage = jobs.Stage(
         total=tasks,
         full=tasks,
-        idempotency_ms=LATER_MS,
         fields={"nat": 1, "needs": json.dumps(needed)} | ({"physics": physics} if physics else {}),
         keep_ms=LATER_MS,
         alive_ms=LATER_MS,
+    )
+    stage = replace(stage, **{name: more.pop(name) for name in vars(stage) if name in more})
+    request = jobs.Submit(
+        job=job,
+        owner="ann",
+        idempotency_ms=LATER_MS,
+        stage=stage,
         payload="{}",
         plan="{}",
         task_table="[]",

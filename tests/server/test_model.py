@@ -433,7 +433,11 @@ class ControlPlane(RuleBasedStateMachine):
 
     @rule(worker=st.sampled_from(WORKERS))
     def take_back_what_a_worker_computed(self, worker: str) -> None:
-        reply = self.run(self.store.transition(TakeBack(worker=worker, jobs=[*self.model.jobs, "unknown"])))
+        reply = self.run(
+            self.store.transition(
+                TakeBack(worker=worker, jobs=[*self.model.jobs, "unknown"], retire_ms=calls.LATER_MS)
+            )
+        )
         reopened, marked = self.model.take_back(worker)
         assert (set(reply["reopened"]), set(reply["marked"])) == (reopened, marked)
         for name in reopened:

@@ -12,6 +12,7 @@ import pytest
 
 import zpe_server.transitions
 from zpe_server.transitions.base import Transition
+from zpe_server.transitions.jobs import Stage
 from zpe_server.transitions.leases import Able, Retry
 from zpe_server.transitions.scripts import needs, source
 
@@ -63,6 +64,7 @@ def test_a_script_reads_just_what_its_request_has(script: str) -> None:
 
 def test_what_is_within_a_request_is_read_in_full() -> None:
     assert fields_read(SCRIPTS["lease"], "able") == {field.name for field in fields(Able)}
+    assert fields_read(PARTS["stage"], "stage") == {field.name for field in fields(Stage)}
     assert fields_read(PARTS["attempts"], "retry") == {field.name for field in fields(Retry)}
 
 

@@ -159,7 +159,7 @@ def test_a_result_made_of_forces_that_were_taken_back_is_not_the_jobs(
         await submit(store, "j")
         await lease(store, "l1")
         assert (await report(store, "j", "l1", [0, 1, 2]))["complete"]
-        taken = await store.transition(TakeBack(worker="w1", jobs=["j"]))
+        taken = await store.transition(TakeBack(worker="w1", jobs=["j"], retire_ms=LATER_MS))
         assert taken["reopened"] == ["j"]
         assert not await finish("0")
         # Nothing of it is left, so other physics may take its place.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from zpe_sdk.errors import ZPEError
 from zpe_sdk.espresso.input import parse
-from zpe_sdk.espresso.relaxation import with_positions
+from zpe_sdk.espresso.moved import moved_text
 from zpe_sdk.vibrations.modes import normal_modes
 from zpe_sdk.wire import JobPayload, RelaxationState, Task, TaskReport
 from zpe_sdk.worker.engines import StepTaken
@@ -173,7 +173,7 @@ def test_a_relaxation_ends_at_the_lengths_of_covalent_bonds_and_stays_there(tmp_
     o, h, _ = np.array(report.relaxation.positions)
     assert np.linalg.norm(o - h) == pytest.approx(0.66 + 0.31, abs=1e-3)  # Å, O and H
     relaxed = payload().model_copy(
-        update={"content": with_positions(parse(payload().content), np.array(report.relaxation.positions))}
+        update={"content": moved_text(parse(payload().content), np.array(report.relaxation.positions))}
     )
     again: list[StepTaken] = []
     mock.relax(relaxed, RelaxationState(steps=50), job_id="job", stop=Event(), on_step=again.append)

@@ -1,4 +1,4 @@
-"""The input of a relaxation, from the job's own input; and that input with the relaxed positions in it."""
+"""The input of a relaxation, from the job's own input."""
 
 from __future__ import annotations
 
@@ -12,20 +12,18 @@ from numpy.typing import NDArray
 from zpe_sdk.errors import InputError
 from zpe_sdk.espresso import keys
 from zpe_sdk.espresso.input import PwInput
-from zpe_sdk.espresso.namelist import Edit, apply
+from zpe_sdk.espresso.moved import moves
+from zpe_sdk.espresso.namelist import apply
 from zpe_sdk.espresso.patch import run_edits
-from zpe_sdk.espresso.structure import multiples, position_unit
 from zpe_sdk.wire import RelaxOptions
-from zpe_sdk.wire.relaxation import MAX_STEPS
+from zpe_sdk.wire.relaxation import DEFAULT_STEPS, MAX_STEPS
 
 RELAXATIONS = ("relax", "vc-relax")
 FORC_CONV_THR = 1e-4  # Ry/bohr; what a Hessian wants
-STEPS = 100
 # The energy that a step still gains is about the square of the force (both in Rydberg units). An SCF must
 # know it a hundred times better, or the optimiser takes noise for a way up.
 _CONV_THR_OF_FORCE = 0.01
 LOOSEST_CONV_THR, TIGHTEST_CONV_THR = 1e-9, 1e-12  # Ry
-_SAME = 1e-10  # Å
 
 
 def check_relaxation(pw_input: PwInput) -> list[str]:
@@ -37,7 +35,7 @@ def check_relaxation(pw_input: PwInput) -> list[str]:
         ``not_supported``: another optimiser than BFGS, or constraints; ``unknown_key``: a key of ``&IONS``
         that no version of pw.x has; ``bad_input``: no atom is free to move.
     """
-    if not free_components(pw_input).any():
+    if not pw_input.free.any():
         raise InputError(
             "no atom is free to move: there is nothing to relax", code="bad_input", field="ATOMIC_POSITIONS"
         )
@@ -131,28 +129,8 @@ def relaxation_text(
         nosym=nosym,
     )
     if positions is not None:
-        edits += _moved(pw_input, positions)
+        edits += moves(pw_input, positions)
     return apply(pw_input.text, edits)
-
-
-def with_positions(pw_input: PwInput, positions: NDArray[np.float64]) -> str:
-    """Return the text of an input with other positions in it; all else is as it was, byte for byte.
-
-    Parameters
-    ----------
-    pw_input
-        The input.
-    positions
-        In Å, shape (nat, 3). They are written in the unit of the card; a coordinate that has not changed by
-        1e-10 Å stays as it is written.
-    """
-    return apply(pw_input.text, _moved(pw_input, positions))
-
-
-def free_components(pw_input: PwInput) -> NDArray[np.bool_]:
-    """Return which Cartesian components the flags leave free to move, shape (nat, 3)."""
-    rows = pw_input.cards["ATOMIC_POSITIONS"].rows[: len(pw_input.labels)]
-    return np.array([[int(flag) != 0 for flag in (row.words[4:7] or ("1",) * 3)] for row in rows])
 
 
 def force_threshold(pw_input: PwInput, options: RelaxOptions) -> float:
@@ -169,7 +147,7 @@ def steps_wanted(pw_input: PwInput, options: RelaxOptions) -> int:
     given = pw_input.namelists.get("control", {}).get("nstep")
     if options.steps is None and _calculation(pw_input) in RELAXATIONS and isinstance(given, int):
         return min(max(1, given), MAX_STEPS)
-    return options.steps or STEPS
+    return options.steps or DEFAULT_STEPS
 
 
 def _conv_thr(pw_input: PwInput, threshold: float) -> float:
@@ -191,17 +169,3 @@ def _own_ions(pw_input: PwInput) -> dict[str, Any]:
 def _text(value: object) -> str:
     """Return the text of a value of ``&IONS``, which is kept as it is written."""
     return str(value).strip("'\" ").lower()
-
-
-def _moved(pw_input: PwInput, positions: NDArray[np.float64]) -> list[Edit]:
-    card = pw_input.cards["ATOMIC_POSITIONS"]
-    unit = position_unit(card.unit, pw_input.alat, pw_input.cell)
-    lengths = np.linalg.norm(unit, axis=1)
-    edits: list[Edit] = []
-    for row, new in zip(card.rows, np.asarray(positions) @ np.linalg.inv(unit), strict=False):
-        edits += [
-            (*span, f"{after:.16f}")
-            for span, before, after, length in zip(row.spans[1:4], multiples(row), new, lengths, strict=True)
-            if abs(after - before) * length > _SAME
-        ]
-    return edits

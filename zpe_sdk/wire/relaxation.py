@@ -20,6 +20,8 @@ from zpe_sdk.wire.messages import (
 
 # More steps than that are no relaxation but a search.
 MAX_STEPS = 1000
+# Of a job whose request and input say no number.
+DEFAULT_STEPS = 100
 StepCount = Annotated[int, Field(strict=True, ge=1, le=MAX_STEPS)]
 
 
@@ -99,11 +101,16 @@ class StepRequest(Message):
 
 
 class StepReply(Message):
-    """``idempotent``: the step was there already. Without ``lease_held`` the relaxation is to stop."""
+    """``idempotent``: the step was there already. Without ``lease_held`` the relaxation is to stop.
+
+    ``reason`` is the code of a refusal, as in a TaskReportReply, and ``detail`` says it in words.
+    """
 
     ok: bool = True
     idempotent: bool = False
     lease_held: bool = True
+    reason: str | None = None
+    detail: str | None = None
     job_status: JobState
 
 

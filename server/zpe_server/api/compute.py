@@ -19,6 +19,8 @@ from zpe_sdk.wire import (
     RegisterReply,
     RegisterRequest,
     ReleaseRequest,
+    StepReply,
+    StepRequest,
     TaskReportReply,
     TaskReportRequest,
     WholeResultReply,
@@ -75,6 +77,14 @@ async def report(
     if complete:
         await plane.completion.complete(job_id)
     return reply
+
+
+@router.post("/jobs/{job_id}/steps")
+async def step(
+    job_id: JobId, body: StepRequest, who: Worker, plane: InPlane, instance: Instance = ""
+) -> StepReply:
+    """Report an ionic step of a relaxation, in order. Renews the lease."""
+    return await plane.reports.step(who, job_id, body, instance=instance)
 
 
 @router.post("/jobs/{job_id}/result")

@@ -18,5 +18,6 @@ if redis.call('HINCRBY', P .. 'finished', minute, 1) == 1 then
 end
 -- The result holds all that is worth keeping of these.
 redis.call('DEL', key('job', a.job, 'reports'), key('job', a.job, 'attempts'), key('job', a.job, 'avoid'),
-  key('job', a.job, 'settled'), key('job', a.job, 'starts'), key('job', a.job, 'dropped'))
+  key('job', a.job, 'settled'), key('job', a.job, 'starts'), key('job', a.job, 'dropped'),
+  key('job', a.job, 'steps'), key('job', a.job, 'course'))
 return cjson.encode({finished = true})

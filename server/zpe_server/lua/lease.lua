@@ -3,11 +3,12 @@
 --    alive_ms (whoever was heard of so long ago counts as a worker), warm [jobs it has densities of], warm_turns,
 --    offset, scan (which part of the line to look at), or of_job (the one job wanted),
 --    force (skip the capability check; the lease only serves to report a failure),
---    able {engine, engine_version ('': unknown), environ, environ_input (Environ with an input that the job brings),
+--    able {engine, engine_version ('': unknown), environ, environ_input (Environ with an input that the job brings), relaxes,
 --      pseudopotentials (a set, or absent: unknown), slots (SCFs it runs at once), cores, memory_gb, tags (a set), digest}
 -- ARGV[2]: the capabilities in full, to be shown
 -- Returns {job, lease, tasks, payload, task_table, request_id, more (whether others wait), starts (task -> density, of
--- tasks that are run again)}, or {} when there is nothing to do, or
+-- tasks that are run again), steps (of its relaxation, that are stored), steps_from (those that do not count), course (where
+-- it goes on)}, or {} when there is nothing to do, or
 -- {blocked = true} when there is, but not for this worker; {next = offset} where the line goes on.
 -- needs: call, keys, leases, line, physics, status, tasks, twins, versions, workers
 
@@ -21,6 +22,7 @@ local function is_equipped(job)
   -- Springs never serve a job that is for pw.x, nor the other way round. Of one that does not tell what it runs, the
   -- results are looked at.
   if able.engine ~= '' and able.engine ~= engine_of(job, needs) then return false end
+  if needs.relaxes and not able.relaxes then return false end
   if able.cores < (needs.cores or 0) or able.memory_gb < (needs.memory_gb or 0) then return false end
   for _, tag in ipairs(needs.tags or {}) do
     if not able.tags[tag] then return false end
@@ -83,6 +85,9 @@ local function choose(job)
   end
   why = 'worker ' .. worker_name(a.worker) .. ' takes whole jobs only, and '
   if twins then return nil, why .. 'two workers are to compute SCFs of this one' end
+  if (job_field(job, 'kind') or 'vibrations') ~= 'vibrations' then
+    return nil, why .. 'knows of no others than vibrational calculations'
+  end
   -- It would do again what others did or do, or what waits for its next try.
   local due = redis.call('ZCOUNT', key('job', job, 'open'), '-inf', now)
   local known = redis.call('SMEMBERS', key('job', job, 'reserved'))
@@ -105,7 +110,7 @@ local function take(job, tasks)
   redis.call('HSET', key('lease', a.lease), 'job', job, 'worker', a.worker, 'instance', a.instance,
     'digest', able.digest, 'state', 'held', 'issued', now, 'ttl_ms', a.ttl_ms, 'renewals', 0, 'count', #tasks,
     'slots', able.slots, 'engine', able.engine, 'engine_version', able.engine_version,
-    'whole', a.max_tasks == 0 and 1 or 0)
+    'stage', job_field(job, 'stage') or 'vibrations', 'whole', a.max_tasks == 0 and 1 or 0)
   redis.call('ZADD', P .. 'leases', now + a.ttl_ms, a.lease)
   if a.max_tasks ~= 0 and #tasks > able.slots then redis.call('ZADD', P .. 'spare', now, a.lease) end
   redis.call('SADD', key('worker', a.worker, 'leases'), a.lease)
@@ -119,7 +124,7 @@ local function take(job, tasks)
 end
 
 local function reply(job, tasks)
-  local f = redis.call('HMGET', key('job', job), 'payload', 'tasks', 'request_id')
+  local f = redis.call('HMGET', key('job', job), 'payload', 'tasks', 'request_id', 'stage', 'steps_from')
   local starts = nil
   if redis.call('EXISTS', key('job', job, 'starts')) == 1 then
     starts = {}
@@ -130,6 +135,9 @@ local function reply(job, tasks)
   return cjson.encode({
     job = job, lease = a.lease, tasks = tasks, payload = f[1], task_table = f[2], request_id = f[3] or nil,
     more = redis.call('EXISTS', P .. 'ready') == 1 or nil, starts = starts,
+    steps = f[4] == 'relax' and redis.call('LLEN', key('job', job, 'steps')) or nil,
+    steps_from = f[4] == 'relax' and tonumber(f[5] or 0) or nil,
+    course = f[4] == 'relax' and redis.call('GET', key('job', job, 'course')) or nil,
   })
 end
 

@@ -3,7 +3,7 @@
 -- needs: call, keys, status, workers
 
 local FIELDS = {'status', 'detail', 'created', 'updated', 'started', 'finished', 'owner', 'name', 'formula',
-  'error', 'version', 'needs', 'taken_back'}
+  'error', 'version', 'needs', 'taken_back', 'kind', 'stage', 'ionic_step', 'max_force'}
 
 local out = {}
 for i, job in ipairs(a.jobs) do

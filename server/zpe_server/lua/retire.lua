@@ -12,7 +12,7 @@ for _, job in ipairs(a.jobs) do
     redis.call('DEL', key('lease', lease), key('lease', lease, 'given'))
   end
   for _, part in ipairs({'open', 'held', 'reports', 'runs', 'by', 'twins', 'scf', 'reserved', 'settled', 'attempts',
-    'avoid', 'history', 'workers', 'leases', 'starts', 'dropped'}) do
+    'avoid', 'history', 'workers', 'leases', 'starts', 'dropped', 'steps', 'course', 'relaxed_by'}) do
     redis.call('DEL', key('job', job, part))
   end
   redis.call('DEL', key('job', job))

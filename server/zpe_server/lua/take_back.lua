@@ -1,6 +1,6 @@
 -- Takes back what a worker computed in some jobs: unfinished ones have it computed anew, finished ones are marked.
--- a: worker, jobs    Returns {reopened [jobs], marked [jobs]}.
--- needs: call, history, keys, line, news, physics, scfs, status, tasks, workers
+-- a: worker, jobs, retire_ms    Returns {reopened [jobs], marked [jobs]}.
+-- needs: call, ends, history, keys, line, news, physics, scfs, status, tasks, workers
 
 local name = worker_name(a.worker)
 
@@ -54,18 +54,37 @@ local function reopen(job, tasks, settled)
   end
 end
 
+-- All that follows from a relaxation stands on its steps.
+local function undo_relaxation(job)
+  redis.call('HINCRBY', key('job', job), 'generation', 1)
+  redis.call('DEL', key('job', job, 'relaxed_by'), key('job', job, 'steps'), key('job', job, 'course'))
+  redis.call('HDEL', key('job', job), 'ionic_step', 'max_force', 'steps_from')
+  if job_field(job, 'stage') == 'relax' then return true end
+  local message = 'the structure was relaxed by worker ' .. name .. ', which was revoked with its results: submit the job again'
+  local error = {side = 'compute', code = 'relaxation_taken_back', message = message, worker = name}
+  remember(job, {what = 'failed', class = 'result', code = error.code, message = message})
+  fail_job(job, error, message)
+  -- It cannot go on from here.
+  redis.call('ZREM', P .. 'dlq', job)
+  redis.call('ZADD', P .. 'retire', now + a.retire_ms, job)
+  return false
+end
+
 local out = {reopened = {}, marked = {}}
 for _, job in ipairs(a.jobs) do
   local status = job_field(job, 'status')
   local tasks = status and its_tasks(job) or {}
   local settled = redis.call('HGET', key('job', job, 'by'), '*') == a.worker
-  if #tasks == 0 and not settled then
+  local relaxed = redis.call('SISMEMBER', key('job', job, 'relaxed_by'), a.worker) == 1
+  if #tasks == 0 and not settled and not relaxed then
     -- Nothing of it is in there.
   elseif status == 'finished' then
     if mark(job) then table.insert(out.marked, job) end
   elseif status ~= 'cancelled' and not is_discarded(job, status) then
-    reopen(job, tasks, settled)
-    table.insert(out.reopened, job)
+    if not relaxed or undo_relaxation(job) then
+      reopen(job, tasks, settled)
+      table.insert(out.reopened, job)
+    end
   end
 end
 return cjson.encode(out)

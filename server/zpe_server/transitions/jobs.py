@@ -25,23 +25,67 @@ class Submitted(TypedDict):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Submit(Transition[Submitted], texts=("payload", "plan", "task_table")):
-    """Accept a planned job, once per idempotency key."""
+class Stage:
+    """What a stage of a job consists of, beside its large texts.
 
-    job: str
-    owner: str
-    priority: int = 0
+    Attributes
+    ----------
+    total, full
+        Its tasks, and how many there would be without symmetry.
+    fields
+        Of the job's record.
+    scf_keys
+        By task, the key of what decides its forces; empty where none is to be taken over.
+    copies
+        Tasks that the last ones are copies of.
+    reuse
+        Take over what earlier jobs of the owner have computed.
+    keep_ms
+        How long SCFs are kept for later jobs.
+    alive_ms
+        Who was heard of so long ago counts as a worker.
+    """
+
     total: int
     full: int
-    idempotency_key: str = ""
-    digest: str = ""
-    idempotency_ms: int
     fields: Mapping[str, str | float]
     scf_keys: Sequence[str] = ()
     copies: Sequence[int] = ()
     reuse: bool = False
     keep_ms: int
     alive_ms: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submit(Transition[Submitted], texts=("payload", "plan", "task_table")):
+    """Accept a planned job, once per idempotency key."""
+
+    job: str
+    owner: str
+    priority: int = 0
+    idempotency_key: str = ""
+    digest: str = ""
+    idempotency_ms: int
+    stage: Stage
+    payload: str
+    plan: str
+    task_table: str
+
+
+class Advanced(TypedDict):
+    """Whether this call put the next stage in place, and whether nothing of it is left to compute."""
+
+    advanced: bool
+    complete: NotRequired[bool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advance(Transition[Advanced], texts=("payload", "plan", "task_table")):
+    """Put a job's next stage in the place of one whose tasks are all done."""
+
+    job: str
+    generation: str
+    stage: Stage
     payload: str
     plan: str
     task_table: str

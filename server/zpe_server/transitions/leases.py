@@ -45,6 +45,7 @@ class Able:
     engine_version: str = ""
     environ: bool = True
     environ_input: bool = False
+    relaxes: bool = False
     pseudopotentials: Mapping[str, Literal[True]] | None = None
     slots: int = 1
     cores: int = 0
@@ -64,6 +65,9 @@ class Leased(TypedDict, total=False):
     request_id: str
     more: bool
     starts: dict[str, str]
+    steps: int
+    steps_from: int
+    course: str
     blocked: bool
     next: int
 

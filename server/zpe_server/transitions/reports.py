@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NotRequired, TypedDict
 
-from zpe_sdk.wire import ErrorInfo
+from zpe_sdk.wire import ErrorInfo, JobState
 from zpe_server.transitions.base import Listed, Transition
 from zpe_server.transitions.leases import Retry, UnderLease
 
-NotTaken = Literal["not_found", "lease_not_yours", "malformed", "partial", "cancelled", "discarded"]
+NotTaken = Literal[
+    "not_found", "lease_not_yours", "malformed", "partial", "cancelled", "discarded", "step_missing"
+]
 
 # Counted and retried; this machine cannot, others may; nobody can.
 Failure = Literal["compute", "capability", "input"]
@@ -40,6 +42,8 @@ class Report(UnderLease, Transition[Reported], texts=("reports",)):
     ----------
     tasks, fingerprints, setups, seconds, atoms
         One entry for each task.
+    ends
+        Of each task, the number of atoms in the structure in which a relaxation has ended; 0: a single SCF.
     reports
         Two texts for each task: its report, and the short record of who ran it.
     """
@@ -49,6 +53,7 @@ class Report(UnderLease, Transition[Reported], texts=("reports",)):
     setups: Sequence[str]
     seconds: Sequence[float]
     atoms: Sequence[int]
+    ends: Sequence[int] = ()
     keep_ms: int
     reports: Sequence[str]
 
@@ -87,3 +92,28 @@ class Settle(UnderLease, Transition[Settled], texts=("result", "summary", "freqs
     result: str
     summary: str
     freqs: str
+
+
+class StepStored(TypedDict):
+    """Whether it was stored now, and whether the relaxation is to go on under this lease."""
+
+    stored: bool
+    lease_held: bool
+    status: JobState
+    reason: NotRequired[str]
+    difference: NotRequired[str]
+    error: NotRequired[NotTaken]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreStep(UnderLease, Transition[StepStored], texts=("step", "course")):
+    """Store an ionic step of a relaxation, and where it goes from there."""
+
+    task: int
+    index: int
+    atoms: int
+    fingerprint: str
+    max_force: float
+    seconds: float
+    step: str
+    course: str

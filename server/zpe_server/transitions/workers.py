@@ -102,6 +102,7 @@ class TakeBack(Transition[TakenBack]):
 
     worker: str
     jobs: Sequence[str]
+    retire_ms: int
 
 
 class Sifted(TypedDict):

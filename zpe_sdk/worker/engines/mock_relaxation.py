@@ -13,7 +13,6 @@ from ase.neighborlist import primitive_neighbor_list
 from numpy.typing import NDArray
 
 from zpe_sdk.espresso.input import PwInput
-from zpe_sdk.espresso.relaxation import free_components
 
 BOND = 1.5
 STIFFNESS = 30.0  # eV/Å²
@@ -43,7 +42,7 @@ class Bonds:
             "ijD", (True, True, True), pw_input.cell, pw_input.positions, BOND * radii
         )
         self._lengths = radii[self._i] + radii[self._j]
-        self.free = free_components(pw_input)
+        self.free = pw_input.free
 
     def forces(self, positions: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         """Return the energy in eV and the forces in eV/Å, shape (nat, 3)."""

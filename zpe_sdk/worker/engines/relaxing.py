@@ -17,7 +17,7 @@ from zpe_sdk.espresso import density, environ
 from zpe_sdk.espresso.contacts import lost_atom
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.ionic_steps import IonicResult
-from zpe_sdk.espresso.relaxation import free_components, relaxation_text
+from zpe_sdk.espresso.relaxation import relaxation_text
 from zpe_sdk.espresso.run import run_relaxation
 from zpe_sdk.espresso.structure import position_unit
 from zpe_sdk.wire import Fingerprint, IonicStep, RelaxationEnd, RelaxationState, RelaxOptions, Vector
@@ -108,7 +108,7 @@ class Relaxing:
         self._fingerprint = fingerprint
         self._on_step = on_step
         self._prefix = prefix
-        self._free = free_components(pw_input)
+        self._free = pw_input.free
         self._last: IonicResult | None = None
         self._lost: str | None = None
 

@@ -2,6 +2,11 @@
 --
 --   job:<id>           hash  status, detail, created, updated, owner, payload, plan, tasks, fingerprint, error,
 --                            generation (grows when forces are taken back), taken_back (workers' names) ...
+--                            stage (vibrations, relax, energy), ionic_step (steps that are stored), max_force (of the
+--                            last one, eV/Å), steps_from (steps that do not count against those that it may take)
+--   job:<id>:steps     list  ionic steps of its relaxation, in order
+--   job:<id>:course    text  where the relaxation goes on from the last of them
+--   job:<id>:relaxed_by set  ids of the workers that computed them
 --   job:<id>:open      zset  tasks nobody holds; score = the task's index, or the time (ms) from which it may run
 --   job:<id>:held      hash  task -> lease that holds it
 --   job:<id>:reports   hash  task -> report (forces); a task in here is done

@@ -6,9 +6,10 @@ local TOMBSTONE_MS = 30 * 86400 * 1000  -- so long, or as long as its job, is an
 -- The lease's record if it was given to this worker for this job, else nil. What a revoked worker says counts no more.
 local function own_lease(lease, worker, job)
   local record = redis.call('HMGET', key('lease', lease), 'worker', 'job', 'state', 'recalled', 'engine',
-    'engine_version')
+    'engine_version', 'stage')
   if record[1] == worker and record[2] == job and not is_revoked(worker) then
-    return {state = record[3], recalled = record[4], engine = record[5] or '', engine_version = record[6] or ''}
+    return {state = record[3], recalled = record[4], engine = record[5] or '', engine_version = record[6] or '',
+      stage = record[7] or 'vibrations'}
   end
   return nil
 end

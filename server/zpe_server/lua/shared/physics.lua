@@ -12,7 +12,7 @@ end
 
 -- Where no forces are left, the next ones decide the physics anew, also for those whose physics were refused.
 local function unpin_if_empty(job)
-  if redis.call('HLEN', key('job', job, 'reports')) == 0 then
+  if redis.call('HLEN', key('job', job, 'reports')) == 0 and redis.call('EXISTS', key('job', job, 'steps')) == 0 then
     redis.call('HDEL', key('job', job), 'fingerprint', 'engine')
     redis.call('DEL', key('job', job, 'avoid'))
   end
