@@ -22,7 +22,7 @@ from pathlib import Path
 
 from redis import Redis
 
-from tests.processes import ControlPlane, RedisServer, h2, wait_until
+from tests.processes import PATIENCE, ControlPlane, RedisServer, h2, wait_until
 from zpe_sdk.client.async_client import AsyncZPEClient
 
 # How many of a hundred jobs, their script for the mock engine, and how they must end.
@@ -161,7 +161,7 @@ async def _drive(
     scripted: dict[str, str] = {}
 
     async def submit(plane: ControlPlane) -> None:
-        async with AsyncZPEClient(plane.url, plane.admin_token, retry_seconds=120) as client:
+        async with AsyncZPEClient(plane.url, plane.admin_token, retry_seconds=600) as client:
             for title, end in todo:
                 job = await client.submit(h2(title), calc_mode="new")
                 assert job.id not in scripted, "two submissions gave one job"
@@ -187,15 +187,15 @@ def _settle(site: Site, scripted: dict[str, str], outcome: Outcome) -> None:
     def living() -> int:
         return sum(int(store.zcard(f"{{zpe}}:index:*:{state}")) for state in ("queued", "started"))  # type: ignore[arg-type]
 
-    before, deadline = living(), time.monotonic() + 120
+    before, deadline = living(), time.monotonic() + PATIENCE
     while (now := living()) and time.monotonic() < deadline:
         if now < before:  # as long as it goes on, it may go on
-            before, deadline = now, time.monotonic() + 120
+            before, deadline = now, time.monotonic() + PATIENCE
         time.sleep(0.1)
     if now:
         outcome.problems.append(f"{now} jobs are neither finished nor dead")
     # What a worker still has to say of jobs that went on without it.
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while site.letters() and time.monotonic() < deadline:
         time.sleep(0.1)
 
@@ -256,7 +256,7 @@ def _judge_keys(site: Site, store: Redis, outcome: Outcome) -> None:
         store.zadd("{zpe}:retire", {job: 0})
     site.planes[0].kill()
     site.planes[0].start()  # it looks for what is due when it starts
-    wait_until(lambda: store.zcard("{zpe}:retire") == 0, 120)
+    wait_until(lambda: store.zcard("{zpe}:retire") == 0)
     for name in store.scan_iter("{zpe}:*"):
         kind = name.split(":")[1]
         if kind in ("job", "result", "index", "dlq", "ready", "delayed", "leases", "assemble"):

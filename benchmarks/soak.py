@@ -66,11 +66,11 @@ def soak(folder: Path, *, rounds: int, jobs: int) -> tuple[list[Level], list[str
 
     try:
         asyncio.run(_round(plane, 20))  # every script is loaded, every counter is there
-        wait_until(forgotten, 120)
+        wait_until(forgotten)
         levels = [level()]
         for _ in range(rounds):
             asyncio.run(_round(plane, jobs))
-            wait_until(forgotten, 120)
+            wait_until(forgotten)
             levels.append(level())
     finally:
         plane.stop()

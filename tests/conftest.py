@@ -7,7 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import ControlPlane, RedisServer
+from tests import reaper
+from tests.processes import ControlPlane, Process, RedisServer
+
+
+def pytest_sessionstart() -> None:
+    """Whatever a test starts ends with the run at the latest, also if somebody kills the run."""
+    reaper.watch()
+
+
+@pytest.fixture(autouse=True)
+def _only_what_runs() -> None:
+    """Forget the processes that ended in earlier tests: they say nothing of this one."""
+    Process.started[:] = [process for process in Process.started if process.poll() is None]
 
 
 @pytest.fixture(scope="session")

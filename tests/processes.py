@@ -12,15 +12,17 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import redis
 
 ZPE = str(Path(sys.executable).parent / "zpe")
+# Seconds to wait for what comes within a second or two on a machine that has nothing else to do.
+PATIENCE = 240.0
 H2 = """&CONTROL
   title = '{title}'
 /
@@ -53,11 +55,77 @@ def environment(**settings: object) -> dict[str, str]:
     return kept | {name: str(value) for name, value in settings.items()}
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 30) -> None:
-    """Poll a condition; fail if it does not come true in time."""
+class Process(subprocess.Popen[bytes]):
+    """A process whose output goes to a file; in a ``with`` block, it ends with the block.
+
+    Parameters
+    ----------
+    command
+        The program and its arguments.
+    log
+        Where its output goes, after what is there; by default, nowhere.
+    options
+        As for :class:`subprocess.Popen`.
+    """
+
+    started: ClassVar[list[Process]] = []
+
+    def __init__(self, command: Sequence[str | Path], log: Path | None = None, **options: Any) -> None:
+        self.log = log or Path(os.devnull)
+        self._expected = False
+        with self.log.open("ab") as output:
+            streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output}
+            super().__init__(command, **(streams | options))
+        self._command = " ".join(map(str, command))
+        self.started.append(self)
+
+    @property
+    def died(self) -> bool:
+        """Whether it ended with an error although nobody asked it to end."""
+        return not self._expected and self.poll() not in (None, 0, -signal.SIGKILL, -signal.SIGTERM)
+
+    @property
+    def account(self) -> str:
+        """What it is, how it ended, and the last lines of its log."""
+        code = self.poll()
+        state = "runs" if code is None else f"ended with {code}"
+        tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-40:])
+        return f"{self._command} (process {self.pid}) {state}; its log:\n{tail}"
+
+    def send_signal(self, sig: int) -> None:
+        """Send a signal; it may end from now on."""
+        self._expected = True
+        super().send_signal(sig)
+
+    def wait(self, timeout: float | None = PATIENCE) -> int:
+        """Wait until it has ended; kill it and fail if it does not."""
+        self._expected = True
+        try:
+            return super().wait(timeout)
+        except subprocess.TimeoutExpired:
+            account = self.account
+            self.kill()
+            raise AssertionError(f"it did not end within {timeout} s: {account}") from None
+
+    def __exit__(self, *_: object) -> None:
+        if self.poll() is None:
+            self.kill()
+        self.wait()
+
+
+def wait_until(true: Callable[[], bool], seconds: float = PATIENCE) -> None:
+    """Poll a condition.
+
+    Fails at once if a process has died meanwhile that :class:`Process` started, and after minutes if all of
+    them still run: a busy machine may take its time.
+    """
     deadline = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < deadline, "the condition did not come true"
+        dead = [process.account for process in Process.started if process.died]
+        assert not dead or true(), "\n\n".join(dead)
+        if time.monotonic() > deadline:
+            running = [process.account for process in Process.started if process.poll() is None]
+            raise AssertionError("\n\n".join([f"still not true after {seconds:.0f} s", *running]))
         time.sleep(0.02)
 
 
@@ -74,6 +142,16 @@ def free_port() -> int:
             return port
 
 
+@contextlib.contextmanager
+def _ended_unless_ready(process: Process) -> Iterator[None]:
+    """End a server that does not become ready: nobody else knows of it yet."""
+    try:
+        yield
+    except BaseException:
+        process.kill()
+        raise
+
+
 class RedisServer:
     """A redis-server on a unix socket, which keeps its data when it is killed and started again.
 
@@ -84,7 +162,7 @@ class RedisServer:
         self.folder = folder
         self.cluster = cluster
         self.url = f"unix://{folder / 'redis.sock'}"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Process | None = None
 
     def start(self) -> None:
         """Start it and wait until it answers."""
@@ -95,10 +173,16 @@ class RedisServer:
             options |= {"cluster-enabled": "yes", "bind": "127.0.0.1", "port": str(free_port())}
             options |= {"cluster-port": str(free_port())}
         arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
-        with (self.folder / "redis.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [program, *arguments, "--appendfsync", "always"], cwd=self.folder, stdout=log
-            )
+        self.process = Process(
+            # Its title would overwrite the environment, by which the reaper knows it.
+            [program, *arguments, "--appendfsync", "always", "--set-proc-title", "no"],
+            self.folder / "redis.log",
+            cwd=self.folder,
+        )
+        with _ended_unless_ready(self.process):
+            self._wait()
+
+    def _wait(self) -> None:
         wait_until(self._answers)
         if self.cluster:
             if "cluster_slots_assigned:0" in self._cluster_info():  # started again, it has them still
@@ -130,8 +214,8 @@ class ControlPlane:
     arguments: list[str] = field(default_factory=list)
     admin_token: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
     port: int = 0
-    process: subprocess.Popen[bytes] | None = None
-    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    process: Process | None = None
+    workers: list[Process] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -155,24 +239,23 @@ class ControlPlane:
         if not self.port:
             self.port = free_port()
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [
-                    *(ZPE, "serve", "--port", str(self.port), "--data-dir", str(self.folder / "data")),
-                    *self.arguments,
-                ],
-                # Their workers compute with springs, unless a test says otherwise.
-                env=environment(
-                    **({"ZPE_ADMIN_TOKEN": self.admin_token, "ZPE_DEFAULT_ENGINE": "mock"} | self.settings)
-                ),
-                stdout=log,
-                stderr=log,
-            )
-        wait_until(self._ready, 120)
+        self.process = Process(
+            [
+                *(ZPE, "serve", "--port", str(self.port), "--data-dir", str(self.folder / "data")),
+                *self.arguments,
+            ],
+            self.folder / "server.log",
+            # Their workers compute with springs, unless a test says otherwise.
+            env=environment(
+                **({"ZPE_ADMIN_TOKEN": self.admin_token, "ZPE_DEFAULT_ENGINE": "mock"} | self.settings)
+            ),
+        )
+        with _ended_unless_ready(self.process):
+            wait_until(self._ready)
 
     def _ready(self) -> bool:
         assert self.process is not None
-        assert self.process.poll() is None, self.log
+        assert self.process.poll() is None, self.process.account
         with contextlib.suppress(httpx.TransportError):
             return httpx.get(f"{self.url}/readyz", verify=self.verify).status_code == 200
         return False
@@ -185,18 +268,18 @@ class ControlPlane:
 
     def stop(self) -> None:
         """End it and its workers with SIGTERM."""
-        for process in [*self.workers, *([self.process] if self.process else [])]:
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-        for process in [*self.workers, *([self.process] if self.process else [])]:
-            process.wait(30)
+        processes = [*self.workers, *([self.process] if self.process else [])]
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait()
 
     def api(self, token: str | None = None) -> httpx.Client:
         """Return an HTTP client, the administrator's unless another token is given."""
         return httpx.Client(
             base_url=self.url,
             headers={"Authorization": f"Bearer {token or self.admin_token}"},
-            timeout=40,
+            timeout=PATIENCE,
             verify=self.verify,
         )
 
@@ -221,7 +304,7 @@ class ControlPlane:
             )
             return dict(reply.raise_for_status().json())
 
-    def worker(self, name: str = "worker", **settings: object) -> subprocess.Popen[bytes]:
+    def worker(self, name: str = "worker", **settings: object) -> Process:
         """Start a worker process, with the mock engine unless told otherwise."""
         folder = self.folder / name
         folder.mkdir(parents=True, exist_ok=True)
@@ -233,13 +316,11 @@ class ControlPlane:
         }
         if not (folder / "identity.json").exists():
             defaults["ZPE_ENROLL_TOKEN"] = self.enroll_token()
-        with (folder / "worker.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "zpe_sdk.worker"],
-                env=environment(**(defaults | settings)),
-                stdout=log,
-                stderr=log,
-            )
+        process = Process(
+            [sys.executable, "-m", "zpe_sdk.worker"],
+            folder / "worker.log",
+            env=environment(**(defaults | settings)),
+        )
         self.workers.append(process)
         return process
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect
 
 from tests import browser
-from tests.processes import ZPE, ControlPlane, environment, free_port, h2, wait_until
+from tests.processes import PATIENCE, ZPE, ControlPlane, Process, environment, free_port, h2, wait_until
 
 WIDE: ViewportSize = {"width": 1280, "height": 900}
 NARROW: ViewportSize = {"width": 390, "height": 844}
@@ -42,8 +41,7 @@ PAGES = {
     "tokens": "トークン",
     "audit": "監査記録",
 }
-# The machine that runs this may be busy with other tests.
-expect.set_options(timeout=30_000)
+expect.set_options(timeout=PATIENCE * 1000)
 
 Open = Callable[..., Page]
 
@@ -69,7 +67,7 @@ def open_page(chromium: Browser, control_plane: ControlPlane) -> Iterator[Open]:
         context = chromium.new_context(**{"viewport": WIDE, "locale": "en-GB", **options})  # type: ignore[arg-type]
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(PATIENCE * 1000)
 
         def watch(asked: str) -> None:
             parts = urlsplit(asked)
@@ -111,7 +109,7 @@ def worker(chromium: Browser, control_plane: ControlPlane, tmp_path_factory: pyt
     """A worker that was enrolled with the command that the dashboard shows; its name."""
     context = chromium.new_context(viewport=WIDE, locale="en-GB")
     page = context.new_page()
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(PATIENCE * 1000)
     log_in(page, control_plane.url, control_plane.admin_token)
     go(page, "tokens")
     page.get_by_label("Label, e.g. the node's name").fill("lab-pc-3")
@@ -135,10 +133,9 @@ def worker(chromium: Browser, control_plane: ControlPlane, tmp_path_factory: pyt
         ZPE_MOCK_SCF_SECONDS=0.5,
     )
     settings["PATH"] = f"{Path(ZPE).parent}{os.pathsep}{settings['PATH']}"
-    with (folder / "worker.log").open("ab") as log:
-        control_plane.workers.append(
-            subprocess.Popen(["bash", "-c", f"exec env {command}"], env=settings, stdout=log, stderr=log)
-        )
+    control_plane.workers.append(
+        Process(["bash", "-c", f"exec env {command}"], folder / "worker.log", env=settings)
+    )
     go(page, "workers")
     expect(row(page, "lab-pc-3").get_by_text("alive")).to_be_visible()
     context.close()
@@ -204,7 +201,7 @@ def test_from_the_dead_letters_back_to_life(
 ) -> None:
     first = submit(control_plane, name="try again", content=h2("mock: fail=pw_crashed task=1 times=1"))
     other = submit(control_plane, name="give up", content=h2("mock: fail=pw_crashed task=1 times=always"))
-    wait_until(lambda: {status(control_plane, job) for job in (first, other)} == {"failed"}, 60)
+    wait_until(lambda: {status(control_plane, job) for job in (first, other)} == {"failed"})
     page = open_page("#/dlq")
     dead = row(page, "try again")
     expect(dead.get_by_text("compute / pw_crashed")).to_be_visible()
@@ -213,7 +210,7 @@ def test_from_the_dead_letters_back_to_life(
     expect(dead.locator("pre")).to_contain_text(worker)
     dead.get_by_role("button", name="Requeue: try again").click()
     expect(dead).to_have_count(0)
-    wait_until(lambda: status(control_plane, first) == "finished", 60)
+    wait_until(lambda: status(control_plane, first) == "finished")
 
     page.get_by_role("checkbox", name="give up").check()
     page.get_by_role("button", name="Discard selected").click()
@@ -292,7 +289,7 @@ def test_it_fits_the_screen(
     open_page: Open, control_plane: ControlPlane, worker: str, scheme: str, sizes: tuple[ViewportSize, ...]
 ) -> None:
     job = submit(control_plane, name="somewhat long a name, 長い名前の計算")
-    wait_until(lambda: status(control_plane, job) == "finished", 60)
+    wait_until(lambda: status(control_plane, job) == "finished")
     page = open_page("#/overview", viewport=sizes[0], color_scheme=scheme, locale="ja-JP")
     expect(page.locator("html")).to_have_attribute("class", re.compile(scheme))
     page.wait_for_function("document.querySelector('html').lang === 'ja'")
@@ -332,19 +329,12 @@ def alone(
     plane.admin_token = control_plane.admin_token
     plane.start()
     port = free_port()
-    with (plane.folder / "dashboard.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "zpe_sdk.cli", "--url", plane.url, "dashboard", "--port", str(port)],
-            env=environment(),
-            stdout=log,
-            stderr=log,
-        )
-    plane.settings["dashboard"] = f"http://127.0.0.1:{port}"
-    log_file = plane.folder / "dashboard.log"
-    wait_until(lambda: "Uvicorn running" in log_file.read_text(), 60)
-    yield plane
-    process.terminate()
-    process.wait(30)
+    log = plane.folder / "dashboard.log"
+    command = [sys.executable, "-m", "zpe_sdk.cli", "--url", plane.url, "dashboard", "--port", str(port)]
+    with Process(command, log, env=environment()):
+        plane.settings["dashboard"] = f"http://127.0.0.1:{port}"
+        wait_until(lambda: "Uvicorn running" in log.read_text())
+        yield plane
 
 
 def test_alone_it_says_when_the_control_plane_is_away_and_recovers(

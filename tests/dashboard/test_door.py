@@ -12,7 +12,7 @@ import pytest
 import websockets
 from bokeh.util.token import generate_jwt_token
 
-from tests.processes import ControlPlane, wait_until
+from tests.processes import PATIENCE, ControlPlane, wait_until
 from zpe_dashboard.door import COOKIE, LOGGED_OUT
 from zpe_dashboard.sessions import FAILURES_PER_MINUTE, Attempts
 
@@ -21,7 +21,7 @@ PAGE = "/dashboard/"
 
 def browser(plane: ControlPlane, origin: str | None = None) -> httpx.Client:
     """Return a browser without a session, on a page of the dashboard or of another origin."""
-    return httpx.Client(base_url=plane.url, headers={"Origin": origin or plane.url}, timeout=60)
+    return httpx.Client(base_url=plane.url, headers={"Origin": origin or plane.url}, timeout=PATIENCE)
 
 
 def log_in(browser: httpx.Client, token: str) -> httpx.Response:

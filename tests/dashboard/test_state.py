@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.processes import ControlPlane, h2, wait_until
+from tests.processes import PATIENCE, ControlPlane, h2, wait_until
 from zpe_dashboard.route import Route
 from zpe_dashboard.state.dead import DeadLetters
 from zpe_dashboard.state.desk import Desk
@@ -117,7 +117,7 @@ def test_jobs_come_in_pages_and_by_filters(plane: ControlPlane) -> None:
 
 def test_a_job_from_inside_and_again(plane: ControlPlane, admin: ZPEClient) -> None:
     plane.worker()
-    job = admin.submit(h2(), name="hydrogen", delta=0.02, temperature=300.0).wait(60, progress=False)
+    job = admin.submit(h2(), name="hydrogen", delta=0.02, temperature=300.0).wait(PATIENCE, progress=False)
 
     async def look(client: AsyncZPEClient) -> None:
         inside = JobInside(client)
@@ -314,7 +314,7 @@ class Following:
         self._task.cancel()
 
     async def until(self, true: Callable[[], bool]) -> None:
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(PATIENCE):
             while not true():
                 self._beat.clear()
                 await self._beat.wait()

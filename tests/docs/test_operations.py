@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from tests.processes import ZPE, ControlPlane, environment, free_port
+from tests.processes import PATIENCE, ZPE, ControlPlane, environment, free_port
 from zpe_sdk.cli import admin
 from zpe_server.api.admin import router
 
@@ -60,7 +60,7 @@ def test_a_backup_can_be_restored(tmp_path: Path, unused_port: int) -> None:
         start_new_session=True,
     )
     try:
-        said, _ = process.communicate(timeout=120)
+        said, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, said
         assert "# ZPE summary: H2" in said
         assert str(tmp_path / "elsewhere") in (tmp_path / "after.log").read_text()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import environment, free_port
+from tests.processes import PATIENCE, environment, free_port
 
 ROOT = Path(__file__).parents[2]
 GUIDES = {name: ROOT / "docs" / f"zpe-worker-setup{name}.md" for name in ("", ".ja")}
@@ -66,7 +66,7 @@ def shell(checkout: Path, ports: dict[str, int]) -> Iterator[subprocess.Popen[st
 def test_the_commands_of_the_guide_lead_to_a_zero_point_energy(
     shell: subprocess.Popen[str], checkout: Path
 ) -> None:
-    said, _ = shell.communicate(timeout=180)
+    said, _ = shell.communicate(timeout=2 * PATIENCE)
     assert shell.returncode == 0, said
     assert not processes_of(shell.pid), said
 

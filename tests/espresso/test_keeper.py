@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from threading import Event, Thread
 
 import pytest
 
-from tests.processes import running_in
+from tests.processes import PATIENCE, Process, running_in, wait_until
 from zpe_sdk.errors import ComputeError
 from zpe_sdk.espresso.run import pw_command, run_scf
 
@@ -47,11 +44,6 @@ run_scf(pw_command(), (folder.parent / "long.in").read_text(), folder, prefix="p
 """
 
 
-def wait_for(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain until {what}"
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -65,15 +57,11 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.qe
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_pw_ends_when_the_process_that_asked_for_it_is_ended(how: signal.Signals, folder: Path) -> None:
-    asking = subprocess.Popen([sys.executable, "-c", ASKING, str(folder)])
-    try:
-        wait_for(lambda: "pw.x" in running_in(folder).values(), "pw.x runs")
+    with Process([sys.executable, "-c", ASKING, folder]) as asking:
+        wait_until(lambda: "pw.x" in running_in(folder).values())  # pw.x runs
         asking.send_signal(how)
-        assert asking.wait(60) == -how
-        wait_for(lambda: not running_in(folder), "pw.x and its keeper are gone")
-    finally:
-        asking.kill()
-        asking.wait()
+        assert asking.wait() == -how
+        wait_until(lambda: not running_in(folder))  # pw.x and its keeper are gone
     assert "JOB DONE" not in (folder / "pw.out").read_text()
 
 
@@ -90,12 +78,12 @@ def test_pw_ends_when_its_run_is_stopped(folder: Path) -> None:
 
     thread = Thread(target=run)
     thread.start()
-    wait_for(lambda: "pw.x" in running_in(folder).values(), "pw.x runs")
+    wait_until(lambda: "pw.x" in running_in(folder).values())  # pw.x runs
     stop.set()
-    thread.join(60)
+    thread.join(PATIENCE)
     assert [error.code for error in raised] == ["stopped"]
     assert "pw.x" not in running_in(folder).values()
-    wait_for(lambda: not running_in(folder), "what MPI started with it is gone too")
+    wait_until(lambda: not running_in(folder))  # what MPI started with it is gone too
 
 
 @pytest.mark.qe
@@ -107,7 +95,7 @@ def test_pw_runs_on_the_cores_it_is_given(folder: Path) -> None:
     def look() -> None:
         # While MPI starts, it looks at each core of the machine from that core, for some milliseconds.
         output = folder / "pw.out"
-        wait_for(lambda: output.exists() and "Program PWSCF" in output.read_text(), "pw.x has begun")
+        wait_until(lambda: output.exists() and "Program PWSCF" in output.read_text())  # pw.x has begun
         pid = next(pid for pid, name in running_in(folder).items() if name == "pw.x")
         seen.append(os.sched_getaffinity(pid))
         stop.set()
@@ -116,5 +104,5 @@ def test_pw_runs_on_the_cores_it_is_given(folder: Path) -> None:
     thread.start()
     with pytest.raises(ComputeError):
         run_scf(pw_command(), LONG, folder, prefix="pw", cpus=[core], stop=stop)
-    thread.join(60)
+    thread.join(PATIENCE)
     assert seen == [{core}]

@@ -284,7 +284,7 @@ def pw_x(content: str, folder: Path) -> str:
         cwd=folder,
         env=os.environ | ENVIRONMENT,
         capture_output=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     return (done.stdout + done.stderr).decode(errors="replace")

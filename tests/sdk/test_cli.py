@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import ZPE, ControlPlane, environment, h2
+from tests.processes import PATIENCE, ZPE, ControlPlane, Process, environment, h2
 from zpe_sdk.cli import main
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -40,7 +40,7 @@ def run_zpe(*arguments: str, stdin: str = "", **settings: object) -> subprocess.
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert "Traceback" not in done.stderr
     return done
@@ -181,26 +181,26 @@ def test_login_keeps_the_token_and_never_shows_it(
 
 def test_a_typed_token_is_not_echoed(plane: ControlPlane, token: str, tmp_path: Path) -> None:
     keyboard, terminal = pty.openpty()
-    process = subprocess.Popen(
+    with Process(
         [ZPE, "login", plane.url],
         env=environment(XDG_CONFIG_HOME=tmp_path),
         stdin=terminal,
         stdout=terminal,
         stderr=terminal,
         start_new_session=True,
-    )
-    os.close(terminal)
-    seen = b""
-    while b"Token" not in seen:
-        seen += os.read(keyboard, 1024)
-    os.write(keyboard, token.encode() + b"\n")
-    try:
-        while part := os.read(keyboard, 1024):
-            seen += part
-    except OSError:  # what Linux says when the other end has closed
-        pass
-    os.close(keyboard)
-    assert process.wait(30) == 0
+    ) as process:
+        os.close(terminal)
+        seen = b""
+        while b"Token" not in seen:
+            seen += os.read(keyboard, 1024)
+        os.write(keyboard, token.encode() + b"\n")
+        try:
+            while part := os.read(keyboard, 1024):
+                seen += part
+        except OSError:  # what Linux says when the other end has closed
+            pass
+        os.close(keyboard)
+        assert process.wait() == 0
     assert token.encode() not in seen
     assert b"Logged in" in seen
 
@@ -277,7 +277,7 @@ def test_the_reader_of_a_pipe_may_leave(settings: dict[str, object]) -> None:
     ) as process:
         assert process.stdout is not None
         process.stdout.close()
-        process.wait(60)
+        process.wait()
         assert process.stderr is not None
         assert process.stderr.read() == b""
 
@@ -287,7 +287,7 @@ def test_the_command_line_imports_nothing_of_the_server() -> None:
 import sys, zpe_sdk.cli
 assert not any(name.startswith(("zpe_server", "fastapi", "redis")) for name in sys.modules)
 """
-    subprocess.run([sys.executable, "-c", code], env=environment(), timeout=60, check=True)
+    subprocess.run([sys.executable, "-c", code], env=environment(), timeout=PATIENCE, check=True)
 
 
 def test_help_imports_neither_the_control_plane_nor_the_dashboard() -> None:

@@ -17,7 +17,7 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 
-from tests.processes import ControlPlane, environment, h2, wait_until
+from tests.processes import PATIENCE, ControlPlane, environment, h2, wait_until
 from zpe_sdk import AsyncZPEClient, AuthError, ComputeError, ConfigError, InputError, ZPEClient, as_completed
 from zpe_sdk.client.admin import Admin
 from zpe_sdk.client.async_admin import AsyncAdmin
@@ -63,7 +63,7 @@ def paused(admin: ZPEClient) -> Iterator[None]:
 
 def test_a_job_from_submission_to_result(client: ZPEClient, capsys: pytest.CaptureFixture[str]) -> None:
     job = client.submit(h2(), name="hydrogen <b>", low_cut_cm=100.0)
-    assert job.wait(60) is job
+    assert job.wait(PATIENCE) is job
     result = job.result()
     assert result.frequencies_cm[-1] == STRETCH
     assert result.document.low_cut_cm == 100.0
@@ -84,10 +84,10 @@ def test_a_job_from_submission_to_result(client: ZPEClient, capsys: pytest.Captu
 def test_inside_a_running_loop(plane: ControlPlane, token: str) -> None:
     async def cell() -> tuple[float, float]:
         with ZPEClient(plane.url, token) as client:
-            blocking = client.submit(h2()).wait(60, progress=False).result()
+            blocking = client.submit(h2()).wait(PATIENCE, progress=False).result()
         async with AsyncZPEClient(plane.url, token) as client_:
             job = await client_.submit(h2())
-            awaited = await (await job.wait(60, progress=False)).result()
+            awaited = await (await job.wait(PATIENCE, progress=False)).result()
         return blocking.zpe_ev, awaited.zpe_ev
 
     blocking, awaited = asyncio.run(cell())
@@ -96,7 +96,7 @@ def test_inside_a_running_loop(plane: ControlPlane, token: str) -> None:
 
 def test_one_client_in_many_threads(client: ZPEClient) -> None:
     def run(index: int) -> tuple[str | None, float]:
-        job = client.submit(h2(f"thread {index}"), name=f"thread {index}").wait(60, progress=False)
+        job = client.submit(h2(f"thread {index}"), name=f"thread {index}").wait(PATIENCE, progress=False)
         return job.status().name, job.result().zpe_ev
 
     with ThreadPoolExecutor(4) as pool:
@@ -122,12 +122,12 @@ def _status_in_child(job: Job, answers: multiprocessing.SimpleQueue[str]) -> Non
 @pytest.mark.skipif(sys.platform == "win32", reason="no fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_in_a_forked_process(client: ZPEClient) -> None:
-    job = client.submit(h2()).wait(60, progress=False)
+    job = client.submit(h2()).wait(PATIENCE, progress=False)
     context = multiprocessing.get_context("fork")
     answers = context.SimpleQueue()
     child = context.Process(target=_status_in_child, args=(job, answers))
     child.start()
-    child.join(30)
+    child.join(PATIENCE)
     assert child.exitcode == 0
     assert answers.get() == job.status().status == "finished"
 
@@ -138,7 +138,7 @@ def test_a_job_goes_through_a_pickle(
     job = client.submit(h2())
     monkeypatch.setenv("ZPE_TOKEN", token)
     again = pickle.loads(pickle.dumps(job))
-    assert again.wait(60, progress=False).result().zpe_ev == job.result().zpe_ev
+    assert again.wait(PATIENCE, progress=False).result().zpe_ev == job.result().zpe_ev
 
 
 def test_atoms_are_submitted_with_their_mobile_ones(client: ZPEClient) -> None:
@@ -149,7 +149,7 @@ def test_atoms_are_submitted_with_their_mobile_ones(client: ZPEClient) -> None:
         ecutwfc=30.0,
         mobile="H",
     )
-    document = job.wait(60, progress=False).result().document
+    document = job.wait(PATIENCE, progress=False).result().document
     assert [document.symbols[i] for i in document.mobile_indices] == ["H", "H"]
     assert len(document.freqs_cm) == 6
 
@@ -198,7 +198,7 @@ def test_an_unfinished_job(client: ZPEClient) -> None:
 def test_a_failed_job_raises_its_own_error(client: ZPEClient) -> None:
     job = client.submit(h2("mock: fail=bad_input times=always"))
     with pytest.raises(InputError) as caught:
-        job.wait(60, progress=False)
+        job.wait(PATIENCE, progress=False)
     assert caught.value.code == "bad_input"
     for call in (job.result, job.freqs_csv):
         with pytest.raises(InputError) as again:
@@ -211,7 +211,7 @@ def test_a_failed_job_raises_its_own_error(client: ZPEClient) -> None:
 def test_as_completed_yields_each_job_once(client: ZPEClient, admin: ZPEClient) -> None:
     jobs = [client.submit(h2(f"job {index}")) for index in range(3)]
     jobs.append(client.submit(h2("mock: fail=bad_input times=always")))
-    done = list(client.as_completed(jobs, timeout=60))
+    done = list(client.as_completed(jobs, timeout=PATIENCE))
     assert {id(job) for job in done} == {id(job) for job in jobs}
     assert sorted(job.last_status.status for job in done if job.last_status) == ["failed"] + 3 * ["finished"]
 
@@ -327,16 +327,19 @@ def test_a_call_outlives_a_restart_of_the_control_plane(
     own_control_plane: Callable[..., ControlPlane],
 ) -> None:
     plane = own_control_plane()
-    with ZPEClient(plane.url, plane.admin_token) as client, ThreadPoolExecutor(1) as pool:
+    with (
+        ZPEClient(plane.url, plane.admin_token, retry_seconds=PATIENCE) as client,
+        ThreadPoolExecutor(1) as pool,
+    ):
         job = client.submit(h2())
-        waiting = pool.submit(job.wait, 60, progress=False)
+        waiting = pool.submit(job.wait, PATIENCE, progress=False)
         wait_until(lambda: job.last_status is not None)
         plane.kill()
         late = ThreadPoolExecutor(1).submit(client.submit, h2("late"))
         plane.start()
         plane.worker()
-        assert waiting.result(60).result().frequencies_cm[-1] == STRETCH
-        late.result(60)
+        assert waiting.result(PATIENCE).result().frequencies_cm[-1] == STRETCH
+        late.result(PATIENCE)
         assert len(client.jobs()) == 2
 
 
@@ -366,7 +369,7 @@ def test_an_interrupt_ends_the_waiting_and_not_the_job(
         env=environment(ZPE_CONTROL_API_URL=plane.url, ZPE_TOKEN=token),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
     )
     assert script.returncode == 0, script.stderr
     assert script.stdout.strip() == "queued"
@@ -379,7 +382,7 @@ def test_many_are_submitted_all_or_none(client: ZPEClient) -> None:
     for index, job in enumerate(jobs):
         assert job.detail().content == texts[index]
         assert job.status().name == f"many {index}"
-    assert {job.result().document.low_cut_cm for job in as_completed(jobs, timeout=60)} == {60.0}
+    assert {job.result().document.low_cut_cm for job in as_completed(jobs, timeout=PATIENCE)} == {60.0}
 
     bad = [*texts, h2().replace("nat = 2", "nat = 3")]
     with pytest.raises(InputError) as caught:
@@ -410,7 +413,7 @@ def test_many_are_submitted_all_or_none(client: ZPEClient) -> None:
 
 def test_jobs_of_several_clients_as_completed(client: ZPEClient, admin: ZPEClient) -> None:
     jobs = [client.submit(h2("mine")), admin.submit(h2("theirs"))]
-    assert set(as_completed(jobs, timeout=60)) == set(jobs)
+    assert set(as_completed(jobs, timeout=PATIENCE)) == set(jobs)
 
 
 def test_what_was_chosen_for_atoms_is_told_once(
@@ -471,7 +474,7 @@ def test_a_result_that_lacks_our_fields_still_has_its_files(plane: ControlPlane,
         for other in admin.admin.workers().workers:
             if not other.revoked:
                 admin.admin.drain(other.server_id, False)
-    job.wait(60, progress=False)
+    job.wait(PATIENCE, progress=False)
     with pytest.raises(ComputeError) as caught:
         job.result()
     assert caught.value.code == "result_incomplete"
@@ -500,7 +503,7 @@ def test_every_administrators_call(plane: ControlPlane, admin: ZPEClient, client
     assert calls.revoke_worker(server_id).revoked_count >= 1
 
     dead = [client.submit(h2("mock: fail=bad_input times=always")) for _ in range(2)]
-    list(client.as_completed(dead, timeout=60))
+    list(client.as_completed(dead, timeout=PATIENCE))
     assert {job.id for job in dead} <= {item.job.job_id for item in calls.dead_jobs(limit=100).jobs}
     assert calls.requeue([dead[0].id, "nothing"]).skipped == ["nothing"]
     assert calls.discard([dead[1].id]).done == [dead[1].id]

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.processes import ZPE, environment, wait_until
+from tests.processes import ZPE, Process, environment, wait_until
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "qe-in" / "h2_zpe.in"
 
@@ -63,10 +63,10 @@ def test_a_demo_without_an_input_starts_nothing(tmp_path: Path) -> None:
 
 def test_a_demo_that_is_killed_takes_its_processes_with_it(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
-    run = subprocess.Popen(
-        [ZPE, "demo", SAMPLE, "--mock", "--data-dir", folder], env=environment(), stderr=subprocess.DEVNULL
+    run = Process(
+        [ZPE, "demo", SAMPLE, "--mock", "--data-dir", folder], tmp_path / "demo.log", env=environment()
     )
     wait_until(lambda: (folder / "control-plane.log").exists() and len(left_of(folder)) > 2)
     run.send_signal(signal.SIGKILL)
     run.wait()
-    wait_until(lambda: left_of(folder) == [], seconds=60)
+    wait_until(lambda: left_of(folder) == [])

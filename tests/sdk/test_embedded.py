@@ -26,7 +26,7 @@ except ConfigError as error:
 def test_nothing_to_set_up_and_nothing_left_running(tmp_path: Path) -> None:
     folder = tmp_path / "notebook"
     with ZPEClient.embedded(folder, engine="mock") as client:
-        job = client.submit(molecule("H2"), name="first").wait(60, progress=False)
+        job = client.submit(molecule("H2"), name="first").wait(240, progress=False)
         assert job.result().zpe_ev > 0.2
         assert len(left_of(folder)) > 2
         # A cell that is run again.

@@ -13,7 +13,7 @@ import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 
-from tests.processes import ControlPlane, environment, h2
+from tests.processes import PATIENCE, ControlPlane, environment, h2
 from zpe_sdk import ZPEClient
 
 
@@ -42,7 +42,7 @@ class Notebook:
         output = ""
         while True:
             try:
-                message = self.client.get_iopub_msg(timeout=60)
+                message = self.client.get_iopub_msg(timeout=PATIENCE)
             except Empty:
                 raise AssertionError(f"the cell did not end; so far: {output}") from None
             self.printed += message["content"].get("text", "")
@@ -57,7 +57,7 @@ class Notebook:
         """Wait until a cell has printed something, and return what it printed."""
         output = ""
         while text not in output:
-            message = self.client.get_iopub_msg(timeout=60)
+            message = self.client.get_iopub_msg(timeout=PATIENCE)
             if message["parent_header"].get("msg_id") == sent:
                 output += message["content"].get("text", "")
         return output
@@ -75,7 +75,7 @@ def notebook(plane: ControlPlane) -> Iterator[Notebook]:
     manager.start_kernel(env=env)
     client = manager.client()
     client.start_channels()
-    client.wait_for_ready(timeout=60)
+    client.wait_for_ready(timeout=PATIENCE)
     notebook = Notebook(manager, client)
     notebook.run("from zpe_sdk import ZPEClient, as_completed\nclient = ZPEClient()")
     yield notebook
@@ -95,7 +95,7 @@ async def tick():
 task = asyncio.ensure_future(tick())
 await asyncio.sleep(0)
 before = ticks
-job = client.submit({h2()!r}, symmetry=False, calc_mode="new").wait(60, progress=False)
+job = client.submit({h2()!r}, symmetry=False, calc_mode="new").wait(240, progress=False)
 print("ticked", ticks - before > 10, job.result().zpe_ev > 0.2)
 """)
     assert "ticked True True" in output
@@ -107,13 +107,13 @@ slider = ipywidgets.IntSlider()
 def moved(change):
     # Without this the job never ends.
     client.admin.set_flags(dequeue_enabled=True)
-    inner = client.submit({h2!r}, calc_mode="new").wait(60, progress=False)
+    inner = client.submit({h2!r}, calc_mode="new").wait(240, progress=False)
     print("moved to", change.new, inner.result().zpe_ev > 0.2)
 slider.observe(moved, "value")
 client.admin.set_flags(dequeue_enabled=False)
 job = client.submit({h2!r}, calc_mode="new")
 print("waits", slider.comm.comm_id, flush=True)
-job.wait(60, progress=False)
+job.wait(240, progress=False)
 print("waited", slider.value)
 """
 
@@ -144,7 +144,7 @@ for event in job.events():
     notebook.wait_for(sent, "event")
     notebook.manager.interrupt_kernel()
     assert "KeyboardInterrupt" in notebook.output_of(sent)
-    assert "finished" in notebook.run("print(job.wait(60, progress=False).status().status)")
+    assert "finished" in notebook.run("print(job.wait(240, progress=False).status().status)")
 
 
 def test_cells_after_one_that_has_waited(notebook: Notebook) -> None:
@@ -170,7 +170,7 @@ import sys, uvloop
 from zpe_sdk import ZPEClient
 async def cell():
     with ZPEClient() as client:
-        return client.submit(sys.argv[1]).wait(60, progress=False).result().zpe_ev
+        return client.submit(sys.argv[1]).wait(240, progress=False).result().zpe_ev
 print(uvloop.run(cell()) > 0.2)
 """
 
@@ -190,7 +190,7 @@ def test_under_uvloop(plane: ControlPlane) -> None:
 def test_outside_of_a_notebook_no_loop_is_patched(plane: ControlPlane) -> None:
     async def cell() -> str:
         with ZPEClient(plane.url, plane.admin_token) as client:
-            return client.submit(h2()).wait(60, progress=False).status().status
+            return client.submit(h2()).wait(240, progress=False).status().status
 
     assert asyncio.run(cell()) == "finished"
     assert not hasattr(asyncio, "_nest_patched"), os.getpid()

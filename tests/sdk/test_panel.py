@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests import browser
-from tests.processes import ControlPlane, environment, free_port, h2, wait_until
+from tests.processes import PATIENCE, ControlPlane, Process, environment, free_port, h2, wait_until
 from zpe_sdk import ZPEClient
 
 APP = """
@@ -23,12 +22,12 @@ from zpe_sdk import AsyncZPEClient, ZPEClient
 
 def blocking(event):
     with ZPEClient() as client:
-        shown.object = f"ZPE {client.submit(sys.argv[2]).wait(60).result().zpe_ev:.6f} eV"
+        shown.object = f"ZPE {client.submit(sys.argv[2]).wait(240).result().zpe_ev:.6f} eV"
 
 async def awaited(event):
     async with AsyncZPEClient() as client:
         job = await client.submit(sys.argv[2])
-        shown.object = f"ZPE {(await (await job.wait(60)).result()).zpe_ev:.6f} eV"
+        shown.object = f"ZPE {(await (await job.wait(240)).result()).zpe_ev:.6f} eV"
 
 def app():
     global shown
@@ -53,7 +52,7 @@ def zpe(control_plane: ControlPlane) -> str:
     """The ZPE of the job, as a plain script gets it."""
     control_plane.worker()
     with ZPEClient(control_plane.url, control_plane.admin_token) as client:
-        return f"{client.submit(h2()).wait(60, progress=False).result().zpe_ev:.6f}"
+        return f"{client.submit(h2()).wait(PATIENCE, progress=False).result().zpe_ev:.6f}"
 
 
 @pytest.mark.parametrize("kind", ["blocking", "threads", "awaited"])
@@ -63,29 +62,20 @@ def test_a_button_shows_the_zpe(
     (tmp_path / "app.py").write_text(APP)
     port = free_port()
     log = tmp_path / "app.log"
-    with log.open("w") as file:
-        server = subprocess.Popen(
-            [sys.executable, str(tmp_path / "app.py"), str(port), h2(), kind],
-            env=environment(ZPE_CONTROL_API_URL=control_plane.url, ZPE_TOKEN=control_plane.admin_token),
-            stdout=file,
-            stderr=file,
-        )
+    command = [sys.executable, tmp_path / "app.py", str(port), h2(), kind]
+    variables = environment(ZPE_CONTROL_API_URL=control_plane.url, ZPE_TOKEN=control_plane.admin_token)
 
     def serves() -> bool:
-        assert server.poll() is None, log.read_text()
         try:
             return httpx.get(f"http://127.0.0.1:{port}/").is_success
         except httpx.TransportError:
             return False
 
-    try:
-        wait_until(serves, 60)
+    with Process(command, log, env=variables):
+        wait_until(serves)
         page = chromium.new_page()
         page.goto(f"http://127.0.0.1:{port}/")
         page.get_by_role("button", name="Compute").click()
-        expect(page.get_by_text(re.compile(r"^ZPE "))).to_have_text(f"ZPE {zpe} eV", timeout=60_000)
+        expect(page.get_by_text(re.compile(r"^ZPE "))).to_have_text(f"ZPE {zpe} eV", timeout=PATIENCE * 1000)
         page.close()
         assert "Traceback" not in log.read_text()
-    finally:
-        server.terminate()
-        server.wait(30)

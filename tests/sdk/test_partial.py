@@ -11,7 +11,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from tests.processes import ControlPlane, wait_until
+from tests.processes import PATIENCE, ControlPlane, wait_until
 from tests.server.test_api import Json, computed, error, lease
 from zpe_sdk import AsyncZPEClient, InputError, ZPEClient
 from zpe_sdk.espresso.input import PwInput
@@ -120,7 +120,7 @@ def test_a_spectrum_grows_as_the_scfs_come_in(
     with pytest.raises(InputError) as caught:
         job.partial()
     assert caught.value.code == "job_over"
-    result = job.wait(30, progress=False).result()
+    result = job.wait(PATIENCE, progress=False).result()
     assert last.frequencies_cm[-1] == pytest.approx(result.frequencies_cm[-1], rel=0.01)
     # Held by its neighbour the hydrogen is slower than with it.
     assert whole.frequencies_cm[-1] < result.frequencies_cm[-1] - 10
@@ -135,7 +135,7 @@ def test_of_a_job_that_a_worker_could_not_end(
     process = control_plane.worker(ZPE_SLOTS="1")
     wait_until(lambda: job.status().progress.done == total - 1)
     process.terminate()
-    process.wait(30)
+    process.wait()
 
     async def look() -> tuple[str, list[float]]:
         async with AsyncZPEClient(control_plane.url, token) as other:

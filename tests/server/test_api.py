@@ -383,7 +383,7 @@ def test_a_waiting_worker_is_woken_by_a_submission(
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(lease, worker, max_tasks=1, wait_seconds=30)
         job = submit(api)
-        assert waiting.result(timeout=20)["job_id"] == job
+        assert waiting.result(timeout=25)["job_id"] == job
 
 
 def test_a_status_request_waits_for_news(api: httpx.Client) -> None:
@@ -393,7 +393,7 @@ def test_a_status_request_waits_for_news(api: httpx.Client) -> None:
         params = {"wait_seconds": 30, "after": version}
         waiting = pool.submit(api.get, f"/calc/zpe/jobs/{job}", params=params)
         api.post(f"/calc/zpe/jobs/{job}/cancel")
-        assert waiting.result(timeout=20).json()["status"] == "cancelled"
+        assert waiting.result(timeout=25).json()["status"] == "cancelled"
 
 
 def test_one_owner_cannot_see_or_cancel_the_job_of_another(control_plane: ControlPlane) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.processes import ControlPlane, RedisServer, free_port, h2, wait_until
+from tests.processes import PATIENCE, ControlPlane, RedisServer, free_port, h2, wait_until
 from zpe_sdk import ZPEClient
 from zpe_sdk.errors import ComputeError, ConfigError
 
@@ -31,7 +31,7 @@ def test_mock_finishes_jobs_in_the_control_plane_with_the_same_numbers_anywhere(
     for _ in range(2):
         plane = own_control_plane(ZPE_COMPUTE_MODE="mock")
         with ZPEClient(plane.url, plane.admin_token) as client:
-            zpe.append(client.submit(h2()).wait(30, progress=False).result().zpe_ev)
+            zpe.append(client.submit(h2()).wait(PATIENCE, progress=False).result().zpe_ev)
             assert [worker.name for worker in client.admin.workers().workers] == ["mock"]
     assert zpe[0] == zpe[1]
 
@@ -43,9 +43,9 @@ def test_mock_fails_and_retries_as_scripted(own_control_plane: Start) -> None:
     with ZPEClient(plane.url, plane.admin_token) as client:
         once = client.submit(h2("mock: fail=scf_not_converged task=1 times=1"))
         always = client.submit(h2("mock: fail=pw_crashed task=0 times=always"))
-        assert once.wait(30, progress=False).result().zpe_ev > 0.2
+        assert once.wait(PATIENCE, progress=False).result().zpe_ev > 0.2
         with pytest.raises(ComputeError) as caught:
-            always.wait(30, progress=False)
+            always.wait(PATIENCE, progress=False)
         assert caught.value.code == "pw_crashed"
         [dead] = client.admin.dead_jobs().jobs
         assert (dead.job.job_id, len(dead.attempts)) == (always.id, 4)
@@ -75,9 +75,9 @@ def test_mock_goes_on_with_its_job_when_redis_is_back(
         own_redis.kill()
         wait_until(lambda: plane.log.count('"the store is away"') >= 3)
         own_redis.start()
-        job.wait(30, progress=False)
+        job.wait(PATIENCE, progress=False)
         assert not job.detail().history
-        assert client.submit(h2()).wait(30, progress=False).result().zpe_ev > 0.2
+        assert client.submit(h2()).wait(PATIENCE, progress=False).result().zpe_ev > 0.2
     computed = [line.split()[:2] for line in (tmp_path / "scfs.log").read_text().splitlines()]
     assert sorted(int(task) for name, task in computed if name == job.id) == list(range(13))
     assert "broke" not in plane.log
@@ -93,7 +93,7 @@ def test_local_runs_a_worker_of_its_own_and_starts_it_again(own_control_plane: S
         worker = local_worker(plane)
         assert worker is not None
         worker.kill()
-        assert job.wait(60, progress=False).result().zpe_ev > 0.2
+        assert job.wait(PATIENCE, progress=False).result().zpe_ev > 0.2
     found = local_worker(plane)
     plane.stop()
     assert found is not None
@@ -122,7 +122,7 @@ def test_local_starts_the_same_worker_again_with_what_it_held_and_had_finished(
         worker.kill()
         plane.process.send_signal(signal.SIGCONT)
         # Long before the lease expires.
-        assert job.wait(60, progress=False).result().zpe_ev > 0.2
+        assert job.wait(PATIENCE, progress=False).result().zpe_ev > 0.2
         assert len(client.admin.workers().workers) == 1
     computed = [line.split()[1] for line in (tmp_path / "scfs.log").read_text().splitlines()]
     assert len(computed) == len(set(computed)) == 13
@@ -131,22 +131,22 @@ def test_local_starts_the_same_worker_again_with_what_it_held_and_had_finished(
 def test_local_enrols_a_worker_that_is_not_known_here_any_more(own_control_plane: Start) -> None:
     plane = own_control_plane(ZPE_COMPUTE_MODE="local", ZPE_WORKER_MODE="mock")
     with ZPEClient(plane.url, plane.admin_token) as client:
-        client.submit(h2()).wait(60, progress=False)
+        client.submit(h2()).wait(PATIENCE, progress=False)
         [worker] = client.admin.workers().workers
         client.admin.revoke_worker(worker.server_id)
-        client.submit(h2()).wait(60, progress=False)
+        client.submit(h2()).wait(PATIENCE, progress=False)
     plane.stop()
     plane.port = free_port()
     plane.start()
     with ZPEClient(plane.url, plane.admin_token) as client:
-        client.submit(h2()).wait(60, progress=False)
+        client.submit(h2()).wait(PATIENCE, progress=False)
 
 
 def test_local_with_an_executor_that_cannot_be_fails_jobs_and_says_why(own_control_plane: Start) -> None:
     plane = own_control_plane(ZPE_COMPUTE_MODE="local", ZPE_WORKER_MODE="mock", ZPE_EXECUTOR="slurm://here")
     with ZPEClient(plane.url, plane.admin_token) as client:
         with pytest.raises(ConfigError) as caught:
-            client.submit(h2()).wait(30, progress=False)
+            client.submit(h2()).wait(PATIENCE, progress=False)
         assert caught.value.code == "bad_setting"
         assert "slurm://here" in caught.value.message
 
@@ -155,7 +155,7 @@ def test_local_with_a_bad_setting_fails_jobs_and_names_it(own_control_plane: Sta
     plane = own_control_plane(ZPE_COMPUTE_MODE="local", ZPE_WORKER_MODE="mock", ZPE_SLOTS="many")
     with ZPEClient(plane.url, plane.admin_token) as client:
         with pytest.raises(ConfigError) as caught:
-            client.submit(h2()).wait(30, progress=False)
+            client.submit(h2()).wait(PATIENCE, progress=False)
         assert (caught.value.code, caught.value.field) == ("bad_setting", "ZPE_SLOTS")
 
 
@@ -163,6 +163,6 @@ def test_local_without_pw_fails_jobs_and_says_why(own_control_plane: Start) -> N
     plane = own_control_plane(ZPE_COMPUTE_MODE="local", ZPE_PW_PATH="/nowhere/pw.x")
     with ZPEClient(plane.url, plane.admin_token) as client:
         with pytest.raises(ConfigError) as caught:
-            client.submit(h2()).wait(30, progress=False)
+            client.submit(h2()).wait(PATIENCE, progress=False)
         assert caught.value.code == "pw_not_found"
         assert "/nowhere/pw.x" in caught.value.message

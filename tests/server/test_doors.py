@@ -11,7 +11,7 @@ import httpx
 import pytest
 import trustme
 
-from tests.processes import ZPE, ControlPlane, environment, h2, wait_until
+from tests.processes import PATIENCE, ZPE, ControlPlane, environment, h2, wait_until
 from zpe_sdk import ZPEClient, __version__
 from zpe_sdk.errors import ConfigError
 
@@ -36,7 +36,7 @@ def test_a_worker_and_a_client_trust_a_private_authority_and_nothing_else(
     plane = own_control_plane(ZPE_TLS_CERT=tls["cert"], ZPE_TLS_KEY=tls["key"], CA=tls["ca"])
     plane.worker(ZPE_CA_BUNDLE=tls["ca"])
     with ZPEClient(plane.url, plane.admin_token, ca_bundle=tls["ca"]) as client:
-        assert client.submit(h2()).wait(60, progress=False).result().zpe_ev > 0.2
+        assert client.submit(h2()).wait(PATIENCE, progress=False).result().zpe_ev > 0.2
     with ZPEClient(plane.url, plane.admin_token, retry_seconds=0) as stranger:
         with pytest.raises(ConfigError) as caught:
             stranger.jobs()
@@ -133,7 +133,7 @@ def test_no_secret_of_a_whole_run_is_in_any_log_error_or_key(
     enroll, researcher = plane.enroll_token(), plane.researcher_token("eve")
     plane.worker(ZPE_ENROLL_TOKEN=enroll, ZPE_LOG_LEVEL="DEBUG")
     with ZPEClient(plane.url, researcher) as client:
-        job = client.submit(h2()).wait(60, progress=False)
+        job = client.submit(h2()).wait(PATIENCE, progress=False)
         client.submit(h2("mock: fail=bad_input times=always"))
         texts = [repr(client), repr(job), str(job.detail()), job.summary()]
         replies = [

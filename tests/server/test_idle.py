@@ -14,7 +14,7 @@ import httpx
 import pytest
 import redis
 
-from tests.processes import ControlPlane, RedisServer, h2, wait_until
+from tests.processes import PATIENCE, ControlPlane, RedisServer, h2, wait_until
 
 Start = Callable[..., ControlPlane]
 LEASE = "/calc/zpe/compute/jobs/lease"
@@ -152,7 +152,7 @@ def test_a_burst_of_requests_waits_for_its_turn(own_control_plane: Start) -> Non
     async def burst() -> list[int]:
         limits = httpx.Limits(max_connections=None)
         async with httpx.AsyncClient(
-            base_url=plane.url, headers={"Authorization": f"Bearer {token}"}, limits=limits, timeout=60
+            base_url=plane.url, headers={"Authorization": f"Bearer {token}"}, limits=limits, timeout=PATIENCE
         ) as api:
             calls = (api.post(LEASE, json={"wait_seconds": 0}) for _ in range(300))
             return [reply.status_code for reply in await asyncio.gather(*calls)]

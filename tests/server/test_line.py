@@ -221,7 +221,7 @@ async def test_news_that_one_can_do_nothing_with_wakes_the_next(store: Store, fi
         async def disconnected() -> bool:
             return (worker, first) == ("one", "disconnected")
 
-        request = LeaseRequest(max_tasks=1, wait_seconds=20)
+        request = LeaseRequest(max_tasks=1, wait_seconds=30)
         who = Principal("worker", worker, worker)
         await leases.lease(who, request, instance="", disconnected=disconnected)
 
@@ -237,7 +237,7 @@ async def test_news_that_one_can_do_nothing_with_wakes_the_next(store: Store, fi
             await store.transition(Introduce(worker="one", name="one"))
             await store.transition(Drain(worker="one", drain=True))
         await release(store, "job", "held", "busy")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(25):
             while not (held := await store.redis.hget(key("job", "job", "held"), "0")):
                 await asyncio.sleep(0.01)
         assert await store.redis.hget(key("lease", held), "worker") == "two"

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.processes import ControlPlane, h2
+from tests.processes import PATIENCE, ControlPlane, h2
 from zpe_sdk.client.blocking_client import ZPEClient
 
 Start = Callable[..., ControlPlane]
@@ -91,7 +91,7 @@ def test_springs_serve_only_jobs_that_ask_for_them_and_their_results_say_so(
         real, mock = client.submit(h2()), client.submit(h2(), engine="mock")
         assert (real.status().engine, mock.status().engine) == ("espresso", "mock")
         plane.worker()
-        result = mock.wait(60, progress=False).result()
+        result = mock.wait(PATIENCE, progress=False).result()
         assert real.status().detail == "1 worker, none runs pw.x (they are in mock mode)"
         assert real.detail().engine == "espresso"
     assert "MOCK" in mock.summary().splitlines()[0]

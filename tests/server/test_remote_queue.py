@@ -18,7 +18,7 @@ from rq import Queue
 from rq.command import send_stop_job_command
 from rq.job import Job as RQJob
 
-from tests.processes import ControlPlane, RedisServer, environment, h2, wait_until
+from tests.processes import PATIENCE, ControlPlane, Process, RedisServer, environment, h2, wait_until
 from tests.programs import PW
 from zpe_sdk import ZPEClient
 from zpe_sdk.client.job import Job
@@ -41,7 +41,7 @@ class Site:
         self.plane = self.control_plane("plane")
         self.client = ZPEClient(self.plane.url, self.plane.admin_token)
         self.log = folder / "scfs.log"
-        self.workers: list[subprocess.Popen[bytes]] = []
+        self.workers: list[Process] = []
 
     def control_plane(self, name: str) -> ControlPlane:
         plane = ControlPlane(
@@ -56,7 +56,7 @@ class Site:
         plane.start()
         return plane
 
-    def worker(self, *command: str, **settings: object) -> subprocess.Popen[bytes]:
+    def worker(self, *command: str, **settings: object) -> Process:
         """Start ``rq worker zpe``, or another command, with the mock engine unless told otherwise."""
         defaults: dict[str, object] = {
             "ZPE_REDIS_URL": self.redis_url,
@@ -66,13 +66,11 @@ class Site:
             "ZPE_WORK_DIR": self.folder / "work",
             "ZPE_MOCK_LOG": self.log,
         }
-        with (self.folder / "rq.log").open("ab") as log:
-            process = subprocess.Popen(
-                command or [RQ, "worker", "zpe"],
-                env=environment(**(defaults | settings)),
-                stdout=log,
-                stderr=log,
-            )
+        process = Process(
+            command or [RQ, "worker", "zpe"],
+            self.folder / "rq.log",
+            env=environment(**(defaults | settings)),
+        )
         self.workers.append(process)
         return process
 
@@ -121,7 +119,7 @@ class Site:
             kill(self.workers.pop())
 
 
-def kill(process: subprocess.Popen[bytes]) -> None:
+def kill(process: Process) -> None:
     """End an RQ worker and its work-horse with SIGKILL."""
     if process.poll() is None:
         horses = psutil.Process(process.pid).children(recursive=True)
@@ -132,7 +130,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def horse_of(process: subprocess.Popen[bytes]) -> psutil.Process:
+def horse_of(process: Process) -> psutil.Process:
     return psutil.Process(process.pid).children()[0]
 
 
@@ -156,11 +154,11 @@ def test_a_job_finishes_with_the_numbers_of_any_other_mode(
 ) -> None:
     site.worker()
     job = site.submit(h2(), symmetry=False)
-    result = job.wait(60, progress=False).result()
+    result = job.wait(PATIENCE, progress=False).result()
     site.agree(job, None)
     plane = own_control_plane(ZPE_COMPUTE_MODE="mock")
     with ZPEClient(plane.url, plane.admin_token) as client:
-        other = client.submit(h2(), symmetry=False).wait(30, progress=False).result()
+        other = client.submit(h2(), symmetry=False).wait(PATIENCE, progress=False).result()
     assert (result.zpe_ev, list(result.frequencies_cm)) == (other.zpe_ev, list(other.frequencies_cm))
     assert site.computed(job) == Counter(range(13))
     [name] = job.status().workers
@@ -189,7 +187,7 @@ def test_a_killed_worker_costs_no_scf_that_was_acknowledged(site: Site) -> None:
     site.redis.delete(*site.redis.scan_iter(f"rq:execution:zpe-{job.id}:*"))
     done = {task.index for task in job.detail().tasks if task.state == "done"}
     site.worker()
-    assert job.wait(60, progress=False).result().zpe_ev > 0.2
+    assert job.wait(PATIENCE, progress=False).result().zpe_ev > 0.2
     computed = site.computed(job)
     assert {computed[task] for task in done} == {1}
     assert set(computed) == set(range(13))
@@ -204,7 +202,7 @@ def test_what_a_worker_took_and_never_began_is_offered_again(site: Site) -> None
         site.redis.lmove(site.queue.key, site.queue.intermediate_queue.key)
     cancelled.cancel()
     site.worker()
-    assert job.wait(60, progress=False).result().zpe_ev > 0.2
+    assert job.wait(PATIENCE, progress=False).result().zpe_ev > 0.2
     assert not job.detail().history
     wait_until(lambda: not site.queue.intermediate_queue.get_job_ids())
     for each in (job, cancelled):
@@ -228,7 +226,7 @@ def test_what_a_worker_began_and_never_leased_is_offered_again(site: Site, tmp_p
     assert site.in_rq(job) == "started"
     kill(dying)
     site.worker()
-    assert job.wait(60, progress=False).result().zpe_ev > 0.2
+    assert job.wait(PATIENCE, progress=False).result().zpe_ev > 0.2
     assert not job.detail().history
     site.agree(job, None)
 
@@ -244,7 +242,7 @@ def test_a_worker_that_is_slow_to_begin_gets_its_lease(site: Site, tmp_path: Pat
     wait_until((tmp_path / "asked").exists)
     # It is taken for dead, and what is offered in its place lies there until it begins after all.
     site.agree(job, "queued")
-    assert job.wait(120, progress=False).result().zpe_ev > 0.2
+    assert job.wait(PATIENCE, progress=False).result().zpe_ev > 0.2
     assert not job.detail().history
     assert [run.worker for run in job.detail().tasks] == job.status().workers * 3
     site.agree(job, None)
@@ -255,7 +253,7 @@ def test_a_killed_work_horse_counts_as_an_attempt_at_once(site: Site) -> None:
     job = site.submit(h2(), symmetry=False)
     wait_until(lambda: job.status().progress.done >= 2)
     horse_of(worker).kill()
-    assert job.wait(60, progress=False).result().zpe_ev > 0.2
+    assert job.wait(PATIENCE, progress=False).result().zpe_ev > 0.2
     codes = {event.code for event in job.detail().history}
     assert "worker_died" in codes
     assert "worker_lost" not in codes  # nobody waited for the lease to expire
@@ -266,7 +264,7 @@ def test_a_failure_goes_to_both_dead_letter_queues_and_comes_out_of_both(site: S
     site.worker(ZPE, "rq-worker")
     job = site.submit(h2("mock: fail=pw_crashed task=1 times=4"))
     with pytest.raises(ComputeError) as caught:
-        job.wait(60, progress=False)
+        job.wait(PATIENCE, progress=False)
     assert caught.value.code == "pw_crashed"
     dead = site.dead(job)
     assert dead is not None
@@ -277,7 +275,7 @@ def test_a_failure_goes_to_both_dead_letter_queues_and_comes_out_of_both(site: S
     assert dead.error.message in (result.exc_string or "")
 
     job.requeue()
-    assert job.wait(60, progress=False).result().zpe_ev > 0.2
+    assert job.wait(PATIENCE, progress=False).result().zpe_ev > 0.2
     site.agree(job, None)
     assert site.computed(job) == Counter({0: 1, 1: 1, 2: 1})
 
@@ -288,12 +286,12 @@ def test_what_is_requeued_in_rq_is_requeued_with_us_and_what_we_discard_leaves_r
     other = site.submit(h2("mock: fail=bad_input times=always"))
     for each in (job, other):
         with pytest.raises(ZPEError) as caught:
-            each.wait(60, progress=False)
+            each.wait(PATIENCE, progress=False)
         assert caught.value.code == "bad_input"
         site.agree(each, "failed")
     subprocess.run([RQ, "requeue", "--queue", "zpe", "-u", site.redis_url, f"zpe-{job.id}"], check=True)
     wait_until(lambda: job.status().status != "failed")
-    assert job.wait(60, progress=False).result().zpe_ev > 0.2
+    assert job.wait(PATIENCE, progress=False).result().zpe_ev > 0.2
     assert site.dead(job) is None
     site.client.admin.discard([other.id])
     for each in (job, other):
@@ -332,7 +330,7 @@ def test_two_control_planes_offer_each_job_once_and_either_may_die(site: Site) -
     other.kill()
     site.worker(ZPE, "rq-worker")
     for job in jobs:
-        found = site.client.job(job.id).wait(60, progress=False)
+        found = site.client.job(job.id).wait(PATIENCE, progress=False)
         assert site.computed(found) == Counter(range(3))
 
 
@@ -347,7 +345,7 @@ def test_what_rq_cannot_even_begin_is_counted_and_ends_in_the_dead_letter_queue(
     site.worker(ZPE_REDIS_URL="", RQ_REDIS_URL=site.redis_url)
     job = site.submit(h2(), requires=requires)
     with pytest.raises(ComputeError) as caught:
-        job.wait(60, progress=False)
+        job.wait(PATIENCE, progress=False)
     assert caught.value.code == "worker_error"
     assert "ZPE_REDIS_URL must name the Redis" in caught.value.message
     dead = site.dead(job)
@@ -366,7 +364,7 @@ def test_a_machine_without_pw_leaves_the_job_to_others_and_its_status_says_why(
     assert job.status().status == "queued"
     kill(poor)
     site.worker(ZPE_TAGS="gpu")
-    assert job.wait(60, progress=False).result().zpe_ev > 0.2
+    assert job.wait(PATIENCE, progress=False).result().zpe_ev > 0.2
 
 
 def test_sigterm_twice_hands_the_rest_back(site: Site) -> None:
@@ -375,7 +373,7 @@ def test_sigterm_twice_hands_the_rest_back(site: Site) -> None:
     wait_until(lambda: job.status().progress.done > 0)
     horse_of(worker).send_signal(signal.SIGTERM)
     worker.send_signal(signal.SIGTERM)
-    worker.wait(30)
+    worker.wait()
     assert {event.what for event in job.detail().history} == {"released"}
     site.agree(job, "queued")
 
@@ -383,9 +381,9 @@ def test_sigterm_twice_hands_the_rest_back(site: Site) -> None:
 def test_zpe_rq_worker_computes_and_refuses_a_machine_that_cannot(site: Site) -> None:
     job = site.submit(h2())
     site.agree(job, "queued")
-    assert site.worker(ZPE, "rq-worker", "--burst").wait(60) == 0
-    assert job.wait(30, progress=False).result().zpe_ev > 0.2
-    assert site.worker(ZPE, "rq-worker", ZPE_WORKER_MODE="qe", ZPE_PW_PATH="/nowhere/pw.x").wait(60) == 1
+    assert site.worker(ZPE, "rq-worker", "--burst").wait() == 0
+    assert job.wait(PATIENCE, progress=False).result().zpe_ev > 0.2
+    assert site.worker(ZPE, "rq-worker", ZPE_WORKER_MODE="qe", ZPE_PW_PATH="/nowhere/pw.x").wait() == 1
     assert "/nowhere/pw.x" in (site.folder / "rq.log").read_text()
 
 
@@ -393,7 +391,7 @@ def test_zpe_rq_worker_computes_and_refuses_a_machine_that_cannot(site: Site) ->
 def test_rq_runs_pw(site: Site) -> None:
     site.worker(ZPE_WORKER_MODE="qe", ZPE_PSEUDO_DIR="/usr/share/espresso/pseudo")
     job = site.submit(h2(), engine="espresso")
-    result = job.wait(120, progress=False).result()
+    result = job.wait(PATIENCE, progress=False).result()
     # The frequency of H2 is 4401 cm-1; a small cutoff and cell cost some of it.
     assert 4000 < max(result.frequencies_cm) < 4800
     assert [run.worker for run in job.detail().tasks] == job.status().workers * 3
@@ -413,7 +411,7 @@ def test_redis_may_go_away_in_the_middle_of_a_job(tmp_path: Path) -> None:
         before = site.computed(job).total()
         wait_until(lambda: site.computed(job).total() >= before + 2)
         server.start()
-        assert job.wait(60, progress=False).result().zpe_ev > 0.2
+        assert job.wait(PATIENCE, progress=False).result().zpe_ev > 0.2
         assert site.computed(job) == Counter(range(13))
         site.agree(job, None)
     finally:
@@ -427,7 +425,7 @@ def test_the_mode_is_refused_without_a_redis_that_workers_reach(tmp_path: Path) 
         env=environment(ZPE_COMPUTE_MODE="remote-queue"),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert ended.returncode == 1
     assert "ZPE_COMPUTE_MODE=remote-queue needs ZPE_REDIS_URL" in " ".join(ended.stderr.split())

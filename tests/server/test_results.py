@@ -10,7 +10,7 @@ import httpx
 import pytest
 from moto.server import ThreadedMotoServer
 
-from tests.processes import ControlPlane, h2, wait_until
+from tests.processes import PATIENCE, ControlPlane, h2, wait_until
 from zpe_sdk import ZPEClient
 from zpe_sdk.errors import StoreError
 
@@ -51,7 +51,7 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
 def test_results_go_to_s3_and_come_back(own_control_plane: Callable[..., ControlPlane], s3: S3) -> None:
     plane = own_control_plane(**s3.settings())
     with ZPEClient(plane.url, plane.admin_token) as client:
-        job = client.submit(h2()).wait(60, progress=False)
+        job = client.submit(h2()).wait(PATIENCE, progress=False)
         assert job.result().zpe_ev > 0.2
         assert job.summary().startswith("# ZPE summary")
         assert s3.objects() == {
@@ -65,7 +65,7 @@ def test_an_s3_that_is_away_is_503_and_jobs_wait_for_it(
 ) -> None:
     plane = own_control_plane(**s3.settings())
     with ZPEClient(plane.url, plane.admin_token, retry_seconds=0) as client:
-        done = client.submit(h2()).wait(60, progress=False)
+        done = client.submit(h2()).wait(PATIENCE, progress=False)
         host, port = s3.server.get_host_and_port()
         s3.server.stop()
         with pytest.raises(StoreError) as caught:
@@ -77,7 +77,7 @@ def test_an_s3_that_is_away_is_503_and_jobs_wait_for_it(
         s3.server = ThreadedMotoServer(host, port=port)
         s3.server.start()
         httpx.put(f"{s3.url}/{BUCKET}").raise_for_status()
-        assert waiting.wait(60, progress=False).result().zpe_ev > 0.2
+        assert waiting.wait(PATIENCE, progress=False).result().zpe_ev > 0.2
 
 
 def test_a_result_too_large_for_redis_fails_and_finishes_on_s3_without_another_scf(
@@ -88,7 +88,7 @@ def test_a_result_too_large_for_redis_fails_and_finishes_on_s3_without_another_s
     with ZPEClient(plane.url, plane.admin_token) as client:
         job = client.submit(h2())
         with pytest.raises(StoreError) as caught:
-            job.wait(60, progress=False)
+            job.wait(PATIENCE, progress=False)
         assert caught.value.code == "result_too_large"
         assert "ZPE_RESULT_STORE=s3" in caught.value.message
         computed = log.read_text()
@@ -96,6 +96,6 @@ def test_a_result_too_large_for_redis_fails_and_finishes_on_s3_without_another_s
         plane.settings |= s3.settings()
         plane.start()
         job.requeue()
-        assert job.wait(60, progress=False).result().zpe_ev > 0.2
+        assert job.wait(PATIENCE, progress=False).result().zpe_ev > 0.2
     assert log.read_text() == computed
     assert os.path.getsize(log) > 0

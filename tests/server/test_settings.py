@@ -7,13 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import ZPE, environment
+from tests.processes import PATIENCE, ZPE, environment
 
 
 def start(command: list[str], **settings: object) -> str:
     """Start a command that must refuse to run; return what it says."""
     run = subprocess.run(
-        [ZPE, *command], env=environment(**settings), capture_output=True, text=True, timeout=60, check=False
+        [ZPE, *command],
+        env=environment(**settings),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
     assert run.returncode in (1, 2), run.stderr
     assert "Traceback" not in run.stderr

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.processes import ControlPlane, h2
+from tests.processes import PATIENCE, ControlPlane, h2
 from zpe_sdk import ZPEClient
 from zpe_sdk.errors import ComputeError
 
@@ -28,8 +28,8 @@ def client(control_plane: ControlPlane) -> Iterator[ZPEClient]:
 
 @pytest.mark.parametrize("times", [1, 2])
 def test_an_scf_of_another_state_is_run_again_until_it_fits(client: ZPEClient, times: int) -> None:
-    usual = client.submit(h2(), symmetry=False).wait(30, progress=False).result()
-    job = client.submit(h2(OFF.format(times=times)), symmetry=False).wait(30, progress=False)
+    usual = client.submit(h2(), symmetry=False).wait(PATIENCE, progress=False).result()
+    job = client.submit(h2(OFF.format(times=times)), symmetry=False).wait(PATIENCE, progress=False)
     assert job.result().zpe_ev == usual.zpe_ev
     starts = ["the equilibrium's density", "scratch"][:times]
     told = [event.message or "" for event in job.detail().history if event.what == "run_again"]
@@ -43,7 +43,7 @@ def test_an_scf_of_another_state_is_run_again_until_it_fits(client: ZPEClient, t
 def test_one_that_stays_in_another_state_fails_the_job_with_both_energies(client: ZPEClient) -> None:
     job = client.submit(h2(OFF.format(times="always")), symmetry=False)
     with pytest.raises(ComputeError) as caught:
-        job.wait(30, progress=False)
+        job.wait(PATIENCE, progress=False)
     assert caught.value.code == "electronic_state_differs"
     assert "100.0 meV above" in str(caught.value)
     assert "allow_state_changes=True" in str(caught.value)
@@ -54,7 +54,7 @@ def test_one_that_stays_in_another_state_fails_the_job_with_both_energies(client
 
 def test_a_researcher_can_accept_it_and_the_result_says_so(client: ZPEClient) -> None:
     job = client.submit(h2(OFF.format(times="always")), symmetry=False, allow_state_changes=True)
-    result = job.wait(30, progress=False).result()
+    result = job.wait(PATIENCE, progress=False).result()
     assert any("mixes electronic states" in warning for warning in result.document.warnings)
     assert job.detail().allow_state_changes
 
@@ -95,7 +95,7 @@ def test_o2_that_falls_into_the_quintet_is_brought_back_to_the_triplet_by_real_p
         plane = own_control_plane()
         plane.worker(ZPE_WORKER_MODE="qe", ZPE_PW_PATH=pw_path, ZPE_PSEUDO_DIR=PSEUDO_DIR)
         with ZPEClient(plane.url, plane.admin_token) as client:
-            job = client.submit(O2, mobile=[0], engine="espresso").wait(240, progress=False)
+            job = client.submit(O2, mobile=[0], engine="espresso").wait(PATIENCE, progress=False)
             found.append((job.result().frequencies_cm, [event.what for event in job.detail().history]))
     (usual, undisturbed), (brought_back, again) = found
     assert "run_again" not in undisturbed

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.processes import ControlPlane, h2
+from tests.processes import PATIENCE, ControlPlane, h2
 from zpe_sdk.client.blocking_client import ZPEClient
 from zpe_sdk.wire import Fingerprint, JobPayload, Task, TaskReport
 from zpe_sdk.worker.engines.mock import MockEngine
@@ -154,7 +154,7 @@ def test_two_workers_with_pw_agree_far_below_what_is_tolerated(
     for name in ("one", "two"):
         plane.worker(name, **settings)
     with ZPEClient(plane.url, plane.admin_token) as client:
-        result = client.submit(h2(), verify=1).wait(250, progress=False).result()
+        result = client.submit(h2(), verify=1).wait(PATIENCE, progress=False).result()
     checks = result.document.checks
     assert checks["scf_verified"] == 3
     # They start from other densities, so they are not the same to the last digit.

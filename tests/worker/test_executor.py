@@ -6,12 +6,10 @@ import os
 import pickle
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from threading import Event
@@ -23,7 +21,7 @@ import trustme
 from dask import config as dask_config
 from distributed import Client
 
-from tests.processes import ControlPlane, environment, free_port, h2, wait_until
+from tests.processes import PATIENCE, ControlPlane, Process, environment, free_port, h2, wait_until
 from tests.programs import needs_binary
 from zpe_sdk.errors import ComputeError, ConfigError, ZPEError
 from zpe_sdk.wire import JobPayload, Task
@@ -32,7 +30,6 @@ from zpe_sdk.worker.engines.dask import DaskEngine, scheduler_address
 from zpe_sdk.worker.engines.executor import ExecutorEngine
 from zpe_sdk.worker.settings import WorkerSettings
 
-until = partial(wait_until, seconds=60)
 PSEUDO_DIR = "/usr/share/espresso/pseudo"
 NEVER = 240.0  # seconds; longer than any test
 # A lambda travels as it is; a function would have to be found by name in a Dask worker.
@@ -49,8 +46,8 @@ class Cluster:
         self.port = free_port()
         self.url = f"{scheme}://127.0.0.1:{self.port}"
         self.address = scheduler_address(self.url)
-        self.scheduler: subprocess.Popen[bytes] | None = None
-        self.workers: list[subprocess.Popen[bytes]] = []
+        self.scheduler: Process | None = None
+        self.workers: list[Process] = []
 
     def start(self, workers: int = 2) -> None:
         self.scheduler = self._process("scheduler", "--host", self.address)
@@ -58,15 +55,15 @@ class Cluster:
         if workers:
             self.until_workers(workers)
 
-    def worker(self, **settings: object) -> subprocess.Popen[bytes]:
+    def worker(self, **settings: object) -> Process:
         return self._process("worker", self.address, "--nthreads", "1", "--no-nanny", **settings)
 
     def until_workers(self, count: int) -> None:
         with self.client() as client:
-            client.wait_for_workers(count, timeout=60)
+            client.wait_for_workers(count, timeout=PATIENCE)
 
     def client(self) -> Client:
-        return Client(self.address, timeout=60, set_as_default=False)
+        return Client(self.address, timeout=PATIENCE, set_as_default=False)
 
     def idle(self) -> bool:
         """Tell whether no thread of any Dask worker has anything to do."""
@@ -78,23 +75,23 @@ class Cluster:
             process.kill()
             process.wait()
 
-    def _process(self, kind: str, *arguments: str, **settings: object) -> subprocess.Popen[bytes]:
-        with (self.folder / "dask.log").open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", f"distributed.cli.dask_{kind}", *arguments, "--no-dashboard"],
-                cwd=self.folder,
-                env=environment(**self.variables, **settings),
-                stdout=log,
-                stderr=log,
-            )
+    def _process(self, kind: str, *arguments: str, **settings: object) -> Process:
+        return Process(
+            [sys.executable, "-m", f"distributed.cli.dask_{kind}", *arguments, "--no-dashboard"],
+            self.folder / "dask.log",
+            cwd=self.folder,
+            env=environment(**self.variables, **settings),
+        )
 
 
 @contextmanager
 def running(folder: Path) -> Iterator[Cluster]:
     started = Cluster(folder)
-    started.start()
-    yield started
-    started.stop()
+    try:
+        started.start()
+        yield started
+    finally:
+        started.stop()
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +128,7 @@ def get(plane: ControlPlane, path: str) -> dict[str, Any]:
 
 
 def until_finished(plane: ControlPlane, job_id: str) -> None:
-    until(lambda: get(plane, f"jobs/{job_id}")["status"] in ("finished", "failed"))
+    wait_until(lambda: get(plane, f"jobs/{job_id}")["status"] in ("finished", "failed"))
     assert get(plane, f"jobs/{job_id}")["status"] == "finished"
 
 
@@ -158,7 +155,7 @@ def test_a_job_is_computed_in_the_processes_of_the_cluster(
     assert len(pids(mock_log)) == TASKS
     assert set(pids(mock_log)) == {process.pid for process in cluster.workers}
     assert '"slots": 2' in log(control_plane)
-    assert worker.wait(30) == 0
+    assert worker.wait() == 0
 
 
 def test_a_killed_dask_worker_costs_no_job_and_no_attempt(
@@ -169,7 +166,7 @@ def test_a_killed_dask_worker_costs_no_job_and_no_attempt(
         ZPE_EXECUTOR=own_cluster.url, ZPE_MOCK_LOG=mock_log, ZPE_MOCK_SCF_SECONDS=0.5
     )
     job_id = submit(control_plane)
-    until(lambda: len(pids(mock_log)) >= 3)
+    wait_until(lambda: len(pids(mock_log)) >= 3)
     victim, survivor = own_cluster.workers
     victim.kill()
     victim.wait()
@@ -178,7 +175,7 @@ def test_a_killed_dask_worker_costs_no_job_and_no_attempt(
     found = get(control_plane, f"jobs/{job_id}/detail")
     assert sum(task["attempts"] for task in found["tasks"]) == 0
     worker.terminate()
-    assert worker.wait(30) == 0
+    assert worker.wait() == 0
 
 
 def test_scfs_that_nobody_wants_any_more_are_ended_on_the_cluster(
@@ -186,16 +183,16 @@ def test_scfs_that_nobody_wants_any_more_are_ended_on_the_cluster(
 ) -> None:
     worker = control_plane.worker(ZPE_EXECUTOR=cluster.url, ZPE_MOCK_SCF_SECONDS=NEVER)
     job_id = submit(control_plane)
-    until(lambda: not cluster.idle())
+    wait_until(lambda: not cluster.idle())
     with control_plane.api() as api:
         api.post(f"/calc/zpe/jobs/{job_id}/cancel").raise_for_status()
-    until(cluster.idle)
+    wait_until(cluster.idle)
 
     job_id = submit(control_plane)
-    until(lambda: not cluster.idle())
+    wait_until(lambda: not cluster.idle())
     worker.kill()
     worker.wait()
-    until(cluster.idle)
+    wait_until(cluster.idle)
     with control_plane.api() as api:
         api.post(f"/calc/zpe/jobs/{job_id}/cancel").raise_for_status()
 
@@ -204,7 +201,7 @@ def test_without_a_scheduler_a_worker_says_so_and_ends(control_plane: ControlPla
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         worker = control_plane.worker("lonely", ZPE_EXECUTOR=f"dask://127.0.0.1:{unused.getsockname()[1]}")
-        assert worker.wait(60) == 1
+        assert worker.wait() == 1
     last = (control_plane.folder / "lonely" / "worker.log").read_text().splitlines()[-1]
     assert last.startswith("zpe worker: there is no Dask scheduler at tcp://127.0.0.1:")
     assert last.endswith("[config/executor_unreachable]")
@@ -217,7 +214,7 @@ def test_with_local_compute_jobs_wait_for_a_cluster_that_is_not_there_yet(
     plane = own_control_plane(ZPE_COMPUTE_MODE="local", ZPE_WORKER_MODE="mock", ZPE_EXECUTOR=late.url)
     job_id = submit(plane)
     worker_log = plane.folder / "data" / "local-worker" / "worker.log"
-    until(lambda: worker_log.exists() and "executor_unreachable" in worker_log.read_text())
+    wait_until(lambda: worker_log.exists() and "executor_unreachable" in worker_log.read_text())
     assert get(plane, f"jobs/{job_id}")["status"] == "queued"
     try:
         late.start(workers=1)
@@ -236,10 +233,10 @@ def test_the_loss_of_the_scheduler_is_named_and_a_new_one_is_found(
     assert engine.capabilities().slots == 2
     with ThreadPoolExecutor() as threads:
         lost = threads.submit(engine.run, payload(), Task(index=0), job_id="job", stop=Event())
-        until(lambda: not own_cluster.idle())
+        wait_until(lambda: not own_cluster.idle())
         own_cluster.stop()
         with pytest.raises(ComputeError) as caught:
-            lost.result(60)
+            lost.result(PATIENCE)
     assert caught.value.code == "executor_lost"
     with pytest.raises(ConfigError) as unreachable:
         engine.capabilities()
@@ -256,7 +253,7 @@ def test_the_loss_of_the_scheduler_is_named_and_a_new_one_is_found(
         except ConfigError:
             return False
 
-    until(is_back)
+    wait_until(is_back)
 
 
 def test_what_all_dask_workers_can_is_what_the_engine_can(
@@ -287,7 +284,7 @@ def test_what_all_dask_workers_can_is_what_the_engine_can(
             return error.code == "executor_empty"
         return False
 
-    until(is_empty)
+    wait_until(is_empty)
 
 
 def test_an_scf_that_kills_dask_workers_is_given_up(own_cluster: Cluster, tmp_path: Path) -> None:
@@ -297,13 +294,13 @@ def test_an_scf_that_kills_dask_workers_is_given_up(own_cluster: Cluster, tmp_pa
         lost = threads.submit(engine.run, payload(), Task(index=0), job_id="job", stop=Event())
         for _ in range(4):
             own_cluster.workers.append(own_cluster.worker())
-            until(lambda: any(client.processing().values()))
+            wait_until(lambda: any(client.processing().values()))
             address = next(address for address, tasks in client.processing().items() if tasks)
-            until(lambda: client.run(_RUNNING, workers=[address])[address] > 0)  # noqa: B023
+            wait_until(lambda: client.run(_RUNNING, workers=[address])[address] > 0)  # noqa: B023
             os.kill(client.run(os.getpid, workers=[address])[address], signal.SIGKILL)
-            until(lambda: address not in client.nthreads())  # noqa: B023
+            wait_until(lambda: address not in client.nthreads())  # noqa: B023
         with pytest.raises(ComputeError, match="4 Dask workers died") as caught:
-            lost.result(60)
+            lost.result(PATIENCE)
     assert caught.value.code == "worker_died"
 
 
@@ -373,7 +370,7 @@ def test_processes_of_a_pool_compute_each_in_a_folder_of_its_own(tmp_path: Path)
             threads.submit(engine.run, payload(), Task(index=index), job_id="job", stop=Event())
             for index in range(4)
         ]
-        reports = [run.result(60) for run in runs]
+        reports = [run.result(PATIENCE) for run in runs]
     assert [report.task for report in reports] == [0, 1, 2, 3]
     assert len(set(pids(mock_log))) == 2
     assert os.getpid() not in pids(mock_log)
@@ -415,12 +412,12 @@ def test_stopping_frees_the_process(tmp_path: Path) -> None:
     with processes(1) as pool, ThreadPoolExecutor(1) as threads:
         engine = ExecutorEngine(settings(tmp_path, mock_scf_seconds=NEVER), pool, slots=1)
         run = threads.submit(engine.run, payload(), Task(index=0), job_id="job", stop=stop)
-        until(lambda: (tmp_path / "work").is_dir())  # it has begun
+        wait_until(lambda: (tmp_path / "work").is_dir())  # it has begun
         stop.set()
         with pytest.raises(ComputeError) as caught:
-            run.result(60)
+            run.result(PATIENCE)
         assert caught.value.code == "stopped"
-        assert pool.submit(os.getpid).result(60) != os.getpid()
+        assert pool.submit(os.getpid).result(PATIENCE) != os.getpid()
     assert list((tmp_path / "work" / "stops").iterdir()) == []
 
 
@@ -428,13 +425,13 @@ def test_a_broken_pool_ends_the_work(tmp_path: Path) -> None:
     with processes(1) as pool, ThreadPoolExecutor(1) as threads:
         engine = ExecutorEngine(settings(tmp_path, mock_scf_seconds=NEVER), pool, slots=1)
         engine.capabilities()
-        pid = pool.submit(os.getpid).result(60)
+        pid = pool.submit(os.getpid).result(PATIENCE)
         idle = psutil.Process(pid).num_threads()
         run = threads.submit(engine.run, payload(), Task(index=0), job_id="job", stop=Event())
-        until(lambda: psutil.Process(pid).num_threads() > idle)  # it has begun
+        wait_until(lambda: psutil.Process(pid).num_threads() > idle)  # it has begun
         os.kill(pid, signal.SIGKILL)
         with pytest.raises(ComputeError) as caught:
-            run.result(60)
+            run.result(PATIENCE)
         assert caught.value.code == "executor_lost"
         with pytest.raises(ComputeError, match="new one"):
             engine.capabilities()
@@ -483,8 +480,8 @@ def test_a_worker_with_an_executor_of_ones_own(control_plane: ControlPlane, tmp_
         ZPE_WORK_DIR=tmp_path / "work",
         ZPE_MOCK_LOG=tmp_path / "mock.log",
     )
-    worker = subprocess.Popen([sys.executable, script], env=variables)
-    assert worker.wait(60) == 0
+    with Process([sys.executable, script], tmp_path / "worker.log", env=variables) as worker:
+        assert worker.wait() == 0
     until_finished(control_plane, job_id)
     assert worker.pid not in pids(tmp_path / "mock.log")
     assert len(pids(tmp_path / "mock.log")) == TASKS
@@ -500,7 +497,7 @@ def test_hydrogen_with_pw_on_a_cluster(control_plane: ControlPlane, cluster: Clu
     )
     job_id = submit(control_plane, engine="espresso")
     until_finished(control_plane, job_id)
-    assert worker.wait(30) == 0
+    assert worker.wait() == 0
     result = get(control_plane, f"jobs/{job_id}/result")["result"]
     # Experiment: 4401 cm⁻¹ (harmonic). The cutoff is low, the bond is not relaxed.
     assert max(result["freqs_cm"]) == pytest.approx(4401, rel=0.1)
@@ -530,9 +527,9 @@ def test_pw_is_ended_on_the_cluster(cluster: Cluster, tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as threads:
         job = payload().model_copy(update={"content": long})
         run = threads.submit(engine.run, job, Task(index=0), job_id="job", stop=stop)
-        until(lambda: len(running()) == 1)
+        wait_until(lambda: len(running()) == 1)
         stop.set()
         with pytest.raises(ComputeError) as caught:
-            run.result(60)
+            run.result(PATIENCE)
     assert caught.value.code == "stopped"
-    until(lambda: running() == [])
+    wait_until(lambda: running() == [])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from structlog.testing import capture_logs
 
-from tests.processes import environment, wait_until
+from tests.processes import PATIENCE, environment, wait_until
 from tests.worker.disk import full_disk, make_room
 from zpe_sdk.errors import AuthError, ConfigError
 from zpe_sdk.wire import Capabilities, HeartbeatRequest
@@ -168,7 +168,7 @@ def test_a_full_disk_does_not_use_up_an_enroll_token(control_plane: Plane, tmp_p
             env=environment(ZPE_ENROLL_TOKEN=enroll_token, ZPE_WORK_DIR=tmp_path / "work"),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             check=False,
         )
     assert worker.returncode == 1

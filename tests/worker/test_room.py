@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.processes import ControlPlane, environment, h2, wait_until
+from tests.processes import ControlPlane, Process, environment, h2, wait_until
 
-until = partial(wait_until, seconds=60)
 NEVER = 3600.0
 
 # An engine whose SCFs take as many slots as the environment says, and that notes how many they were given.
@@ -40,7 +38,7 @@ raise SystemExit(run(settings, Engine(settings)))
 
 def start(
     plane: ControlPlane, name: str, *, fewest: int, most: int, slots: int, scf_seconds: float, drain: bool
-) -> subprocess.Popen[bytes]:
+) -> Process:
     folder = plane.folder / name
     folder.mkdir()
     (folder / "worker.py").write_text(SCRIPT)
@@ -57,10 +55,7 @@ def start(
         MOST=most,
         GIVEN=folder / "given",
     )
-    with (folder / "worker.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, folder / "worker.py"], env=variables, stdout=log, stderr=log
-        )
+    process = Process([sys.executable, folder / "worker.py"], folder / "worker.log", env=variables)
     plane.workers.append(process)
     return process
 
@@ -92,11 +87,11 @@ def test_few_scfs_share_all_slots_and_many_do_not(control_plane: ControlPlane) -
     few = submit(control_plane, symmetry=True)
     assert len(detail(control_plane, few)["tasks"]) == 3
     worker = start(control_plane, "few", fewest=1, most=4, slots=6, scf_seconds=0.5, drain=True)
-    assert worker.wait(60) == 0
+    assert worker.wait() == 0
     assert given(control_plane, "few") == [2, 2, 2]
     submit(control_plane, symmetry=False)
     worker = start(control_plane, "many", fewest=1, most=4, slots=6, scf_seconds=0.5, drain=True)
-    assert worker.wait(60) == 0
+    assert worker.wait() == 0
     # Six at once, and so on; the 13th is alone, unless it begins while others still run.
     assert given(control_plane, "many")[:12] == [1] * 12
     assert len(given(control_plane, "many")) == 13
@@ -108,10 +103,10 @@ def test_what_there_is_no_room_for_goes_to_other_workers(control_plane: ControlP
         start, control_plane, fewest=4, most=4, slots=4, scf_seconds=NEVER, drain=False
     )  # one SCF at a time
     large("large-1")
-    until(lambda: leases(control_plane) == {"large-1": [0]})
+    wait_until(lambda: leases(control_plane) == {"large-1": [0]})
     large("large-2")
-    until(lambda: leases(control_plane) == {"large-1": [0], "large-2": [1]})
-    until(lambda: given(control_plane, "large-1") == given(control_plane, "large-2") == [4])
+    wait_until(lambda: leases(control_plane) == {"large-1": [0], "large-2": [1]})
+    wait_until(lambda: given(control_plane, "large-1") == given(control_plane, "large-2") == [4])
     # Nothing has failed by that.
     assert {event["what"] for event in detail(control_plane, job_id)["history"]} == set()
     with control_plane.api() as api:

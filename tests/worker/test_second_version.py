@@ -78,7 +78,7 @@ def test_a_job_with_the_card_hubbard_goes_to_the_version_that_knows_it(
         needs = "needs pw.x 7.1 or newer for the card HUBBARD"
         wait_until(lambda: status()["detail"] == f"{needs}; the worker here has {PW_VERSION}")
         plane.worker("new", ZPE_PW_PATH=SECOND, **settings)
-        wait_until(lambda: status()["status"] == "finished", 120)
+        wait_until(lambda: status()["status"] == "finished")
         assert status()["workers"] == ["new"]
         fingerprint = api.get(f"/calc/zpe/jobs/{job}/detail").json()["fingerprint"]
         assert fingerprint["engine_version"] == "7.2"

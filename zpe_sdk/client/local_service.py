@@ -31,7 +31,8 @@ from zpe_sdk.wire import EngineName, EnrollTokenReply
 Engine = Literal["qe", "mock"]
 EMBEDDED_FOLDER = Path("zpe-data/notebook")
 _PSEUDO_DIRS = (Path("/usr/share/espresso/pseudo"),)
-_START_SECONDS = 60.0
+# A machine may be busy; a control plane that dies is not waited for.
+_START_SECONDS = 300.0
 _ENGINES: dict[Engine, EngineName] = {"qe": "espresso", "mock": "mock"}
 # The control plane closes its connections and its store in this time; then it is killed.
 _GRACE_SECONDS = 20.0
