@@ -44,8 +44,6 @@ run_scf(pw_command(), (folder.parent / "long.in").read_text(), folder, prefix="p
 """
 
 
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "long.in").write_text(LONG)
