@@ -161,7 +161,7 @@ CODES: dict[str, Meaning] = {
     **_table(
         "compute",
         {
-            "atom_lost": "Look at the last structure: did the molecule fall apart, or desorb?",
+            "atom_lost": "Look at the last structure: the molecule has fallen apart, or desorbs.",
             "relaxation_not_converged": "Requeue the job to go on, or look at its last structure.",
             "relaxation_stuck": "Requeue the job, or start from a structure nearer to the minimum.",
             "relaxation_taken_back": "Submit the job again.",
