@@ -101,6 +101,17 @@ def test_submit_and_wait_from_standard_input(zpe: Run) -> None:
     assert done.stderr.startswith("job ")
 
 
+def test_a_single_energy(zpe: Run, tmp_path: Path) -> None:
+    (tmp_path / "h2.in").write_text(h2())
+    done = zpe("energy", str(tmp_path / "h2.in"), "--wait")
+    assert done.stdout.startswith("# Energy summary: H2")
+    job = done.stderr.split()[1]
+    assert "energy" in zpe("status", job).stdout
+    assert zpe("result", job, "--csv").stdout.startswith("step,energy_eV")
+    assert zpe("result", job, "--input").stdout.strip() == h2().strip()
+    assert json.loads(zpe("result", job, "--json").stdout)["kind"] == "energy"
+
+
 def test_a_failed_and_a_cancelled_job(zpe: Run) -> None:
     failed = zpe("submit", "-", "--wait", stdin=h2("mock: fail=bad_input times=always"))
     assert failed.returncode == 1

@@ -18,7 +18,16 @@ from ase import Atoms
 from ase.build import molecule
 
 from tests.processes import PATIENCE, ControlPlane, environment, h2, wait_until
-from zpe_sdk import AsyncZPEClient, AuthError, ComputeError, ConfigError, InputError, ZPEClient, as_completed
+from zpe_sdk import (
+    AsyncZPEClient,
+    AuthError,
+    ComputeError,
+    ConfigError,
+    EnergyResult,
+    InputError,
+    ZPEClient,
+    as_completed,
+)
 from zpe_sdk.client.admin import Admin
 from zpe_sdk.client.async_admin import AsyncAdmin
 from zpe_sdk.client.async_job import AsyncJob
@@ -79,6 +88,21 @@ def test_a_job_from_submission_to_result(client: ZPEClient, capsys: pytest.Captu
     assert "hydrogen" in shown.err
     assert "3/3" in shown.err
     assert not shown.out
+
+
+def test_a_single_energy_from_submission_to_result(client: ZPEClient) -> None:
+    job = client.energy(h2(), name="hydrogen").wait(PATIENCE, progress=False)
+    result = job.result()
+    assert isinstance(result, EnergyResult)
+    assert (job.summary(), job.freqs_csv()) == (result.summary(), result.to_csv())
+    assert [atom.symbol for atom in result.atoms] == ["H", "H"]
+    assert (job.status().kind, job.status().progress.total) == ("energy", 1)
+    # The same SCF is that of the undisplaced structure of its vibrations.
+    vibrations = client.submit(h2()).wait(PATIENCE, progress=False).result()
+    assert vibrations.document.energy_ev == pytest.approx(result.energy_ev, abs=1e-9)
+    again = job.resubmit().wait(PATIENCE, progress=False)
+    assert isinstance(again.result(), EnergyResult)
+    assert again.result().energy_ev == result.energy_ev
 
 
 def test_inside_a_running_loop(plane: ControlPlane, token: str) -> None:
