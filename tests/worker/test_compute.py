@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from pathlib import Path
 from threading import Event
 
@@ -12,8 +11,8 @@ from tests.processes import h2
 from zpe_sdk.wire import JobPayload, LeaseReply, Task, TaskReport
 from zpe_sdk.worker.compute import compute
 from zpe_sdk.worker.engines.mock import MockEngine
+from zpe_sdk.worker.messages import Failure
 from zpe_sdk.worker.settings import WorkerSettings
-from zpe_sdk.worker.shares import Run, Share
 
 DISPLACED = Task(index=1, atom=0, displacement=(0.0, 0.0, 0.01))
 
@@ -33,9 +32,8 @@ def test_forces_that_are_all_zero_fail_a_displaced_task(task: Task, fails: bool,
     payload = JobPayload(content=h2(), mobile_indices=[0, 1], delta=0.01, low_cut_cm=50, temperature=298.15)
     lease = LeaseReply(job_id="j", payload=payload, lease_id="l", lease_ttl_seconds=60, tasks=[task])
     engine = WithoutForces(WorkerSettings(work_dir=tmp_path))
-    letter = compute(engine, Run(Share(lease, deque()), task, slots=1))
-    assert letter is not None
-    assert (letter.failure is not None) == fails
-    if letter.failure:
-        assert letter.failure.error_code == "forces_invalid"
-        assert "all forces are exactly zero" in letter.failure.error_message
+    outcome = compute(engine, lease, task, stop=Event(), slots=1)
+    assert isinstance(outcome, Failure if fails else TaskReport)
+    if isinstance(outcome, Failure):
+        assert (outcome.code, outcome.side) == ("forces_invalid", "compute")
+        assert "all forces are exactly zero" in outcome.message

@@ -1,4 +1,4 @@
-"""Letters survive whatever happens to the worker."""
+"""Messages survive whatever happens to the worker."""
 
 from __future__ import annotations
 
@@ -11,18 +11,15 @@ from tests.worker.disk import full_disk
 from zpe_sdk.wire import (
     FailedRequest,
     Fingerprint,
-    JobPayload,
-    LeaseReply,
-    Task,
     TaskReport,
     TaskReportRequest,
 )
-from zpe_sdk.worker.outbox import Letter, Outbox, request_for
-from zpe_sdk.worker.shares import Logbook, Share
+from zpe_sdk.worker.messages import OutboxMessage, request_for
+from zpe_sdk.worker.outbox import Outbox
 
 
-def report(task: int, lease: str = "lease") -> Letter:
-    return Letter(
+def report(task: int, lease: str = "lease") -> OutboxMessage:
+    return OutboxMessage(
         job_id="job",
         lease_id=lease,
         report=TaskReport(
@@ -35,16 +32,16 @@ def report(task: int, lease: str = "lease") -> Letter:
     )
 
 
-def failure(task: int) -> Letter:
+def failure(task: int) -> OutboxMessage:
     request = FailedRequest(lease_id="lease", error_code="pw_crashed", error_message="!", tasks=[task])
-    return Letter(job_id="job", lease_id="lease", failure=request)
+    return OutboxMessage(job_id="job", lease_id="lease", failure=request)
 
 
-def test_letters_of_an_earlier_life_come_first_and_in_order(tmp_path: Path) -> None:
+def test_messages_of_an_earlier_process_come_first_and_in_order(tmp_path: Path) -> None:
     before = Outbox(tmp_path)
-    letters = [report(3), failure(1), report(2), Letter(job_id="job", lease_id="lease")]
-    for letter in letters:
-        before.put(letter)
+    messages = [report(3), failure(1), report(2), OutboxMessage(job_id="job", lease_id="lease")]
+    for message in messages:
+        before.put(message)
     after = Outbox(tmp_path)  # the process was killed
     after.put(report(7, "new"))
     found = []
@@ -52,14 +49,14 @@ def test_letters_of_an_earlier_life_come_first_and_in_order(tmp_path: Path) -> N
         batch = after.first(10)
         found += batch
         after.remove(len(batch))
-    assert found == [*letters, report(7, "new")]  # every digit of the forces included
+    assert found == [*messages, report(7, "new")]  # every digit of the forces included
     assert len(Outbox(tmp_path)) == 0
 
 
 def test_reports_of_one_lease_travel_together_and_nothing_else_does(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path)
-    for letter in (report(0), report(1), report(2), failure(3), report(4), report(5, "other")):
-        outbox.put(letter)
+    for message in (report(0), report(1), report(2), failure(3), report(4), report(5, "other")):
+        outbox.put(message)
     sizes = []
     while len(outbox):
         batch = outbox.first(2)
@@ -72,7 +69,7 @@ def test_reports_of_one_lease_travel_together_and_nothing_else_does(tmp_path: Pa
 
 
 @pytest.mark.parametrize("garbage", [b"", b"{", b"\xff\xfe", b'{"job_id": "job"}', b"[]"])
-def test_a_corrupt_letter_is_set_aside_and_blocks_nothing(garbage: bytes, tmp_path: Path) -> None:
+def test_a_corrupt_message_is_set_aside_and_blocks_nothing(garbage: bytes, tmp_path: Path) -> None:
     Outbox(tmp_path).put(report(0))
     (tmp_path / "00000000000000000000-000000.json").write_bytes(garbage)
     (tmp_path / ".half-written.json.new").write_bytes(garbage)
@@ -82,50 +79,10 @@ def test_a_corrupt_letter_is_set_aside_and_blocks_nothing(garbage: bytes, tmp_pa
     assert not (tmp_path / ".half-written.json.new").exists()
 
 
-def test_a_full_disk_loses_no_letter_of_this_life_and_leaves_no_litter(tmp_path: Path) -> None:
+def test_a_full_disk_loses_no_message_and_leaves_no_litter(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path)
     with full_disk(), capture_logs() as logs:
         outbox.put(report(0))
-    assert [entry["event"] for entry in logs] == ["a letter cannot be written; it waits in memory"]
+    assert [entry["event"] for entry in logs] == ["a message cannot be written; it waits in memory"]
     assert outbox.first(10) == [report(0)]
     assert [path.name for path in tmp_path.iterdir()] == ["aside"]
-
-
-def test_what_ran_when_a_worker_died_has_failed_and_the_rest_goes_back(tmp_path: Path) -> None:
-    share = Share.of(lease("lease-1", [2, 0, 1]))
-    share.running.add(share.waiting.popleft().index)
-    done = Share.of(lease("lease-2", []))
-    before = Logbook(tmp_path / "leases")
-    before.note(share)
-    before.note(done)
-    (tmp_path / "leases" / "lease-3.json").write_text("{")
-    failed, released = Logbook(tmp_path / "leases").testament()
-    assert failed.failure is not None
-    assert failed.failure.tasks == [0]
-    assert failed.failure.error_code == "worker_died"
-    assert (released.kind, released.lease_id) == ("release", "lease-1")
-    assert list(Logbook(tmp_path / "leases").testament()) == []
-
-
-def test_a_note_that_was_never_finished_tells_nothing_and_goes(tmp_path: Path) -> None:
-    logbook = Logbook(tmp_path / "leases")
-    share = Share.of(lease("lease-1", [0]))
-    with full_disk(), capture_logs():
-        logbook.note(share)
-    assert list((tmp_path / "leases").iterdir()) == []
-    (tmp_path / "leases" / ".lease-1.json.new").touch()  # the process was killed
-    with capture_logs() as logs:
-        assert list(Logbook(tmp_path / "leases").testament()) == []
-    assert logs == []
-    assert list((tmp_path / "leases").iterdir()) == []
-
-
-def lease(name: str, tasks: list[int]) -> LeaseReply:
-    payload = JobPayload(content="", mobile_indices=[0], delta=0.01, low_cut_cm=50, temperature=300)
-    return LeaseReply(
-        job_id="job",
-        payload=payload,
-        lease_id=name,
-        lease_ttl_seconds=600,
-        tasks=[Task(index=index) for index in tasks],
-    )

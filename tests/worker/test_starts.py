@@ -51,8 +51,8 @@ def test_nothing_is_waited_for_that_has_just_begun_or_does_not_come(job: Path) -
 def test_what_is_done_is_waited_for_until_its_slot_is_free(job: Path) -> None:
     running = Running()
     with running.scf(job, FIRST):
-        place = next(iter(running._began))
-    place.mkdir()  # its density
+        folder = next(iter(running._began))
+    folder.mkdir()  # its density
     assert running.is_worth_waiting(job, OPPOSITE, [FIRST])
     assert not running.is_worth_waiting(job, OPPOSITE, [])
 

@@ -212,7 +212,7 @@ def test_results_that_could_not_be_delivered_survive_a_restart(plane: Plane) -> 
     assert "not delivered yet" in log(plane)
     kept = undelivered(plane)
     start(plane)
-    wait_until(lambda: "letters of an earlier life" in log(plane))
+    wait_until(lambda: "messages of an earlier process" in log(plane))
     assert undelivered(plane) == kept
     plane.start()
     until_over(plane, job_id)

@@ -1,51 +1,44 @@
-"""Compute one task, and return the outcome as an outbox message."""
+"""Compute one task, and say what came of it."""
 
 from __future__ import annotations
 
 import traceback
+from threading import Event
 
 import structlog
 
 from zpe_sdk.errors import ComputeError, Side, ZPEError
-from zpe_sdk.wire import NO_FORCES, FailedRequest, LeaseReply, Task
+from zpe_sdk.wire import NO_FORCES, LeaseReply, Task, TaskReport
 from zpe_sdk.worker.engines import Engine
-from zpe_sdk.worker.outbox import Letter
-from zpe_sdk.worker.shares import Run
+from zpe_sdk.worker.messages import Failure
 
 TRACEBACK_CHARACTERS = 8000
 
 log = structlog.get_logger(__name__)
 
 
-def compute(engine: Engine, run: Run) -> Letter | None:
-    """Run one task and tell of it; None if it was stopped on purpose."""
-    lease, task = run.share.lease, run.task
+def compute(
+    engine: Engine, lease: LeaseReply, task: Task, *, stop: Event, slots: int
+) -> TaskReport | Failure | None:
+    """Run one task and return its report, or why it failed; None if it was stopped on purpose."""
     try:
-        report = engine.run(lease.payload, task, job_id=lease.job_id, stop=run.stop, slots=run.slots)
+        report = engine.run(lease.payload, task, job_id=lease.job_id, stop=stop, slots=slots)
         if report.lacks_forces:
             raise ComputeError(NO_FORCES, code="forces_invalid")
     except ZPEError as error:
-        if error.code == "stopped" and run.stop.is_set():
+        if error.code == "stopped" and stop.is_set():
             log.info("SCF stopped")
             return None
         log.warning("SCF failed", reason=str(error))
-        return _failure(lease, task, error, error.code, error.message, error.side)
+        return _failure(error, error.code, error.message, error.side)
     except Exception as error:
         log.exception("the engine broke")
-        return _failure(lease, task, error, "worker_error", f"{type(error).__name__}: {error}", "compute")
+        return _failure(error, "worker_error", f"{type(error).__name__}: {error}", "compute")
     log.info("SCF done", seconds=round(report.scf_seconds, 2), iterations=report.scf_iterations)
-    return Letter(job_id=lease.job_id, lease_id=lease.lease_id, report=report)
+    return report
 
 
-def _failure(lease: LeaseReply, task: Task, error: Exception, code: str, message: str, side: Side) -> Letter:
+def _failure(error: Exception, code: str, message: str, side: Side) -> Failure:
     # The end of the traceback holds the error's notes: the last lines of pw.x among them.
     text = "".join(traceback.format_exception(error))[-TRACEBACK_CHARACTERS:]
-    failure = FailedRequest(
-        lease_id=lease.lease_id,
-        error_code=code[:100],
-        error_message=message,
-        traceback=text,
-        tasks=[task.index],
-        side=side,
-    )
-    return Letter(job_id=lease.job_id, lease_id=lease.lease_id, failure=failure)
+    return Failure(code[:100], message, side, text)

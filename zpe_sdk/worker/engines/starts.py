@@ -59,14 +59,14 @@ class Running:
     @contextmanager
     def scf(self, job: Path, task: Task) -> Iterator[None]:
         """Note that a task's SCF runs for the length of the ``with`` block."""
-        place, began = _place(job, task), time.monotonic()
+        folder, began = _save_folder(job, task), time.monotonic()
         with self._changed:
-            self._began[place] = began
+            self._began[folder] = began
         try:
             yield
         finally:
             with self._changed:
-                self._began.pop(place, None)  # the same task may run twice, under two leases
+                self._began.pop(folder, None)  # the same task may run twice, under two leases
                 self._seconds[job] = time.monotonic() - began
                 self._changed.notify_all()
 
@@ -83,8 +83,8 @@ class Running:
         """
         if task.atom is None or task.start:
             return False
-        held = {_place(job, other) for other in beside}
-        sources = (job / EQUILIBRIUM, _place(job, task, -1))
+        held = {_save_folder(job, other) for other in beside}
+        sources = (job / EQUILIBRIUM, _save_folder(job, task, -1))
         with self._changed:
             if not all(source.is_dir() or source in self._began for source in sources):
                 return False
@@ -116,9 +116,9 @@ def prepare(job: Path, task: Task, save: Path) -> Start | None:
         return NEAR if density.copy(job / RELAXED, save) else None
     centre = job / EQUILIBRIUM
     if task.start:
-        shutil.rmtree(_place(job, task), ignore_errors=True)
+        shutil.rmtree(_save_folder(job, task), ignore_errors=True)
         return NEAR if task.start == "equilibrium" and density.copy(centre, save) else None
-    if centre.is_dir() and density.extrapolate(centre, _place(job, task, -1), save):
+    if centre.is_dir() and density.extrapolate(centre, _save_folder(job, task, -1), save):
         return EXTRAPOLATED
     for kept in (centre, *_displaced(job)):
         if density.copy(kept, save):
@@ -132,11 +132,11 @@ def keep(job: Path, task: Task, save: Path) -> None:
         density.keep(save, job / EQUILIBRIUM)
         shutil.rmtree(job / RELAXED, ignore_errors=True)  # it has served
         return
-    opposite = _place(job, task, -1)
+    opposite = _save_folder(job, task, -1)
     if opposite.is_dir() and (job / EQUILIBRIUM).is_dir():
         shutil.rmtree(opposite, ignore_errors=True)  # it has served
     elif sum(path.stat().st_size for path in job.glob("displaced_*.save/*")) < KEPT_BYTES:
-        density.keep(save, _place(job, task))
+        density.keep(save, _save_folder(job, task))
 
 
 def lacks_equilibrium(job: Path, task: Task) -> bool:
@@ -148,7 +148,7 @@ def _displaced(job: Path) -> Iterator[Path]:
     return job.glob("displaced_*.save")
 
 
-def _place(job: Path, task: Task, sign: int = 1) -> Path:
+def _save_folder(job: Path, task: Task, sign: int = 1) -> Path:
     if task.atom is None:
         return job / EQUILIBRIUM
     vector = "_".join(f"{sign * x + 0.0:.6f}" for x in task.displacement or ())

@@ -1,4 +1,4 @@
-"""Carries the letters of the outbox to the control plane, one request at a time, in order.
+"""Brings the messages of the outbox to the control plane, one request at a time, in order.
 
 Results of short SCFs travel together: after a request of length t, those that nobody waits for rest for 99 t,
 at most a second, so that the network takes no more than a hundredth of the time.
@@ -13,44 +13,46 @@ from threading import Condition
 import structlog
 
 from zpe_sdk.errors import ZPEError
-from zpe_sdk.wire import FailedReply, FailedRequest, JobState, Ok, TaskReportReply
-from zpe_sdk.worker.control import PATIENTLY, Control, LeaseState
-from zpe_sdk.worker.outbox import Letter, Outbox, request_for
+from zpe_sdk.wire import FailedReply, Ok, TaskReportReply
+from zpe_sdk.worker.control import PATIENTLY, Control
+from zpe_sdk.worker.messages import Answer, Failure, OutboxMessage, failed, request_for
+from zpe_sdk.worker.outbox import Outbox
 
 MAX_BATCH = 32
 REST_PER_SECOND = 99.0
 MAX_REST_SECONDS = 1.0
-# The control plane has no place for what these letters tell: their lease or their job is gone.
-_NO_PLACE = {"lease_not_yours", "lease_not_found", "not_found", "job_not_found"}
+# The lease or the job that a message is about is gone.
+_GONE = {"lease_not_yours", "lease_not_found", "not_found", "job_not_found"}
 
 log = structlog.get_logger(__name__)
-Heard = Callable[[Letter, JobState | None, LeaseState, list[int] | None], None]
 
 
-class Courier:
-    """Sends letters as they come.
+class Delivery:
+    """Sends messages as they come.
 
     Parameters
     ----------
     control, outbox
-        Where letters go to and come from.
-    heard
-        Called with a letter that was answered, the status of its job if the answer told, and the state of
-        its lease and the tasks left to it, as far as the answer told.
+        Where messages go to and come from.
+    answered
+        Called with the first of the messages that went together, and the answer, once they are out of the
+        outbox.
     """
 
-    def __init__(self, control: Control, outbox: Outbox, heard: Heard) -> None:
+    def __init__(
+        self, control: Control, outbox: Outbox, answered: Callable[[OutboxMessage, Answer], None]
+    ) -> None:
         self._control = control
         self._outbox = outbox
-        self._heard = heard
+        self._answered = answered
         self._changed = Condition()
         self._deadline: float | None = None
         self._hurry = False
         self._rest_until = 0.0
 
-    def post(self, letter: Letter, *, hurry: bool = True) -> None:
-        """Keep a letter, and send it at once or, without ``hurry``, with others that follow soon."""
-        self._outbox.put(letter)
+    def send(self, message: OutboxMessage, *, hurry: bool = True) -> None:
+        """Keep a message, and send it at once or, without ``hurry``, with others that follow soon."""
+        self._outbox.put(message)
         with self._changed:
             self._hurry |= hurry
             self._changed.notify_all()
@@ -68,7 +70,7 @@ class Courier:
             self._changed.notify_all()
 
     def run(self) -> None:
-        """Send letters until closed.
+        """Send messages until closed.
 
         Raises
         ------
@@ -84,10 +86,10 @@ class Courier:
             seconds = PATIENTLY if deadline is None else deadline - time.monotonic()
             if len(self._outbox) == 0 or seconds <= 0:
                 return
-            letters = self._outbox.first(limit)
+            messages = self._outbox.first(limit)
             try:
                 began = time.monotonic()
-                self._deliver(letters, seconds)
+                self._deliver(messages, seconds)
                 with self._changed:
                     ended = time.monotonic()
                     self._rest_until = ended + min(MAX_REST_SECONDS, REST_PER_SECOND * (ended - began))
@@ -101,10 +103,10 @@ class Courier:
                     if deadline is not None:
                         return
                     continue
-                if error.code not in _NO_PLACE and len(letters) > 1:
+                if error.code not in _GONE and len(messages) > 1:
                     limit = 1  # one of them is at fault: which?
                     continue
-                self._refused(letters, error)
+                self._refused(messages, error)
             limit = MAX_BATCH
 
     def _rest(self) -> float | None:
@@ -114,12 +116,10 @@ class Courier:
             return None
         return 0 if self._hurry or count >= MAX_BATCH else max(0.0, self._rest_until - time.monotonic())
 
-    def _deliver(self, letters: list[Letter], seconds: float) -> None:
-        first = letters[0]
-        request = request_for(letters)
-        status: JobState | None = None
-        state: LeaseState = "held"
-        left: list[int] | None = None
+    def _deliver(self, messages: list[OutboxMessage], seconds: float) -> None:
+        first = messages[0]
+        request = request_for(messages)
+        answer = Answer()
         if first.kind == "tasks":
             reply = self._control.about_job(first.job_id, "tasks", request, TaskReportReply, seconds=seconds)
             if reply.refused:
@@ -129,47 +129,44 @@ class Courier:
                     tasks=reply.refused,
                     reason=reply.detail,
                 )
-            # Refused, and the lease gone: other physics, or others have the tasks. To go on is no use.
-            state = "held" if reply.lease_held else "cancelled" if reply.refused else "lost"
             # Nothing is left for workers to do once all SCFs are in, whatever the control plane still does.
-            left = reply.left
             complete = reply.progress.done == reply.progress.total
-            status = "finished" if complete else reply.job_status
+            answer = Answer(
+                job="finished" if complete else reply.job_status,
+                # Refused, and the lease gone: other physics, or others have the tasks. To go on is no use.
+                lease="held" if reply.lease_held else "cancelled" if reply.refused else "lost",
+                left=reply.left,
+            )
         elif first.kind == "failed":
-            failed = self._control.about_job(first.job_id, "failed", request, FailedReply, seconds=seconds)
+            verdict = self._control.about_job(first.job_id, "failed", request, FailedReply, seconds=seconds)
             log.info(
                 "failure was reported",
                 job_id=first.job_id,
-                requeued=failed.requeued,
-                retry_count=failed.retry_count,
+                requeued=verdict.requeued,
+                retry_count=verdict.retry_count,
             )
         else:
             self._control.about_job(first.job_id, "release", request, Ok, seconds=seconds)
             log.info("lease was handed back", job_id=first.job_id, lease_id=first.lease_id)
-        self._outbox.remove(len(letters))
-        self._heard(first, status, state, left)
+        self._outbox.remove(len(messages))
+        self._answered(first, answer)
 
-    def _refused(self, letters: list[Letter], error: ZPEError) -> None:
-        first = letters[0]
+    def _refused(self, messages: list[OutboxMessage], error: ZPEError) -> None:
+        first = messages[0]
         log.warning(
             "the control plane refused what it was told",
             job_id=first.job_id,
             lease_id=first.lease_id,
             kind=first.kind,
-            tasks=[letter.report.task for letter in letters if letter.report],
+            tasks=[message.report.task for message in messages if message.report],
             reason=str(error),
         )
-        if error.code in _NO_PLACE:
-            self._outbox.remove(len(letters))
-            self._heard(first, None, "cancelled", None)
+        if error.code in _GONE:
+            self._outbox.remove(len(messages))
+            self._answered(first, Answer(lease="cancelled"))
             return
         # Not for any fault of the SCF: kept for people to look at, and the task is tried again.
         self._outbox.set_aside()
         if first.report:
-            failure = FailedRequest(
-                lease_id=first.lease_id,
-                error_code="report_refused",
-                error_message=f"the control plane refused the result: {error}",
-                tasks=[first.report.task],
-            )
-            self.post(Letter(job_id=first.job_id, lease_id=first.lease_id, failure=failure))
+            why = Failure("report_refused", f"the control plane refused the result: {error}")
+            self.send(failed(first, [first.report.task], why))
