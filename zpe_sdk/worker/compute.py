@@ -9,7 +9,7 @@ import structlog
 
 from zpe_sdk.errors import ComputeError, Side, ZPEError
 from zpe_sdk.wire import NO_FORCES, LeaseReply, Task, TaskReport
-from zpe_sdk.worker.engines import Engine
+from zpe_sdk.worker.engines import Engine, OnStep, StepTaken
 from zpe_sdk.worker.messages import Failure
 
 TRACEBACK_CHARACTERS = 8000
@@ -18,11 +18,29 @@ log = structlog.get_logger(__name__)
 
 
 def compute(
-    engine: Engine, lease: LeaseReply, task: Task, *, stop: Event, slots: int
+    engine: Engine, lease: LeaseReply, task: Task, *, stop: Event, slots: int, on_step: OnStep
 ) -> TaskReport | Failure | None:
-    """Run one task and return its report, or why it failed; None if it was stopped on purpose."""
+    """Run one task and return its report, or why it failed; None if it was stopped on purpose.
+
+    Of a relaxation, ``on_step`` hears of each step.
+    """
+
+    def say(taken: StepTaken) -> None:
+        log.info(
+            "ionic step done",
+            step=taken.step.index,
+            max_force_ev_ang=round(taken.step.max_force_ev_ang, 4),
+            energy_ev=round(taken.step.energy_ev, 6),
+        )
+        on_step(taken)
+
     try:
-        report = engine.run(lease.payload, task, job_id=lease.job_id, stop=stop, slots=slots)
+        if lease.relaxation:
+            report = engine.relax(
+                lease.payload, lease.relaxation, job_id=lease.job_id, stop=stop, on_step=say, slots=slots
+            )
+        else:
+            report = engine.run(lease.payload, task, job_id=lease.job_id, stop=stop, slots=slots)
         if report.lacks_forces:
             raise ComputeError(NO_FORCES, code="forces_invalid")
     except ZPEError as error:
@@ -34,6 +52,9 @@ def compute(
     except Exception as error:
         log.exception("the engine broke")
         return _failure(error, "worker_error", f"{type(error).__name__}: {error}", "compute")
+    if report.relaxation:
+        log.info("relaxation ended", reason=report.relaxation.reason)
+        return report
     log.info("SCF done", seconds=round(report.scf_seconds, 2), iterations=report.scf_iterations)
     return report
 

@@ -13,7 +13,7 @@ from threading import Condition
 import structlog
 
 from zpe_sdk.errors import ZPEError
-from zpe_sdk.wire import FailedReply, Ok, TaskReportReply
+from zpe_sdk.wire import FailedReply, Ok, StepReply, TaskReportReply
 from zpe_sdk.worker.control import PATIENTLY, Control
 from zpe_sdk.worker.messages import Answer, Failure, OutboxMessage, failed, request_for
 from zpe_sdk.worker.outbox import Outbox
@@ -137,6 +137,12 @@ class Delivery:
                 lease="held" if reply.lease_held else "cancelled" if reply.refused else "lost",
                 left=reply.left,
             )
+        elif first.kind == "steps":
+            told = self._control.about_job(first.job_id, "steps", request, StepReply, seconds=seconds)
+            if told.reason:
+                log.warning("an ionic step was refused", job_id=first.job_id, reason=told.detail)
+            # Others go on from the steps that are stored: this relaxation is of no use any more.
+            answer = Answer(job=told.job_status, lease="held" if told.lease_held else "cancelled")
         elif first.kind == "failed":
             verdict = self._control.about_job(first.job_id, "failed", request, FailedReply, seconds=seconds)
             log.info(
@@ -167,6 +173,8 @@ class Delivery:
             return
         # Not for any fault of the SCF: kept for people to look at, and the task is tried again.
         self._outbox.set_aside()
-        if first.report:
+        if task := first.report or first.step:
             why = Failure("report_refused", f"the control plane refused the result: {error}")
-            self.send(failed(first, [first.report.task], why))
+            self.send(failed(first, [task.task], why))
+        if first.step:
+            self._answered(first, Answer(lease="cancelled"))  # none of the next ones could be stored

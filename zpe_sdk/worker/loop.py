@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from threading import Condition, Event, Thread
 
 import structlog
@@ -20,7 +21,7 @@ from zpe_sdk.worker.actions import Action, Forget, Note, Send, Stop, Strike
 from zpe_sdk.worker.compute import compute
 from zpe_sdk.worker.control import Control, Token
 from zpe_sdk.worker.delivery import Delivery
-from zpe_sdk.worker.engines import Engine
+from zpe_sdk.worker.engines import Engine, StepTaken
 from zpe_sdk.worker.held import Ask, Run
 from zpe_sdk.worker.journal import Journal
 from zpe_sdk.worker.messages import Answer, OutboxMessage, handed_back
@@ -198,10 +199,21 @@ class Worker:
             lease, task = run.lease.reply, run.task
             started = time.monotonic()
             with bound_contextvars(job_id=lease.job_id, request_id=lease.request_id, task=task.index):
-                outcome = compute(self._engine, lease, task, stop=stop, slots=run.slots)
+                outcome = compute(
+                    self._engine,
+                    lease,
+                    task,
+                    stop=stop,
+                    slots=run.slots,
+                    on_step=partial(self._stepped, run),
+                )
             with self._changed:
                 del self._stops[run]
                 self._do(self._workload.finish(run, outcome, time.monotonic() - started))
+
+    def _stepped(self, run: Run, taken: StepTaken) -> None:
+        with self._changed:
+            self._do(self._workload.stepped(run, taken))
 
     def _next(self) -> tuple[Run, Event] | None:
         with self._changed:

@@ -7,25 +7,37 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from zpe_sdk.errors import Side
-from zpe_sdk.wire import FailedRequest, JobState, Message, ReleaseRequest, TaskReport, TaskReportRequest
+from zpe_sdk.wire import (
+    FailedRequest,
+    JobState,
+    Message,
+    ReleaseRequest,
+    StepRequest,
+    TaskReport,
+    TaskReportRequest,
+)
 from zpe_sdk.worker.control import LeaseState
+from zpe_sdk.worker.engines import StepTaken
 
 
 class OutboxMessage(Message):
-    """One thing to tell about a lease: exactly one of ``report`` and ``failure``, or neither.
+    """One thing to tell about a lease: exactly one of ``report``, ``step`` and ``failure``, or none of them.
 
-    Without either, ``returned`` tasks go back, or, if it is null, all that the lease still has.
+    Without any, ``returned`` tasks go back, or, if it is null, all that the lease still has.
     """
 
     job_id: str
     lease_id: str
     report: TaskReport | None = None
+    step: StepRequest | None = None
     failure: FailedRequest | None = None
     returned: list[int] | None = None
 
     @property
-    def kind(self) -> Literal["tasks", "failed", "release"]:
+    def kind(self) -> Literal["tasks", "steps", "failed", "release"]:
         """Last part of the path of the call that carries it."""
+        if self.step:
+            return "steps"
         return "tasks" if self.report else "failed" if self.failure else "release"
 
 
@@ -34,6 +46,8 @@ def request_for(messages: Sequence[OutboxMessage]) -> Message:
     first = messages[0]
     if first.failure:
         return first.failure
+    if first.step:
+        return first.step
     if first.report:
         reports = [message.report for message in messages if message.report]
         return TaskReportRequest(lease_id=first.lease_id, reports=reports)
@@ -77,6 +91,18 @@ class Failure:
 def reported(lease: OfLease, report: TaskReport) -> OutboxMessage:
     """Return the message that a task of a lease is done."""
     return OutboxMessage(job_id=lease.job_id, lease_id=lease.lease_id, report=report)
+
+
+def stepped(lease: OfLease, taken: StepTaken) -> OutboxMessage:
+    """Return the message that a relaxation, task 0 of a lease, has taken a step."""
+    request = taken.request(lease.lease_id)
+    return OutboxMessage(job_id=lease.job_id, lease_id=lease.lease_id, step=request)
+
+
+def readdressed(lease: OfLease, step: StepRequest) -> OutboxMessage:
+    """Return the message of a step under another lease than it was taken under."""
+    request = step.model_copy(update={"lease_id": lease.lease_id})
+    return OutboxMessage(job_id=lease.job_id, lease_id=lease.lease_id, step=request)
 
 
 def failed(lease: OfLease, tasks: list[int], why: Failure) -> OutboxMessage:

@@ -16,8 +16,18 @@ import structlog
 from zpe_sdk.wire import OVER, HeartbeatReply, LeaseReply, Task, TaskReport
 from zpe_sdk.worker.actions import Action, Forget, Note, Send, Stop, Strike
 from zpe_sdk.worker.control import LeaseState
+from zpe_sdk.worker.engines import StepTaken
 from zpe_sdk.worker.held import Ask, Entry, HeldLease, RecentJobs, Run
-from zpe_sdk.worker.messages import Answer, Failure, OutboxMessage, failed, handed_back, reported
+from zpe_sdk.worker.messages import (
+    Answer,
+    Failure,
+    OutboxMessage,
+    failed,
+    handed_back,
+    readdressed,
+    reported,
+    stepped,
+)
 from zpe_sdk.worker.prefetch import Prefetch
 
 # Of the wall time, kept to end pw.x, to report and to hand leases back.
@@ -137,11 +147,11 @@ class Workload:
         # The equilibrium first: the others start from its density.
         held = HeldLease(lease, *slots, deque(sorted(lease.tasks, key=lambda task: task.index)))
         log.info("work taken", lease_id=held.lease_id, tasks=[task.index for task in held.waiting])
+        self.leases[held.lease_id] = held
         actions = self._take_over(held, undelivered)
         self._slots_per_scf = held.fewest
         if self._has_others:
             actions += self._hand_back_excess(held)
-        self.leases[held.lease_id] = held
         self._jobs.leased(held.job_id)
         return actions + self._noted(held)
 
@@ -160,11 +170,16 @@ class Workload:
                 held.waiting.remove(task)
                 held.running.add(task.index)
                 actions += self._noted(former)
+                actions += [
+                    Send(readdressed(held, message.step))
+                    for message in undelivered
+                    if message.step and message.job_id == held.job_id
+                ]
             elif report := done.get(task.index):
                 held.waiting.remove(task)
                 actions.append(Send(reported(held, report)))
         for former in list(self.leases.values()):
-            if former.job_id == held.job_id:
+            if former.job_id == held.job_id and former is not held:
                 actions += self._recall(former, {task.index for task in held.reply.tasks})
         return actions
 
@@ -206,6 +221,10 @@ class Workload:
             return run, [Note(held.entry)]
         return None
 
+    def stepped(self, run: Run, taken: StepTaken) -> list[Action]:
+        """Tell of an ionic step of a relaxation that runs."""
+        return [Send(stepped(run.lease, taken))]
+
     def finish(self, run: Run, outcome: TaskReport | Failure | None, seconds: float) -> list[Action]:
         """End a run of so many seconds; without an outcome, it was stopped on purpose."""
         held, task = run.lease, run.task
@@ -213,7 +232,8 @@ class Workload:
         held.running.discard(task.index)
         match outcome:
             case TaskReport():
-                self._prefetch.measured(seconds)
+                if outcome.relaxation is None:
+                    self._prefetch.measured(seconds)
                 return [Send(reported(held, outcome), hurry=held.over), *self._noted(held)]
             case Failure():
                 tasks = [task.index]

@@ -12,11 +12,22 @@ from collections.abc import Awaitable, Callable
 from threading import Event
 from typing import TypeVar
 
+import anyio.from_thread
 import anyio.to_thread
 import structlog
 
-from zpe_sdk.errors import InputError, StoreError, ZPEError
-from zpe_sdk.wire import FailedRequest, LeaseReply, LeaseRequest, Task, TaskReportRequest
+from zpe_sdk.errors import ComputeError, InputError, StoreError, ZPEError
+from zpe_sdk.wire import (
+    FailedRequest,
+    LeaseReply,
+    LeaseRequest,
+    StepReply,
+    StepRequest,
+    Task,
+    TaskReport,
+    TaskReportRequest,
+)
+from zpe_sdk.worker.engines import StepTaken
 from zpe_sdk.worker.engines.mock import MockEngine
 from zpe_sdk.worker.settings import WorkerSettings
 from zpe_server.plane import Plane
@@ -85,7 +96,11 @@ class Mock:
         """Compute and report one task; return whether to go on with the lease."""
         try:
             report = await anyio.to_thread.run_sync(
-                lambda: self._engine.run(lease.payload, task, job_id=lease.job_id, stop=self._stop)
+                lambda: (
+                    self._relax(lease)
+                    if lease.relaxation
+                    else self._engine.run(lease.payload, task, job_id=lease.job_id, stop=self._stop)
+                )
             )
         except ZPEError as error:
             failure = FailedRequest(
@@ -108,6 +123,23 @@ class Mock:
             with contextlib.suppress(StoreError):  # the sweeper tries again
                 await self._plane.completion.complete(lease.job_id)
         return told.lease_held
+
+    def _relax(self, lease: LeaseReply) -> TaskReport:
+        """Relax a structure, in a thread; each step is stored before the next one is begun."""
+        assert lease.relaxation is not None
+
+        def on_step(taken: StepTaken) -> None:
+            request = taken.request(lease.lease_id)
+            told = anyio.from_thread.run(self._surely, lambda: self._step(lease.job_id, request))
+            if not told.lease_held:
+                raise ComputeError("others have the relaxation now", code="stopped")
+
+        return self._engine.relax(
+            lease.payload, lease.relaxation, job_id=lease.job_id, stop=self._stop, on_step=on_step
+        )
+
+    async def _step(self, job_id: str, request: StepRequest) -> StepReply:
+        return await self._plane.reports.step(self._who, job_id, request, instance=self._instance)
 
     async def _surely(self, call: Callable[[], Awaitable[Answer]]) -> Answer:
         """Make a call, again and again while the store is away: a lease given up here would be held on."""

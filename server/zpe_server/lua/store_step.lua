@@ -21,10 +21,11 @@ local function answer(out)
   return cjson.encode(out)
 end
 
--- Who lost the lease may have it that others have gone on from the same step: theirs counts.
-local held = redis.call('HGET', key('job', a.job, 'held'), a.task) == a.lease
+-- Where others have gone on, theirs counts. Of a lease that was lost, a step is welcome as long as nobody has.
+local holder = redis.call('HGET', key('job', a.job, 'held'), a.task)
 local count = redis.call('LLEN', steps)
-if not held or f[2] ~= 'relax' or a.index < count then return answer({stored = false}) end
+local over = f[1] ~= 'queued' and f[1] ~= 'started'
+if over or (holder and holder ~= a.lease) or lease.stage ~= 'relax' or f[2] ~= 'relax' or a.index < count then return answer({stored = false}) end
 if a.index > count then return cjson.encode({error = 'step_missing'}) end
 
 local origin = origin_of(a.job)

@@ -17,6 +17,7 @@ from zpe_sdk.wire import (
     IonicStep,
     JobPayload,
     RelaxationState,
+    StepRequest,
     Task,
     TaskReport,
     Vector,
@@ -35,6 +36,17 @@ class StepTaken:
     next_positions: list[Vector] | None
     history: str | None
     fingerprint: Fingerprint
+
+    def request(self, lease_id: str) -> StepRequest:
+        """Return what tells the control plane of it, under a lease."""
+        return StepRequest(
+            lease_id=lease_id,
+            task=0,
+            step=self.step,
+            next_positions=self.next_positions,
+            history=self.history,
+            fingerprint=self.fingerprint,
+        )
 
 
 OnStep = Callable[[StepTaken], None]

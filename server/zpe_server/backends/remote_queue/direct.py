@@ -22,6 +22,7 @@ from zpe_sdk.wire import (
     Message,
     Ok,
     ReleaseRequest,
+    StepRequest,
     TaskReportRequest,
 )
 from zpe_sdk.worker.control import PATIENTLY
@@ -112,6 +113,8 @@ class Direct:
                 # The result is made by the control plane: only that has the credentials of its store.
                 told, _complete = await self._reports.report(worker, job_id, request, instance=instance)
                 return told
+            case StepRequest():
+                return await self._reports.step(worker, job_id, request, instance=instance)
             case FailedRequest():
                 return await self._reports.fail(worker, job_id, request, instance=instance)
             case ReleaseRequest():
