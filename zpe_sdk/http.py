@@ -10,14 +10,16 @@ import re
 import ssl
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 from pydantic import ValidationError
-from tenacity import RetryCallState, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from zpe_sdk.errors import BY_SIDE, AuthError, ConfigError, StoreError, ZPEError
 from zpe_sdk.wire import ErrorReply
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
 
 REQUEST_ID = "X-Request-ID"
 # A uuid per worker process: any call that carries it renews all leases of that process.
@@ -163,6 +165,8 @@ def retrying(seconds: float, before_sleep: Callable[[RetryCallState], None] | No
     before_sleep
         Called before each wait, e.g. to tell the user once.
     """
+    from tenacity import retry_if_exception, stop_after_delay, wait_random_exponential
+
     backoff = wait_random_exponential(multiplier=0.5, max=10)
 
     def wait(state: RetryCallState) -> float:

@@ -291,26 +291,3 @@ def test_the_reader_of_a_pipe_may_leave(settings: dict[str, object]) -> None:
         process.wait()
         assert process.stderr is not None
         assert process.stderr.read() == b""
-
-
-def test_the_command_line_imports_nothing_of_the_server() -> None:
-    code = """
-import sys, zpe_sdk.cli
-assert not any(name.startswith(("zpe_server", "fastapi", "redis")) for name in sys.modules)
-"""
-    subprocess.run([sys.executable, "-c", code], env=environment(), timeout=PATIENCE, check=True)
-
-
-def test_help_imports_neither_the_control_plane_nor_the_dashboard() -> None:
-    asked = "import sys; from zpe_sdk.cli import main; sys.argv[1:] = ['--help']; main()"
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-c", asked],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "Run the control plane" in done.stdout
-    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert "zpe_sdk.cli.main" in imported
-    assert not {"fastapi", "panel", "redis", "uvicorn"} & imported

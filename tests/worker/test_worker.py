@@ -129,15 +129,16 @@ def test_a_killed_worker_loses_nothing_and_repeats_nothing_that_was_heard(
 ) -> None:
     plane = own_control_plane(ZPE_LEASE_TTL_SECONDS=3600, ZPE_RETRY_BASE_DELAY_SECONDS=0.05)
     job_id = submit(plane)
-    worker = start(plane, scf_seconds=5)
+    worker = start(plane, scf_seconds=1.5)
 
     def at_work() -> bool:
-        """It has been heard, and has begun two SCFs not long ago, so that they will not end just now."""
+        """It has been heard, holds more than it runs, and its two SCFs will not end just now."""
         for path in (plane.folder / "worker" / "leases").glob("*.json"):
             with contextlib.suppress(FileNotFoundError):  # that lease is over
                 begun, note = path.stat().st_mtime, json.loads(path.read_text())
-                if len(note["running"]) == 2 and time.time() - begun < 2.5:
-                    return len(acknowledged(plane, job_id)) >= 2
+                if len(note["running"]) == 2 and time.time() - begun < 0.7:
+                    held = sum(len(lease["tasks"]) for lease in leases(plane))
+                    return held > 2 and len(acknowledged(plane, job_id)) >= 2
         return False
 
     wait_until(at_work)

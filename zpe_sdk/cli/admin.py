@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,7 +12,9 @@ from zpe_sdk.cli.context import Connection
 from zpe_sdk.cli.jobs import Json
 from zpe_sdk.cli.output import as_json, moment, table
 from zpe_sdk.errors import InputError
-from zpe_sdk.wire import DeadJobsReply, RevokeReply
+
+if TYPE_CHECKING:
+    from zpe_sdk.wire import DeadJobsReply, RevokeReply
 
 app = typer.Typer(
     no_args_is_help=True,

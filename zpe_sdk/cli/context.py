@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from zpe_sdk.client.blocking_client import ZPEClient
+if TYPE_CHECKING:
+    from zpe_sdk.client.blocking_client import ZPEClient
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,8 @@ class Connection:
 
     def client(self) -> ZPEClient:
         """Return a client of that control plane."""
+        from zpe_sdk.client.blocking_client import ZPEClient
+
         return ZPEClient(
             self.url,
             insecure=self.insecure,

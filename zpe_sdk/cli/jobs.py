@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from zpe_sdk.cli import options
 from zpe_sdk.cli.context import Connection
 from zpe_sdk.cli.output import as_json, moment, plain, table, write
-from zpe_sdk.client.job import Job
 from zpe_sdk.client.progress import relaxing
 from zpe_sdk.errors import InputError
-from zpe_sdk.wire import JobOrder, JobState, JobStatus
+from zpe_sdk.wire import JobOrder, JobState
+
+if TYPE_CHECKING:
+    from zpe_sdk.client.job import Job
+    from zpe_sdk.wire import JobStatus
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The id that `zpe submit` printed.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -10,8 +10,6 @@ from typing import Annotated
 import typer
 
 from zpe_sdk.cli.context import Connection
-from zpe_sdk.client.blocking_client import ZPEClient
-from zpe_sdk.client.settings import Login
 
 
 def register(app: typer.Typer) -> None:
@@ -31,6 +29,9 @@ def login(
 
     Example: `zpe login https://zpe.example.org`
     """
+    from zpe_sdk.client.blocking_client import ZPEClient
+    from zpe_sdk.client.settings import Login
+
     connection: Connection = context.obj
     piped = not sys.stdin.isatty()
     token = sys.stdin.readline().strip() if piped else getpass("Token: ").strip()

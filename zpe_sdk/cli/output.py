@@ -6,14 +6,12 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING, Any
 
 from zpe_sdk.errors import InputError, ZPEError
-from zpe_sdk.wire import Message
+
+if TYPE_CHECKING:
+    from zpe_sdk.wire import Message
 
 _PIPED_WIDTH = 250
 COLOURS = {
@@ -36,6 +34,10 @@ def complain(error: ZPEError) -> None:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print a table. Cells are shown as they are, without markup or control characters."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     console = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
     shown = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
@@ -48,10 +50,10 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 
 def as_json(value: Message | Sequence[Message]) -> None:
     """Print a message, or a list of them, as JSON."""
-    if isinstance(value, Message):
-        print(value.model_dump_json(indent=2))
-    else:
+    if isinstance(value, Sequence):
         print(json.dumps([item.model_dump(mode="json") for item in value], indent=2, ensure_ascii=False))
+    else:
+        print(value.model_dump_json(indent=2))
 
 
 def write(text: str, file: Path | None) -> None:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypedDict, Unpack
 
 import httpx
-from ase import Atoms
 
-from zpe_sdk.client.async_admin import AsyncAdmin
 from zpe_sdk.client.async_job import AsyncJob, completed, submit_fields
 from zpe_sdk.client.connection import Connection
 from zpe_sdk.client.local_service import EMBEDDED_FOLDER, Embedded, Engine, start_embedded
 from zpe_sdk.client.settings import ClientSettings
-from zpe_sdk.client.submission import Mobile, Structure, environ_text, input_text, mobile_indices
+from zpe_sdk.client.submission import Mobile, Structure, environ_text, input_text, is_atoms, mobile_indices
 from zpe_sdk.errors import InputError
-from zpe_sdk.espresso.pseudopotentials import Choose, choose, in_words, placeholders
 from zpe_sdk.wire import (
     EngineName,
     Expect,
@@ -31,6 +28,8 @@ from zpe_sdk.wire import (
 )
 
 if TYPE_CHECKING:
+    from zpe_sdk.client.async_admin import AsyncAdmin
+    from zpe_sdk.espresso.pseudopotentials import Choose
     from zpe_sdk.result.result import ZPEResult
     from zpe_sdk.result.structure import EnergyResult, RelaxationResult
 
@@ -93,8 +92,6 @@ class AsyncZPEClient:
 
     Attributes
     ----------
-    admin
-        The calls of administrators, see :class:`zpe_sdk.client.async_admin.AsyncAdmin`.
     connection
         For calls of the API that have no method here, see :class:`zpe_sdk.client.connection.Connection`.
 
@@ -143,9 +140,19 @@ class AsyncZPEClient:
             "retry_seconds": retry_seconds,
             "pseudo_dir": settings.pseudo_dir,
         }
-        self._choose: Choose | None = partial(choose, settings.pseudo_dir) if settings.pseudo_dir else None
+        self._choose: Choose | None = None
+        if settings.pseudo_dir:
+            from zpe_sdk.espresso.pseudopotentials import choose
+
+            self._choose = partial(choose, settings.pseudo_dir)
         self._embedded: Embedded | None = None
-        self.admin = AsyncAdmin(self.connection)
+
+    @cached_property
+    def admin(self) -> AsyncAdmin:
+        """The calls of administrators, see :class:`zpe_sdk.client.async_admin.AsyncAdmin`."""
+        from zpe_sdk.client.async_admin import AsyncAdmin
+
+        return AsyncAdmin(self.connection)
 
     @property
     def url(self) -> httpx.URL:
@@ -192,6 +199,8 @@ class AsyncZPEClient:
         service = running.service
         client = cls(service.url, service.token, pseudo_dir=service.pseudo_dir)
         if engine == "mock":
+            from zpe_sdk.espresso.pseudopotentials import placeholders
+
             client._choose = placeholders
         client._embedded = running
         return client
@@ -435,8 +444,10 @@ class AsyncZPEClient:
         engine: EngineName | None = None,
         **rendering: Any,
     ) -> AsyncJob[Any]:
+        from zpe_sdk.espresso.pseudopotentials import in_words
+
         text, chosen = input_text(structure, self._choose, **rendering)
-        atoms = structure if isinstance(structure, Atoms) else None
+        atoms = structure if is_atoms(structure) else None
         job: AsyncJob[Any] = await submit_fields(
             self.connection,
             {
@@ -480,7 +491,8 @@ class AsyncZPEClient:
             cancelled.
         """
         # Each of these can be iterated over too: Atoms by atom.
-        if isinstance(structures, Atoms | str | bytes) or not isinstance(structures, Iterable):
+        single = is_atoms(structures) or isinstance(structures, str | bytes)
+        if single or not isinstance(structures, Iterable):
             raise InputError(
                 "give several structures, in a list; submit() takes a single one",
                 code="bad_request",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 import httpx
 
-from zpe_sdk.client.admin import Admin
 from zpe_sdk.client.async_client import AsyncZPEClient, Relax, RunOptions, SubmitOptions, remade
 from zpe_sdk.client.async_job import AsyncJob, R_co
 from zpe_sdk.client.blocking import in_notebook, run
@@ -19,6 +19,7 @@ from zpe_sdk.client.submission import Mobile, Structure
 from zpe_sdk.wire import EngineName, Expect, JobOrder, JobState, ParseReply
 
 if TYPE_CHECKING:
+    from zpe_sdk.client.admin import Admin
     from zpe_sdk.result.result import ZPEResult
     from zpe_sdk.result.structure import EnergyResult, RelaxationResult
 
@@ -28,11 +29,6 @@ class ZPEClient:
 
     It works as well where an event loop is running already, and may be shared by threads. Parameters and
     errors are those of :class:`AsyncZPEClient`.
-
-    Attributes
-    ----------
-    admin
-        The calls of administrators, see :class:`zpe_sdk.client.admin.Admin`.
 
     Examples
     --------
@@ -61,7 +57,6 @@ class ZPEClient:
             retry_seconds=retry_seconds,
             pseudo_dir=pseudo_dir,
         )
-        self.admin = Admin(self._async.admin)
         self._said: set[str] = set()
 
     @classmethod
@@ -82,9 +77,15 @@ class ZPEClient:
         client._async = run(
             AsyncZPEClient.embedded(folder, engine=engine, pseudo_dir=pseudo_dir, settings=settings)
         )
-        client.admin = Admin(client._async.admin)
         client._said = set()
         return client
+
+    @cached_property
+    def admin(self) -> Admin:
+        """The calls of administrators, see :class:`zpe_sdk.client.admin.Admin`."""
+        from zpe_sdk.client.admin import Admin
+
+        return Admin(self._async.admin)
 
     @property
     def url(self) -> httpx.URL:

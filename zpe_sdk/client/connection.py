@@ -6,16 +6,18 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 from pydantic import ValidationError
-from tenacity import AsyncRetrying, RetryCallState
 
 from zpe_sdk import __version__, http
 from zpe_sdk.client.settings import ClientSettings
 from zpe_sdk.errors import ConfigError, InputError, StoreError, ZPEError
 from zpe_sdk.wire import Message
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
 
 M = TypeVar("M", bound=Message)
 # Not structlog's: unless it is configured it writes to standard output, which is the caller's.
@@ -118,6 +120,8 @@ class Connection:
 
         ``extra_seconds`` is how long the control plane may take longer than usual (a long poll).
         """
+        from tenacity import AsyncRetrying  # with tornado, where that is installed
+
         timeout = httpx.Timeout(self._timeout)
         if timeout.read is not None:
             timeout.read += extra_seconds

@@ -26,7 +26,7 @@ import httpx
 
 from zpe_sdk.errors import ConfigError
 from zpe_sdk.keeper import keep
-from zpe_sdk.wire import EngineName, EnrollTokenReply
+from zpe_sdk.wire import EngineName
 
 Engine = Literal["qe", "mock"]
 EMBEDDED_FOLDER = Path("zpe-data/notebook")
@@ -169,6 +169,8 @@ def _wait_until_ready(service: LocalService, control_plane: subprocess.Popen[byt
 
 
 def _enroll_token(service: LocalService) -> str:
+    from zpe_sdk.wire import EnrollTokenReply
+
     reply = httpx.post(
         f"{service.url}/calc/zpe/compute/enroll-tokens",
         json={"label": "this machine"},

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from html import escape
+from typing import TYPE_CHECKING
 
-from tqdm.auto import tqdm
+from zpe_sdk.wire import OVER
 
-from zpe_sdk.wire import OVER, JobStatus
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from zpe_sdk.wire import JobStatus
 
 
 class Bar:
@@ -20,6 +24,8 @@ class Bar:
         """Show where the job stands."""
         progress = status.progress
         if self._bar is None:
+            from tqdm.auto import tqdm
+
             # Not earlier: where a saved notebook cannot show the bar, its first look is what stands there.
             name = status.name or status.formula or status.job_id
             self._bar = tqdm(total=progress.total or None, desc=name, unit="SCF", disable=not self._shown)

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import re
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
-
-import numpy as np
-from ase import Atoms
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 from zpe_sdk.errors import InputError
-from zpe_sdk.espresso.environ import EnvironInput
-from zpe_sdk.espresso.input import PwInput
-from zpe_sdk.espresso.pseudopotentials import Choose, defaults
 
-Structure: TypeAlias = Atoms | Path | str
-Chosen: TypeAlias = str | Sequence[int] | Sequence[bool] | Sequence[str] | NDArray[Any]
-Mobile: TypeAlias = Chosen | Callable[[Atoms], Chosen]
+# To import the client, neither ASE nor NumPy is needed.
+if TYPE_CHECKING:
+    from ase import Atoms
+    from numpy.typing import NDArray
+
+    from zpe_sdk.espresso.pseudopotentials import Choose
+
+Structure: TypeAlias = "Atoms | Path | str"
+Chosen: TypeAlias = "str | Sequence[int] | Sequence[bool] | Sequence[str] | NDArray[Any]"
+Mobile: TypeAlias = "Chosen | Callable[[Atoms], Chosen]"
 
 _KINDS = "whole numbers, booleans or chemical symbols"
+
+
+def is_atoms(value: object) -> TypeGuard[Atoms]:
+    """Tell whether a value is ASE Atoms; if ASE was not imported yet, nothing is."""
+    ase = sys.modules.get("ase")
+    return ase is not None and isinstance(value, ase.Atoms)
 
 
 def input_text(
@@ -46,7 +53,8 @@ def input_text(
         says it.
     """
     given = {name: value for name, value in rendering.items() if value is not None}
-    if isinstance(structure, Atoms):
+    if is_atoms(structure):
+        from zpe_sdk.espresso.pseudopotentials import defaults
         from zpe_sdk.espresso.render import by_namelist, render_input
 
         namelists = given["input_data"] = by_namelist(given.get("input_data", {}))
@@ -89,6 +97,8 @@ def environ_text(environ: Path | str | None) -> str | None:
         return None
     is_file = isinstance(environ, Path) or (environ.strip() and not set("\n&") & set(environ))
     text = _read(Path(environ), field="environ", what="no Environ input") if is_file else str(environ)
+    from zpe_sdk.espresso.environ import EnvironInput
+
     EnvironInput.parse(text)
     return text
 
@@ -114,9 +124,15 @@ def mobile_indices(mobile: Mobile | None, text: str, atoms: Atoms | None = None)
     """
     if mobile is None:
         return None
+    import numpy as np
+
+    from zpe_sdk.espresso.input import PwInput
+
     pw_input = PwInput.parse(text)
     symbols = pw_input.symbols
     if callable(mobile):
+        from ase import Atoms
+
         read = Atoms(symbols, pw_input.positions, cell=pw_input.cell, pbc=True)
         mobile = mobile(read if atoms is None else atoms)
     try:
@@ -141,7 +157,7 @@ def _from_numbers(given: NDArray[Any], nat: int) -> list[int]:
     if given.dtype.kind == "b":
         if given.size != nat:
             raise _bad_mobile(f"the mask has {given.size} entries for {nat} atoms")
-        return [int(i) for i in np.flatnonzero(given)]
+        return [int(i) for i in given.nonzero()[0]]
     if outside := [int(i) for i in given if not -nat <= i < nat]:
         raise _bad_mobile(
             f"indices run from 0 to {nat - 1}, or from the end as -1 to -{nat}, given: {outside}"

@@ -7,103 +7,103 @@ so that an older or newer peer goes on working.
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from zpe_sdk.task import Task, Vector
-from zpe_sdk.wire.admin import (
-    ApiToken,
-    ApiTokenList,
-    ApiTokenReply,
-    ApiTokenRequest,
-    AuditEntry,
-    AuditTrail,
-    DeadJob,
-    DeadJobList,
-    DeadJobsReply,
-    DeadJobsRequest,
-    DeadReason,
-    DrainRequest,
-    DroppedReply,
-    EnrollToken,
-    EnrollTokenList,
-    EnrollTokenReply,
-    EnrollTokenRequest,
-    Flags,
-    KeptScfList,
-    KeptScfs,
-    LeaseList,
-    LeaseStatus,
-    Overview,
-    RevokeReply,
-    WorkerList,
-    WorkerStatus,
-)
-from zpe_sdk.wire.compute import (
-    NO_FORCES,
-    Capabilities,
-    FailedReply,
-    FailedRequest,
-    HeartbeatReply,
-    HeartbeatRequest,
-    JobPayload,
-    LeaseReply,
-    LeaseRequest,
-    Ok,
-    RegisterReply,
-    RegisterRequest,
-    ReleaseRequest,
-    TaskReport,
-    TaskReportReply,
-    TaskReportRequest,
-    WholeResultReply,
-    WholeResultRequest,
-    WorkerTokenReply,
-)
-from zpe_sdk.wire.jobs import (
-    Atom,
-    HistoryEvent,
-    JobDetail,
-    JobList,
-    JobReply,
-    JobRequest,
-    JobStatus,
-    Lattice,
-    ParseReply,
-    ParseRequest,
-    PartialReply,
-    Point,
-    Progress,
-    Requirements,
-    ResultReply,
-    Structure,
-    TaskStatus,
-)
-from zpe_sdk.wire.messages import (
-    OVER,
-    EngineName,
-    ErrorInfo,
-    ErrorReply,
-    Expect,
-    Fingerprint,
-    Id,
-    JobKind,
-    JobOrder,
-    JobState,
-    JsonObject,
-    Message,
-    Tag,
-    TaskIndex,
-    TaskRun,
-)
-from zpe_sdk.wire.relaxation import (
-    IonicStep,
-    RelaxationEnd,
-    RelaxationRecord,
-    RelaxationState,
-    RelaxOptions,
-    StepReply,
-    StepRequest,
-)
-from zpe_sdk.wire.results import ZPEResultDocument
-from zpe_sdk.wire.structures import EnergyDocument, RelaxationDocument, StructureDocument
+
+if TYPE_CHECKING:
+    from zpe_sdk.wire.admin import (
+        ApiToken,
+        ApiTokenList,
+        ApiTokenReply,
+        ApiTokenRequest,
+        AuditEntry,
+        AuditTrail,
+        DeadJob,
+        DeadJobList,
+        DeadJobsReply,
+        DeadJobsRequest,
+        DeadReason,
+        DrainRequest,
+        DroppedReply,
+        EnrollToken,
+        EnrollTokenList,
+        EnrollTokenReply,
+        EnrollTokenRequest,
+        Flags,
+        KeptScfList,
+        KeptScfs,
+        LeaseList,
+        LeaseStatus,
+        Overview,
+        RevokeReply,
+        WorkerList,
+        WorkerStatus,
+    )
+    from zpe_sdk.wire.compute import (
+        NO_FORCES,
+        Capabilities,
+        FailedReply,
+        FailedRequest,
+        HeartbeatReply,
+        HeartbeatRequest,
+        JobPayload,
+        LeaseReply,
+        LeaseRequest,
+        Ok,
+        RegisterReply,
+        RegisterRequest,
+        ReleaseRequest,
+        TaskReport,
+        TaskReportReply,
+        TaskReportRequest,
+        WholeResultReply,
+        WholeResultRequest,
+        WorkerTokenReply,
+    )
+    from zpe_sdk.wire.jobs import (
+        Atom,
+        HistoryEvent,
+        JobDetail,
+        JobList,
+        JobReply,
+        JobRequest,
+        JobStatus,
+        Lattice,
+        ParseReply,
+        ParseRequest,
+        PartialReply,
+        Point,
+        Progress,
+        Requirements,
+        ResultReply,
+        Structure,
+        TaskStatus,
+    )
+    from zpe_sdk.wire.messages import (
+        ErrorInfo,
+        ErrorReply,
+        Fingerprint,
+        Id,
+        JsonObject,
+        Message,
+        Tag,
+        TaskIndex,
+        TaskRun,
+    )
+    from zpe_sdk.wire.names import OVER, EngineName, Expect, JobKind, JobOrder, JobState
+    from zpe_sdk.wire.relaxation import (
+        IonicStep,
+        RelaxationEnd,
+        RelaxationRecord,
+        RelaxationState,
+        RelaxOptions,
+        StepReply,
+        StepRequest,
+    )
+    from zpe_sdk.wire.results import ZPEResultDocument
+    from zpe_sdk.wire.structures import EnergyDocument, RelaxationDocument, StructureDocument
 
 __all__ = [
     "NO_FORCES",
@@ -197,3 +197,17 @@ __all__ = [
     "WorkerTokenReply",
     "ZPEResultDocument",
 ]
+
+# In the order in which they need one another: a name is looked for first where it costs least to look.
+_MODULES = ("names", "messages", "relaxation", "jobs", "results", "structures", "compute", "admin")
+
+if not TYPE_CHECKING:  # with it, a type checker would accept any name
+
+    def __getattr__(name: str) -> Any:
+        # To build the models of all messages takes a good part of a second: only those that are asked for.
+        if name in __all__:
+            for module in _MODULES:
+                found = import_module(f"{__name__}.{module}")
+                if hasattr(found, name):
+                    return globals().setdefault(name, getattr(found, name))
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

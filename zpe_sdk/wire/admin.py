@@ -8,7 +8,8 @@ from pydantic import Field
 
 from zpe_sdk.wire.compute import Capabilities
 from zpe_sdk.wire.jobs import HistoryEvent, JobStatus
-from zpe_sdk.wire.messages import ErrorInfo, Id, JobState, Message
+from zpe_sdk.wire.messages import ErrorInfo, Id, Message
+from zpe_sdk.wire.names import JobState
 
 
 class EnrollTokenRequest(Message):

@@ -10,19 +10,16 @@ from zpe_sdk.errors import Side
 from zpe_sdk.task import Task
 from zpe_sdk.wire.jobs import Progress
 from zpe_sdk.wire.messages import (
-    EngineName,
-    Expect,
     Fingerprint,
     Force,
     Id,
-    JobKind,
-    JobState,
     JsonObject,
     Magnetization,
     Message,
     Tag,
     TaskIndex,
 )
+from zpe_sdk.wire.names import EngineName, Expect, JobKind, JobState
 from zpe_sdk.wire.relaxation import RelaxationEnd, RelaxationState, RelaxOptions
 
 

@@ -7,17 +7,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from zpe_sdk.task import Vector
-from zpe_sdk.wire.messages import (
-    EngineName,
-    ErrorInfo,
-    Expect,
-    Fingerprint,
-    JobKind,
-    JobState,
-    Message,
-    Number,
-    Tag,
-)
+from zpe_sdk.wire.messages import ErrorInfo, Fingerprint, Message, Number, Tag
+from zpe_sdk.wire.names import EngineName, Expect, JobKind, JobState
 from zpe_sdk.wire.relaxation import RelaxOptions
 from zpe_sdk.wire.versions import check_condition
 

@@ -3,26 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from zpe_sdk.errors import Side
-
-JobState = Literal["queued", "started", "finished", "failed", "cancelled"]
-OVER: frozenset[JobState] = frozenset({"finished", "failed", "cancelled"})  # for good, unless requeued
-JobOrder = Literal["newest", "oldest"]
-# A vibrational job that relaxes first has the stages ``relax`` and ``vibrations``; the others have one.
-JobKind = Literal["vibrations", "relax", "energy"]
-# A minimum has no imaginary vibration, a saddle point (of first order: a transition state) has one.
-Expect = Literal["minimum", "saddle"]
-# Unphysical forces would overflow when summed.
-Force = Annotated[float, Field(ge=-1e9, le=1e9)]
-# Bohr magnetons per cell, far above any cell that is computed.
-Magnetization = Annotated[float, Field(ge=-1e7, le=1e7)]
-# What computes the forces: pw.x, or springs in its place.
-EngineName = Literal["espresso", "mock"]
-
 
 # As deep as an object may be nested; libraries that write JSON give up somewhere above 200.
 _DEEPEST = 50
@@ -58,7 +43,10 @@ JsonObject = Annotated[dict[str, Any], AfterValidator(_plain)]
 # Ids become parts of key names in the store: nothing else may get there.
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 TaskIndex = Annotated[int, Field(ge=0, le=10_000_000)]
-
+# Unphysical forces would overflow when summed.
+Force = Annotated[float, Field(ge=-1e9, le=1e9)]
+# Bohr magnetons per cell, far above any cell that is computed.
+Magnetization = Annotated[float, Field(ge=-1e7, le=1e7)]
 Tag = Annotated[str, Field(min_length=1, max_length=50, pattern=r"^[\w.:@+-]+$")]
 
 

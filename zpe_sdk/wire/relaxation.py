@@ -7,16 +7,8 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from zpe_sdk.task import Vector
-from zpe_sdk.wire.messages import (
-    Fingerprint,
-    Force,
-    Id,
-    JobState,
-    Magnetization,
-    Message,
-    Number,
-    TaskIndex,
-)
+from zpe_sdk.wire.messages import Fingerprint, Force, Id, Magnetization, Message, Number, TaskIndex
+from zpe_sdk.wire.names import JobState
 
 # More steps than that are no relaxation but a search.
 MAX_STEPS = 1000

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from zpe_sdk.task import Vector
-from zpe_sdk.wire.messages import Expect, Fingerprint, Message, TaskRun
+from zpe_sdk.wire.messages import Fingerprint, Message, TaskRun
+from zpe_sdk.wire.names import Expect
 from zpe_sdk.wire.relaxation import RelaxationRecord
 
 

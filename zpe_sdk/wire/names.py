@@ -1,0 +1,15 @@
+"""Words that messages share with the command line, which needs no pydantic to know them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+JobState = Literal["queued", "started", "finished", "failed", "cancelled"]
+OVER: frozenset[JobState] = frozenset({"finished", "failed", "cancelled"})  # for good, unless requeued
+JobOrder = Literal["newest", "oldest"]
+# A vibrational job that relaxes first has the stages ``relax`` and ``vibrations``; the others have one.
+JobKind = Literal["vibrations", "relax", "energy"]
+# A minimum has no imaginary vibration, a saddle point (of first order: a transition state) has one.
+Expect = Literal["minimum", "saddle"]
+# What computes the forces: pw.x, or springs in its place.
+EngineName = Literal["espresso", "mock"]
