@@ -182,7 +182,7 @@ class Door:
                 protocols[1], secret_key=self._secret, signed=True
             )
         except Exception:
-            # A token that is no token can fail in any way; all of them mean no.
+            # A malformed token can fail in any way; every failure means no.
             return False
 
 

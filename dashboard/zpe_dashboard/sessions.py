@@ -63,7 +63,7 @@ class Sessions:
         return self._sessions.get(key) if key else None
 
     def end(self, key: str | None) -> None:
-        """End a session; one that has ended already is no error."""
+        """End a session; ending it twice is harmless."""
         if session := self._sessions.pop(key or "", None):
             session.ended.set()
             closing = asyncio.ensure_future(session.client.aclose())

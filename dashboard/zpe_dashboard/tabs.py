@@ -52,7 +52,7 @@ def create_tabs(place: str, secret: bytes) -> tuple[ASGIApp, FastAPI]:
 
 
 async def _alive() -> None:
-    """Answer whoever has a session."""
+    """Answer every request that has a session."""
 
 
 async def _file(job_id: str, name: str) -> Response:

@@ -22,9 +22,9 @@ app = typer.Typer(
     help="For administrators: tokens, workers, leases, the dead-letter queue, switches, the audit trail.",
 )
 
-Ttl = Annotated[int | None, typer.Option("--ttl", min=1, help="Seconds that it is good for.")]
-Label = Annotated[str | None, typer.Option(help="A note on what it is for.")]
-Code = Annotated[str | None, typer.Option(help="Those that failed with this code.")]
+Ttl = Annotated[int | None, typer.Option("--ttl", min=1, help="Seconds until it expires.")]
+Label = Annotated[str | None, typer.Option(help="A note on its purpose.")]
+Code = Annotated[str | None, typer.Option(help="Only jobs that failed with this code.")]
 Limit = Annotated[int, typer.Option(min=1, help="How many.")]
 ServerId = Annotated[str, typer.Argument(metavar="WORKER", help="The id that `zpe admin workers` shows.")]
 JobIds = Annotated[list[str] | None, typer.Argument(metavar="[JOB]...", help="Ids of dead jobs.")]
@@ -106,13 +106,13 @@ def revoke(
     token: Annotated[str | None, typer.Option(help="A researcher's token, by its id.")] = None,
     enroll_token: Annotated[str | None, typer.Option(help="An enroll token, by its id.")] = None,
     and_its_results: Annotated[
-        bool, typer.Option("--and-its-results", help="Take back what the compute node has computed, too.")
+        bool, typer.Option("--and-its-results", help="Also take back the results of this compute node.")
     ] = False,
 ) -> None:
-    """Shut out a compute node, or make a token useless.
+    """Revoke a compute node or a token.
 
-    With `--and-its-results`, SCFs of the node that are kept for later jobs are dropped, unfinished jobs
-    compute anew what it had computed, and finished ones that contain it are marked.
+    With `--and-its-results`, the node's SCFs that are kept for later jobs are dropped, unfinished jobs
+    compute them again, and finished jobs that contain them are marked.
 
     Example: `zpe admin revoke --worker WORKER --and-its-results`
     """
@@ -142,16 +142,16 @@ def revoke(
 @app.command()
 def scfs(
     context: typer.Context,
-    owner: Annotated[str | None, typer.Option(help="Only of this owner's jobs.")] = None,
-    worker: Annotated[str | None, typer.Option(help="Only of this compute node, by id or name.")] = None,
-    version: Annotated[str | None, typer.Option(help="Only of this version of the program.")] = None,
+    owner: Annotated[str | None, typer.Option(help="Only SCFs of this owner's jobs.")] = None,
+    worker: Annotated[str | None, typer.Option(help="Only SCFs of this compute node, by id or name.")] = None,
+    version: Annotated[str | None, typer.Option(help="Only SCFs of this version of pw.x.")] = None,
     pseudopotential: Annotated[
         str | None, typer.Option(help="Only with this file, or the beginning of its SHA-256.")
     ] = None,
-    drop: Annotated[bool, typer.Option("--drop", help="Drop them: later jobs compute them anew.")] = False,
+    drop: Annotated[bool, typer.Option("--drop", help="Drop them: later jobs compute them again.")] = False,
     json: Json = False,
 ) -> None:
-    """List the SCFs that are kept for later jobs, by where they come from, or drop some.
+    """List the SCFs kept for later jobs, by origin, or drop some.
 
     Example: `zpe admin scfs --worker lab-pc-3 --drop`
     """
@@ -181,7 +181,7 @@ def scfs(
 
 @app.command()
 def workers(context: typer.Context, json: Json = False) -> None:
-    """List the compute nodes, the last heard of first.
+    """List the compute nodes, the most recently active first.
 
     Example: `zpe admin workers`
     """
@@ -207,7 +207,7 @@ def drain(
     worker: ServerId,
     off: Annotated[bool, typer.Option("--off", help="Give it work again.")] = False,
 ) -> None:
-    """Give a compute node no new work; what it has it finishes.
+    """Give a compute node no new work; it finishes its current tasks.
 
     Example: `zpe admin drain WORKER`
     """
@@ -255,7 +255,7 @@ def dlq(
     context: typer.Context,
     code: Code = None,
     limit: Limit = 20,
-    offset: Annotated[int, typer.Option(min=0, help="How many to leave out first.")] = 0,
+    offset: Annotated[int, typer.Option(min=0, help="How many to skip first.")] = 0,
     json: Json = False,
 ) -> None:
     """List the dead-letter queue: jobs that failed for good, the newest first.
@@ -285,7 +285,7 @@ def dlq(
 
 @app.command()
 def requeue(context: typer.Context, jobs: JobIds = None, code: Code = None) -> None:
-    """Put dead jobs back into the queue; the SCFs they have are kept.
+    """Put dead jobs back into the queue; their finished SCFs are kept.
 
     Example: `zpe admin requeue --code worker_lost`
     """
@@ -297,7 +297,7 @@ def requeue(context: typer.Context, jobs: JobIds = None, code: Code = None) -> N
 
 @app.command()
 def discard(context: typer.Context, jobs: JobIds = None, code: Code = None) -> None:
-    """Take dead jobs out of the dead-letter queue for good.
+    """Remove dead jobs from the dead-letter queue for good.
 
     Example: `zpe admin discard JOB`
     """
@@ -311,7 +311,7 @@ def discard(context: typer.Context, jobs: JobIds = None, code: Code = None) -> N
 def flags(
     context: typer.Context,
     submission: Annotated[
-        bool | None, typer.Option("--submission/--no-submission", help="Take new jobs.")
+        bool | None, typer.Option("--submission/--no-submission", help="Accept new jobs.")
     ] = None,
     dequeue: Annotated[
         bool | None, typer.Option("--dequeue/--no-dequeue", help="Give work to workers.")
@@ -337,7 +337,7 @@ def flags(
 
 @app.command()
 def overview(context: typer.Context, json: Json = False) -> None:
-    """Show the service at a glance: jobs, workers, what waits the longest.
+    """Show the service at a glance: jobs, workers, the longest wait.
 
     Example: `zpe admin overview`
     """

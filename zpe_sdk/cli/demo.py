@@ -1,4 +1,4 @@
-"""``zpe demo``: the whole road on this machine, from an input to a zero-point energy."""
+"""``zpe demo``: everything on this machine, from an input to a zero-point energy."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def demo(
     file: Annotated[
         Path, typer.Argument(help="A pw.x input; the default is there in a clone of the project.")
     ] = SAMPLE,
-    data_dir: Annotated[Path, typer.Option(help="Where jobs, results and logs are kept.")] = Path(
+    data_dir: Annotated[Path, typer.Option(help="Folder for jobs, results and logs.")] = Path(
         "zpe-data/demo"
     ),
-    mock: Annotated[bool, typer.Option("--mock", help="Springs in place of pw.x.")] = False,
+    mock: Annotated[bool, typer.Option("--mock", help="Use springs in place of pw.x.")] = False,
     pseudo_dir: Annotated[
         Path | None, typer.Option(envvar="ZPE_PSEUDO_DIR", help="Folder of the pseudopotential files.")
     ] = None,

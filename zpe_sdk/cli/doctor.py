@@ -24,12 +24,12 @@ def doctor(
     server: Annotated[
         bool, typer.Option("--server", help="Check the machine of the control plane: Redis, tokens, results.")
     ] = False,
-    pseudo_dir: Annotated[Path | None, typer.Option(help="As of `zpe worker`.")] = None,
-    pw: Annotated[str | None, typer.Option(metavar="PATH", help="As of `zpe worker`.")] = None,
-    work_dir: Annotated[Path | None, typer.Option(help="As of `zpe worker`.")] = None,
+    pseudo_dir: Annotated[Path | None, typer.Option(help="As for `zpe worker`.")] = None,
+    pw: Annotated[str | None, typer.Option(metavar="PATH", help="As for `zpe worker`.")] = None,
+    work_dir: Annotated[Path | None, typer.Option(help="As for `zpe worker`.")] = None,
     json: Json = False,
 ) -> None:
-    """Check this machine and its settings, and say what to do about what is wrong.
+    """Check this machine and its settings, and say how to fix what is wrong.
 
     Looks at the same ZPE_ variables as `zpe worker` (with --server: as `zpe serve`). Uses up no enroll
     token and computes nothing. Exit status 1 if anything failed.

@@ -47,7 +47,7 @@ def submit(
     name: options.Name = None,
     delta: Annotated[float | None, typer.Option(help="Displacement in Å.")] = None,
     low_cut: Annotated[
-        float | None, typer.Option(help="Leave modes below this out of the ZPE, in cm⁻¹.")
+        float | None, typer.Option(help="Exclude modes below this from the ZPE, in cm⁻¹.")
     ] = None,
     temperature: Annotated[float | None, typer.Option(help="In K, for the entropy.")] = None,
     symmetry: Annotated[bool, typer.Option(help="Use symmetry to run fewer SCFs.")] = True,
@@ -69,18 +69,18 @@ def submit(
     engine: options.Engine = None,
     verify: Annotated[
         float,
-        typer.Option(help="Have this share of the SCFs (0 to 1) computed by two workers, and compared."),
+        typer.Option(help="Compute this share of the SCFs (0 to 1) on two workers, and compare."),
     ] = 0.0,
     wait: options.Wait = False,
 ) -> None:
     """Submit a pw.x input for its vibrations and print the job's id.
 
-    A structure that is not relaxed has no vibrations worth the name: `--relax` relaxes it first.
+    Vibrations need a relaxed structure: `--relax` relaxes it first.
 
     Example: `zpe submit guess.in --relax --wait`
     """
     if (fmax is not None or steps is not None) and not relax:
-        raise typer.BadParameter("--fmax and --steps are of a relaxation: add --relax")
+        raise typer.BadParameter("--fmax and --steps need --relax")
     connection: Connection = context.obj
     with connection.client() as client:
         job = client.submit(
@@ -127,9 +127,9 @@ def status(
     state: Annotated[JobState | None, typer.Option(help="Only jobs in this state.")] = None,
     search: Annotated[str | None, typer.Option(help="Only jobs with this in name, formula or id.")] = None,
     owner: Annotated[str | None, typer.Option(help="Only this owner's jobs.")] = None,
-    order: Annotated[JobOrder, typer.Option(help="Which come first, by submission.")] = "newest",
+    order: Annotated[JobOrder, typer.Option(help="Which jobs come first, by time of submission.")] = "newest",
     limit: Annotated[int, typer.Option(min=1, help="How many jobs.")] = 20,
-    offset: Annotated[int, typer.Option(min=0, help="How many to leave out first.")] = 0,
+    offset: Annotated[int, typer.Option(min=0, help="How many to skip first.")] = 0,
     json: Json = False,
 ) -> None:
     """Show where a job stands, or list jobs.
@@ -167,7 +167,7 @@ def wait(
 def result(
     context: typer.Context,
     job: JobId,
-    summary: Annotated[bool, typer.Option("--summary", help="For people (this is the default).")] = False,
+    summary: Annotated[bool, typer.Option("--summary", help="The summary (the default).")] = False,
     csv: Annotated[
         bool, typer.Option("--csv", help="The frequencies, or the steps of a relaxation, as CSV.")
     ] = False,

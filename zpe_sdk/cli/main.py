@@ -99,7 +99,7 @@ def options(
         typer.Option(
             envvar="ZPE_RETRY_SECONDS",
             min=0,
-            help="How long to go on trying while the control plane is away.",
+            help="How long to retry while the control plane is unreachable.",
         ),
     ] = 10.0,
     _version: Annotated[

@@ -1,4 +1,4 @@
-"""Options that all commands have which submit a job."""
+"""Options that all commands share that submit a job."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zpe_sdk.wire import EngineName
 File: TypeAlias = Annotated[
     Path, typer.Argument(metavar="FILE", help="A pw.x input; `-` reads standard input.")
 ]
-Name: TypeAlias = Annotated[str | None, typer.Option(help="What you call the job.")]
+Name: TypeAlias = Annotated[str | None, typer.Option(help="Your name for the job.")]
 Fmax: TypeAlias = Annotated[
     float | None,
     typer.Option(
@@ -20,7 +20,8 @@ Fmax: TypeAlias = Annotated[
     ),
 ]
 Steps: TypeAlias = Annotated[
-    int | None, typer.Option(help="Steps that the relaxation may take. [default: 100, or the input's nstep]")
+    int | None,
+    typer.Option(help="Largest number of steps of the relaxation. [default: 100, or the input's nstep]"),
 ]
 Environ: TypeAlias = Annotated[
     Path | None,
@@ -29,18 +30,20 @@ Environ: TypeAlias = Annotated[
 UseEnviron: TypeAlias = Annotated[
     bool, typer.Option("--use-environ", help="Run with Environ and the machine's own environ.in.")
 ]
-New: TypeAlias = Annotated[bool, typer.Option("--new", help="Take over no SCFs of earlier jobs.")]
+New: TypeAlias = Annotated[bool, typer.Option("--new", help="Reuse no SCFs of earlier jobs.")]
 Priority: TypeAlias = Annotated[int, typer.Option(help="From -100 to 100; higher ones first.")]
 Tags: TypeAlias = Annotated[
     list[str] | None, typer.Option(help="Only on machines with this tag; may be given again.")
 ]
-Cores: TypeAlias = Annotated[int | None, typer.Option(help="Only on machines with so many cores.")]
-MemoryGb: TypeAlias = Annotated[float | None, typer.Option(help="Only on machines with so much memory.")]
+Cores: TypeAlias = Annotated[int | None, typer.Option(help="Only on machines with at least so many cores.")]
+MemoryGb: TypeAlias = Annotated[
+    float | None, typer.Option(help="Only on machines with at least so much memory.")
+]
 Pw: TypeAlias = Annotated[
     str | None, typer.Option(help="Only with these versions of pw.x: `>=7.1` or `>=6.7,<7.3`.")
 ]
 Engine: TypeAlias = Annotated[
     EngineName | None,
-    typer.Option(help="pw.x, or springs in its place (mock). [default: as the control plane is set up]"),
+    typer.Option(help="pw.x, or springs in its place (mock). [default: set by the control plane]"),
 ]
 Wait: TypeAlias = Annotated[bool, typer.Option("--wait", help="Wait for it and print its summary.")]

@@ -49,7 +49,7 @@ class Admin:
         return run(self._async.revoke_enroll_token(token_id))
 
     def workers(self) -> WorkerList:
-        """List the compute nodes, the last heard of first."""
+        """List the compute nodes, the most recently active first."""
         __tracebackhide__ = True  # IPython leaves such frames out
         return run(self._async.workers())
 

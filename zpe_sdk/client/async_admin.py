@@ -56,7 +56,7 @@ class AsyncAdmin:
         return await self._call("DELETE", f"{_COMPUTE}/enroll-tokens/{quote(token_id, safe='')}", RevokeReply)
 
     async def workers(self) -> WorkerList:
-        """List the compute nodes, the last heard of first."""
+        """List the compute nodes, the most recently active first."""
         return await self._call("GET", f"{_COMPUTE}/servers", WorkerList)
 
     async def revoke_worker(self, server_id: str, *, and_its_results: bool = False) -> RevokeReply:

@@ -1,7 +1,7 @@
 """Blocking calls of coroutines, from a script, a thread or a notebook whose own loop is running.
 
 All run on one event loop in a daemon thread of this process. No loop of the caller's is touched, but for
-one case: in a cell of a notebook, whose kernel has a loop of its own, what waits for long lets that loop go
+one case: in a cell of a notebook, whose kernel has its own loop, a long wait lets that loop go
 on (widgets, Panel's callbacks, the cell's tasks). asyncio alone cannot do that; nest-asyncio2 can. Its
 forerunner nest-asyncio loses the cells that wait in line meanwhile, as they do after "Run All Cells".
 Where the loop cannot be patched, as with uvloop, the cell waits as a script does.

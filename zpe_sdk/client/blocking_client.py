@@ -135,7 +135,7 @@ class ZPEClient:
             The atoms that vibrate: 0-based indices, a mask of booleans, chemical symbols, or a function of
             the Atoms that returns one of these; default: all that are not fixed.
         name
-            What you call the job.
+            Your name for the job.
         delta
             Displacement in Å.
         low_cut_cm
@@ -163,7 +163,7 @@ class ZPEClient:
             that of the undisplaced structure, from all starts that were tried. By default such a job fails.
         engine
             ``"espresso"``: computed by pw.x alone; ``"mock"``: by springs, for teaching, and the result says
-            so; default: as the control plane is set up, which is pw.x unless it was made for springs.
+            so; default: what the control plane is set up for, normally pw.x.
         verify
             The share of SCFs, from 0 to 1, that two workers compute and that are compared; at least one if
             above 0. The job waits for a second worker, and fails as ``workers_disagree`` if they differ.
@@ -228,7 +228,7 @@ class ZPEClient:
             As for :meth:`submit`. An input with ``calculation = 'relax'`` keeps its ``&IONS``. Cell vectors
             stay as they are.
         name
-            What you call the job.
+            Your name for the job.
         fmax
             It has ended well when no atom feels a larger force in eV/Å, of what is free to move. Default:
             ``forc_conv_thr`` of 1e-4 Ry/bohr (0.0026 eV/Å) for each component, or that of the input if it is
@@ -319,7 +319,7 @@ class ZPEClient:
         structures
             As for :meth:`submit`.
         names
-            What you call each job.
+            Your names for the jobs.
         **options
             As for :meth:`submit`, the same for all.
 

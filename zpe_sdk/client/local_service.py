@@ -1,6 +1,6 @@
 """A whole service of one's own on this machine: control plane, store and a worker, as processes.
 
-This process starts one for each folder, whoever asks for it.
+This process starts one for each folder, however many clients ask for it.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def input_text(
         )
     if isinstance(structure, str) and (not structure.strip() or "\n" in structure):
         return _checked(structure, "structure"), {}
-    text = _read(Path(structure), field="structure", what="no pw.x input")
+    text = _read(Path(structure), field="structure", what="not a pw.x input")
     return _checked(text, str(structure)), {}
 
 
@@ -96,7 +96,7 @@ def environ_text(environ: Path | str | None) -> str | None:
     if environ is None:
         return None
     is_file = isinstance(environ, Path) or (environ.strip() and not set("\n&") & set(environ))
-    text = _read(Path(environ), field="environ", what="no Environ input") if is_file else str(environ)
+    text = _read(Path(environ), field="environ", what="not an Environ input") if is_file else str(environ)
     from zpe_sdk.espresso.environ import EnvironInput
 
     EnvironInput.parse(text)
@@ -184,7 +184,7 @@ def _read(path: Path, *, field: str, what: str) -> str:
         with contextlib.suppress(UnicodeDecodeError):
             return content.decode(encoding)
     raise InputError(
-        f"{path} is no text, and {what}",
+        f"{path} is not a text file, and {what}",
         code="binary_input",
         field="content" if field == "structure" else field,
     )
@@ -197,7 +197,7 @@ def _checked(text: str, what: str) -> str:
         raise InputError(f"{what} is binary, not a pw.x input", code="binary_input", field="content")
     if not re.search(r"[&$]system\b", text, re.IGNORECASE):
         raise InputError(
-            f"{what} is no pw.x input, it has no &SYSTEM; read structures in other formats with "
+            f"{what} is not a pw.x input: it has no &SYSTEM; read structures in other formats with "
             "ase.io.read, and submit the Atoms",
             code="no_pw_input",
             field="content",

@@ -124,7 +124,7 @@ class JobRequest(Message):
     expect
         What the structure is: at a ``saddle`` point one imaginary vibration is no alarm.
     engine
-        ``espresso``: by pw.x alone; ``mock``: by springs alone; null: as the control plane is set up.
+        ``espresso``: by pw.x alone; ``mock``: by springs alone; null: what the control plane is set up for.
     """
 
     content: str

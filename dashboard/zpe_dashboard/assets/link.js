@@ -21,7 +21,7 @@ export function render({model}) {
     hiding = setTimeout(() => { notice.hidden = true }, model.notice.problem ? 12000 : 5000)
   })
 
-  // Every place is one entry of the browser's history, whoever went there.
+  // Every place is one entry of the browser's history, whatever led there.
   const tell = () => model.send_msg({place: location.hash, page: location.href})
   window.addEventListener("hashchange", tell)
   tell()
