@@ -28,7 +28,7 @@ def table(heading: str) -> dict[str, tuple[str, str]]:
 def written(value: Any) -> str:
     """Return a default as the page writes it."""
     value = value.get_secret_value() if isinstance(value, SecretStr) else value
-    if value is None or value == []:
+    if value is None or value in ([], ()):
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
