@@ -6,24 +6,24 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zpe_sdk.errors import ComputeError
 from zpe_sdk.espresso.input import parse
 from zpe_sdk.espresso.moved import moved_text
-from zpe_sdk.result.assemble import freqs_csv, make_result, summary_text
-from zpe_sdk.result.assemble_structure import make_structure_document
-from zpe_sdk.result.structure_text import structure_csv, structure_summary
 from zpe_sdk.vibrations.plan import Plan
 from zpe_sdk.wire import IonicStep, JobPayload, JobRequest, RelaxationRecord, Task, TaskReport, TaskRun
-from zpe_server.planning import PlannedJob, plan_stage
 from zpe_server.records import request_of
 from zpe_server.results import Result
 from zpe_server.settings import Settings
 from zpe_server.states import States
 from zpe_server.verification import compare
+
+# What brings SciPy and much of ASE is imported at its first use: a control plane starts without it.
+if TYPE_CHECKING:
+    from zpe_server.planning import PlannedJob
 
 # pw.x prints positions in Å with ten digits.
 _SAME_PLACE = 1e-6
@@ -94,6 +94,9 @@ def assemble(done: Done, settings: Settings) -> Result | States | NextStage:
         run = TaskRun.model_validate_json(done.runs["0"])
         workers = {0: run.worker}
     reused = [int(task) for task, text in done.runs.items() if json.loads(text).get("reused")]
+    from zpe_sdk.result.assemble_structure import make_structure_document
+    from zpe_sdk.result.structure_text import structure_csv, structure_summary
+
     document = make_structure_document(
         payload,
         parse(payload.content),
@@ -131,6 +134,8 @@ def _check_end(report: TaskReport, steps: Sequence[IonicStep]) -> None:
 
 def _displacements(done: Done, payload: JobPayload, report: TaskReport, settings: Settings) -> NextStage:
     """Plan the displacements of the relaxed structure."""
+    from zpe_server.planning import plan_stage
+
     assert report.relaxation is not None
     relaxed = moved_text(parse(payload.content), report.relaxation.positions)
     request = request_of(done.job).model_copy(update={"content": relaxed})
@@ -151,6 +156,8 @@ def _frequencies(done: Done, payload: JobPayload) -> Result | States:
         return states
     workers = {task: run.worker for task, run in ran.items()}
     verified = compare([Task.from_json(task) for task in json.loads(done.job["tasks"])], scfs, workers)
+    from zpe_sdk.result.assemble import freqs_csv, make_result, summary_text
+
     document = make_result(
         payload,
         parse(payload.content),

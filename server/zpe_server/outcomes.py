@@ -9,7 +9,6 @@ import anyio.to_thread
 
 from zpe_sdk.errors import InputError
 from zpe_sdk.espresso.input import parse
-from zpe_sdk.result.assemble_partial import partial_spectrum
 from zpe_sdk.vibrations.plan import Plan
 from zpe_sdk.wire import JobPayload, PartialReply, TaskReport
 from zpe_server.jobs import Jobs
@@ -78,6 +77,8 @@ def _marked(result: Result, warning: str) -> Result:
 
 
 def _partial(job: dict[str, str], reports: dict[str, str]) -> PartialReply:
+    from zpe_sdk.result.assemble_partial import partial_spectrum
+
     payload = JobPayload.model_validate_json(job["payload"])
     plan = Plan.from_json(json.loads(job["plan"]))
     return partial_spectrum(

@@ -6,17 +6,20 @@ import hashlib
 import json
 import uuid
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
 from zpe_sdk.errors import ConfigError, InputError
 from zpe_sdk.wire import JobRequest
-from zpe_server.planning import PlannedJob, plan_job
 from zpe_server.settings import Settings
 from zpe_server.store import Store
 from zpe_server.tokens import Principal
 from zpe_server.transitions.jobs import Stage, Submit
 from zpe_server.workers import ALIVE_SECONDS
+
+if TYPE_CHECKING:
+    from zpe_server.planning import PlannedJob
 
 
 class Submission:
@@ -39,7 +42,7 @@ class Submission:
             ``submission_disabled``.
         """
         # Thousands of displacements and a large structure take a moment: never on the event loop.
-        planned = await anyio.to_thread.run_sync(plan_job, request, self._settings)
+        planned = await anyio.to_thread.run_sync(_plan, request, self._settings)
         reply = await self._store.transition(
             Submit(
                 job=uuid.uuid4().hex,
@@ -65,6 +68,13 @@ class Submission:
                 "an administrator has stopped the submission of jobs for now", code="submission_disabled"
             )
         return str(reply["job"]), bool(reply.get("complete")), planned.warnings
+
+
+def _plan(request: JobRequest, settings: Settings) -> PlannedJob:
+    # It brings SciPy and much of ASE: a control plane that starts does not wait for them.
+    from zpe_server.planning import plan_job
+
+    return plan_job(request, settings)
 
 
 def stage_of(planned: PlannedJob, request: JobRequest, settings: Settings, **fields: str | float) -> Stage:

@@ -53,9 +53,15 @@ def imported(code: str, folder: Path) -> tuple[set[str], str]:
             SERVERS | PHYSICS | OTHERS | {"tqdm"},
             "zpe: ",
         ),
+        (
+            "import zpe_server.command",
+            "zpe_server.app",
+            {"bokeh", "panel", "scipy", "spglib", "tqdm", "zpe_sdk.result", "zpe_dashboard"},
+            "",
+        ),
         ("import zpe_sdk.worker.loop", "zpe_sdk.worker.loop", SERVERS | {"scipy", "tqdm", "typer"}, ""),
     ],
-    ids=["client", "help", "status", "worker"],
+    ids=["client", "help", "status", "serve", "worker"],
 )
 def test_a_start_imports_only_what_it_needs(
     code: str, has: str, lacks: set[str], says: str, tmp_path: Path

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
 
 from zpe_sdk.errors import ConfigError, InputError
 
@@ -244,6 +243,8 @@ class _Sites:
     def __init__(self, scaled: NDArray[np.float64], cell: NDArray[np.float64]) -> None:
         self._scaled = scaled
         self._cell = cell
+        from scipy.spatial import KDTree  # slow to import, and needed only once a job is planned
+
         self._tree = KDTree(_wrapped(scaled), boxsize=np.ones(3))
 
     def find(self, points: NDArray[np.float64]) -> NDArray[np.int_]:

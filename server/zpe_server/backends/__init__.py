@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from zpe_sdk.extras import needed_for
 from zpe_server.backends.base import ZPEComputeBackend
-from zpe_server.backends.local import Local
-from zpe_server.backends.mock import Mock
 from zpe_server.backends.remote_http import RemoteHTTP
 from zpe_server.plane import Plane
 
@@ -16,8 +14,12 @@ def make_backend(plane: Plane) -> ZPEComputeBackend:
     """Return the backend of ``settings.compute_mode``."""
     match plane.settings.compute_mode:
         case "local":
+            from zpe_server.backends.local import Local
+
             return Local(plane)
         case "mock":
+            from zpe_server.backends.mock import Mock
+
             return Mock(plane)
         case "remote-http":
             return RemoteHTTP()
