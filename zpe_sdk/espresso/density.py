@@ -11,6 +11,7 @@ start: the SCF goes on to its threshold as ever.
 from __future__ import annotations
 
 import shutil
+from mmap import mmap
 from pathlib import Path
 
 import numpy as np
@@ -92,14 +93,14 @@ def _plane_waves(centre: bytes, displaced: bytes) -> bytes:
     Its records are: Γ alone or not, number of G vectors, number of components; reciprocal lattice; Miller
     indices of the G vectors; then for each component the coefficients, as complex numbers.
     """
-    records, others = _records(centre), _records(displaced)
-    if records[:3] != others[:3]:
+    ours, others = records(centre), records(displaced)
+    if ours[:3] != others[:3]:
         raise ValueError("the densities are on different grids")
     rows = [
         (2 * np.frombuffer(a, np.complex128) - np.frombuffer(b, np.complex128)).tobytes()
-        for a, b in zip(records[3:], others[3:], strict=True)
+        for a, b in zip(ours[3:], others[3:], strict=True)
     ]
-    return b"".join(_marked(record) for record in (*records[:3], *rows))
+    return b"".join(_marked(record) for record in (*ours[:3], *rows))
 
 
 def _list(centre: bytes, displaced: bytes) -> bytes:
@@ -107,17 +108,23 @@ def _list(centre: bytes, displaced: bytes) -> bytes:
     return "".join(f"{value:.17e}\n" for value in values.tolist()).encode()
 
 
-def _records(content: bytes) -> list[bytes]:
-    """Split a Fortran unformatted file: each record stands between two markers of its length."""
-    records, place = [], 0
+def records(content: bytes | mmap) -> list[bytes]:
+    """Split a Fortran unformatted file: each record stands between two markers of its length.
+
+    Raises
+    ------
+    ValueError
+        It is another file, or a record has more than 2 GB.
+    """
+    found, place = [], 0
     while place < len(content):
         length = int.from_bytes(content[place : place + 4], "little", signed=True)
         end = place + 4 + length
         if length < 0 or content[end : end + 4] != content[place : place + 4]:
             raise ValueError("not the records of a Fortran file, or one above 2 GB")
-        records.append(content[place + 4 : end])
+        found.append(content[place + 4 : end])
         place = end + 4
-    return records
+    return found
 
 
 def _marked(record: bytes) -> bytes:

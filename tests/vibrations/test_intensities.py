@@ -1,0 +1,125 @@
+"""Polar tensors and intensities against ASE's, which displaces every atom along every axis."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import molecule
+from ase.calculators.calculator import Calculator, all_changes
+from ase.vibrations import Infrared
+
+from zpe_sdk.errors import InputError
+from zpe_sdk.vibrations.hessian import assemble_hessian
+from zpe_sdk.vibrations.intensities import KM_PER_MOL, ir_intensities, polar_tensors, sum_rule_residual
+from zpe_sdk.vibrations.kinds import external_motions
+from zpe_sdk.vibrations.modes import normal_modes
+from zpe_sdk.vibrations.plan import Plan, plan_displacements
+
+DELTA = 0.01
+CHARGE = {"H": 0.35, "O": -0.5, "C": 0.2, "N": -0.4}
+
+
+class Springs(Calculator):
+    """Springs between all atoms at their rest lengths, and charges that the bonds' lengths shift."""
+
+    implemented_properties = ("energy", "forces", "dipole")
+
+    def __init__(self, rest: Atoms) -> None:
+        super().__init__()
+        self.rest = rest.get_all_distances()
+        self.charges = np.array([CHARGE[symbol] for symbol in rest.get_chemical_symbols()])
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes) -> None:  # type: ignore[no-untyped-def]
+        super().calculate(atoms, properties, system_changes)
+        vectors = atoms.positions[:, None] - atoms.positions[None]
+        lengths = np.linalg.norm(vectors, axis=2) + np.eye(len(atoms))
+        stretch = lengths - self.rest - np.eye(len(atoms))
+        stiffness = 30 * np.exp(-2 * (self.rest - 1))
+        pulls = np.einsum("ij,ijx->ix", stiffness * stretch / lengths, vectors)
+        flow = (self.charges[:, None] - self.charges[None]) * stretch
+        self.results = {
+            "energy": float(np.sum(stiffness * stretch**2) / 4),
+            "forces": -pulls,
+            "dipole": self.charges @ atoms.positions + 0.5 * np.einsum("ij,ijx->x", flow, vectors),
+        }
+
+
+def computed(atoms: Atoms) -> tuple[Plan, dict[int, np.ndarray], dict[int, np.ndarray]]:
+    """Return the plan of a molecule in a box, its forces and its dipoles."""
+    plan = plan_displacements(
+        atoms.positions, atoms.cell[:], atoms.get_chemical_symbols(), range(len(atoms)), delta=DELTA
+    )
+    forces, dipoles = {}, {}
+    for step in plan.displacements:
+        moved = atoms.copy()
+        if step.atom is not None:
+            moved.positions[step.atom] += step.vector
+        moved.calc = Springs(atoms)
+        forces[step.index], dipoles[step.index] = moved.get_forces(), moved.get_dipole_moment()
+    return plan, forces, dipoles
+
+
+def boxed(name: str) -> Atoms:
+    atoms = molecule(name)
+    atoms.set_cell([9.0, 9.0, 9.0])
+    atoms.pbc = True
+    return atoms
+
+
+@pytest.mark.parametrize("name", ["H2O", "CO2", "NH3", "CH4", "CH3OH"])
+def test_intensities_are_those_that_ase_finds_from_all_displacements(name: str, tmp_path: Path) -> None:
+    atoms = boxed(name)
+    plan, forces, dipoles = computed(atoms)
+    assert len(plan.displacements) < 6 * len(atoms) + 1
+    atoms.calc = Springs(atoms)
+    reference = Infrared(atoms, delta=DELTA, name=str(tmp_path / "ir"))
+    reference.run()
+    reference.get_energies()
+
+    masses = atoms.get_masses()
+    modes = normal_modes(assemble_hessian(plan, forces), masses, external_motions(masses, atoms.positions))
+    tensors = polar_tensors(plan, dipoles)
+    found = ir_intensities(tensors, modes.displacements, masses, modes.kinds)
+    vibrating = np.array(modes.kinds) == "vibration"
+    assert not found[~vibrating].any()
+    # In degenerate sets only the sum means something: compare what the spectrum has up to each mode.
+    expected = np.cumsum(reference.intensities[-vibrating.sum() :])
+    np.testing.assert_allclose(
+        np.cumsum(found[vibrating] / KM_PER_MOL)[-1], expected[-1], rtol=2e-4, atol=1e-6
+    )
+    wide = np.flatnonzero(np.diff(modes.frequencies_cm[vibrating]) > 1)
+    np.testing.assert_allclose(
+        np.cumsum(found[vibrating] / KM_PER_MOL)[wide], expected[wide], rtol=1e-3, atol=1e-4
+    )
+    # The factor of Porezag and Pederson, Phys. Rev. B 54, 7830 (1996), which ASE uses.
+    assert pytest.approx(42.255, abs=2e-3) == KM_PER_MOL
+
+
+def test_the_tensors_of_charges_that_do_not_flow_are_the_charges() -> None:
+    atoms = boxed("CH3OH")
+    charges = np.array([CHARGE[symbol] for symbol in atoms.get_chemical_symbols()])
+    plan = computed(atoms)[0]
+    dipoles = {}
+    for step in plan.displacements:
+        positions = atoms.positions.copy()
+        if step.atom is not None:
+            positions[step.atom] += step.vector
+        dipoles[step.index] = charges @ positions
+    tensors = polar_tensors(plan, dipoles)
+    np.testing.assert_allclose(tensors, charges[:, None, None] * np.eye(3), atol=1e-12)
+    np.testing.assert_allclose(sum_rule_residual(tensors, charges.sum()), 0, atol=1e-12)
+    np.testing.assert_allclose(sum_rule_residual(tensors, 0.0), charges.sum() * np.eye(3), atol=1e-12)
+
+
+@pytest.mark.parametrize("wrong", [None, [0.0, 0.0], [0.0, np.nan, 0.0]])
+def test_a_dipole_that_is_none_is_named(wrong: list[float] | None) -> None:
+    plan, _, dipoles = computed(boxed("H2O"))
+    del dipoles[2]
+    if wrong is not None:
+        dipoles[2] = np.array(wrong)
+    with pytest.raises(InputError, match="task 2") as caught:
+        polar_tensors(plan, dipoles)
+    assert caught.value.code == "dipoles_invalid"
