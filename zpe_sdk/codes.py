@@ -87,6 +87,7 @@ CODES: dict[str, Meaning] = {
             "too_few_scfs": (409, "Wait for more SCFs."),
             "worker_not_found": (404, "Check the worker's id."),
             # A result evaluated.
+            "atoms_fixed": "Take another format: this one is of systems all of whose atoms move.",
             "bad_cutoff": "Give a wavenumber from 0 on.",
             "bad_masses": "Name mobile atoms, and isotopes or masses in u.",
             "bad_mode": "Give the number of a mode.",

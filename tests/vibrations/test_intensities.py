@@ -6,67 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ase import Atoms
-from ase.build import molecule
-from ase.calculators.calculator import Calculator, all_changes
 from ase.vibrations import Infrared
 
+from tests.springs import CHARGE, DELTA, Springs, boxed, computed
 from zpe_sdk.errors import InputError
 from zpe_sdk.vibrations.hessian import assemble_hessian
 from zpe_sdk.vibrations.intensities import KM_PER_MOL, ir_intensities, polar_tensors, sum_rule_residual
 from zpe_sdk.vibrations.kinds import external_motions
 from zpe_sdk.vibrations.modes import normal_modes
-from zpe_sdk.vibrations.plan import Plan, plan_displacements
-
-DELTA = 0.01
-CHARGE = {"H": 0.35, "O": -0.5, "C": 0.2, "N": -0.4}
-
-
-class Springs(Calculator):
-    """Springs between all atoms at their rest lengths, and charges that the bonds' lengths shift."""
-
-    implemented_properties = ("energy", "forces", "dipole")
-
-    def __init__(self, rest: Atoms) -> None:
-        super().__init__()
-        self.rest = rest.get_all_distances()
-        self.charges = np.array([CHARGE[symbol] for symbol in rest.get_chemical_symbols()])
-
-    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes) -> None:  # type: ignore[no-untyped-def]
-        super().calculate(atoms, properties, system_changes)
-        vectors = atoms.positions[:, None] - atoms.positions[None]
-        lengths = np.linalg.norm(vectors, axis=2) + np.eye(len(atoms))
-        stretch = lengths - self.rest - np.eye(len(atoms))
-        stiffness = 30 * np.exp(-2 * (self.rest - 1))
-        pulls = np.einsum("ij,ijx->ix", stiffness * stretch / lengths, vectors)
-        flow = (self.charges[:, None] - self.charges[None]) * stretch
-        self.results = {
-            "energy": float(np.sum(stiffness * stretch**2) / 4),
-            "forces": -pulls,
-            "dipole": self.charges @ atoms.positions + 0.5 * np.einsum("ij,ijx->x", flow, vectors),
-        }
-
-
-def computed(atoms: Atoms) -> tuple[Plan, dict[int, np.ndarray], dict[int, np.ndarray]]:
-    """Return the plan of a molecule in a box, its forces and its dipoles."""
-    plan = plan_displacements(
-        atoms.positions, atoms.cell[:], atoms.get_chemical_symbols(), range(len(atoms)), delta=DELTA
-    )
-    forces, dipoles = {}, {}
-    for step in plan.displacements:
-        moved = atoms.copy()
-        if step.atom is not None:
-            moved.positions[step.atom] += step.vector
-        moved.calc = Springs(atoms)
-        forces[step.index], dipoles[step.index] = moved.get_forces(), moved.get_dipole_moment()
-    return plan, forces, dipoles
-
-
-def boxed(name: str) -> Atoms:
-    atoms = molecule(name)
-    atoms.set_cell([9.0, 9.0, 9.0])
-    atoms.pbc = True
-    return atoms
 
 
 @pytest.mark.parametrize("name", ["H2O", "CO2", "NH3", "CH4", "CH3OH"])

@@ -67,6 +67,30 @@ class ResultData:
         return np.array(self.document.masses)
 
     @property
+    def dipole(self) -> Array | None:
+        """Dipole moment of the equilibrium in e Å, shape (3,); None without dipoles.
+
+        Of a charged molecule it is about the centre of mass, of a slab the component along the normal.
+        """
+        dipole = self.document.dipole_e_ang
+        return None if dipole is None else np.array(dipole)
+
+    @property
+    def born_charges(self) -> Array | None:
+        """Atomic polar tensors in e, shape (M, 3, 3): ∂μ_a/∂x_b in row a, column b; None without dipoles."""
+        charges = self.document.born_charges
+        return None if charges is None else np.array(charges)
+
+    @property
+    def ir_intensities(self) -> Array | None:
+        """Infrared intensities of the modes in km/mol, shape (3M,); None without dipoles.
+
+        Those of motions of the whole are 0. Of a slab only the dipole along the normal counts.
+        """
+        intensities = self.document.ir_intensities_km_mol
+        return None if intensities is None else np.array(intensities)
+
+    @property
     def atoms(self) -> Atoms:
         """The structure of all atoms (positions and cell in Å), with the masses of the calculation in u.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase.data import covalent_radii
@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from zpe_sdk.errors import ConfigError, InputError
 from zpe_sdk.result.data import ResultData
+from zpe_sdk.result.moves import checked_mode, in_one_piece, mode_moves
 from zpe_sdk.vibrations.kinds import vibrations
 from zpe_sdk.vibrations.modes import wavenumber
-from zpe_sdk.vibrations.molecule import BOND, find_molecule
+from zpe_sdk.vibrations.molecule import BOND
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,8 +58,7 @@ def animation(result: ResultData, mode: int, amplitude: float) -> Animation:
     """Return the animation of a mode; see :meth:`zpe_sdk.result.result.ZPEResult.animate`."""
     k = checked_mode(result, mode)
     atoms = result.atoms
-    positions, moves = _in_one_piece(result), np.zeros((len(atoms), 3))
-    moves[result.document.mobile_indices] = result.modes[k]
+    positions, moves = in_one_piece(result), mode_moves(result, k)
     moves *= amplitude / np.linalg.norm(moves, axis=1).max()
     radii = covalent_radii[atoms.numbers]
     apart = np.linalg.norm(positions[:, None] - positions[None], axis=2)
@@ -190,11 +190,10 @@ def as_table(results: Mapping[str, ResultData] | Iterable[ResultData]) -> DataFr
 def xyz(result: ResultData, mode: int | None) -> str:
     """Return modes as XYZ with displacements; see :meth:`zpe_sdk.result.result.ZPEResult.to_xyz`."""
     which = range(len(result.frequencies_cm)) if mode is None else [checked_mode(result, mode)]
-    atoms, places = result.atoms, _in_one_piece(result)
+    atoms, places = result.atoms, in_one_piece(result)
     lines = []
     for k in which:
-        moves = np.zeros((len(atoms), 3))
-        moves[result.document.mobile_indices] = result.modes[k]
+        moves = mode_moves(result, k)
         title = f"{_mock(result)}Mode {k}, f = {wavenumber(result.frequencies_cm[k])} cm^-1"
         lines += [str(len(atoms)), title]
         lines += [
@@ -202,14 +201,6 @@ def xyz(result: ResultData, mode: int | None) -> str:
             for symbol, place, move in zip(atoms.get_chemical_symbols(), places, moves, strict=True)
         ]
     return "\n".join(lines) + "\n"
-
-
-def checked_mode(result: ResultData, mode: int) -> int:
-    """Return the index of a mode, counted from 0, or from the end if negative."""
-    count = len(result.frequencies_cm)
-    if not isinstance(mode, int | np.integer) or not -count <= mode < count:
-        raise InputError(f"mode {mode}: there are {count}, from 0", code="bad_mode", field="mode")
-    return int(mode) % count
 
 
 def needs_pandas() -> ModuleType:
@@ -245,13 +236,6 @@ def pyplot() -> ModuleType:
 def _mock(result: ResultData) -> str:
     """What stands in front of whatever is shown of springs."""
     return "MOCK (no physics) " if result.document.is_mock else ""
-
-
-def _in_one_piece(result: ResultData) -> np.ndarray[Any, np.dtype[np.float64]]:
-    document = result.document
-    positions = np.array(document.positions)
-    molecule = find_molecule(document.symbols, positions, np.array(document.cell))
-    return positions if molecule is None else molecule.positions
 
 
 def _extra(package: str) -> ConfigError:

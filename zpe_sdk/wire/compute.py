@@ -123,11 +123,14 @@ class LeaseReply(Message):
 
 
 NO_FORCES = "all forces are exactly zero although an atom is displaced: none were computed"
+# e Å; charges at the two ends of the longest cell that an input may have.
+DipoleComponent = Annotated[float, Field(ge=-1e9, le=1e9)]
 
 
 class TaskReport(Message):
     """The outcome of one SCF: ``forces_ev_ang`` has one row per atom of the input, (nat, 3).
 
+    ``dipole_e_ang`` is the dipole moment of the cell, null where there is none (crystals) or it is not known.
     The magnetisations are those that pw.x prints with spin, in Bohr magnetons per cell; null without spin.
     ``warnings`` are what pw.x itself warned of that tells something about the result. Of a relaxation, whose
     steps have been reported before, ``relaxation`` says how it ended; energy and forces are those of its end.
@@ -140,6 +143,7 @@ class TaskReport(Message):
     scf_seconds: Annotated[float, Field(ge=0, le=1e9)]
     scf_iterations: Annotated[int, Field(ge=0, le=10**9)] | None = None
     pseudo_dir: str | None = None
+    dipole_e_ang: tuple[DipoleComponent, DipoleComponent, DipoleComponent] | None = None
     total_magnetization: Magnetization | None = None
     absolute_magnetization: Magnetization | None = None
     warnings: Annotated[list[Annotated[str, Field(max_length=500)]], Field(max_length=20)] = []

@@ -26,9 +26,11 @@ class ZPEResultDocument(Message):
     atoms, ``cell`` has a vector per row. ``max_force_ev_ang`` is the largest force on a mobile atom at the
     equilibrium;
     ``total_magnetization`` and ``absolute_magnetization`` (Bohr magnetons per cell) are the equilibrium's,
-    null without spin. ``relaxation`` tells of the relaxation that came first, ``expect`` what the
-    structure was to be. ``symmetry`` and ``checks``:
-    see docs/formulas.md.
+    null without spin. ``dipole_e_ang`` is the equilibrium's (of a charged molecule about its centre of mass,
+    of a slab the component along its normal), ``born_charges[k][a][b]`` the derivative ∂μ_a/∂x_b for each
+    mobile atom in e, ``ir_intensities_km_mol`` one for each mode, 0 for motions of the whole; null without
+    dipoles. ``relaxation`` tells of the relaxation that came first, ``expect`` what the structure was to be.
+    ``symmetry`` and ``checks``: see docs/formulas.md.
     """
 
     freqs_cm: list[float]
@@ -66,6 +68,9 @@ class ZPEResultDocument(Message):
     max_force_ev_ang: float
     total_magnetization: float | None = None
     absolute_magnetization: float | None = None
+    dipole_e_ang: Vector | None = None
+    born_charges: list[tuple[Vector, Vector, Vector]] | None = None
+    ir_intensities_km_mol: list[float] | None = None
     warnings: list[str] = []
     expect: Expect = "minimum"
     symmetry: dict[str, Any] = {}
