@@ -28,7 +28,8 @@ class Springs(Calculator):
     def __init__(self, rest: Atoms) -> None:
         super().__init__()
         self.rest = rest.get_all_distances()
-        self.charges = np.array([CHARGE[symbol] for symbol in rest.get_chemical_symbols()])
+        charges = np.array([CHARGE[symbol] for symbol in rest.get_chemical_symbols()])
+        self.charges = charges - charges.mean()
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes) -> None:  # type: ignore[no-untyped-def]
         super().calculate(atoms, properties, system_changes)
@@ -62,7 +63,7 @@ def computed(atoms: Atoms) -> tuple[Plan, dict[int, np.ndarray], dict[int, np.nd
     for step in plan.displacements:
         moved = atoms.copy()
         if step.atom is not None:
-            moved.positions[step.atom] += step.vector
+            moved.positions[step.atom] += step.displacement
         moved.calc = Springs(atoms)
         forces[step.index], dipoles[step.index] = moved.get_forces(), moved.get_dipole_moment()
     return plan, forces, dipoles

@@ -156,7 +156,8 @@ def _frequencies(done: Done, payload: JobPayload) -> Result | States:
         return states
     workers = {task: run.worker for task, run in ran.items()}
     verified = compare([Task.from_json(task) for task in json.loads(done.job["tasks"])], scfs, workers)
-    from zpe_sdk.result.assemble import freqs_csv, make_result, summary_text
+    from zpe_sdk.result.assemble import make_result
+    from zpe_sdk.result.texts import freqs_csv, summary_text
 
     document = make_result(
         payload,

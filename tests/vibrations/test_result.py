@@ -16,8 +16,9 @@ from scipy import constants
 
 from zpe_sdk.errors import ComputeError, InputError
 from zpe_sdk.espresso.input import PwInput
-from zpe_sdk.result.assemble import freqs_csv, make_result, summary_text
+from zpe_sdk.result.assemble import make_result
 from zpe_sdk.result.result import ZPEResult
+from zpe_sdk.result.texts import freqs_csv, summary_text
 from zpe_sdk.vibrations.plan import Plan, plan_displacements
 from zpe_sdk.wire import Fingerprint, JobPayload, TaskReport, ZPEResultDocument
 from zpe_sdk.worker.engines.mock import Springs

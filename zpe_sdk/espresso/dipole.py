@@ -29,6 +29,9 @@ from numpy.typing import NDArray
 
 from zpe_sdk.errors import ComputeError
 from zpe_sdk.espresso.density import records
+from zpe_sdk.espresso.input import PwInput
+from zpe_sdk.espresso.patch import displaced
+from zpe_sdk.task import Task
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int32]
@@ -130,6 +133,38 @@ def cell_dipole(
     return dipole
 
 
+def run_dipole(pw_input: PwInput, task: Task, save: Path, valences: Sequence[float]) -> Array | None:
+    """Return the dipole of the cell after the SCF of a task in e Å, shape (3,), or None for a crystal.
+
+    Parameters
+    ----------
+    pw_input, task
+        The job's input and the task.
+    save
+        The folder that pw.x has left.
+    valences
+        Charges of the ions by species, in the order of the input.
+
+    Raises
+    ------
+    ComputeError
+        ``density_unreadable``.
+    """
+    if len(valences) != len(pw_input.species):
+        raise ComputeError("pw.x did not print the valences of all species", code="density_unreadable")
+    by_label = {species.label: value for species, value in zip(pw_input.species, valences, strict=True)}
+    charge = pw_input.namelists["system"].get("tot_charge", 0.0)
+    return cell_dipole(
+        read_density(save),
+        [by_label[label] for label in pw_input.labels],
+        pw_input.symbols,
+        displaced(pw_input, task),
+        pw_input.cell,
+        at_rest=pw_input.positions,
+        charge=float(charge) if isinstance(charge, int | float) else 0.0,
+    )
+
+
 def read_density(save: Path) -> AxialDensity:
     """Read what :func:`cell_dipole` needs from pw.x's ``.save`` folder.
 
@@ -156,15 +191,10 @@ def read_density(save: Path) -> AxialDensity:
 def read_valences(stdout: str) -> list[float]:
     """Return the charges of the ions as pw.x prints them, by species, in the order of ATOMIC_SPECIES.
 
-    Raises
-    ------
-    ComputeError
-        ``density_unreadable``: they are not there.
+    Empty if pw.x was cut off before it came to print them.
     """
     table = _VALENCES.search(stdout)
-    if table is None:
-        raise ComputeError("pw.x did not print the valences of the species", code="density_unreadable")
-    return [float(line.split()[1]) for line in table[1].splitlines()]
+    return [float(line.split()[1]) for line in table[1].splitlines()] if table else []
 
 
 def _middle(scaled: Array) -> float:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from zpe_sdk.errors import ComputeError
 from zpe_sdk.espresso import said
 from zpe_sdk.espresso.banner import version_in
+from zpe_sdk.espresso.dipole import read_valences
 from zpe_sdk.espresso.environ_output import environ_in
 from zpe_sdk.espresso.failures import NOT_CONVERGED
 
@@ -43,6 +44,10 @@ class ScfResult:
         In Bohr magnetons per cell, of noncollinear spins the length of the vector; None without spin.
     warnings
         pw.x's own warnings that tell something about the result (:mod:`zpe_sdk.espresso.said`).
+    valences
+        Charges of the ions by species, in the order of the input; empty if pw.x did not print them.
+    dipole_e_ang
+        Dipole of the cell in e Å, once it is worked out (:mod:`zpe_sdk.espresso.dipole`).
     """
 
     energy_ev: float
@@ -54,6 +59,8 @@ class ScfResult:
     total_magnetization: float | None = None
     absolute_magnetization: float | None = None
     warnings: tuple[str, ...] = ()
+    valences: tuple[float, ...] = ()
+    dipole_e_ang: tuple[float, float, float] | None = None
 
 
 def read_result(folder: Path, prefix: str, stdout: str, *, seconds: float) -> ScfResult | None:
@@ -94,6 +101,7 @@ def read_result(folder: Path, prefix: str, stdout: str, *, seconds: float) -> Sc
         total,
         absolute,
         tuple(said.warnings(stdout)),
+        tuple(read_valences(stdout)),
     )
 
 

@@ -8,6 +8,7 @@ from ase.units import invcm
 from numpy.typing import NDArray
 
 from zpe_sdk.result.atoms import atoms_of
+from zpe_sdk.vibrations.assignment import assign_modes
 from zpe_sdk.vibrations.kinds import counted_modes, imaginary_modes
 from zpe_sdk.wire import ZPEResultDocument
 
@@ -89,6 +90,20 @@ class ResultData:
         """
         intensities = self.document.ir_intensities_km_mol
         return None if intensities is None else np.array(intensities)
+
+    @property
+    def assignments(self) -> list[str]:
+        """What moves in each mode, in words: ``"O–H stretch, antisymmetric, 100 %"``."""
+        d = self.document
+        return assign_modes(
+            d.symbols,
+            np.array(d.positions),
+            np.array(d.cell),
+            d.mobile_indices,
+            self.hessian,
+            self.modes,
+            d.mode_kinds,
+        )
 
     @property
     def atoms(self) -> Atoms:

@@ -40,6 +40,9 @@ def derived_fields(analysis: Analysis) -> dict[str, Any]:
         ],
         "mode_kinds": list(modes.kinds),
         "imaginary_modes": np.flatnonzero(analysis.imaginary).tolist(),
+        "ir_intensities_km_mol": None
+        if analysis.ir_intensities is None
+        else analysis.ir_intensities.tolist(),
         "masses": analysis.structure.masses.tolist(),
         "low_cut_cm": analysis.settings.low_cut_cm,
         "temperature": analysis.settings.temperature,
@@ -103,6 +106,7 @@ def evaluated_again(
         np.array(document.hessian),
         structure,
         Settings(cutoff, kelvin, saddle=(expect or document.expect) == "saddle"),
+        tensors=None if document.born_charges is None else np.array(document.born_charges),
     )
     warnings = with_warnings_of(analysis, document.warnings)
     same_masses = np.array_equal(weights, before)

@@ -11,13 +11,13 @@ from ase import Atoms
 
 from zpe_sdk.errors import ComputeError, InputError
 from zpe_sdk.result import plots as views
-from zpe_sdk.result.assemble import freqs_csv, summary_text
 from zpe_sdk.result.data import ResultData
 from zpe_sdk.result.derived import evaluated_again, up_to_date
 from zpe_sdk.result.descent import Descent, descent
 from zpe_sdk.result.document import from_text, validated
 from zpe_sdk.result.masses import chosen_masses
 from zpe_sdk.result.relaxation import Relaxation
+from zpe_sdk.result.texts import freqs_csv, summary_text
 from zpe_sdk.result.thermo import Model, Thermochemistry, thermochemistry
 from zpe_sdk.wire import Expect, ZPEResultDocument
 

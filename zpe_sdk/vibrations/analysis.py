@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zpe_sdk.vibrations.hessian import symmetrised
+from zpe_sdk.vibrations.intensities import ir_intensities
 from zpe_sdk.vibrations.kinds import counted_modes, external_motions, imaginary_modes, vibrations
 from zpe_sdk.vibrations.modes import Modes, normal_modes, wavenumber
 from zpe_sdk.vibrations.molecule import Molecule, find_molecule
@@ -86,6 +87,8 @@ class Analysis:
         (3M,).
     thermodynamics
         Of the counted modes.
+    ir_intensities
+        Infrared intensities of the modes in km/mol, shape (3M,); None without polar tensors.
     residuals
         What should be zero in the Hessian as measured, and the errors that follow; None if it is not known
         how that was measured.
@@ -100,12 +103,20 @@ class Analysis:
     counted: Mask
     imaginary: Mask
     thermodynamics: Thermodynamics
+    ir_intensities: Array | None
     residuals: Residuals | None
     warnings: list[str]
 
 
-def analyse(hessian: Array, structure: Structure, settings: Settings, plan: Plan | None = None) -> Analysis:
-    """Return modes, harmonic thermodynamics, errors and warnings.
+def analyse(
+    hessian: Array,
+    structure: Structure,
+    settings: Settings,
+    *,
+    plan: Plan | None = None,
+    tensors: Array | None = None,
+) -> Analysis:
+    """Return modes, harmonic thermodynamics, intensities, errors and warnings.
 
     Parameters
     ----------
@@ -115,6 +126,8 @@ def analyse(hessian: Array, structure: Structure, settings: Settings, plan: Plan
         Its atoms, and what counts.
     plan
         The plan by which the Hessian was measured, if it is as measured. The errors follow from that alone.
+    tensors
+        Atomic polar tensors of the mobile atoms in e, shape (M, 3, 3), if they are known.
 
     Raises
     ------
@@ -134,6 +147,9 @@ def analyse(hessian: Array, structure: Structure, settings: Settings, plan: Plan
         counted=counted,
         imaginary=imaginary,
         thermodynamics=thermodynamics(modes.frequencies_cm[counted], settings.temperature),
+        ir_intensities=None
+        if tensors is None
+        else ir_intensities(tensors, modes.displacements, structure.masses, modes.kinds),
         residuals=None
         if plan is None
         else residuals(plan, hessian, modes, structure.masses, counted, complete=structure.is_free),

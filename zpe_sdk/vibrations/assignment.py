@@ -21,6 +21,8 @@ from zpe_sdk.vibrations.molecule import BOND
 Array = NDArray[np.float64]
 Row = dict[int, Array]
 
+# Beyond so many neighbours an atom is one of a metal, whose angles tell nothing.
+_FEW = 4
 NAMED = 0.15  # the smallest share that is named
 _ONE_WAY, _OPPOSED = 0.9, 0.1  # |Σ S| / Σ |S|: bonds that stretch together, or against one another
 _STRAIGHT, _FLAT = np.radians(175), np.radians(358)
@@ -125,16 +127,17 @@ def _coordinates(
             if i < j and mobile & {i, j}:
                 u = vector / np.linalg.norm(vector)
                 yield _Coordinate(f"{_named(symbols[i], symbols[j])} stretch", {i: -u, j: u})
-    for j, around in neighbours.items():
+    few = {j: around for j, around in neighbours.items() if len(around) <= _FEW}
+    for j, around in few.items():
         for (i, a), (k, b) in combinations(around, 2):
             if mobile & {i, j, k}:
                 ends = sorted((symbols[i], symbols[k]), key=_rank)
                 yield from _bends(f"{ends[0]}–{symbols[j]}–{ends[1]} bend", i, j, k, a, b)
         if len(around) == 3 and mobile & {j, *(i for i, _ in around)}:
             yield from _out_of_plane(symbols[j], j, around)
-    for j, around in neighbours.items():
+    for j, around in few.items():
         for k, axis in around:
-            if j < k:
+            if j < k and k in few:
                 name = f"torsion about {_named(symbols[j], symbols[k])}"
                 for i, a in around:
                     for m, b in neighbours[k]:

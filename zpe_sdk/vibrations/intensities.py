@@ -55,7 +55,7 @@ def polar_tensors(plan: Plan, dipoles: Mapping[int, ArrayLike]) -> Array:
         assert step.atom is not None
         after = stacked[step.index]
         change = after - stacked[0] if opposite is None else (after - stacked[opposite.index]) / 2
-        changes.setdefault(step.atom, []).append((np.array(step.vector), change))
+        changes.setdefault(step.atom, []).append((np.array(step.displacement), change))
 
     tensors = np.full((len(plan.mobile), 3, 3), np.nan)
     for atom, found in changes.items():
@@ -125,6 +125,15 @@ def sum_rule_residual(tensors: ArrayLike, charge: float) -> Array:
     """
     residual: Array = np.sum(np.asarray(tensors, dtype=float), axis=0) - charge * np.eye(3)
     return residual
+
+
+def obeying_sum_rule(tensors: Array, charge: float) -> Array:
+    """Return the tensors of all atoms with what they miss of their sum rule taken from each of them alike.
+
+    As is usual for Born charges (X. Gonze, C. Lee, Phys. Rev. B 55, 10355 (1997)).
+    """
+    corrected: Array = tensors - sum_rule_residual(tensors, charge) / len(tensors)
+    return corrected
 
 
 def _checked(dipoles: Mapping[int, ArrayLike], index: int) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 
@@ -14,6 +14,7 @@ import structlog
 from zpe_sdk import __version__
 from zpe_sdk.errors import ComputeError, ConfigError, InputError, ZPEError
 from zpe_sdk.espresso import environ, patch
+from zpe_sdk.espresso.dipole import run_dipole
 from zpe_sdk.espresso.fingerprint import (
     environ_mark,
     files_sha256,
@@ -169,6 +170,7 @@ class EspressoEngine:
                 scf_seconds=result.seconds,
                 scf_iterations=result.iterations,
                 pseudo_dir=str(pseudo_dir),
+                dipole_e_ang=result.dipole_e_ang,
                 total_magnetization=result.total_magnetization,
                 absolute_magnetization=result.absolute_magnetization,
                 warnings=_warnings(pw_input, result),
@@ -296,6 +298,9 @@ class EspressoEngine:
                 log.warning("SCF is tried again with gentler mixing", task=task.index, reason=error.message)
                 _empty(folder)
                 result = scf({"conv_thr": conv_thr, **_gentle(pw_input)}, None)
+            # Environ's charges answer to the molecule's, and are not in its density.
+            if medium is None:
+                result = replace(result, dipole_e_ang=_dipole(pw_input, task, save, result))
             try:
                 keep(job, task, save)
             except OSError as error:  # a full disk: what was computed counts all the same
@@ -383,6 +388,18 @@ def _gentle(pw_input: PwInput) -> dict[str, object]:
         "mixing_beta": min(GENTLE_MIXING_BETA, _number(given.get("mixing_beta"), 0.7) / 2),
         "electron_maxstep": 2 * max(100, int(_number(given.get("electron_maxstep"), 100))),
     }
+
+
+def _dipole(
+    pw_input: PwInput, task: Task, save: Path, result: ScfResult
+) -> tuple[float, float, float] | None:
+    """Return the dipole of the cell in e Å; None for crystals, or if the density cannot be read."""
+    try:
+        dipole = run_dipole(pw_input, task, save, result.valences)
+    except ComputeError as error:
+        log.warning("no dipole, and so no intensities", task=task.index, reason=error.message)
+        return None
+    return None if dipole is None else (float(dipole[0]), float(dipole[1]), float(dipole[2]))
 
 
 def _warnings(pw_input: PwInput, result: ScfResult | IonicResult) -> list[str]:
