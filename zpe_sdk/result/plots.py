@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from zpe_sdk.errors import ConfigError, InputError
 from zpe_sdk.result.data import ResultData
 from zpe_sdk.result.moves import checked_mode, in_one_piece, mode_moves
+from zpe_sdk.result.spectra import densities_of_states
 from zpe_sdk.vibrations.kinds import vibrations
 from zpe_sdk.vibrations.modes import wavenumber
 from zpe_sdk.vibrations.molecule import BOND
@@ -141,6 +142,24 @@ def spectrum(
     # Room for the legend above all sticks and peaks.
     axes.set_ylim(0, 1.25 * max(1.0, density.max()))
     axes.legend(frameon=False, loc="upper center", ncols=3)
+    return axes
+
+
+def plot_dos(result: ResultData, width_cm: float, axes: Axes | None) -> Axes:
+    """Draw densities of states; see :meth:`zpe_sdk.result.result.ZPEResult.plot_dos`."""
+    try:
+        from matplotlib import pyplot
+    except ImportError:
+        raise _extra("matplotlib") from None
+    axes = pyplot.subplots(figsize=(7, 3))[1] if axes is None else axes
+    cm = result.frequencies_cm
+    grid = np.linspace(min(0.0, cm.min()) - 3 * width_cm, max(cm.max(), 100.0) + 3 * width_cm, 2000)
+    parts = densities_of_states(result, grid, width_cm)
+    axes.stackplot(grid, list(parts.values()), labels=list(parts), alpha=0.7)
+    axes.set_xlabel("wavenumber / cm⁻¹ (imaginary modes below 0)")
+    axes.set_ylabel("density of states / cm")
+    axes.set_title(f"{_mock(result)}{result.atoms.get_chemical_formula()}")
+    axes.legend(frameon=False)
     return axes
 
 

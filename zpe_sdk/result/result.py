@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -15,8 +16,10 @@ from zpe_sdk.result.data import ResultData
 from zpe_sdk.result.derived import evaluated_again, up_to_date
 from zpe_sdk.result.descent import Descent, descent
 from zpe_sdk.result.document import from_text, validated
+from zpe_sdk.result.infrared import plot_infrared
 from zpe_sdk.result.masses import chosen_masses
 from zpe_sdk.result.relaxation import Relaxation
+from zpe_sdk.result.spectra import Shape
 from zpe_sdk.result.texts import freqs_csv, summary_text
 from zpe_sdk.result.thermo import Model, Thermochemistry, thermochemistry
 from zpe_sdk.wire import Expect, ZPEResultDocument
@@ -114,19 +117,67 @@ class ZPEResult(ResultData):
         """
         return views.xyz(self, mode)
 
-    def plot(self, *, width_cm: float = 20.0, axes: Axes | None = None) -> Axes:
-        """Draw the modes as sticks, and broadened, over their wavenumbers; needs matplotlib.
+    def plot(
+        self,
+        *,
+        width_cm: float = 20.0,
+        shape: Shape = "lorentzian",
+        scale: float = 1.0,
+        transmission: bool = False,
+        experiment: str | Path | None = None,
+        label: str | None = None,
+        axes: Axes | None = None,
+    ) -> Axes:
+        """Draw the infrared spectrum: a stick for each vibration, and lines with a width; needs matplotlib.
 
-        All modes are as high: intensities are not computed.
+        The coefficient ε is molar and decadic, in L/(mol cm). Where no intensities are known, all modes are
+        drawn as high, the imaginary ones left of zero. ``axes.figure.savefig("water.svg")`` keeps it.
 
         Parameters
         ----------
         width_cm
-            Full width at half maximum of the Lorentzians in cm⁻¹.
+            Full width at half maximum of the lines in cm⁻¹.
+        shape
+            ``"lorentzian"``, ``"gaussian"`` or ``"voigt"``.
+        scale
+            Factor of the wavenumbers.
+        transmission
+            Draw the transmission of a sample in which the highest band has absorbance 1.
+        experiment
+            A file to draw beside it, its highest band as high: JCAMP-DX (``.jdx``, ``.dx``, as the NIST
+            WebBook has them), or two columns of wavenumber in cm⁻¹ and absorbance.
+        label
+            In the legend; default: the formula.
         axes
-            Where to draw; default: a new figure.
+            Where to draw, such as what this method has returned for another result; default: a new figure.
+
+        Raises
+        ------
+        InputError
+            ``bad_width``, ``bad_shape``, ``bad_spectrum``; ``no_intensities``: transmission or an experiment
+            is asked for, and there are none.
+        ConfigError
+            ``extra_missing``.
         """
-        return views.plot(self, width_cm, axes)
+        if self.ir_intensities is None and not transmission and experiment is None:
+            return views.plot(self, width_cm, axes)
+        return plot_infrared(
+            self,
+            axes,
+            width_cm=width_cm,
+            shape=shape,
+            scale=scale,
+            transmission=transmission,
+            experiment=experiment,
+            label=label,
+        )
+
+    def plot_dos(self, *, width_cm: float = 20.0, axes: Axes | None = None) -> Axes:
+        """Draw the vibrational density of states, one element upon the other; needs matplotlib.
+
+        Each vibration is shared out by the kinetic energy that an element's atoms have in it.
+        """
+        return views.plot_dos(self, width_cm, axes)
 
     def animate(self, mode: int = -1, *, amplitude: float = 0.3) -> views.Animation:
         """Show how the atoms move in a mode, in the notebook and without a network.
