@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from zpe_sdk.result.diagram import step_diagram
     from zpe_sdk.result.kinds import read_result
     from zpe_sdk.result.models import Hindered, IdealGas, QuasiHarmonic
-    from zpe_sdk.result.plots import as_table
     from zpe_sdk.result.reaction import reaction
     from zpe_sdk.result.result import ZPEResult
     from zpe_sdk.result.structure import EnergyResult, RelaxationResult
+    from zpe_sdk.result.tables import as_table
 
 __all__ = [
     "AsyncJob",
@@ -55,7 +55,7 @@ _MODULES = {
     "RelaxationResult": "result.structure",
     "ZPEResult": "result.result",
     "as_completed": "client.job",
-    "as_table": "result.plots",
+    "as_table": "result.tables",
     "reaction": "result.reaction",
     "read_result": "result.kinds",
     "step_diagram": "result.diagram",

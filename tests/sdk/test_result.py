@@ -19,8 +19,9 @@ from scipy import constants
 
 from zpe_sdk import ComputeError, InputError, ZPEResult, as_table
 from zpe_sdk.result.derived import derived_fields
+from zpe_sdk.result.gas import count_rotations
 from zpe_sdk.result.masses import isotope_mass
-from zpe_sdk.result.thermo import Model, count_rotations
+from zpe_sdk.result.thermo import Model
 from zpe_sdk.vibrations.analysis import Settings, Structure, analyse
 from zpe_sdk.vibrations.modes import normal_modes
 from zpe_sdk.vibrations.oscillators import (
@@ -384,7 +385,7 @@ def test_motions_of_the_whole_count_nowhere(residual: float) -> None:
     assert "imaginary" not in repr(held)
     table = as_table([held])
     assert list(table.imaginary) == [0]
-    assert table.vibrations_cm.iloc[0].shape == (1,)
+    assert len(table.vibrations_cm.iloc[0]) == 1
     lines = [line for line in held.summary().splitlines() if re.search(r" (yes|no)\b", line)]
     assert [line.split()[3:5] for line in lines[-1:]] == [["vibration", "yes"]]
     assert sum(" yes " in line for line in lines) == 1

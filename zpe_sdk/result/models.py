@@ -8,9 +8,10 @@ from typing import Literal, Protocol
 from ase import Atoms
 
 from zpe_sdk.errors import InputError
+from zpe_sdk.result.gas import gas_molecule, geometry
 from zpe_sdk.result.kinds import AnyResult
 from zpe_sdk.result.result import ZPEResult
-from zpe_sdk.result.thermo import RAISED_CM, gas_molecule, geometry, thermochemistry
+from zpe_sdk.result.thermo import LOW_CM, thermochemistry
 from zpe_sdk.vibrations.molecule import find_molecule
 from zpe_sdk.vibrations.oscillators import J_PER_MOL_K_IN_EV
 
@@ -56,9 +57,7 @@ class Harmonic:
 
     def heat(self, result: AnyResult, temperature: float, pressure: float) -> Heat:
         """Return the sums over the vibrations above the result's cutoff."""
-        found = thermochemistry(
-            _vibrating(result), temperature, pressure, "harmonic", symmetry_number=None, spin=None
-        )
+        found = thermochemistry(_vibrating(result), temperature, pressure, "harmonic")
         return Heat(found.zpe_ev, found.enthalpy_ev, found.entropy_jmol_k / J_PER_MOL_K_IN_EV)
 
 
@@ -75,7 +74,7 @@ class QuasiHarmonic:
         In cm⁻¹.
     """
 
-    raised_cm: float = RAISED_CM
+    raised_cm: float = LOW_CM
 
     def heat(self, result: AnyResult, temperature: float, pressure: float) -> Heat:
         """Return the sums over all real vibrations."""
@@ -84,9 +83,7 @@ class QuasiHarmonic:
             temperature,
             pressure,
             "quasi_harmonic",
-            symmetry_number=None,
-            spin=None,
-            raised_cm=self.raised_cm,
+            cut_cm=self.raised_cm,
         )
         return Heat(found.zpe_ev, found.enthalpy_ev, found.entropy_jmol_k / J_PER_MOL_K_IN_EV)
 

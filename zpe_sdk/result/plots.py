@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
@@ -19,13 +18,11 @@ from zpe_sdk.errors import ConfigError, InputError
 from zpe_sdk.result.data import ResultData
 from zpe_sdk.result.moves import checked_mode, in_one_piece, mode_moves
 from zpe_sdk.result.spectra import densities_of_states
-from zpe_sdk.vibrations.kinds import vibrations
 from zpe_sdk.vibrations.modes import wavenumber
 from zpe_sdk.vibrations.molecule import BOND
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from pandas import DataFrame
 
 
 Numbers = NDArray[np.float64]
@@ -161,49 +158,6 @@ def plot_dos(result: ResultData, width_cm: float, axes: Axes | None) -> Axes:
     axes.set_title(f"{_mock(result)}{result.atoms.get_chemical_formula()}")
     axes.legend(frameon=False)
     return axes
-
-
-def as_table(results: Mapping[str, ResultData] | Iterable[ResultData]) -> DataFrame:
-    """Return a pandas table of several results, one per row.
-
-    Parameters
-    ----------
-    results
-        By name, or in a row; they are then named by their formulas.
-
-    Returns
-    -------
-    pandas.DataFrame
-        With units in the names of its columns; ``vibrations_cm`` holds each one's array of the modes that
-        are vibrations (cm⁻¹; imaginary ones negative).
-    """
-    pd = needs_pandas()
-    named = (
-        list(results.items())
-        if isinstance(results, Mapping)
-        else [(result.atoms.get_chemical_formula(), result) for result in results]
-    )
-    rows = []
-    for _, result in named:
-        document = result.document
-        rows.append(
-            {
-                "formula": result.atoms.get_chemical_formula(),
-                "engine": "MOCK" if document.is_mock else document.fingerprint.engine,
-                "zpe_ev": result.zpe_ev,
-                "zpe_error_ev": document.checks.get("zpe_error_ev"),
-                "s_vib_jmol_k": document.s_vib_jmol_k,
-                "f_vib_ev": document.f_vib_ev,
-                "energy_ev": document.energy_ev,
-                "imaginary": int(result.imaginary.sum()),
-                "scf": len(document.tasks),
-                "elapsed_seconds": document.elapsed_seconds,
-                "warnings": len(document.warnings),
-                "vibrations_cm": result.frequencies_cm[vibrations(document.mode_kinds)],
-            }
-        )
-    table: DataFrame = pd.DataFrame(rows, index=pd.Index([name for name, _ in named], name="name"))
-    return table
 
 
 def xyz(result: ResultData, mode: int | None) -> str:

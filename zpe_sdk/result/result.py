@@ -12,6 +12,7 @@ from ase import Atoms
 
 from zpe_sdk.errors import ComputeError, InputError
 from zpe_sdk.result import plots as views
+from zpe_sdk.result import tables
 from zpe_sdk.result.data import ResultData
 from zpe_sdk.result.derived import evaluated_again, up_to_date
 from zpe_sdk.result.descent import Descent, descent
@@ -21,12 +22,14 @@ from zpe_sdk.result.masses import chosen_masses
 from zpe_sdk.result.relaxation import Relaxation
 from zpe_sdk.result.spectra import Shape
 from zpe_sdk.result.texts import freqs_csv, summary_text
-from zpe_sdk.result.thermo import Model, Thermochemistry, thermochemistry
+from zpe_sdk.result.thermo import LOW_CM, Model, Thermochemistry, thermochemistry
+from zpe_sdk.vibrations.oscillators import LowModes
 from zpe_sdk.wire import Expect, ZPEResultDocument
 
 if TYPE_CHECKING:
     from ase.vibrations import VibrationsData
     from matplotlib.axes import Axes
+    from pandas import DataFrame
 
 
 class ZPEResult(ResultData):
@@ -204,6 +207,9 @@ class ZPEResult(ResultData):
         *,
         symmetry_number: int | None = None,
         spin: float | None = None,
+        degeneracy: int | None = None,
+        low_modes: LowModes = "harmonic",
+        cut_cm: float = LOW_CM,
     ) -> Thermochemistry:
         """Return energies (eV) and entropy (J/(mol K)) at a temperature and pressure.
 
@@ -216,24 +222,34 @@ class ZPEResult(ResultData):
         model
             ``"harmonic"``: the vibrations above ``document.low_cut_cm``, as for an adsorbate.
             ``"ideal_gas"``: a free molecule, its translation and rotation included. ``"quasi_harmonic"``: all
-            vibrations, those below 100 cm⁻¹ raised to it (Ribeiro et al., J. Phys. Chem. B 115, 14556
+            vibrations, those below ``cut_cm`` raised to it (Ribeiro et al., J. Phys. Chem. B 115, 14556
             (2011)).
         symmetry_number
             Of the ideal gas; default: counted from the structure.
         spin
             Total electronic spin of the ideal gas: 0.5 for a radical, 1 for O₂. Default: half the total
             magnetisation that pw.x found, or the input asks for; 0 without spin polarisation.
+        degeneracy
+            Electronic degeneracy of the ideal gas in place of 2S + 1: 4 for OH, as a rough measure of its ²Π.
+        low_modes
+            Vibrations of a few wavenumbers have an entropy without bound: ``"truhlar"`` raises those below
+            the cut to it, ``"grimme"`` lets their entropy go over into that of a free rotor (quasi-RRHO;
+            Chem. Eur. J. 18, 9955 (2012)). Both count all real vibrations, those below
+            ``document.low_cut_cm`` too.
+        cut_cm
+            In cm⁻¹.
 
         Notes
         -----
         Of a transition state (:meth:`expecting`) the one imaginary vibration is left out. Of what is to be a
         minimum the harmonic models leave out any, with a warning, and the ideal gas may have none.
+        :class:`zpe_sdk.Hindered` is the model of an adsorbate that slides and turns.
 
         Raises
         ------
         InputError
             ``bad_temperature``, ``bad_pressure``, ``bad_model``, ``bad_spin``, ``bad_symmetry_number``,
-            ``no_molecule``, ``no_saddle_point``, or ``mode_not_real``.
+            ``bad_cutoff``, ``no_molecule``, ``no_saddle_point``, or ``mode_not_real``.
         """
         kelvin = self.document.temperature if temperature is None else temperature
         return thermochemistry(
@@ -243,7 +259,29 @@ class ZPEResult(ResultData):
             model,
             symmetry_number=symmetry_number,
             spin=spin,
+            degeneracy=degeneracy,
+            low_modes=low_modes,
+            cut_cm=cut_cm,
         )
+
+    def thermo_table(
+        self, temperatures: Iterable[float], pressure: float = 1e5, model: Model = "harmonic", **options: Any
+    ) -> DataFrame:
+        """Return the thermochemistry at several temperatures as a pandas table; needs pandas.
+
+        Parameters
+        ----------
+        temperatures
+            In K, such as ``range(300, 1001, 100)``.
+        pressure, model, **options
+            As of :meth:`thermo`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            By temperature: ZPE, U, H and G (F for solids) in eV, S in J/(mol K), and ``energy_ev`` + G.
+        """
+        return tables.thermo_table([self.thermo(t, pressure, model, **options) for t in temperatures])
 
     def with_masses(self, masses: Mapping[int | str, float | str] | Sequence[float]) -> Self:
         """Return the result for other isotopes, from the same Hessian: no SCF is run.

@@ -8,8 +8,10 @@ import numpy as np
 from ase import units
 from ase.formula import Formula
 
+from zpe_sdk.errors import InputError
 from zpe_sdk.result.data import ResultData
 from zpe_sdk.result.structure_text import relaxed_first
+from zpe_sdk.result.thermo import thermochemistry
 from zpe_sdk.vibrations.intensities import DEBYE_PER_E_ANG
 from zpe_sdk.vibrations.kinds import counted_modes
 from zpe_sdk.vibrations.modes import wavenumber
@@ -34,6 +36,7 @@ def summary_text(document: ZPEResultDocument) -> str:
         f"U_vib  {d.u_vib_ev:12.6f} eV   (with the ZPE)",
         f"F_vib  {d.f_vib_ev:12.6f} eV   (U - TS)",
         f"E_scf  {d.energy_ev:12.6f} eV",
+        *_gas(d),
         *_dipole(d),
         *_magnetisation(d),
         "",
@@ -69,6 +72,19 @@ def _magnetisation(document: ZPEResultDocument) -> list[str]:
     if total is None or absolute is None:
         return []
     return [f"M      {total:12.4f} Bohr magnetons per cell   (absolute {absolute:.4f})"]
+
+
+def _gas(document: ZPEResultDocument) -> list[str]:
+    """Say what a free molecule has as a gas: its vibrations alone have next to none of its entropy."""
+    try:
+        gas = thermochemistry(ResultData(document), document.temperature, 1e5, "ideal_gas")
+    except InputError:  # no molecule, or not at rest, or its spin is not known
+        return []
+    return [
+        f"S_gas  {gas.entropy_jmol_k:12.4f} J/(mol K)   "
+        f"(1 bar, symmetry number {gas.symmetry_number}, spin {gas.spin:g})",
+        f"G_gas  {gas.free_energy_ev:12.6f} eV   (H - TS at 1 bar, with the ZPE)",
+    ]
 
 
 def _dipole(document: ZPEResultDocument) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from ase import units
@@ -13,8 +14,13 @@ from zpe_sdk.vibrations.modes import CM_EV
 
 Array = NDArray[np.float64]
 
-_GAS_CONSTANT = float(units._k * units._Nav)  # J/(mol K)
+GAS_CONSTANT = float(units._k * units._Nav)  # J/(mol K)
 J_PER_MOL_K_IN_EV = float(units.mol / units.J)  # J/mol in 1 eV
+
+
+LowModes = Literal["harmonic", "truhlar", "grimme"]
+
+_MEAN_INERTIA = 1e-44  # kg m²
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,9 @@ class Thermodynamics:
         return self.internal_energy_ev - self.temperature * self.entropy_jmol_k / J_PER_MOL_K_IN_EV
 
 
-def thermodynamics(frequencies_cm: Array, temperature: float) -> Thermodynamics:
+def thermodynamics(
+    frequencies_cm: Array, temperature: float, low_modes: LowModes = "harmonic", cut_cm: float = 100.0
+) -> Thermodynamics:
     """Return the thermodynamics of real modes.
 
     Parameters
@@ -56,17 +64,31 @@ def thermodynamics(frequencies_cm: Array, temperature: float) -> Thermodynamics:
         Wavenumbers in cm⁻¹, all above zero.
     temperature
         In K.
+    low_modes
+        ``harmonic``: as they are. ``truhlar``: those below the cut are raised to it (R. F. Ribeiro et al., J.
+        Phys. Chem. B 115, 14556 (2011)). ``grimme``: their entropy goes over into that of a free rotor,
+        see :func:`quasi_rrho_entropy`.
+    cut_cm
+        In cm⁻¹.
 
     Raises
     ------
     InputError
-        ``mode_not_real``: a mode is imaginary or zero.
+        ``mode_not_real``: a mode is imaginary or zero; ``bad_model``.
     """
+    if low_modes not in ("harmonic", "truhlar", "grimme"):
+        raise InputError(
+            f"{low_modes!r}: give 'harmonic', 'truhlar' or 'grimme'", code="bad_model", field="low_modes"
+        )
+    if low_modes == "truhlar":
+        frequencies_cm = np.maximum(_real(frequencies_cm), cut_cm)
     return Thermodynamics(
         temperature,
         zero_point_energy(frequencies_cm),
         internal_energy(frequencies_cm, temperature),
-        vibrational_entropy(frequencies_cm, temperature),
+        quasi_rrho_entropy(frequencies_cm, temperature, cut_cm)
+        if low_modes == "grimme"
+        else vibrational_entropy(frequencies_cm, temperature),
         heat_capacity(frequencies_cm, temperature),
     )
 
@@ -96,7 +118,7 @@ def heat_capacity(frequencies_cm: Array, temperature: float) -> float:
     C/R = Σ x² exp(x)/(exp(x) − 1)², x = hν/kT: McQuarrie, *Statistical Mechanics* (2000), chapter 6.
     """
     x = _reduced(frequencies_cm, temperature)
-    return float(_GAS_CONSTANT * np.sum(x**2 * np.exp(-x) / np.expm1(-x) ** 2))
+    return float(GAS_CONSTANT * np.sum(x**2 * np.exp(-x) / np.expm1(-x) ** 2))
 
 
 def vibrational_entropy(frequencies_cm: Array, temperature: float) -> float:
@@ -121,7 +143,34 @@ def vibrational_entropy(frequencies_cm: Array, temperature: float) -> float:
     x = _reduced(frequencies_cm, temperature)
     # expm1 keeps the digits of low modes; exp(-x) cannot overflow for high ones.
     decay = np.exp(-x)
-    return float(_GAS_CONSTANT * np.sum(x * decay / -np.expm1(-x) - np.log(-np.expm1(-x))))
+    return float(GAS_CONSTANT * np.sum(x * decay / -np.expm1(-x) - np.log(-np.expm1(-x))))
+
+
+def quasi_rrho_entropy(frequencies_cm: Array, temperature: float, cut_cm: float) -> float:
+    """Return the entropy in J/(mol K) of modes that turn into free rotors as they become low.
+
+    Parameters
+    ----------
+    frequencies_cm
+        Wavenumbers in cm⁻¹, all above zero.
+    temperature
+        In K.
+    cut_cm
+        Where a mode is half an oscillator and half a rotor, in cm⁻¹.
+
+    Notes
+    -----
+    S = w S_oscillator + (1 − w) S_rotor, w = 1/(1 + (cut/ν)⁴), S_rotor = R (1/2 + ln √(8π³μ'kT/h²)),
+    μ' = μB/(μ + B), μ = h/8π²ν and B = 10⁻⁴⁴ kg m²: S. Grimme, Chem. Eur. J. 18, 9955 (2012).
+    """
+    weights = 1 / (1 + (cut_cm / _real(frequencies_cm)) ** 4)
+    hertz = 100 * float(units._c) * np.asarray(frequencies_cm)
+    inertia = float(units._hplanck) / (8 * np.pi**2 * hertz)
+    reduced = inertia * _MEAN_INERTIA / (inertia + _MEAN_INERTIA)
+    thermal = 8 * np.pi**3 * reduced * float(units._k) * temperature / float(units._hplanck) ** 2
+    rotors = GAS_CONSTANT * (1 / 2 + np.log(thermal) / 2)
+    oscillators = np.array([vibrational_entropy(np.array([cm]), temperature) for cm in frequencies_cm])
+    return float(np.sum(weights * oscillators + (1 - weights) * rotors))
 
 
 def _reduced(frequencies_cm: Array, temperature: float) -> Array:

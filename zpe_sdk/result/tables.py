@@ -1,0 +1,104 @@
+"""Tables for pandas: many results, one at many temperatures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zpe_sdk.errors import InputError
+from zpe_sdk.result.data import ResultData
+from zpe_sdk.result.plots import needs_pandas
+from zpe_sdk.result.thermo import Thermochemistry, thermochemistry
+from zpe_sdk.vibrations.kinds import vibrations
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+def as_table(
+    results: Mapping[str, ResultData | Exception] | Iterable[ResultData], *, temperature: float | None = None
+) -> DataFrame:
+    """Return a pandas table of several results, one per row; what it writes as CSV reads back.
+
+    Parameters
+    ----------
+    results
+        By name, or in a row; they are then named by their formulas. An exception stands for a job that has no
+        result: its row has nothing but ``failure``.
+    temperature
+        Of the entropy and free energies, in K; default: that of each result.
+
+    Returns
+    -------
+    pandas.DataFrame
+        With units in the names of its columns. ``f_vib_ev`` is that of the vibrations above the cut,
+        ``g_ev`` the free energy with that of the SCF: for a free molecule as an ideal gas at 1 bar, else
+        with ``f_vib_ev``. ``vibrations_cm`` are the wavenumbers of the vibrations as a tuple (imaginary
+        ones negative), ``warnings`` and ``pseudopotentials`` texts.
+    """
+    pd = needs_pandas()
+    named = (
+        list(results.items())
+        if isinstance(results, Mapping)
+        else [(result.atoms.get_chemical_formula(), result) for result in results]
+    )
+    rows = [
+        {"failure": str(result)} if isinstance(result, Exception) else _row(result, temperature)
+        for _, result in named
+    ]
+    table = pd.DataFrame(rows, index=pd.Index([name for name, _ in named], name="name"))
+    if "failure" in table:
+        table["failure"] = table.pop("failure")  # behind what all others have
+    return table
+
+
+def thermo_table(states: Sequence[Thermochemistry]) -> DataFrame:
+    """Return thermochemistry by temperature; see :meth:`zpe_sdk.result.result.ZPEResult.thermo_table`."""
+    pd = needs_pandas()
+    rows = [
+        {
+            "zpe_ev": state.zpe_ev,
+            "internal_energy_ev": state.internal_energy_ev,
+            "enthalpy_ev": state.enthalpy_ev,
+            "entropy_jmol_k": state.entropy_jmol_k,
+            "free_energy_ev": state.free_energy_ev,
+            "total_ev": state.energy_ev + state.free_energy_ev,
+        }
+        for state in states
+    ]
+    return pd.DataFrame(rows, index=pd.Index([state.temperature for state in states], name="temperature_k"))
+
+
+def _row(result: ResultData, temperature: float | None) -> dict[str, Any]:
+    document = result.document
+    kelvin = document.temperature if temperature is None else temperature
+    solid = thermochemistry(result, kelvin)
+    try:
+        whole = thermochemistry(result, kelvin, 1e5, "ideal_gas")
+    except InputError:  # no molecule, or none at rest
+        whole = solid
+    files = document.fingerprint.pseudopotentials
+    return {
+        "formula": result.atoms.get_chemical_formula(),
+        "engine": "MOCK" if document.is_mock else document.fingerprint.engine,
+        "engine_version": document.fingerprint.engine_version,
+        "ecutwfc_ry": document.ecutwfc,
+        "ecutrho_ry": document.ecutrho,
+        "kpts": "x".join(str(count) for count in document.kpts),
+        "pseudopotentials": ", ".join(sorted(files)),
+        "energy_ev": document.energy_ev,
+        "zpe_ev": result.zpe_ev,
+        "zpe_error_ev": document.checks.get("zpe_error_ev"),
+        "temperature_k": kelvin,
+        "s_vib_jmol_k": solid.entropy_jmol_k,
+        "f_vib_ev": solid.free_energy_ev,
+        "g_ev": document.energy_ev + whole.free_energy_ev,
+        "g_model": whole.model,
+        "imaginary": int(result.imaginary.sum()),
+        "scf": len(document.tasks),
+        "elapsed_seconds": document.elapsed_seconds,
+        "warnings": "; ".join(document.warnings),
+        "vibrations_cm": tuple(np.round(result.frequencies_cm[vibrations(document.mode_kinds)], 4).tolist()),
+    }
