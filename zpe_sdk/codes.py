@@ -89,6 +89,7 @@ CODES: dict[str, Meaning] = {
             # A result evaluated.
             "atoms_fixed": "Take another format: this one is of systems all of whose atoms move.",
             "bad_cutoff": "Give a wavenumber from 0 on.",
+            "bad_format": "Give one of the formats that the message names.",
             "bad_masses": "Name mobile atoms, and isotopes or masses in u.",
             "bad_mode": "Give the number of a mode.",
             "bad_model": "Give `harmonic`, `ideal_gas` or `quasi_harmonic`.",

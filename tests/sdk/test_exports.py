@@ -17,13 +17,7 @@ from qcelemental.models import AtomicResult
 
 from tests.springs import springs_result
 from zpe_sdk import InputError, ZPEResult
-from zpe_sdk.result.exports.ase_formats import extxyz, vib_json
-from zpe_sdk.result.exports.citations import bibtex
-from zpe_sdk.result.exports.molden import molden
 from zpe_sdk.result.exports.nasa import GAS_CONSTANT, nasa_polynomials, shomate
-from zpe_sdk.result.exports.phonopy_files import force_sets, phonopy_yaml
-from zpe_sdk.result.exports.qcschema import qcschema
-from zpe_sdk.result.moves import mode_images
 from zpe_sdk.result.thermo import Thermochemistry
 
 
@@ -48,7 +42,7 @@ def held(water: ZPEResult) -> ZPEResult:
 
 
 def test_open_babel_reads_the_vibrations_of_a_molden_file(water: ZPEResult) -> None:
-    found = pybel.readstring("molden", molden(water))
+    found = pybel.readstring("molden", water.export("molden"))
     assert found.formula == "H2O"
     np.testing.assert_allclose([atom.coords for atom in found.atoms], water.atoms.positions, atol=1e-4)
     data = pybel.ob.toVibrationData(found.OBMol.GetData(pybel.ob.VibrationData))
@@ -56,7 +50,7 @@ def test_open_babel_reads_the_vibrations_of_a_molden_file(water: ZPEResult) -> N
 
 
 def test_ase_reads_extended_xyz_with_modes(water: ZPEResult) -> None:
-    frames = read(StringIO(extxyz(water)), index=":", format="extxyz")
+    frames = read(StringIO(water.export("extxyz")), index=":", format="extxyz")
     assert [frame.info["mode"] for frame in frames] == list(range(9))
     for frame, cm, mode in zip(frames, water.frequencies_cm, water.modes, strict=True):
         assert frame.info["frequency_cm"] == pytest.approx(cm)
@@ -64,7 +58,7 @@ def test_ase_reads_extended_xyz_with_modes(water: ZPEResult) -> None:
 
 
 def test_ase_writes_and_reads_a_mode_as_a_trajectory(water: ZPEResult, tmp_path: Path) -> None:
-    write(tmp_path / "mode.traj", mode_images(water, -1, amplitude=0.2, count=8))
+    write(tmp_path / "mode.traj", water.images(-1, amplitude=0.2, count=8))
     images = read(tmp_path / "mode.traj", index=":")
     moved = [np.linalg.norm(image.positions - images[0].positions, axis=1).max() for image in images]
     np.testing.assert_allclose(moved, 0.2 * np.abs(np.sin(2 * np.pi * np.arange(8) / 8)), atol=1e-9)
@@ -72,7 +66,7 @@ def test_ase_writes_and_reads_a_mode_as_a_trajectory(water: ZPEResult, tmp_path:
 
 def test_ase_reads_vib_json(water: ZPEResult, held: ZPEResult, tmp_path: Path) -> None:
     for result in (water, held):
-        (tmp_path / "vib.json").write_text(vib_json(result))
+        (tmp_path / "vib.json").write_text(result.export("vib.json"))
         data = VibrationsData.read(tmp_path / "vib.json")
         np.testing.assert_allclose(data.get_hessian_2d(), result.hessian)
         assert data.get_indices().tolist() == result.document.mobile_indices
@@ -82,8 +76,8 @@ def test_ase_reads_vib_json(water: ZPEResult, held: ZPEResult, tmp_path: Path) -
 def test_phonopy_finds_the_frequencies_of_its_files(
     water: ZPEResult, held: ZPEResult, tmp_path: Path
 ) -> None:
-    (tmp_path / "phonopy.yaml").write_text(phonopy_yaml(water))
-    (tmp_path / "FORCE_SETS").write_text(force_sets(water))
+    (tmp_path / "phonopy.yaml").write_text(water.export("phonopy.yaml"))
+    (tmp_path / "FORCE_SETS").write_text(water.export("FORCE_SETS"))
     phonon = phonopy.load(
         tmp_path / "phonopy.yaml", force_sets_filename=tmp_path / "FORCE_SETS", symmetrize_fc=False
     )
@@ -91,18 +85,18 @@ def test_phonopy_finds_the_frequencies_of_its_files(
     terahertz = phonon.qpoints.frequencies[0]
     np.testing.assert_allclose(terahertz[-3:] * 33.35641, water.frequencies_cm[-3:], atol=0.05)
     with pytest.raises(InputError) as caught:
-        force_sets(held)
+        held.export("FORCE_SETS")
     assert caught.value.code == "atoms_fixed"
 
 
 def test_qcelemental_reads_qcschema(water: ZPEResult, held: ZPEResult) -> None:
-    found = AtomicResult.parse_raw(qcschema(water))
+    found = AtomicResult.parse_raw(water.export("qcschema"))
     assert found.molecule.get_molecular_formula() == "H2O"
     assert found.return_result.shape == (9, 9)
     # 1 hartree/bohr² is 97.17362 eV/Å².
     np.testing.assert_allclose(found.return_result * 97.17362, water.hessian, rtol=1e-6, atol=1e-7)
     with pytest.raises(InputError):
-        qcschema(held)
+        held.export("qcschema")
 
 
 def gas(result: ZPEResult) -> object:
@@ -155,22 +149,28 @@ def test_shomate_gives_enthalpy_and_entropy_as_the_webbook_defines_them() -> Non
 
 
 def test_what_to_cite_follows_from_the_calculation(water: ZPEResult) -> None:
-    told = bibtex(water)
+    told = water.export("bibtex")
     assert all(doi in told for doi in ("10.1088/1361-648X/aa8f79", "10.1103/PhysRevLett.77.3865"))
     assert told.count("@") == told.count("\n}") == 6
     d = water.document
     other = d.qe_input.replace("&SYSTEM", "&SYSTEM\n  input_dft = 'b3lyp', vdw_corr = 'dft-d3'")
-    told = bibtex(ZPEResult(d.model_copy(update={"qe_input": other})))
+    told = ZPEResult(d.model_copy(update={"qe_input": other})).export("bibtex")
     assert "PhysRevLett" not in told
     assert "Cite the functional too: b3lyp" in told
     assert "10.1063/1.3382344" in told
     mock = d.fingerprint.model_copy(update={"engine": "mock"})
-    assert "nothing to publish" in bibtex(ZPEResult(d.model_copy(update={"fingerprint": mock})))
+    assert "nothing to publish" in ZPEResult(d.model_copy(update={"fingerprint": mock})).export("bibtex")
 
 
 def test_exports_know_intensities_where_there_are_any(water: ZPEResult) -> None:
     without = springs_result("H2O", dipoles=False)
     assert without.ir_intensities is None
-    assert "[INT]" not in molden(without)
-    assert json.loads(qcschema(without))["extras"]["ir_intensities_km_mol"] is None
-    assert "ir_intensity" not in extxyz(without)
+    assert "[INT]" not in without.export("molden")
+    assert json.loads(without.export("qcschema"))["extras"]["ir_intensities_km_mol"] is None
+    assert "ir_intensity" not in without.export("extxyz")
+
+
+def test_an_unknown_format_is_refused_by_name(water: ZPEResult) -> None:
+    with pytest.raises(InputError, match="molden") as caught:
+        water.export("docx")  # type: ignore[arg-type]
+    assert caught.value.code == "bad_format"

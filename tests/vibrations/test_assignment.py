@@ -31,6 +31,13 @@ def test_water_bends_and_stretches_in_two_ways() -> None:
     assert stretches[1].startswith("O–H stretch, symmetric, 9")
 
 
+def test_a_bond_that_stretches_alone_is_in_phase_with_nothing() -> None:
+    mixed = springs_result("H2O").with_masses({1: "D"})
+    for text in mixed.assignments[-2:]:
+        assert text.startswith("O–H stretch")
+        assert "symmetric" not in text
+
+
 def test_a_linear_molecule_bends_in_two_planes() -> None:
     told = words("CO2")
     assert told[:2] == ["O–C–O bend, 100 %"] * 2

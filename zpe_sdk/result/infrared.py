@@ -43,7 +43,7 @@ def plot_infrared(
     low, high = _range(cm, width_cm)
     if axes is None:
         axes = pyplot.subplots(figsize=(8, 3.2))[1]
-    else:
+    elif axes.has_data():
         low, high = min(low, *axes.get_xlim()), max(high, *axes.get_xlim())
     grid = np.linspace(low, high, _POINTS)
     curve = absorption(result, grid, width_cm, shape, scale)
@@ -65,7 +65,7 @@ def plot_infrared(
         if inside.any() and (top := float(y[inside].max())) > 0:
             # A measured spectrum has a scale of its own: its highest band is drawn as high as ours.
             measured = shown(y[inside] * highest / top)
-            axes.plot(x[inside], measured, color="black", linewidth=0.8, label="experiment")
+            axes.plot(x[inside], measured, color="0.45", linewidth=0.8, zorder=1, label="experiment")
     axes.set_xlim(high, low)
     axes.set_xlabel("wavenumber / cm⁻¹")
     axes.set_ylabel("transmission" if transmission else "ε / (L mol⁻¹ cm⁻¹)")

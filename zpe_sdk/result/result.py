@@ -17,8 +17,10 @@ from zpe_sdk.result.data import ResultData
 from zpe_sdk.result.derived import evaluated_again, up_to_date
 from zpe_sdk.result.descent import Descent, descent
 from zpe_sdk.result.document import from_text, validated
+from zpe_sdk.result.exports import Format, exported
 from zpe_sdk.result.infrared import plot_infrared
 from zpe_sdk.result.masses import chosen_masses
+from zpe_sdk.result.moves import checked_mode, mode_images
 from zpe_sdk.result.relaxation import Relaxation
 from zpe_sdk.result.spectra import Shape
 from zpe_sdk.result.texts import freqs_csv, summary_text
@@ -119,6 +121,42 @@ class ZPEResult(ResultData):
             ``bad_mode``.
         """
         return views.xyz(self, mode)
+
+    def export(self, format: Format) -> str:
+        """Return the result as the text of another program's file.
+
+        Parameters
+        ----------
+        format
+            ``"molden"`` (Molden, Jmol, Avogadro, Open Babel), ``"extxyz"`` (modes for ASE and Ovito),
+            ``"vib.json"`` (ASE's ``VibrationsData.read``), ``"phonopy.yaml"`` and ``"FORCE_SETS"``
+            (``phonopy.load``), ``"qcschema"`` (QCElemental), ``"bibtex"`` (what to cite).
+
+        Raises
+        ------
+        InputError
+            ``bad_format``; ``atoms_fixed``: the format is for systems all of whose atoms move.
+        """
+        return exported(self, format)
+
+    def images(self, mode: int = -1, *, amplitude: float = 0.3, count: int = 30) -> list[Atoms]:
+        """Return a period of a mode as ASE's Atoms, for ``ase.io.write("mode.traj", …)`` and viewers.
+
+        Parameters
+        ----------
+        mode
+            From 0, or from the end if negative.
+        amplitude
+            Of the atom that moves most, in Å.
+        count
+            Number of structures.
+
+        Raises
+        ------
+        InputError
+            ``bad_mode``.
+        """
+        return mode_images(self, mode, amplitude=amplitude, count=count)
 
     def plot(
         self,
@@ -351,7 +389,7 @@ class ZPEResult(ResultData):
         InputError
             ``bad_mode``.
         """
-        k = views.checked_mode(self, mode)
+        k = checked_mode(self, mode)
         atoms, moves = self.atoms, np.zeros((len(self.document.symbols), 3))
         moves[self.document.mobile_indices] = self.modes[k]
         moves *= amplitude / np.linalg.norm(moves, axis=1).max()

@@ -90,9 +90,9 @@ def _gas(document: ZPEResultDocument) -> list[str]:
 def _dipole(document: ZPEResultDocument) -> list[str]:
     if document.dipole_e_ang is None:
         return []
-    x, y, z = DEBYE_PER_E_ANG * np.array(document.dipole_e_ang)
+    x, y, z = np.round(DEBYE_PER_E_ANG * np.array(document.dipole_e_ang), 4) + 0.0  # no -0
     length = float(np.hypot(np.hypot(x, y), z))
-    return [f"μ      {length:12.4f} D   ({x + 0.0:.4f}, {y + 0.0:.4f}, {z + 0.0:.4f})"]
+    return [f"μ      {length:12.4f} D   ({x:.4f}, {y:.4f}, {z:.4f})"]
 
 
 def _modes(document: ZPEResultDocument) -> list[str]:

@@ -25,6 +25,7 @@ Row = dict[int, Array]
 _FEW = 4
 NAMED = 0.15  # the smallest share that is named
 _ONE_WAY, _OPPOSED = 0.9, 0.1  # |Σ S| / Σ |S|: bonds that stretch together, or against one another
+_SHARED = 0.7  # (Σ |S|)² / n Σ S²: 1 if all bonds take part alike, 1/n if one does
 _STRAIGHT, _FLAT = np.radians(175), np.radians(358)
 
 
@@ -101,7 +102,9 @@ def _in_words(coordinates: list[_Coordinate], change: Array, shares: Array) -> s
 
 def _phase(changes: Array) -> str:
     together = abs(changes.sum()) / np.abs(changes).sum()
-    if together > _ONE_WAY:
+    # One bond alone, as in HDO, is in phase with nothing.
+    share = np.abs(changes).sum() ** 2 / (len(changes) * np.sum(changes**2))
+    if together > _ONE_WAY and share > _SHARED:
         return ", symmetric"
     return ", antisymmetric" if together < _OPPOSED else ""
 

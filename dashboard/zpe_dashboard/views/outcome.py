@@ -21,13 +21,14 @@ class Outcome(View[JobInside]):
         """Return what there is of a result; nothing is seen of it before the job is finished."""
         w = self.words
         facts = self.facts("tiles")
-        spectrum = SpectrumPlot(w("Wavenumber / cm⁻¹"), w("Density of modes"))
+        spectrum = SpectrumPlot(w("Wavenumber / cm⁻¹"), w("Density of modes"), w("IR intensity / (km/mol)"))
         molecule = MoleculeView(w)
         modes = self.table(
             [
                 {"key": "mode", "label": w("Mode"), "kind": "number", "align": "right"},
                 {"key": "cm", "label": w("Wavenumber / cm⁻¹"), "kind": "text", "align": "right"},
                 {"key": "mev", "label": w("Energy / meV"), "kind": "text", "align": "right"},
+                {"key": "ir", "label": w("IR intensity / (km/mol)"), "kind": "text", "align": "right"},
                 {"key": "kind", "label": w("Kind"), "kind": "text"},
                 {"key": "counted", "label": w("In the ZPE"), "kind": "text"},
                 {"key": "show", "label": "", "kind": "actions"},
@@ -112,7 +113,14 @@ class Outcome(View[JobInside]):
             mock = [w("MOCK: springs in place of pw.x, no physics")] if d.is_mock else []
             told = [*mock, *d.warnings]
             warnings.param.update(title=" ".join(told), visible=bool(told))
-            spectrum.show(result.frequencies_cm, result.counted, result.imaginary)
+            motions, intensities = result.assignments, result.ir_intensities
+            spectrum.show(
+                result.frequencies_cm,
+                result.counted,
+                result.imaginary,
+                intensities=intensities,
+                motions=motions,
+            )
             molecule.show(result)
             modes.rows = [
                 {
@@ -121,6 +129,7 @@ class Outcome(View[JobInside]):
                     "name": w("mode {n}", n=k),
                     "cm": wavenumber(cm, 2),
                     "mev": wavenumber(1000 * float(energy), 2),
+                    "ir": "" if intensities is None else f"{intensities[k]:.1f}",
                     "kind": w(kind),
                     "counted": w("yes") if counts else w("no"),
                     "show": [{"id": "show", "text": w("Animate")}],

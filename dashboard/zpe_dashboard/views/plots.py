@@ -125,30 +125,62 @@ class HoursPlot:
 
 
 class SpectrumPlot:
-    """The density of modes: Lorentzians for what counts and imaginary vibrations, a stick for every mode."""
+    """Lorentzians for what counts and imaginary vibrations, a stick for every mode.
 
-    def __init__(self, wavenumber: str, density: str) -> None:
+    As high as their infrared intensities where these are known; else it is the density of modes.
+    """
+
+    def __init__(self, wavenumber: str, density: str, intensity: str) -> None:
+        self._density, self._intensity = density, intensity
         self._curve = ColumnDataSource({"cm": [], "density": []})
-        self._sticks = ColumnDataSource({"cm": [], "height": [], "colour": []})
+        self._sticks = ColumnDataSource({"cm": [], "height": [], "colour": [], "motion": [], "intensity": []})
         self.figure = _figure(300, x_axis_label=wavenumber, y_axis_label=density)
         self.figure.varea("cm", y1=0, y2="density", source=self._curve, color=BLUE, alpha=0.18)
         self.figure.line("cm", "density", source=self._curve, color=BLUE, line_width=1.5)
         sticks = self.figure.segment(
             x0="cm", x1="cm", y0=0, y1="height", source=self._sticks, color="colour", line_width=2.5
         )
-        self.figure.add_tools(HoverTool(tooltips=[(wavenumber, "@cm{0.0}")], renderers=[sticks]))
+        tooltips = [(wavenumber, "@cm{0.0}"), (intensity, "@intensity"), ("", "@motion")]
+        self.figure.add_tools(HoverTool(tooltips=tooltips, renderers=[sticks]))
         self.figure.yaxis.major_label_text_font_size = "0pt"
 
-    def show(self, wavenumbers: Numbers, counted: Mask, imaginary: Mask) -> None:
-        """Show modes in cm⁻¹: blue if they count, red if imaginary vibrations (left of zero), else grey."""
+    def show(
+        self,
+        wavenumbers: Numbers,
+        counted: Mask,
+        imaginary: Mask,
+        *,
+        intensities: Numbers | None = None,
+        motions: Sequence[str] | None = None,
+    ) -> None:
+        """Show modes in cm⁻¹: blue if they count, red if imaginary vibrations (left of zero), else grey.
+
+        Parameters
+        ----------
+        intensities
+            In km/mol, if they are known.
+        motions
+            What moves in each mode.
+        """
         nu, shown = wavenumbers, counted | imaginary
+        heights = np.ones(len(nu)) if intensities is None else intensities
         margin = 0.06 * float(np.ptp(nu)) + 60
         grid = np.linspace(nu.min() - margin, nu.max() + margin, 1200)
-        curve = np.sum(1 / (1 + ((grid[:, None] - nu[shown]) / BROADENING_CM) ** 2), axis=1)
+        lines = 1 / (1 + ((grid[:, None] - nu[shown]) / BROADENING_CM) ** 2)
+        curve = np.sum(heights[shown] * lines, axis=1)
         colours = np.where(imaginary, RED, np.where(counted, BLUE, GREY))
         self._curve.data = {"cm": grid, "density": curve}
         self.figure.y_range.end = 1.1 * max(1.0, float(curve.max()))
-        self._sticks.data = {"cm": nu, "height": np.full(len(nu), 1.0), "colour": colours}
+        self.figure.yaxis.axis_label = self._density if intensities is None else self._intensity
+        self.figure.yaxis.major_label_text_font_size = "0pt" if intensities is None else "12px"
+        told = ["–"] * len(nu) if intensities is None else [f"{value:.1f}" for value in intensities]
+        self._sticks.data = {
+            "cm": nu,
+            "height": heights,
+            "colour": colours,
+            "motion": list(motions or [""] * len(nu)),
+            "intensity": told,
+        }
 
 
 def _legend(plot: Any) -> None:
