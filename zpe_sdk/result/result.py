@@ -20,7 +20,7 @@ from zpe_sdk.result.document import from_text, validated
 from zpe_sdk.result.exports import Format, exported
 from zpe_sdk.result.infrared import plot_infrared
 from zpe_sdk.result.masses import chosen_masses
-from zpe_sdk.result.moves import checked_mode, mode_images
+from zpe_sdk.result.moves import mode_images, mode_moves
 from zpe_sdk.result.relaxation import Relaxation
 from zpe_sdk.result.spectra import Shape
 from zpe_sdk.result.texts import freqs_csv, summary_text
@@ -389,9 +389,7 @@ class ZPEResult(ResultData):
         InputError
             ``bad_mode``.
         """
-        k = checked_mode(self, mode)
-        atoms, moves = self.atoms, np.zeros((len(self.document.symbols), 3))
-        moves[self.document.mobile_indices] = self.modes[k]
+        atoms, moves = self.atoms, mode_moves(self, mode)
         moves *= amplitude / np.linalg.norm(moves, axis=1).max()
         atoms.set_positions(atoms.positions + moves, apply_constraint=False)
         return atoms
