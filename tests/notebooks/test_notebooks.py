@@ -15,7 +15,7 @@ from tests.processes import ControlPlane, environment
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 PSEUDO_DIR = "/usr/share/espresso/pseudo"
 # The others would do as well with pw.x; they take long.
-QE = {"01_quickstart", "03_isotopes", "07_adsorption_free_energy"}
+QE = {"01_quickstart", "03_isotopes", "07_adsorption_free_energy", "08_infrared_spectrum"}
 
 
 @pytest.fixture(scope="module")
