@@ -13,7 +13,7 @@ from ase.build import molecule
 from ase.thermochemistry import RRHOMode
 
 from tests.springs import springs_result
-from zpe_sdk import ComputeError, InputError, ZPEResult, as_table
+from zpe_sdk import ComputeError, IdealGas, InputError, ZPEResult, as_table
 from zpe_sdk.vibrations.oscillators import quasi_rrho_entropy, thermodynamics, vibrational_entropy
 
 
@@ -115,6 +115,13 @@ def test_low_modes_are_treated_alike_in_a_gas_and_a_solid() -> None:
     with pytest.raises(InputError) as caught:
         result.thermo(low_modes="none")  # type: ignore[arg-type]
     assert caught.value.code == "bad_model"
+
+
+def test_a_gas_in_a_reaction_has_the_same_low_modes() -> None:
+    result = gas("CH3OH", [20.0, *[float(cm) for cm in GASES[-1][1][1:]]])
+    heat = IdealGas(low_modes="grimme", cut_cm=80.0).heat(result, 298.15, 1e5)
+    state = result.thermo(298.15, 1e5, "ideal_gas", low_modes="grimme", cut_cm=80.0)
+    assert heat.entropy_ev_k * 298.15 == pytest.approx(state.enthalpy_ev - state.free_energy_ev)
 
 
 def test_a_table_by_temperature() -> None:

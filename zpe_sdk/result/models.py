@@ -13,7 +13,7 @@ from zpe_sdk.result.kinds import AnyResult
 from zpe_sdk.result.result import ZPEResult
 from zpe_sdk.result.thermo import LOW_CM, thermochemistry
 from zpe_sdk.vibrations.molecule import find_molecule
-from zpe_sdk.vibrations.oscillators import J_PER_MOL_K_IN_EV
+from zpe_sdk.vibrations.oscillators import J_PER_MOL_K_IN_EV, LowModes
 
 
 @dataclass(frozen=True)
@@ -94,12 +94,17 @@ class IdealGas:
 
     Attributes
     ----------
-    symmetry_number, spin
+    symmetry_number, spin, degeneracy
         As for :meth:`zpe_sdk.ZPEResult.thermo`; None: found out.
+    low_modes, cut_cm
+        How vibrations of a few wavenumbers are treated, as for :meth:`zpe_sdk.ZPEResult.thermo`.
     """
 
     symmetry_number: int | None = None
     spin: float | None = None
+    degeneracy: int | None = None
+    low_modes: LowModes = "harmonic"
+    cut_cm: float = LOW_CM
 
     def heat(self, result: AnyResult, temperature: float, pressure: float) -> Heat:
         """Return zero-point energy, enthalpy and entropy at the pressure."""
@@ -110,6 +115,9 @@ class IdealGas:
             "ideal_gas",
             symmetry_number=self.symmetry_number,
             spin=self.spin,
+            degeneracy=self.degeneracy,
+            low_modes=self.low_modes,
+            cut_cm=self.cut_cm,
         )
         return Heat(found.zpe_ev, found.enthalpy_ev, found.entropy_jmol_k / J_PER_MOL_K_IN_EV)
 
