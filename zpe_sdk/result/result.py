@@ -4,37 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from ase import Atoms
 
 from zpe_sdk.errors import ComputeError, InputError
-from zpe_sdk.result import plots as views
 from zpe_sdk.result import tables
-from zpe_sdk.result.data import ResultData
 from zpe_sdk.result.derived import evaluated_again, up_to_date
 from zpe_sdk.result.descent import Descent, descent
 from zpe_sdk.result.document import from_text, validated
-from zpe_sdk.result.exports import Format, exported
-from zpe_sdk.result.infrared import plot_infrared
 from zpe_sdk.result.masses import chosen_masses
-from zpe_sdk.result.moves import mode_images, mode_moves
+from zpe_sdk.result.moves import mode_moves
 from zpe_sdk.result.relaxation import Relaxation
-from zpe_sdk.result.spectra import Shape
-from zpe_sdk.result.texts import freqs_csv, summary_text
+from zpe_sdk.result.shown import ShownResult
 from zpe_sdk.result.thermo import LOW_CM, Model, Thermochemistry, thermochemistry
 from zpe_sdk.vibrations.oscillators import LowModes
 from zpe_sdk.wire import Expect, ZPEResultDocument
 
 if TYPE_CHECKING:
-    from ase.vibrations import VibrationsData
-    from matplotlib.axes import Axes
     from pandas import DataFrame
 
 
-class ZPEResult(ResultData):
+class ZPEResult(ShownResult):
     """Zero-point energy, frequencies and Hessian of a finished job.
 
     Attributes
@@ -86,156 +78,6 @@ class ZPEResult(ResultData):
         """The relaxation that came first, of which ``atoms`` are the last structure; None: there was none."""
         record = self.document.relaxation
         return None if record is None else Relaxation(record, self.atoms, mock=self.document.is_mock)
-
-    def to_ase(self) -> VibrationsData:
-        """Return the Hessian as ASE's VibrationsData, for its thermochemistry, spectra and mode files.
-
-        ASE takes vibrations and motions of the whole together: its wavenumbers differ a little from these.
-        """
-        # Half a second of imports (matplotlib among them) that nothing else here needs.
-        from ase.vibrations import VibrationsData
-
-        return VibrationsData.from_2d(self.atoms, self.hessian, indices=self.document.mobile_indices)
-
-    def summary(self) -> str:
-        """Return the result as a text for people."""
-        return summary_text(self.document)
-
-    def to_csv(self) -> str:
-        """Return one line per mode, in cm⁻¹ and meV, as CSV with a header."""
-        return freqs_csv(self.document)
-
-    def to_xyz(self, mode: int | None = None) -> str:
-        """Return modes as XYZ with a displacement behind each position, as Jmol, VMD and Avogadro read it.
-
-        Positions are in Å; displacements have no unit, each mode being normalised to 1.
-
-        Parameters
-        ----------
-        mode
-            From 0; None: all of them, one after the other.
-
-        Raises
-        ------
-        InputError
-            ``bad_mode``.
-        """
-        return views.xyz(self, mode)
-
-    def export(self, format: Format) -> str:
-        """Return the result as the text of another program's file.
-
-        Parameters
-        ----------
-        format
-            ``"molden"`` (Molden, Jmol, Avogadro, Open Babel), ``"extxyz"`` (modes for ASE and Ovito),
-            ``"vib.json"`` (ASE's ``VibrationsData.read``), ``"phonopy.yaml"`` and ``"FORCE_SETS"``
-            (``phonopy.load``), ``"qcschema"`` (QCElemental), ``"bibtex"`` (what to cite).
-
-        Raises
-        ------
-        InputError
-            ``bad_format``; ``atoms_fixed``: the format is for systems all of whose atoms move.
-        """
-        return exported(self, format)
-
-    def images(self, mode: int = -1, *, amplitude: float = 0.3, count: int = 30) -> list[Atoms]:
-        """Return a period of a mode as ASE's Atoms, for ``ase.io.write("mode.traj", …)`` and viewers.
-
-        Parameters
-        ----------
-        mode
-            From 0, or from the end if negative.
-        amplitude
-            Of the atom that moves most, in Å.
-        count
-            Number of structures.
-
-        Raises
-        ------
-        InputError
-            ``bad_mode``.
-        """
-        return mode_images(self, mode, amplitude=amplitude, count=count)
-
-    def plot(
-        self,
-        *,
-        width_cm: float = 20.0,
-        shape: Shape = "lorentzian",
-        scale: float = 1.0,
-        transmission: bool = False,
-        experiment: str | Path | None = None,
-        label: str | None = None,
-        axes: Axes | None = None,
-    ) -> Axes:
-        """Draw the infrared spectrum: a stick for each vibration, and lines with a width; needs matplotlib.
-
-        The coefficient ε is molar and decadic, in L/(mol cm). Where no intensities are known, all modes are
-        drawn as high, the imaginary ones left of zero. ``axes.figure.savefig("water.svg")`` keeps it.
-
-        Parameters
-        ----------
-        width_cm
-            Full width at half maximum of the lines in cm⁻¹.
-        shape
-            ``"lorentzian"``, ``"gaussian"`` or ``"voigt"``.
-        scale
-            Factor of the wavenumbers.
-        transmission
-            Draw the transmission of a sample in which the highest band has absorbance 1.
-        experiment
-            A file to draw beside it, its highest band as high: JCAMP-DX (``.jdx``, ``.dx``, as the NIST
-            WebBook has them), or two columns of wavenumber in cm⁻¹ and absorbance.
-        label
-            In the legend; default: the formula.
-        axes
-            Where to draw, such as what this method has returned for another result; default: a new figure.
-
-        Raises
-        ------
-        InputError
-            ``bad_width``, ``bad_shape``, ``bad_spectrum``; ``no_intensities``: transmission or an experiment
-            is asked for, and there are none.
-        ConfigError
-            ``extra_missing``.
-        """
-        if self.ir_intensities is None and not transmission and experiment is None:
-            return views.plot(self, width_cm, axes)
-        return plot_infrared(
-            self,
-            axes,
-            width_cm=width_cm,
-            shape=shape,
-            scale=scale,
-            transmission=transmission,
-            experiment=experiment,
-            label=label,
-        )
-
-    def plot_dos(self, *, width_cm: float = 20.0, axes: Axes | None = None) -> Axes:
-        """Draw the vibrational density of states, one element upon the other; needs matplotlib.
-
-        Each vibration is shared out by the kinetic energy that an element's atoms have in it.
-        """
-        return views.plot_dos(self, width_cm, axes)
-
-    def animate(self, mode: int = -1, *, amplitude: float = 0.3) -> views.Animation:
-        """Show how the atoms move in a mode, in the notebook and without a network.
-
-        Parameters
-        ----------
-        mode
-            From 0, or from the end if negative.
-        amplitude
-            Of the atom that moves most, in Å.
-
-        Raises
-        ------
-        InputError
-            ``bad_mode``.
-        """
-        return views.animation(self, mode, amplitude)
 
     def thermo(
         self,
