@@ -171,3 +171,12 @@ def test_frequencies_after_a_relaxation_tell_of_it() -> None:
     np.testing.assert_allclose(result.relaxation.energies, [-99.91, -99.99])
     assert [atoms.get_distance(0, 1) for atoms in result.relaxation.trajectory] == pytest.approx([0.9, 0.74])
     assert "relaxed first: 2 steps, 80.0 meV down, to a largest force of 0.2000 eV/Å" in result.summary()
+
+
+def test_an_energy_tells_its_dipole_where_it_is_known() -> None:
+    assert EnergyResult(energy_document()).dipole is None
+    told = report(step(0)).model_copy(update={"dipole_e_ang": (0.0, 0.3, -0.4)})
+    document = make(payload("energy"), PwInput.parse(IRON), told, None, workers={0: "ada"})
+    np.testing.assert_allclose(EnergyResult(document).dipole, [0.0, 0.3, -0.4])
+    # 0.5 e Å.
+    assert "2.4016 D" in structure_summary(document)

@@ -95,6 +95,12 @@ class StructureResult(Generic[D]):
         return self.document.absolute_magnetization
 
     @property
+    def dipole(self) -> Array | None:
+        """Dipole moment in e Å, shape (3,); None of crystals, relaxations, and where it is not known."""
+        dipole = self.document.dipole_e_ang
+        return None if dipole is None else np.array(dipole)
+
+    @property
     def warnings(self) -> list[str]:
         """What is to be known before the numbers are used."""
         return self.document.warnings

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
 from ase.formula import Formula
 
+from zpe_sdk.vibrations.intensities import DEBYE_PER_E_ANG
 from zpe_sdk.wire import EnergyDocument, RelaxationDocument, RelaxationRecord, TaskRun
 
 # In words, how a relaxation ended.
@@ -41,6 +43,7 @@ def structure_summary(document: EnergyDocument | RelaxationDocument) -> str:
         "",
         f"E_scf  {d.energy_ev:14.6f} eV",
         f"F_max  {d.max_force_ev_ang:14.6f} eV/Å   (the largest force on an atom, of what is free to move)",
+        *dipole_lines(d.dipole_e_ang),
         *magnetisation,
         *(["", "## Relaxation", "", *relaxation_lines(relaxation)] if relaxation else []),
         "",
@@ -113,3 +116,11 @@ def _runs(tasks: Sequence[TaskRun]) -> list[str]:
         lines.append(f"{worker}: {count} SCF{'s' * (count > 1)}, {seconds:.1f} s")
     reused = sum(run.reused for run in tasks)
     return [*lines, f"{reused} taken over from earlier jobs"] if reused else lines
+
+
+def dipole_lines(dipole_e_ang: Sequence[float] | None) -> list[str]:
+    """Return a line for people with a dipole in D; none where it is not known."""
+    if dipole_e_ang is None:
+        return []
+    x, y, z = np.round(DEBYE_PER_E_ANG * np.array(dipole_e_ang), 4) + 0.0  # no -0
+    return [f"μ      {np.hypot(np.hypot(x, y), z):12.4f} D   ({x:.4f}, {y:.4f}, {z:.4f})"]

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 
-import numpy as np
 from ase import units
 from ase.formula import Formula
 
 from zpe_sdk.errors import InputError
 from zpe_sdk.result.data import ResultData
-from zpe_sdk.result.structure_text import relaxed_first
+from zpe_sdk.result.structure_text import dipole_lines, relaxed_first
 from zpe_sdk.result.thermo import thermochemistry
-from zpe_sdk.vibrations.intensities import DEBYE_PER_E_ANG
 from zpe_sdk.vibrations.kinds import counted_modes
 from zpe_sdk.vibrations.modes import wavenumber
 from zpe_sdk.wire import ZPEResultDocument
@@ -37,7 +35,7 @@ def summary_text(document: ZPEResultDocument) -> str:
         f"F_vib  {d.f_vib_ev:12.6f} eV   (U - TS)",
         f"E_scf  {d.energy_ev:12.6f} eV",
         *_gas(d),
-        *_dipole(d),
+        *dipole_lines(d.dipole_e_ang),
         *_magnetisation(d),
         "",
         f"Harmonic vibrations above {d.low_cut_cm:g} cm⁻¹ at {d.temperature:g} K.",
@@ -85,14 +83,6 @@ def _gas(document: ZPEResultDocument) -> list[str]:
         f"(1 bar, symmetry number {gas.symmetry_number}, spin {gas.spin:g})",
         f"G_gas  {gas.free_energy_ev:12.6f} eV   (H - TS at 1 bar, with the ZPE)",
     ]
-
-
-def _dipole(document: ZPEResultDocument) -> list[str]:
-    if document.dipole_e_ang is None:
-        return []
-    x, y, z = np.round(DEBYE_PER_E_ANG * np.array(document.dipole_e_ang), 4) + 0.0  # no -0
-    length = float(np.hypot(np.hypot(x, y), z))
-    return [f"μ      {length:12.4f} D   ({x:.4f}, {y:.4f}, {z:.4f})"]
 
 
 def _modes(document: ZPEResultDocument) -> list[str]:

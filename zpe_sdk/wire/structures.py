@@ -13,7 +13,8 @@ class StructureDocument(Message):
     """A structure with its energy and forces. Units and names are those of a ZPEResultDocument.
 
     ``forces_ev_ang`` (nat, 3) are those of ``positions``; ``free`` says which Cartesian components the input
-    leaves free to move, (nat, 3), and ``max_force_ev_ang`` is the largest force of these.
+    leaves free to move, (nat, 3), and ``max_force_ev_ang`` is the largest force of these. Of a relaxation no
+    dipole is known.
     """
 
     energy_ev: float
@@ -28,6 +29,7 @@ class StructureDocument(Message):
     ecutrho: float | None = None
     total_magnetization: float | None = None
     absolute_magnetization: float | None = None
+    dipole_e_ang: Vector | None = None
     qe_input: str
     use_environ: bool = False
     calc_start_time: str
