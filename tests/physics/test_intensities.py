@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from ase import units
 
-from benchmarks.engine import engine_result
+from benchmarks.engine import SLAB, engine_result
 from tests.programs import PW
 from zpe_sdk.espresso.input import parse
 from zpe_sdk.espresso.patch import task_text
@@ -36,10 +36,10 @@ def water(tmp_path_factory: pytest.TempPathFactory) -> ZPEResult:
     return ZPEResult(engine_result(WATER, PSEUDO_DIR, tmp_path_factory.mktemp("engine")))
 
 
-def forces_in_field(axis: int, sign: int, folder: Path) -> np.ndarray:
-    """Return the forces on water in eV/Å in a field along an axis."""
-    text = WATER.replace("&CONTROL", "&CONTROL\n  tefield = .true.").replace(
-        "&SYSTEM", f"&SYSTEM\n  edir = {axis + 1}, emaxpos = 0.5, eopreg = 0.02, eamp = {sign * FIELD}"
+def forces_in_field(text: str, axis: int, sign: int, folder: Path, *, end: float = 0.5) -> np.ndarray:
+    """Return the forces in eV/Å in a field along an axis, whose potential falls back at ``end``."""
+    text = text.replace("&CONTROL", "&CONTROL\n  tefield = .true.").replace(
+        "&SYSTEM", f"&SYSTEM\n  edir = {axis + 1}, emaxpos = {end}, eopreg = 0.02, eamp = {sign * FIELD}"
     )
     folder.mkdir()
     electrons: dict[str, object] = {"conv_thr": 1e-11}
@@ -52,7 +52,7 @@ def forces_in_field(axis: int, sign: int, folder: Path) -> np.ndarray:
 def test_they_are_the_forces_in_a_field(water: ZPEResult, tmp_path: Path) -> None:
     measured = np.array(water.born_charges)
     for axis in (1, 2):
-        plus, minus = (forces_in_field(axis, sign, tmp_path / f"{axis}{sign}") for sign in (1, -1))
+        plus, minus = (forces_in_field(WATER, axis, sign, tmp_path / f"{axis}{sign}") for sign in (1, -1))
         # Between its ends the sawtooth rises for electrons: ions are pushed along the axis.
         response = (plus - minus) / (2 * FIELD * units.Hartree / units.Bohr)
         np.testing.assert_allclose(water.born_charges[:, axis, :], response, atol=3e-3)
@@ -91,3 +91,15 @@ def test_a_symmetric_stretch_of_co2_is_dark_and_the_other_bright(tmp_path: Path)
     assert bend == pytest.approx(24.1, rel=0.02)
     assert antisymmetric == pytest.approx(558.6, rel=0.02)
     assert np.abs(result.dipole).max() < 1e-3
+
+
+def test_of_a_slab_the_normal_component_is_that_of_forces_in_a_field(tmp_path: Path) -> None:
+    slab = ZPEResult(engine_result(SLAB, PSEUDO_DIR, tmp_path / "engine"))
+    plus, minus = (forces_in_field(SLAB, 2, sign, tmp_path / str(sign), end=0.98) for sign in (1, -1))
+    response = (plus - minus)[3, 2] / (2 * FIELD * units.Hartree / units.Bohr)
+    assert slab.born_charges[0, 2, 2] == pytest.approx(response, abs=0.01)
+    # In the plane there is no dipole to tell, and motion along it does not show.
+    np.testing.assert_allclose(slab.born_charges[0, :2], 0, atol=1e-9)
+    assert slab.dipole[:2] == pytest.approx([0, 0], abs=1e-9)
+    along, other, stretch = slab.ir_intensities
+    assert max(along, other) < 1e-6 < 0.1 < stretch
