@@ -23,7 +23,10 @@ _POLL_SECONDS = 0.01
 _CHUNK = 1 << 16
 
 _PLACE = {
+    # One core for each rank, in the linear algebra too.
     "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
     # The keeper pins the launcher to its cores and the ranks inherit that; left to itself, Open MPI
     # would bind the ranks of every mpirun to the machine's first cores.
     "OMPI_MCA_hwloc_base_binding_policy": "none",

@@ -14,6 +14,7 @@ import httpx
 
 from zpe_sdk.checks import Check, fail, failed, ok, warn
 from zpe_sdk.errors import AuthError, ConfigError, ZPEError
+from zpe_sdk.espresso.blas import REFERENCE, blas_of
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.run import pw_command, pw_version
 from zpe_sdk.http import base_url, raise_for_error, tls, unreachable
@@ -68,6 +69,7 @@ def machine_checks(settings: WorkerSettings) -> Iterator[Check]:
         # Not the worker's own folder: an engine clears it when it starts.
         engine = EspressoEngine(settings.model_copy(update={"work_dir": Path(scratch)}))
         yield _pw(settings)
+        yield from _blas(settings)
         yield _pseudopotentials(settings)
         yield _mpi(settings)
         yield from _environ(settings)
@@ -95,6 +97,16 @@ def _pw(settings: WorkerSettings) -> Check:
         return ok("pw.x", f"version {pw_version(command)}: {' '.join(command)}")
     except ConfigError as error:
         return failed("pw.x", error, "install Quantum ESPRESSO, load its module, or set ZPE_PW_PATH")
+
+
+def _blas(settings: WorkerSettings) -> Iterator[Check]:
+    program = None if settings.pw_command else shutil.which(settings.pw_path)
+    found = blas_of(Path(program)) if program else None
+    if found == REFERENCE:
+        hint = "a slab takes half as long again; on Debian: apt install libopenblas0-serial"
+        yield warn("BLAS", f"pw.x runs on the {found}", hint)
+    elif found:
+        yield ok("BLAS", f"pw.x runs on {found}")
 
 
 def _pseudopotentials(settings: WorkerSettings) -> Check:
