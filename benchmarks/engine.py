@@ -21,7 +21,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -35,13 +35,13 @@ from ase.vibrations import Vibrations
 
 from zpe_sdk.client.blocking_client import ZPEClient
 from zpe_sdk.client.local_service import local_service
-from zpe_sdk.espresso import density
+from zpe_sdk.espresso import density, recipe
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.symmetry import symmetry_of
 from zpe_sdk.result.assemble import make_result
 from zpe_sdk.vibrations.plan import Plan, plan_displacements
 from zpe_sdk.wire import JobPayload, TaskReport, ZPEResultDocument
-from zpe_sdk.worker.engines import espresso
+from zpe_sdk.worker.engines import espresso, starts
 from zpe_sdk.worker.engines.cores import available_cores
 from zpe_sdk.worker.engines.espresso import EspressoEngine
 from zpe_sdk.worker.settings import WorkerSettings
@@ -265,14 +265,21 @@ def outcome(document: ZPEResultDocument, seconds: float) -> Outcome:
 @contextmanager
 def other(*, conv_thr: float, start: str = "extrapolated") -> Iterator[None]:
     """Run the engine with another threshold and kind of start for the ``with`` block."""
-    changes: list[tuple[object, str, object]] = [(espresso, "CONV_THR", conv_thr)]
-    if start == "scratch":
-        changes.append((espresso, "prepare", lambda job, task, save: None))
-    elif start == "equilibrium":
-        changes.append((density, "extrapolate", lambda centre, displaced, save: False))
+    usual = recipe.recipe
+
+    def changed(pw_input: PwInput) -> recipe.Recipe:
+        how = replace(usual(pw_input), conv_thr=conv_thr)
+        return replace(how, wave_functions=False, points=None) if start == "scratch" else how
+
     with ExitStack() as stack:
-        for module, name, value in changes:
-            stack.enter_context(patch.object(module, name, value))
+        for module in (espresso, starts):
+            stack.enter_context(patch.object(module, "recipe", changed))
+        if start == "scratch":
+            stack.enter_context(
+                patch.object(espresso, "prepare", lambda job, task, save, pw_input: recipe.Near.SCRATCH)
+            )
+        elif start == "equilibrium":
+            stack.enter_context(patch.object(density, "extrapolate", lambda centre, displaced, save: False))
         yield
 
 

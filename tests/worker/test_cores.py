@@ -73,3 +73,11 @@ def test_waiting_for_cores_ends_on_request_and_others_go_on() -> None:
         assert caught.value.code == "stopped"
     with pool.take(5, Event()) as cores:  # more than there are: all
         assert cores == [0]
+
+
+def test_who_may_use_more_cores_gets_those_that_are_free() -> None:
+    pool, never = CorePool([0, 1, 2]), Event()
+    with pool.take(1, never) as first, pool.take(1, never, most=8) as others:
+        assert sorted([*first, *others]) == [0, 1, 2]
+    with pool.take(1, never, most=2) as cores:
+        assert len(cores) == 2

@@ -38,6 +38,27 @@ H 0.0 0.1 0.74
 K_POINTS automatic
 1 1 1 0 0 0
 """
+# Hydrogen on two layers of aluminium, at a hollow with three mirror planes.
+SLAB = """&SYSTEM
+  ibrav = 0, nat = 3, ntyp = 2, ecutwfc = 12.0, occupations = 'smearing', smearing = 'mv', degauss = 0.03
+/
+&ELECTRONS
+  conv_thr = 1e-6
+/
+ATOMIC_SPECIES
+Al 26.982 Al.pz-vbc.UPF
+H   1.008 H.pz-vbc.UPF
+CELL_PARAMETERS angstrom
+2.8142849891224593 0.0 0.0
+1.4071424945612296 2.4372422940692620 0.0
+0.0 0.0 9.0
+ATOMIC_POSITIONS angstrom
+Al  0.0000000000  1.6248281961  1.0  0 0 0
+Al  0.0000000000  0.0000000000  3.3  0 0 0
+H   1.4071424946  0.8124140980  4.2
+K_POINTS automatic
+3 3 1 0 0 0
+"""
 DISPLACED = Task(index=4, atom=1, displacement=(0.01, 0.0, 0.0))
 
 pytestmark = pytest.mark.qe
@@ -99,6 +120,37 @@ def test_the_opposite_displacement_is_nearly_known_beforehand(tmp_path: Path) ->
     assert first.scf_iterations is not None
     assert alone.scf_iterations is not None
     assert second.scf_iterations <= first.scf_iterations < alone.scf_iterations
+
+
+@pytest.mark.parametrize("system", ["", ", nspin = 2, starting_magnetization(2) = 0.3"])
+def test_on_a_metal_wave_functions_spare_work_and_forces_are_those_of_a_cold_start(
+    system: str, tmp_path: Path
+) -> None:
+    content = SLAB.replace("degauss = 0.03", "degauss = 0.03" + system)
+    slab = payload().model_copy(update={"content": content, "mobile_indices": [2]})
+    pw = engine(tmp_path / "work")
+    rest = pw.run(slab, Task(index=0), job_id="job", stop=Event())
+    first = Task(index=1, atom=2, displacement=(0.0, 0.008, 0.006))
+    opposite = Task(index=2, atom=2, displacement=(0.0, -0.008, -0.006))
+    warm = [pw.run(slab, task, job_id="job", stop=Event()) for task in (first, opposite)]
+    for task, report in zip((first, opposite), warm, strict=True):
+        text = patch.task_text(
+            PwInput.parse(content),
+            task,
+            prefix="pw",
+            outdir="./",
+            pseudo_dir=str(PSEUDO_DIR),
+            electrons={"conv_thr": 1e-12, "electron_maxstep": 200},
+        )
+        folder = tmp_path / str(task.index)
+        folder.mkdir()
+        cold = run_scf(PW, text, folder, prefix="pw")
+        np.testing.assert_allclose(report.forces_ev_ang, cold.forces_ev_ang, atol=1e-4)
+        assert report.energy_ev == pytest.approx(cold.energy_ev, abs=1e-6)
+        assert report.scf_iterations is not None
+        assert cold.iterations is not None
+        assert report.scf_iterations < 0.7 * cold.iterations
+        assert report.fingerprint == rest.fingerprint
 
 
 def test_an_scf_on_all_cores_starts_where_one_on_one_core_would(tmp_path: Path) -> None:

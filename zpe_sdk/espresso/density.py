@@ -11,10 +11,11 @@ start: the SCF goes on to its threshold as ever.
 from __future__ import annotations
 
 import shutil
-from mmap import mmap
 from pathlib import Path
 
 import numpy as np
+
+from zpe_sdk.espresso.fortran import marked, records
 
 # What pw.x keeps of a density besides its plane waves: PAW occupations, Hubbard occupations. Both are
 # plain lists of numbers, and linear in the density.
@@ -24,16 +25,24 @@ _DESCRIPTION = "data-file-schema.xml"
 KEPT = ("charge-density", "ekin-density", *_LISTS, _DESCRIPTION)
 
 
-def keep(save: Path, kept: Path) -> None:
+def keep(save: Path, kept: Path, *, besides: str | None = None) -> None:
     """Turn pw.x's ``.save`` folder into one that holds what a start needs, and nothing else.
 
     It appears in one step, since other threads may look for it at any time; if it is there already,
     nothing happens.
+
+    Parameters
+    ----------
+    save, kept
+        The folder, and its new name.
+    besides
+        How the names of other files begin that stay too.
     """
     if kept.exists() or not save.is_dir():
         return
+    stays = (*KEPT, besides) if besides else KEPT
     for path in save.iterdir():
-        if not path.name.startswith(KEPT):
+        if not path.name.startswith(stays):
             path.unlink()
     try:
         save.rename(kept)
@@ -58,7 +67,7 @@ def extrapolate(centre: Path, displaced: Path, save: Path) -> bool:
         False, and nothing is made, if the files are of another kind (HDF5) or do not match.
     """
     try:
-        files = {path.name: path.read_bytes() for path in centre.iterdir()}
+        files = {path.name: path.read_bytes() for path in centre.iterdir() if path.name.startswith(KEPT)}
         predicted = {_DESCRIPTION: files.pop(_DESCRIPTION)}
         for name, content in files.items():
             other = (displaced / name).read_bytes()
@@ -78,9 +87,9 @@ def extrapolate(centre: Path, displaced: Path, save: Path) -> bool:
 
 
 def copy(kept: Path, save: Path) -> bool:
-    """Copy a folder made by :func:`keep`; False if it is gone."""
+    """Copy the density of a folder made by :func:`keep`; False if it is gone."""
     try:
-        shutil.copytree(kept, save)
+        shutil.copytree(kept, save, ignore=lambda _, names: [n for n in names if not n.startswith(KEPT)])
     except OSError:
         shutil.rmtree(save, ignore_errors=True)
         return False
@@ -93,40 +102,16 @@ def _plane_waves(centre: bytes, displaced: bytes) -> bytes:
     Its records are: Γ alone or not, number of G vectors, number of components; reciprocal lattice; Miller
     indices of the G vectors; then for each component the coefficients, as complex numbers.
     """
-    ours, others = records(centre), records(displaced)
-    if ours[:3] != others[:3]:
+    own, others = records(centre), records(displaced)
+    if own[:3] != others[:3]:
         raise ValueError("the densities are on different grids")
     rows = [
         (2 * np.frombuffer(a, np.complex128) - np.frombuffer(b, np.complex128)).tobytes()
-        for a, b in zip(ours[3:], others[3:], strict=True)
+        for a, b in zip(own[3:], others[3:], strict=True)
     ]
-    return b"".join(_marked(record) for record in (*ours[:3], *rows))
+    return b"".join(marked(record) for record in (*own[:3], *rows))
 
 
 def _list(centre: bytes, displaced: bytes) -> bytes:
     values = 2 * np.array(centre.split(), dtype=float) - np.array(displaced.split(), dtype=float)
     return "".join(f"{value:.17e}\n" for value in values.tolist()).encode()
-
-
-def records(content: bytes | mmap) -> list[bytes]:
-    """Split a Fortran unformatted file: each record stands between two markers of its length.
-
-    Raises
-    ------
-    ValueError
-        It is another file, or a record has more than 2 GB.
-    """
-    found, place = [], 0
-    while place < len(content):
-        length = int.from_bytes(content[place : place + 4], "little", signed=True)
-        end = place + 4 + length
-        if length < 0 or content[end : end + 4] != content[place : place + 4]:
-            raise ValueError("not the records of a Fortran file, or one above 2 GB")
-        found.append(content[place + 4 : end])
-        place = end + 4
-    return found
-
-
-def _marked(record: bytes) -> bytes:
-    marker = len(record).to_bytes(4, "little", signed=True)
-    return marker + record + marker

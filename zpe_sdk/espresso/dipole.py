@@ -28,7 +28,7 @@ from ase.units import Bohr
 from numpy.typing import NDArray
 
 from zpe_sdk.errors import ComputeError
-from zpe_sdk.espresso.density import records
+from zpe_sdk.espresso.fortran import records
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.patch import displaced
 from zpe_sdk.task import Task

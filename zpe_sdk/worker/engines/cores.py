@@ -106,8 +106,10 @@ class CorePool:
         self._changed = Condition()
 
     @contextmanager
-    def take(self, count: int, stop: Event) -> Iterator[list[int]]:
+    def take(self, count: int, stop: Event, *, most: int = 0) -> Iterator[list[int]]:
         """Hold ``count`` cores (or all, if there are fewer) for the ``with`` block.
+
+        When their turn has come, up to ``most`` that are free then.
 
         Raises
         ------
@@ -123,7 +125,7 @@ class CorePool:
                     if stop.is_set():
                         raise ComputeError("the run was stopped on request", code="stopped")
                     self._changed.wait(0.2)
-                taken = [self._free.popleft() for _ in range(count)]
+                taken = [self._free.popleft() for _ in range(min(max(count, most), len(self._free)))]
             finally:
                 self._waiting.remove(turn)
                 self._changed.notify_all()

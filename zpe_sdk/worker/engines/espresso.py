@@ -26,6 +26,7 @@ from zpe_sdk.espresso.gamma import gamma_warning
 from zpe_sdk.espresso.input import PwInput, parse
 from zpe_sdk.espresso.ionic_steps import IonicResult
 from zpe_sdk.espresso.output import ScfResult
+from zpe_sdk.espresso.recipe import Near, recipe
 from zpe_sdk.espresso.run import run_scf
 from zpe_sdk.espresso.said import MAX_WARNINGS
 from zpe_sdk.wire import (
@@ -41,16 +42,10 @@ from zpe_sdk.worker.engines import OnStep
 from zpe_sdk.worker.engines.cores import available_memory_gb
 from zpe_sdk.worker.engines.machine import Machine, Place
 from zpe_sdk.worker.engines.relaxing import Relaxing, Surroundings, rows
-from zpe_sdk.worker.engines.starts import RELAXED, Running, Start, keep, lacks_equilibrium, prepare
+from zpe_sdk.worker.engines.starts import RELAXED, Running, keep, lacks_equilibrium, prepare
 from zpe_sdk.worker.settings import WorkerSettings
 
 PREFIX = "pw"
-# Tight enough that the forces do not show where an SCF has started: docs/engine.md.
-CONV_THR = 1e-11
-# Where the input does not say; fewer iterations than with pw.x's 8 and 0.7 (docs/engine.md). The beta is for
-# systems with a gap, which have no charge to slosh around, and not for starts near the end.
-MIXING_NDIM = 4
-SCRATCH_MIXING_BETA = 0.8
 GENTLE_MIXING_BETA = 0.3
 
 log = structlog.get_logger(__name__)
@@ -136,15 +131,23 @@ class EspressoEngine:
         self, payload: JobPayload, task: Task, *, job_id: str, stop: Event, slots: int | None = None
     ) -> TaskReport:
         """Run one SCF; see :class:`zpe_sdk.worker.engines.Engine`."""
+        with self._running.here(self._job_folder(job_id), task):
+            return self._run(payload, task, job_id, stop, slots)
+
+    def _run(
+        self, payload: JobPayload, task: Task, job_id: str, stop: Event, slots: int | None
+    ) -> TaskReport:
         pw_input = parse(payload.content)
         pseudo_dir = self._pseudo_dir(pw_input)
         for species in pw_input.species:
             find_pseudopotential(species.pseudopotential, pseudo_dir)
         medium = self._medium(payload)
         job = self._job_folder(job_id)
-        self._running.await_opposite(job, task, stop)
+        waits = recipe(pw_input).waits
+        self._running.await_sources(job, task, stop, equilibrium=waits)
         with (
-            self._machine.take(pw_input, stop, slots=slots) as place,
+            # Those that wait for the equilibrium leave their cores to it.
+            self._machine.take(pw_input, stop, slots=slots, spread=waits and task.atom is None) as place,
             self._running.scf(job, task),
         ):
             try:
@@ -208,7 +211,7 @@ class EspressoEngine:
                 pseudo_dir=pseudo_dir,
                 environ=medium.text if medium else None,
                 nosym=medium is not None and not medium.keeps_symmetry,
-                electrons=_mixing(pw_input, None),
+                electrons=recipe(pw_input).mixing(Near.SCRATCH),
                 gentle=_gentle(pw_input),
             )
             relaxing = Relaxing(
@@ -264,14 +267,20 @@ class EspressoEngine:
         folder = job / str(task.index)
         save = folder / f"{PREFIX}.save"
 
-        def scf(electrons: dict[str, object], start: Start | None) -> ScfResult:
+        how = recipe(pw_input)
+
+        def scf(near: Near, gentle: dict[str, object]) -> ScfResult:
+            started = {"startingpot": "file"} if near is not Near.SCRATCH else {}
+            if any(save.glob("wfc*")):
+                started["startingwfc"] = "file"
             text = patch.task_text(
                 pw_input,
                 task,
                 prefix=PREFIX,
                 outdir="./",
                 pseudo_dir=str(pseudo_dir),
-                electrons={**electrons, **(start.electrons if start else {})},
+                electrons={**how.electrons(near), **started, **gentle},
+                points=None if task.atom is None else how.points,
                 nosym=medium is not None and not medium.keeps_symmetry,
             )
             return run_scf(
@@ -281,28 +290,26 @@ class EspressoEngine:
                 prefix=PREFIX,
                 ranks=place.ranks,
                 cpus=place.cpus,
-                environ=environ.run_text(medium.text, restart=start is not None) if medium else None,
+                environ=environ.run_text(medium.text, restart=near is not Near.SCRATCH) if medium else None,
                 stop=stop,
             )
 
-        given = pw_input.namelists.get("electrons", {})
-        conv_thr = min(_number(given.get("conv_thr"), 1e-6), CONV_THR)
         try:
             _empty(folder)
-            start = prepare(job, task, save)
+            near = prepare(job, task, save, pw_input)
             try:
-                result = scf({"conv_thr": conv_thr, **_mixing(pw_input, start)}, start)
+                result = scf(near, {})
             except ComputeError as error:
-                if error.code != "scf_not_converged" and not (start and error.code == "pw_crashed"):
+                if error.code != "scf_not_converged" and (near is Near.SCRATCH or error.code != "pw_crashed"):
                     raise
                 log.warning("SCF is tried again with gentler mixing", task=task.index, reason=error.message)
                 _empty(folder)
-                result = scf({"conv_thr": conv_thr, **_gentle(pw_input)}, None)
+                result = scf(Near.SCRATCH, _gentle(pw_input))
             # Environ's charges answer to the molecule's, and are not in its density.
             if medium is None:
                 result = replace(result, dipole_e_ang=_dipole(pw_input, task, save, result))
             try:
-                keep(job, task, save)
+                keep(job, task, save, pw_input)
             except OSError as error:  # a full disk: what was computed counts all the same
                 log.warning("the density could not be kept for other SCFs", reason=str(error))
             return result
@@ -369,16 +376,6 @@ def _whose(error: InputError, payload: JobPayload) -> ZPEError:
         code="environ_unusable",
         field="ZPE_ENVIRON_PATH",
     )
-
-
-def _mixing(pw_input: PwInput, start: Start | None) -> dict[str, object]:
-    """Return how to mix densities, as far as the input leaves that open."""
-    mixing: dict[str, object] = {"mixing_ndim": MIXING_NDIM}
-    occupations = str(pw_input.namelists.get("system", {}).get("occupations", "fixed"))
-    if start is None and occupations.strip().lower() == "fixed":
-        mixing["mixing_beta"] = SCRATCH_MIXING_BETA
-    given = pw_input.namelists.get("electrons", {})
-    return {key: value for key, value in mixing.items() if key not in given}
 
 
 def _gentle(pw_input: PwInput) -> dict[str, object]:

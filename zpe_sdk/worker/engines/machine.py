@@ -117,7 +117,9 @@ class Machine:
         return ranks, max(ranks, most_ranks_for(pw_input.cell, _ecutrho(pw_input), self._most_ranks()))
 
     @contextmanager
-    def take(self, pw_input: PwInput, stop: Event, *, slots: int | None = None) -> Iterator[Place]:
+    def take(
+        self, pw_input: PwInput, stop: Event, *, slots: int | None = None, spread: bool = False
+    ) -> Iterator[Place]:
         """Hold the cores of one SCF for the ``with`` block.
 
         Parameters
@@ -128,6 +130,8 @@ class Machine:
             Set it to wait for cores no longer.
         slots
             How many of :meth:`slots_for`; None: the least.
+        spread
+            Take more, as far as they make it faster and are free at once.
 
         Raises
         ------
@@ -140,8 +144,11 @@ class Machine:
         self._announce(ranks)
         if slots and slots > ranks and self._may_spread:
             ranks = slots
-            log.info("the SCF gets cores that are free", ranks=ranks)
-        with self._pool.take(self._cores_per_scf(ranks), stop) as cpus:
+        most = max(ranks, self.slots_for(pw_input)[1]) if spread and self._may_spread else ranks
+        with self._pool.take(self._cores_per_scf(ranks), stop, most=self._cores_per_scf(most)) as cpus:
+            ranks = len(cpus) if most > ranks else ranks
+            if ranks > self.ranks(pw_input):
+                log.info("the SCF gets cores that are free", ranks=ranks)
             pin = self._pinned and self._uses_all_cores(ranks)
             yield Place(self.command(ranks), ranks, cpus if pin else ())
 

@@ -1,4 +1,4 @@
-"""Where the SCFs of a job start from: densities of those that are done, kept in the job's folder."""
+"""Where the SCFs of a job start from: densities and wave functions of those that are done."""
 
 from __future__ import annotations
 
@@ -6,42 +6,23 @@ import shutil
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Condition, Event
 
-from zpe_sdk.espresso import density
+from zpe_sdk.espresso import density, wavefunctions
+from zpe_sdk.espresso.input import PwInput
+from zpe_sdk.espresso.mesh import operations
+from zpe_sdk.espresso.recipe import Near, recipe
 from zpe_sdk.wire import Task
 
-# Of a job's displaced structures. A density takes 3 MB for a molecule and some 100 MB for a large slab; what
-# comes when there is no room is not kept.
-KEPT_BYTES = 1 << 30
+# Of a job's displaced structures. A density takes 3 MB for a molecule and some 100 MB for a large slab, wave
+# functions up to some GB; what comes when there is no room is not kept.
+KEPT_BYTES = 4 << 30
+# Wave functions are kept where they take no more than this share of what is free on the disk.
+SHARE_OF_DISK = 0.1
 EQUILIBRIUM = "equilibrium.save"
 # Of the last step of a relaxation, whose symmetry is that of the equilibrium: it starts from there.
 RELAXED = "relaxed.save"
-
-
-@dataclass(frozen=True)
-class Start:
-    """A density to start from, and what pw.x should make of it.
-
-    Attributes
-    ----------
-    diago_thr_init
-        How far the first diagonalisation goes. pw.x's own 1e-5 would spoil a good density, which costs an
-        iteration or two.
-    """
-
-    diago_thr_init: float
-
-    @property
-    def electrons(self) -> dict[str, object]:
-        """Keys of ``&ELECTRONS``."""
-        return {"startingpot": "file", "diago_thr_init": self.diago_thr_init}
-
-
-NEAR = Start(1e-7)
-EXTRAPOLATED = Start(1e-9)
 
 
 class Running:
@@ -52,9 +33,23 @@ class Running:
     """
 
     def __init__(self) -> None:
+        self._here: dict[Path, int] = {}  # equilibria that run or are about to
         self._began: dict[Path, float] = {}
         self._seconds: dict[Path, float] = {}  # of each job's latest SCF: what to expect of the others
         self._changed = Condition()
+
+    @contextmanager
+    def here(self, job: Path, task: Task) -> Iterator[None]:
+        """Note that a task of a job is in work here for the length of the ``with`` block."""
+        place = _save_folder(job, task)
+        with self._changed:
+            self._here[place] = self._here.get(place, 0) + 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._here[place] -= 1
+                self._changed.notify_all()
 
     @contextmanager
     def scf(self, job: Path, task: Task) -> Iterator[None]:
@@ -70,10 +65,16 @@ class Running:
                 self._seconds[job] = time.monotonic() - began
                 self._changed.notify_all()
 
-    def await_opposite(self, job: Path, task: Task, stop: Event) -> None:
-        """Wait for the equilibrium and the opposite of a displacement, if both are done or nearly so."""
+    def await_sources(self, job: Path, task: Task, stop: Event, *, equilibrium: bool = False) -> None:
+        """Wait for the equilibrium and the opposite of a displacement, if both are done or nearly so.
+
+        With ``equilibrium``, wait for that in any case, if it is in work here.
+        """
         with self._changed:
-            while self.is_worth_waiting(job, task) and not stop.is_set():
+            while not stop.is_set() and (
+                (equilibrium and task.atom is not None and self._here.get(job / EQUILIBRIUM))
+                or self.is_worth_waiting(job, task)
+            ):
                 self._changed.wait(timeout=0.1)  # for the sake of ``stop``
 
     def is_worth_waiting(self, job: Path, task: Task, beside: Collection[Task] = ()) -> bool:
@@ -102,41 +103,62 @@ class Running:
             self._seconds.pop(job, None)
 
 
-def prepare(job: Path, task: Task, save: Path) -> Start | None:
-    """Make the folder ``save`` that a task's SCF starts from.
+def prepare(job: Path, task: Task, save: Path, pw_input: PwInput) -> Near:
+    """Make the folder ``save`` that a task's SCF starts from, and tell how near to its end that is.
 
-    The best there is: the equilibrium's density and the one of the opposite displacement, extrapolated;
-    the equilibrium's; that of any other displacement. None: nothing is there. The equilibrium itself, which
-    must not inherit a lower symmetry, starts from a relaxation alone.
+    The best there is: the equilibrium and the opposite displacement, extrapolated; the equilibrium; any
+    other displacement. Nothing is made if nothing is there. The equilibrium itself, which must not inherit
+    a lower symmetry, starts from a relaxation alone. With the densities go wave functions, where the recipe
+    wants them.
 
-    A task that is run again, since it ended in another electronic state, says what it starts from, and the
-    density of that state is dropped.
+    A task that is run again, since it ended in another electronic state, says what it starts from, and what
+    was kept of that state is dropped.
     """
     if task.atom is None:
-        return NEAR if density.copy(job / RELAXED, save) else None
+        return Near.NEIGHBOUR if density.copy(job / RELAXED, save) else Near.SCRATCH
     centre = job / EQUILIBRIUM
     if task.start:
         shutil.rmtree(_save_folder(job, task), ignore_errors=True)
-        return NEAR if task.start == "equilibrium" and density.copy(centre, save) else None
-    if centre.is_dir() and density.extrapolate(centre, _save_folder(job, task, -1), save):
-        return EXTRAPOLATED
+        if task.start != "equilibrium" or not density.copy(centre, save):
+            return Near.SCRATCH
+        _wave_functions(centre, save, pw_input)
+        return Near.NEIGHBOUR
+    opposite = _save_folder(job, task, -1)
+    if centre.is_dir() and density.extrapolate(centre, opposite, save):
+        _wave_functions(centre, save, pw_input, displaced=opposite)
+        return Near.EXTRAPOLATED
     for kept in (centre, *_displaced(job)):
         if density.copy(kept, save):
-            return NEAR
-    return None
+            _wave_functions(kept, save, pw_input)
+            return Near.NEIGHBOUR
+    return Near.SCRATCH
 
 
-def keep(job: Path, task: Task, save: Path) -> None:
-    """Keep the density of an SCF that is done, if it can be of use to others of its job."""
+def _wave_functions(source: Path, save: Path, pw_input: PwInput, *, displaced: Path | None = None) -> None:
+    how = recipe(pw_input)
+    if how.wave_functions:
+        points = [point for point, _ in how.points] if how.points and source.name == EQUILIBRIUM else None
+        wavefunctions.prepare(source, save, points, operations(pw_input), displaced=displaced)
+
+
+def keep(job: Path, task: Task, save: Path, pw_input: PwInput) -> None:
+    """Keep what an SCF that is done leaves, if it can be of use to others of its job."""
+    besides = "wfc" if recipe(pw_input).wave_functions and _has_room(save) else None
     if task.atom is None:
-        density.keep(save, job / EQUILIBRIUM)
+        density.keep(save, job / EQUILIBRIUM, besides=besides)
         shutil.rmtree(job / RELAXED, ignore_errors=True)  # it has served
         return
     opposite = _save_folder(job, task, -1)
     if opposite.is_dir() and (job / EQUILIBRIUM).is_dir():
         shutil.rmtree(opposite, ignore_errors=True)  # it has served
     elif sum(path.stat().st_size for path in job.glob("displaced_*.save/*")) < KEPT_BYTES:
-        density.keep(save, _save_folder(job, task))
+        density.keep(save, _save_folder(job, task), besides=besides)
+
+
+def _has_room(save: Path) -> bool:
+    """Tell whether the disk has room for wave functions beside those that the SCFs themselves write."""
+    size = sum(path.stat().st_size for path in save.glob("wfc*"))
+    return size <= SHARE_OF_DISK * shutil.disk_usage(save).free
 
 
 def lacks_equilibrium(job: Path, task: Task) -> bool:

@@ -1,0 +1,64 @@
+"""Settings by kind of system; what they are worth is measured in docs/engine.md."""
+
+from __future__ import annotations
+
+import pytest
+
+from zpe_sdk.espresso.input import PwInput
+from zpe_sdk.espresso.recipe import Near, recipe
+
+METAL = "occupations = 'smearing', smearing = 'mv', degauss = 0.02"
+
+
+def job(
+    system: str = "", electrons: str = "", *, atoms: int = 1, kpoints: str = "automatic\n3 3 1 0 0 0"
+) -> PwInput:
+    rows = "\n".join(f"Al 0.0 0.0 {3 * n}.0" for n in range(atoms))
+    return PwInput.parse(
+        f"&SYSTEM\n  ibrav = 6, celldm(1) = 6.0, celldm(3) = 4.0, nat = {atoms}, ntyp = 1\n"
+        f"  ecutwfc = 20.0\n  {system}\n/\n"
+        f"&ELECTRONS\n  {electrons}\n/\nATOMIC_SPECIES\nAl 27.0 Al.pz-vbc.UPF\n"
+        f"ATOMIC_POSITIONS angstrom\n{rows}\nK_POINTS {kpoints}\n"
+    )
+
+
+@pytest.mark.parametrize("system", ["", METAL, METAL + ", nspin = 2"])
+def test_what_the_input_says_is_never_overruled(system: str) -> None:
+    said = (
+        "mixing_mode = 'plain', mixing_ndim = 6, mixing_beta = 0.2, diago_thr_init = 1e-3, conv_thr = 1e-14"
+    )
+    how = recipe(job(system, said + ", startingwfc = 'random'"))
+    assert all(how.electrons(near) == {"conv_thr": 1e-14} for near in Near)
+    assert (how.wave_functions, how.points) == (False, None)
+
+
+def test_the_threshold_is_tight_enough_for_forces_and_grows_with_the_cell() -> None:
+    loose = "conv_thr = 1e-6"
+    assert recipe(job("", loose)).conv_thr == pytest.approx(1e-11)
+    assert recipe(job(METAL, loose)).conv_thr == pytest.approx(1e-9)
+    assert recipe(job(METAL, loose, atoms=12)).conv_thr == pytest.approx(3e-9)
+    assert recipe(job(METAL + ", nspin = 2", loose)).conv_thr == pytest.approx(1e-12)
+    assert recipe(job(METAL, loose, atoms=100)).conv_thr == pytest.approx(1e-8)
+
+
+def test_a_metal_shares_wave_functions_on_one_set_of_k_points() -> None:
+    how = recipe(job(METAL))
+    assert how.wave_functions
+    assert how.points is not None
+    assert len(how.points) == 5
+    assert how.electrons(Near.SCRATCH)["mixing_mode"] == "local-TF"
+    alone = recipe(job(METAL, kpoints="gamma"))
+    assert (alone.wave_functions, alone.points) == (True, None)
+
+
+@pytest.mark.parametrize(
+    ("system", "kpoints"),
+    [
+        (METAL, "automatic\n3 2 1 0 0 0"),
+        (METAL, "crystal\n2\n0 0 0 1\n0.5 0 0 1"),
+        (METAL + ", noncolin = .true.", "automatic\n3 3 1 0 0 0"),
+    ],
+)
+def test_where_k_points_follow_symmetry_wave_functions_are_not_shared(system: str, kpoints: str) -> None:
+    how = recipe(job(system, kpoints=kpoints))
+    assert (how.wave_functions, how.points) == (False, None)

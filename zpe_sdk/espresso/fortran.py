@@ -1,0 +1,30 @@
+"""Fortran's unformatted files: each record stands between two markers of its length in bytes."""
+
+from __future__ import annotations
+
+from mmap import mmap
+
+
+def records(content: bytes | mmap) -> list[bytes]:
+    """Split the content of a file into its records.
+
+    Raises
+    ------
+    ValueError
+        It is no such file, or one with a record above 2 GB.
+    """
+    found, place = [], 0
+    while place < len(content):
+        length = int.from_bytes(content[place : place + 4], "little", signed=True)
+        end = place + 4 + length
+        if length < 0 or content[end : end + 4] != content[place : place + 4]:
+            raise ValueError("not the records of a Fortran file, or one above 2 GB")
+        found.append(content[place + 4 : end])
+        place = end + 4
+    return found
+
+
+def marked(record: bytes) -> bytes:
+    """Return a record between its markers."""
+    marker = len(record).to_bytes(4, "little", signed=True)
+    return marker + record + marker

@@ -1,0 +1,123 @@
+"""How the SCFs of a job are brought to convergence: settings by kind of system.
+
+Kinds are told apart by the occupations and spins that the input asks for. With a gap (fixed occupations)
+charge does not slosh around, few iterations are left to save, and the densities decide. A metal's slab has
+many states at many k-points, so that diagonalisation takes most of the time, and a screening that differs
+between slab and vacuum. What each setting is worth is measured in docs/engine.md.
+
+All of this concerns the way to convergence alone, never the equations. What the input itself says stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
+
+from zpe_sdk.espresso.input import PwInput
+from zpe_sdk.espresso.mesh import Point, whole_mesh
+
+DEFAULT_CONV_THR = 1e-6  # pw.x's own
+# Ry for each atom, since errors of the energy add up over the cell and those of single forces do not; and
+# never less than so many atoms' worth. A gap: the stiff modes of molecules feel 0.01 eV/Å². Spins: pw.x's
+# estimate counts an error of the magnetisation less than one of the charge, and the forces do not.
+GAP_PER_ATOM, METAL_PER_ATOM, MAGNET_PER_ATOM, FEWEST_ATOMS = 2.5e-12, 2.5e-10, 2.5e-13, 4
+LOOSEST = 1e-8
+
+_Keys = Mapping[str, object]
+
+
+class Near(Enum):
+    """How near to its end an SCF starts."""
+
+    SCRATCH = "from atoms"
+    NEIGHBOUR = "from another structure of the job"
+    EXTRAPOLATED = "from the equilibrium and the opposite displacement"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The settings of a job's SCFs.
+
+    Attributes
+    ----------
+    conv_thr
+        Threshold in Ry: tight enough for the forces, or the input's own where that is tighter.
+    wave_functions
+        Whether to start from those of other SCFs too, not from densities alone.
+    points
+        The k-points and weights of all displaced SCFs, in place of those that pw.x would choose for the
+        symmetry of each; None: the input's own.
+    waits
+        Whether displaced SCFs wait for the equilibrium that runs.
+    """
+
+    conv_thr: float
+    wave_functions: bool
+    points: tuple[tuple[Point, float], ...] | None
+    waits: bool
+    _keys: _Keys
+    _by_start: Mapping[Near, _Keys]
+    _given: _Keys
+
+    def electrons(self, near: Near) -> dict[str, object]:
+        """Return keys of ``&ELECTRONS`` for an SCF, as far as the input leaves them open."""
+        return {"conv_thr": self.conv_thr, **self.mixing(near)}
+
+    def mixing(self, near: Near) -> dict[str, object]:
+        """Return the same without the threshold."""
+        keys = {**self._keys, **self._by_start[near]}
+        return {key: value for key, value in keys.items() if key not in self._given}
+
+
+@lru_cache(maxsize=32)
+def recipe(pw_input: PwInput) -> Recipe:
+    """Return the settings for an input."""
+    given = pw_input.namelists.get("electrons", {})
+    system = pw_input.namelists["system"]
+    own = given.get("conv_thr")
+    wanted = float(own) if isinstance(own, int | float) else DEFAULT_CONV_THR
+    atoms = max(FEWEST_ATOMS, len(pw_input.labels))
+    if str(system.get("occupations", "fixed")).strip().lower() in ("fixed", "from_input"):
+        return Recipe(
+            conv_thr=min(wanted, LOOSEST, GAP_PER_ATOM * atoms),
+            wave_functions=False,
+            points=None,
+            waits=False,
+            # With pw.x's 8, Broyden mixing stalls on what it remembers of long ago; its beta of 0.7 is as
+            # good where the start is near.
+            _keys={"mixing_ndim": 4},
+            _by_start={
+                Near.SCRATCH: {"mixing_beta": 0.8},
+                # pw.x's own 1e-5 would spoil a good density, which costs an iteration or two.
+                Near.NEIGHBOUR: {"diago_thr_init": 1e-7},
+                Near.EXTRAPOLATED: {"diago_thr_init": 1e-9},
+            },
+            _given=given,
+        )
+    magnetic = system.get("nspin") in (2, 4) or bool(system.get("noncolin"))
+    shared = _one_set(pw_input)
+    per_atom = MAGNET_PER_ATOM if magnetic else METAL_PER_ATOM
+    return Recipe(
+        conv_thr=min(wanted, LOOSEST, per_atom * atoms),
+        wave_functions=shared,
+        points=whole_mesh(pw_input) if shared else None,
+        waits=True,
+        _keys={"mixing_mode": "local-TF"},
+        _by_start={
+            Near.SCRATCH: {},
+            Near.NEIGHBOUR: {"diago_thr_init": 1e-5},
+            Near.EXTRAPOLATED: {"diago_thr_init": 1e-5},
+        },
+        _given=given,
+    )
+
+
+def _one_set(pw_input: PwInput) -> bool:
+    """Tell whether the SCFs of a job can be at the same k-points, whatever their symmetry."""
+    system, given = pw_input.namelists["system"], pw_input.namelists.get("electrons", {})
+    if str(given.get("startingwfc", "file")).strip().lower() != "file":
+        return False  # what the input says
+    same = pw_input.kpoints.mode == "gamma" or pw_input.kpoints.mesh == (1, 1, 1) or system.get("nosym")
+    return bool(same) or whole_mesh(pw_input) is not None
