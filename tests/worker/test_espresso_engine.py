@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
@@ -9,11 +10,12 @@ import numpy as np
 import pytest
 
 from tests.programs import PW
-from zpe_sdk.errors import ConfigError, ZPEError
+from zpe_sdk.errors import ComputeError, ConfigError, ZPEError
 from zpe_sdk.espresso import patch
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.run import run_scf
 from zpe_sdk.wire import JobPayload, Task
+from zpe_sdk.worker.engines import espresso
 from zpe_sdk.worker.engines.espresso import EspressoEngine
 from zpe_sdk.worker.settings import WorkerSettings
 
@@ -209,6 +211,32 @@ def test_an_scf_that_does_not_converge_gets_a_second_try(tmp_path: Path) -> None
     )
     assert report.scf_iterations is not None
     assert report.scf_iterations > 2
+
+
+def test_an_scf_that_stalls_below_the_threshold_of_the_input_counts_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rest = Task(index=0)
+    good = engine(tmp_path / "good").run(payload(), rest, job_id="job", stop=Event())
+    usual = espresso.recipe
+    # Beyond what double precision can reach.
+    monkeypatch.setattr(espresso, "recipe", lambda pw_input: replace(usual(pw_input), conv_thr=1e-60))
+    stalled = engine(tmp_path / "stalls").run(
+        payload(electrons=", electron_maxstep = 3"), rest, job_id="job", stop=Event()
+    )
+    np.testing.assert_allclose(stalled.forces_ev_ang, good.forces_ev_ang, atol=2e-5)
+    assert not good.warnings
+    assert any("no further" in warning for warning in stalled.warnings)
+    with pytest.raises(ComputeError) as caught:
+        engine(tmp_path / "fails").run(
+            payload(electrons=", electron_maxstep = 3").model_copy(
+                update={"content": payload().content.replace("conv_thr = 1e-6", "conv_thr = 1e-59")}
+            ),
+            rest,
+            job_id="job",
+            stop=Event(),
+        )
+    assert caught.value.code == "scf_not_converged"
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,10 @@ class ScfResult:
         Charges of the ions by species, in the order of the input; empty if pw.x did not print them.
     dipole_e_ang
         Dipole of the cell in e Å, once it is worked out (:mod:`zpe_sdk.espresso.dipole`).
+    accuracy_ry
+        How far from its end the SCF is at most, as pw.x estimates it, in Ry; None if that is not known. It is
+        above ``conv_thr`` where the input has ``scf_must_converge = .false.``: pw.x then speaks of
+        convergence after the last iteration, whatever has come of it.
     """
 
     energy_ev: float
@@ -61,6 +65,7 @@ class ScfResult:
     warnings: tuple[str, ...] = ()
     valences: tuple[float, ...] = ()
     dipole_e_ang: tuple[float, float, float] | None = None
+    accuracy_ry: float | None = None
 
 
 def read_result(folder: Path, prefix: str, stdout: str, *, seconds: float) -> ScfResult | None:
@@ -102,6 +107,7 @@ def read_result(folder: Path, prefix: str, stdout: str, *, seconds: float) -> Sc
         absolute,
         tuple(said.warnings(stdout)),
         tuple(read_valences(stdout)),
+        accuracy_ry=found.accuracy,
     )
 
 
@@ -112,6 +118,7 @@ class Found(NamedTuple):
     forces: NDArray[np.float64]
     iterations: int | None
     moments: tuple[float, float] | None
+    accuracy: float | None = None
 
 
 def _from_xml(folder: Path, prefix: str) -> Found | None:
@@ -129,9 +136,18 @@ def _from_xml(folder: Path, prefix: str) -> Found | None:
         # dims="3 nat", order="F": pw.x writes one atom per line, so C order here.
         rows = np.array([_float(word) for word in forces.text.split()]).reshape(-1, 3)
         return Found(
-            _float(energy) * Hartree, rows * (Hartree / Bohr), int(steps) if steps else None, _moments(output)
+            _float(energy) * Hartree,
+            rows * (Hartree / Bohr),
+            int(steps) if steps else None,
+            _moments(output),
+            _accuracy(output),
         )
     return None
+
+
+def _accuracy(output: ET.Element) -> float | None:
+    error = output.findtext("convergence_info/scf_conv/scf_error")
+    return None if error is None else _float(error) * Hartree / Rydberg
 
 
 def _moments(output: ET.Element) -> tuple[float, float] | None:

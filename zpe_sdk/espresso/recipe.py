@@ -15,15 +15,19 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 
+from ase.data import atomic_numbers
+
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.mesh import Point, whole_mesh
 
 DEFAULT_CONV_THR = 1e-6  # pw.x's own
 # Ry for each atom, since errors of the energy add up over the cell and those of single forces do not; and
-# never less than so many atoms' worth. A gap: the stiff modes of molecules feel 0.01 eV/Å². Spins: pw.x's
-# estimate counts an error of the magnetisation less than one of the charge, and the forces do not.
-GAP_PER_ATOM, METAL_PER_ATOM, MAGNET_PER_ATOM, FEWEST_ATOMS = 2.5e-12, 2.5e-10, 2.5e-13, 4
+# never less than FEWEST_ATOMS' worth. What pw.x estimates is an energy, in which the forces on stiff
+# molecules and beside a d or f shell weigh little, and the magnetisation less.
+SP_METAL, OTHER, MAGNET, FEWEST_ATOMS = 1e-10, 2.5e-12, 2.5e-13, 4
 LOOSEST = 1e-8
+
+_SHELLS = (range(21, 31), range(39, 49), range(57, 81), range(89, 113))  # by atomic number
 
 _Keys = Mapping[str, object]
 
@@ -44,6 +48,8 @@ class Recipe:
     ----------
     conv_thr
         Threshold in Ry: tight enough for the forces, or the input's own where that is tighter.
+    enough
+        The input's own: an SCF that does not come below ``conv_thr`` counts if it comes below this.
     wave_functions
         Whether to start from those of other SCFs too, not from densities alone.
     points
@@ -54,6 +60,7 @@ class Recipe:
     """
 
     conv_thr: float
+    enough: float
     wave_functions: bool
     points: tuple[tuple[Point, float], ...] | None
     waits: bool
@@ -81,7 +88,8 @@ def recipe(pw_input: PwInput) -> Recipe:
     atoms = max(FEWEST_ATOMS, len(pw_input.labels))
     if str(system.get("occupations", "fixed")).strip().lower() in ("fixed", "from_input"):
         return Recipe(
-            conv_thr=min(wanted, LOOSEST, GAP_PER_ATOM * atoms),
+            conv_thr=min(wanted, LOOSEST, OTHER * atoms),
+            enough=wanted,
             wave_functions=False,
             points=None,
             waits=False,
@@ -98,9 +106,10 @@ def recipe(pw_input: PwInput) -> Recipe:
         )
     magnetic = system.get("nspin") in (2, 4) or bool(system.get("noncolin"))
     shared = _one_set(pw_input)
-    per_atom = MAGNET_PER_ATOM if magnetic else METAL_PER_ATOM
+    per_atom = MAGNET if magnetic else OTHER if _has_d_or_f(pw_input) else SP_METAL
     return Recipe(
         conv_thr=min(wanted, LOOSEST, per_atom * atoms),
+        enough=wanted,
         wave_functions=shared,
         points=whole_mesh(pw_input) if shared else None,
         waits=True,
@@ -112,6 +121,12 @@ def recipe(pw_input: PwInput) -> Recipe:
         },
         _given=given,
     )
+
+
+def _has_d_or_f(pw_input: PwInput) -> bool:
+    """Tell whether an element has a d or f shell among its valence electrons, one just filled included."""
+    numbers = {atomic_numbers[symbol] for symbol in pw_input.symbols}
+    return any(number in shell for number in numbers for shell in _SHELLS)
 
 
 def _one_set(pw_input: PwInput) -> bool:

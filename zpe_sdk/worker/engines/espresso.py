@@ -304,7 +304,11 @@ class EspressoEngine:
                     raise
                 log.warning("SCF is tried again with gentler mixing", task=task.index, reason=error.message)
                 _empty(folder)
-                result = scf(Near.SCRATCH, _gentle(pw_input))
+                # Near enough is better than nothing.
+                result = scf(Near.SCRATCH, {**_gentle(pw_input), "scf_must_converge": False})
+                if result.accuracy_ry is None or result.accuracy_ry > how.enough:
+                    raise
+                result = _missed(result, how.conv_thr)
             # Environ's charges answer to the molecule's, and are not in its density.
             if medium is None:
                 result = replace(result, dipole_e_ang=_dipole(pw_input, task, save, result))
@@ -403,6 +407,17 @@ def _warnings(pw_input: PwInput, result: ScfResult | IonicResult) -> list[str]:
     """Return what is to be said of a result: that pw.x is known to be wrong here, and its own warnings."""
     known = gamma_warning(pw_input, result.version)
     return [*([known] if known else []), *result.warnings][:MAX_WARNINGS]
+
+
+def _missed(result: ScfResult, wanted: float) -> ScfResult:
+    """Return a result with a warning, if its SCF has not come below the threshold (Ry) that was wanted."""
+    if result.accuracy_ry is None or result.accuracy_ry <= wanted:
+        return result
+    warning = (
+        f"the SCF came to an estimated {result.accuracy_ry:.1e} Ry and no further: below the input's "
+        f"conv_thr, not below the {wanted:.1e} Ry that good forces take"
+    )
+    return replace(result, warnings=(warning, *result.warnings))
 
 
 def _empty(folder: Path) -> None:
