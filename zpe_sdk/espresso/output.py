@@ -52,6 +52,8 @@ class ScfResult:
         How far from its end the SCF is at most, as pw.x estimates it, in Ry; None if that is not known. It is
         above ``conv_thr`` where the input has ``scf_must_converge = .false.``: pw.x then speaks of
         convergence after the last iteration, whatever has come of it.
+    memory_bytes
+        What the run needed, by pw.x's estimate at its start, all ranks together; None if it gave none.
     """
 
     energy_ev: float
@@ -66,6 +68,7 @@ class ScfResult:
     valences: tuple[float, ...] = ()
     dipole_e_ang: tuple[float, float, float] | None = None
     accuracy_ry: float | None = None
+    memory_bytes: float | None = None
 
 
 def read_result(folder: Path, prefix: str, stdout: str, *, seconds: float) -> ScfResult | None:
@@ -106,8 +109,9 @@ def read_result(folder: Path, prefix: str, stdout: str, *, seconds: float) -> Sc
         total,
         absolute,
         tuple(said.warnings(stdout)),
-        tuple(read_valences(stdout)),
+        valences=tuple(read_valences(stdout)),
         accuracy_ry=found.accuracy,
+        memory_bytes=_memory(stdout),
     )
 
 
@@ -164,6 +168,15 @@ def _float(text: str) -> float:
         return float(text)
     except ValueError:
         return float("nan")
+
+
+# On one rank pw.x gives the first alone.
+_MEMORY = re.compile(r"Estimated (?:max|total) dynamical RAM(?: per process)?\s+>\s+([\d.]+)\s*([KMG])B")
+_BYTES = {"K": 1e3, "M": 1e6, "G": 1e9}
+
+
+def _memory(stdout: str) -> float | None:
+    return max((float(number) * _BYTES[unit] for number, unit in _MEMORY.findall(stdout)), default=None)
 
 
 _FLOAT = r"([-+]?\d+\.\d+(?:[EeDd][-+]?\d+)?)"

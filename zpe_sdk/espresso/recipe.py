@@ -24,7 +24,7 @@ DEFAULT_CONV_THR = 1e-6  # pw.x's own
 # Ry for each atom, since errors of the energy add up over the cell and those of single forces do not; and
 # never less than FEWEST_ATOMS' worth. What pw.x estimates is an energy, in which the forces on stiff
 # molecules and beside a d or f shell weigh little, and the magnetisation less.
-SP_METAL, OTHER, MAGNET, FEWEST_ATOMS = 1e-10, 2.5e-12, 2.5e-13, 4
+SP_METAL, OTHER, MAGNET, FEWEST_ATOMS = 1e-10, 2.5e-12, 1e-13, 4
 LOOSEST = 1e-8
 
 _SHELLS = (range(21, 31), range(39, 49), range(57, 81), range(89, 113))  # by atomic number

@@ -41,6 +41,7 @@ from zpe_sdk.wire import (
 from zpe_sdk.worker.engines import OnStep
 from zpe_sdk.worker.engines.cores import available_memory_gb
 from zpe_sdk.worker.engines.machine import Machine, Place
+from zpe_sdk.worker.engines.memory import Memory
 from zpe_sdk.worker.engines.relaxing import Relaxing, Surroundings, rows
 from zpe_sdk.worker.engines.starts import RELAXED, Running, keep, lacks_equilibrium, prepare
 from zpe_sdk.worker.settings import WorkerSettings
@@ -79,6 +80,7 @@ class EspressoEngine:
         shutil.rmtree(self._jobs, ignore_errors=True)  # of a worker that was killed
         self._machine = Machine(settings, cores=cores)
         self._running = Running()
+        self._memory = Memory(1e9 * (settings.memory_gb or available_memory_gb()))
         self._without_environ = False  # pw.x has been found to lack the plug-in
 
     def capabilities(self) -> Capabilities:
@@ -108,7 +110,7 @@ class EspressoEngine:
             files_sha256=None if elsewhere else files_sha256(deciding),
             slots=self._machine.slots,
             cores=len(self._machine.cores),
-            memory_gb=available_memory_gb(),
+            memory_gb=self._settings.memory_gb or available_memory_gb(),
             tags=self._settings.tags,
         )
 
@@ -142,42 +144,67 @@ class EspressoEngine:
         for species in pw_input.species:
             find_pseudopotential(species.pseudopotential, pseudo_dir)
         medium = self._medium(payload)
-        job = self._job_folder(job_id)
-        waits = recipe(pw_input).waits
+        result = None
+        while result is None:
+            result = self._attempt(pw_input, task, job_id, payload, medium, stop, slots)
+        return TaskReport(
+            task=task.index,
+            energy_ev=result.energy_ev,
+            forces_ev_ang=[(float(x), float(y), float(z)) for x, y, z in result.forces_ev_ang],
+            fingerprint=fingerprint(
+                pw_input,
+                pseudo_dir,
+                version=result.version,
+                environ=environ_mark(str(result.environ), medium.sha256) if medium else None,
+            ),
+            scf_seconds=result.seconds,
+            scf_iterations=result.iterations,
+            pseudo_dir=str(pseudo_dir),
+            dipole_e_ang=result.dipole_e_ang,
+            total_magnetization=result.total_magnetization,
+            absolute_magnetization=result.absolute_magnetization,
+            warnings=_warnings(pw_input, result),
+        )
+
+    def _attempt(
+        self,
+        pw_input: PwInput,
+        task: Task,
+        job_id: str,
+        payload: JobPayload,
+        medium: Medium | None,
+        stop: Event,
+        slots: int | None,
+    ) -> ScfResult | None:
+        """Run one SCF when there are cores and memory; None if the memory was not enough for all that ran."""
+        job, waits = self._job_folder(job_id), recipe(pw_input).waits
         self._running.await_sources(job, task, stop, equilibrium=waits)
-        with (
-            # Those that wait for the equilibrium leave their cores to it.
-            self._machine.take(pw_input, stop, slots=slots, spread=waits and task.atom is None) as place,
-            self._running.scf(job, task),
-        ):
-            try:
-                if lacks_equilibrium(job, task):
-                    # It was computed elsewhere, or its density is gone.
-                    self._converge(pw_input, Task(index=0), job_id, pseudo_dir, medium, place, stop)
-                result = self._converge(pw_input, task, job_id, pseudo_dir, medium, place, stop)
-            except ConfigError as error:
-                self._without_environ |= error.code == "environ_missing"
-                raise
-            except InputError as error:
-                raise _whose(error, payload) from None
-            return TaskReport(
-                task=task.index,
-                energy_ev=result.energy_ev,
-                forces_ev_ang=[(float(x), float(y), float(z)) for x, y, z in result.forces_ev_ang],
-                fingerprint=fingerprint(
-                    pw_input,
-                    pseudo_dir,
-                    version=result.version,
-                    environ=environ_mark(str(result.environ), medium.sha256) if medium else None,
-                ),
-                scf_seconds=result.seconds,
-                scf_iterations=result.iterations,
-                pseudo_dir=str(pseudo_dir),
-                dipole_e_ang=result.dipole_e_ang,
-                total_magnetization=result.total_magnetization,
-                absolute_magnetization=result.absolute_magnetization,
-                warnings=_warnings(pw_input, result),
-            )
+        with self._memory.hold(job_id, stop):
+            # Cores of those that wait, for the equilibrium or for memory, go to those that run.
+            most = self._machine.slots
+            if not waits or task.atom is not None:
+                most = int(most // min(most, self._memory.side_by_side(job_id)))
+            with (
+                self._machine.take(pw_input, stop, slots=slots, most=most) as place,
+                self._running.scf(job, task),
+            ):
+                try:
+                    if lacks_equilibrium(job, task):
+                        # It was computed elsewhere, or its density is gone.
+                        self._converge(pw_input, Task(index=0), job_id, medium, place, stop)
+                    result = self._converge(pw_input, task, job_id, medium, place, stop)
+                except ConfigError as error:
+                    self._without_environ |= error.code == "environ_missing"
+                    raise
+                except InputError as error:
+                    raise _whose(error, payload) from None
+                except ComputeError as error:
+                    if error.code == "out_of_memory" and self._memory.was_too_little(job_id):
+                        return None
+                    raise
+                if result.memory_bytes:
+                    self._memory.measured(job_id, result.memory_bytes, ranks=place.ranks)
+                return result
 
     def relax(
         self,
@@ -248,6 +275,7 @@ class EspressoEngine:
     def forget(self, job_id: str) -> None:
         """Remove the job's folder."""
         self._running.forget(self._job_folder(job_id))
+        self._memory.forget(job_id)
         shutil.rmtree(self._job_folder(job_id), ignore_errors=True)
 
     # ------------------------------------------------------------------------------------- one SCF
@@ -257,13 +285,12 @@ class EspressoEngine:
         pw_input: PwInput,
         task: Task,
         job_id: str,
-        pseudo_dir: Path,
         medium: Medium | None,
         place: Place,
         stop: Event,
     ) -> ScfResult:
         """Run the SCF; if it does not converge, once more from scratch and with gentler mixing."""
-        job = self._job_folder(job_id)
+        job, pseudo_dir = self._job_folder(job_id), self._pseudo_dir(pw_input)
         folder = job / str(task.index)
         save = folder / f"{PREFIX}.save"
 

@@ -118,7 +118,7 @@ class Machine:
 
     @contextmanager
     def take(
-        self, pw_input: PwInput, stop: Event, *, slots: int | None = None, spread: bool = False
+        self, pw_input: PwInput, stop: Event, *, slots: int | None = None, most: int = 1
     ) -> Iterator[Place]:
         """Hold the cores of one SCF for the ``with`` block.
 
@@ -130,8 +130,8 @@ class Machine:
             Set it to wait for cores no longer.
         slots
             How many of :meth:`slots_for`; None: the least.
-        spread
-            Take more, as far as they make it faster and are free at once.
+        most
+            How many cores to take if they are free, as far as they make it faster.
 
         Raises
         ------
@@ -144,7 +144,7 @@ class Machine:
         self._announce(ranks)
         if slots and slots > ranks and self._may_spread:
             ranks = slots
-        most = max(ranks, self.slots_for(pw_input)[1]) if spread and self._may_spread else ranks
+        most = max(ranks, min(most, self.slots_for(pw_input)[1])) if self._may_spread else ranks
         with self._pool.take(self._cores_per_scf(ranks), stop, most=self._cores_per_scf(most)) as cpus:
             ranks = len(cpus) if most > ranks else ranks
             if ranks > self.ranks(pw_input):
