@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from zpe_sdk.espresso.input import PwInput
-from zpe_sdk.espresso.mesh import lattice_rotations, operations, whole_mesh
+from zpe_sdk.espresso.mesh import kpoint_count, lattice_rotations, operations, whole_mesh
 
 HEXAGONAL = "1.0 0.0 0.0\n-0.5 0.8660254037844386 0.0\n0.0 0.0 3.0"
 SQUARE = "1.0 0.0 0.0\n0.0 1.0 0.0\n0.0 0.0 3.0"
@@ -86,3 +86,21 @@ def test_a_lattice_has_the_rotations_of_its_system() -> None:
     cubic, hexagonal = np.eye(3), np.array([[1.0, 0, 0], [-0.5, np.sqrt(0.75), 0], [0, 0, 3]])
     triclinic = np.array([[1.0, 0.1, 0.2], [0.3, 1.7, 0.1], [0.2, 0.4, 2.9]])
     assert [len(lattice_rotations(cell)) for cell in (cubic, hexagonal, triclinic)] == [48, 24, 2]
+
+
+@pytest.mark.parametrize(
+    ("cell", "mesh", "system", "symmetric", "whole"),
+    [
+        (HEXAGONAL, "4 4 1 0 0 0", "", 4, 10),
+        (HEXAGONAL, "3 3 1 0 0 0", "", 3, 5),
+        (HEXAGONAL, "3 3 1 0 0 0", ", nspin = 2", 6, 10),
+        (SQUARE, "2 2 1 1 1 0", "", 1, 2),
+        (SQUARE, "3 2 1 0 0 0", "", 1, 1),  # not known: pw.x adds what symmetry wants
+    ],
+)
+def test_k_points_are_counted_as_pw_x_does(
+    cell: str, mesh: str, system: str, symmetric: int, whole: int
+) -> None:
+    pw_input = crystal(cell, ["Si 0 0 0"], mesh=mesh, system=system)
+    assert kpoint_count(pw_input, symmetric=True) == symmetric
+    assert kpoint_count(pw_input, symmetric=False) == whole

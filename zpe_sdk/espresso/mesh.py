@@ -62,6 +62,31 @@ def whole_mesh(pw_input: PwInput) -> tuple[tuple[Point, float], ...] | None:
     return tuple((_point((np.array(index) + shift / 2) / mesh), weight) for index, weight in points.items())
 
 
+@lru_cache(maxsize=32)
+def kpoint_count(pw_input: PwInput, *, symmetric: bool) -> int:
+    """Return at how many k-points an SCF is at least, each spin for itself; 1, if that is not known.
+
+    Parameters
+    ----------
+    pw_input
+        The input.
+    symmetric
+        With the symmetry of its atoms; else on the points of :func:`whole_mesh`.
+    """
+    mesh = whole_mesh(pw_input)
+    if mesh is None:
+        return 1
+    spins = 2 if pw_input.namelists["system"].get("nspin") == 2 else 1
+    points = np.array([point for point, _ in mesh])
+    if not symmetric:
+        return spins * len(points)
+    rotations = [np.linalg.inv(operation.rotation) for operation in operations(pw_input)]
+    images = np.array([sign * points @ rotation for rotation in rotations for sign in (1, -1)])
+    places = np.array(pw_input.kpoints.mesh) * 2  # whole numbers, with a shift of half a step too
+    own = np.mod(np.rint(images * places).astype(int), places)  # (operations, points, 3)
+    return spins * len({min(map(tuple, own[:, n].tolist())) for n in range(len(points))})
+
+
 def lattice_rotations(cell: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return the rotations of a lattice, on crystal coordinates of places, shape (n, 3, 3); identity first.
 

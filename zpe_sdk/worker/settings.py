@@ -56,6 +56,8 @@ class WorkerSettings(BaseSettings):
     use_mpi, mpi_cmd, np_core
         Whether one SCF runs on several MPI ranks (default: if its cell is large), the launcher, and
         the number of ranks.
+    pools
+        Pools of k-points that the ranks of an SCF share (``-nk``); default: as a model of the time has it.
     memory_gb
         Memory in GB that the SCFs may take together; default: the machine's, or its container's.
     environ_path
@@ -94,6 +96,7 @@ class WorkerSettings(BaseSettings):
     use_mpi: bool | None = None
     mpi_cmd: str = "mpirun"
     np_core: Annotated[int, Field(ge=1)] | None = None
+    pools: Annotated[int, Field(ge=1)] | None = None
     memory_gb: Annotated[float, Field(gt=0)] | None = None
     environ_path: Path | None = None
     work_dir: Path = Field(default_factory=lambda: Path.home() / ".zpe" / "worker")

@@ -20,8 +20,6 @@ from zpe_sdk.errors import ComputeError
 # use a machine better than MPI does; above it, one MPI rank for every half million points.
 SMALL_GRID = 1_000_000
 POINTS_PER_RANK = 500_000
-# Where cores would be idle otherwise, smaller shares of the grid pay too (docs/engine.md).
-FEWEST_POINTS_PER_RANK = 200_000
 
 
 def available_cores() -> list[int]:
@@ -77,17 +75,17 @@ def ranks_for(cell: NDArray[np.float64], ecutrho: float, cores: int) -> int:
     return next((ranks for ranks in range(wanted, cores) if cores % ranks == 0), cores)
 
 
-def most_ranks_for(cell: NDArray[np.float64], ecutrho: float, cores: int) -> int:
-    """Return how many MPI ranks, of at most ``cores``, still make one SCF faster; see :func:`ranks_for`."""
-    return max(1, min(cores, int(grid_points(cell, ecutrho) / FEWEST_POINTS_PER_RANK)))
-
-
 def grid_points(cell: NDArray[np.float64], ecutrho: float) -> float:
     """Return about how many points the FFT grid of the density has; see :func:`ranks_for`."""
+    return float(np.prod(grid_lengths(cell, ecutrho)))
+
+
+def grid_lengths(cell: NDArray[np.float64], ecutrho: float) -> NDArray[np.float64]:
+    """Return about how many points the FFT grid has along each lattice vector, shape (3,)."""
     from ase.units import Bohr
 
     lengths = np.linalg.norm(cell, axis=1) / Bohr
-    return float(np.prod(2 * np.sqrt(ecutrho) * lengths / (2 * np.pi)))
+    return np.asarray(2 * np.sqrt(ecutrho) * lengths / (2 * np.pi))
 
 
 class CorePool:

@@ -185,7 +185,9 @@ class EspressoEngine:
             if not waits or task.atom is not None:
                 most = int(most // min(most, self._memory.side_by_side(job_id)))
             with (
-                self._machine.take(pw_input, stop, slots=slots, most=most) as place,
+                self._machine.take(
+                    pw_input, stop, slots=slots, most=most, symmetric=task.atom is None
+                ) as place,
                 self._running.scf(job, task),
             ):
                 try:

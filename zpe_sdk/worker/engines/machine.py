@@ -14,8 +14,10 @@ import structlog
 
 from zpe_sdk.errors import ConfigError
 from zpe_sdk.espresso.input import PwInput
+from zpe_sdk.espresso.mesh import kpoint_count
 from zpe_sdk.espresso.run import has_environ, pw_command, pw_version
-from zpe_sdk.worker.engines.cores import CorePool, available_cores, most_ranks_for, ranks_for
+from zpe_sdk.worker.engines.cores import CorePool, available_cores, grid_lengths, ranks_for
+from zpe_sdk.worker.engines.layout import Work, most_ranks_for, pools_for
 from zpe_sdk.worker.settings import WorkerSettings
 
 log = structlog.get_logger(__name__)
@@ -114,11 +116,17 @@ class Machine:
         if not self._may_spread:
             return 1, 1
         ranks = self.ranks(pw_input)
-        return ranks, max(ranks, most_ranks_for(pw_input.cell, _ecutrho(pw_input), self._most_ranks()))
+        return ranks, max(ranks, most_ranks_for(_work(pw_input, symmetric=True), self._most_ranks()))
 
     @contextmanager
     def take(
-        self, pw_input: PwInput, stop: Event, *, slots: int | None = None, most: int = 1
+        self,
+        pw_input: PwInput,
+        stop: Event,
+        *,
+        slots: int | None = None,
+        most: int = 1,
+        symmetric: bool = False,
     ) -> Iterator[Place]:
         """Hold the cores of one SCF for the ``with`` block.
 
@@ -132,6 +140,8 @@ class Machine:
             How many of :meth:`slots_for`; None: the least.
         most
             How many cores to take if they are free, as far as they make it faster.
+        symmetric
+            Whether it is the equilibrium's, which may have fewer k-points than the others.
 
         Raises
         ------
@@ -150,7 +160,16 @@ class Machine:
             if ranks > self.ranks(pw_input):
                 log.info("the SCF gets cores that are free", ranks=ranks)
             pin = self._pinned and self._uses_all_cores(ranks)
-            yield Place(self.command(ranks), ranks, cpus if pin else ())
+            yield Place(
+                [*self.command(ranks), *self._pools(pw_input, ranks, symmetric)], ranks, cpus if pin else ()
+            )
+
+    def _pools(self, pw_input: PwInput, ranks: int, symmetric: bool) -> list[str]:
+        """Return pw.x's option that shares the k-points out; none for one pool."""
+        if self._settings.pw_command or ranks == 1:
+            return []
+        pools = self._settings.pools or pools_for(_work(pw_input, symmetric=symmetric), ranks)
+        return ["-nk", str(pools)] if pools > 1 else []
 
     def _count_slots(self) -> int:
         s = self._settings
@@ -193,6 +212,12 @@ class Machine:
                 scfs_side_by_side=side_by_side,
                 ranks_per_scf=ranks,
             )
+
+
+def _work(pw_input: PwInput, *, symmetric: bool) -> Work:
+    lengths = grid_lengths(pw_input.cell, _ecutrho(pw_input))
+    kpoints = kpoint_count(pw_input, symmetric=symmetric)
+    return Work(points=float(lengths.prod()), planes=max(1, round(lengths[2])), kpoints=kpoints)
 
 
 def _ecutrho(pw_input: PwInput) -> float:
