@@ -1,7 +1,7 @@
 """Compare the pw.x engine with ASE's Vibrations and Espresso calculator: SCFs, seconds, zero-point energy.
 
-    python -m benchmarks.engine                     # all systems; a quarter of an hour on two quiet cores
-    python -m benchmarks.engine --only h2,h2o
+    python -m benchmarks.engine                     # all systems; an hour and a half on two quiet cores
+    python -m benchmarks.engine --only co/al,h/ni   # some of them, by name
     python -m benchmarks.engine --thresholds h2o    # which conv_thr and start: the table of docs/engine.md
 
 For each system:
@@ -36,6 +36,7 @@ from ase.vibrations import Vibrations
 from zpe_sdk.client.blocking_client import ZPEClient
 from zpe_sdk.client.local_service import local_service
 from zpe_sdk.espresso import density, recipe
+from zpe_sdk.espresso.blas import blas_of
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.symmetry import symmetry_of
 from zpe_sdk.result.assemble import make_result
@@ -46,6 +47,7 @@ from zpe_sdk.worker.engines.cores import available_cores
 from zpe_sdk.worker.engines.espresso import EspressoEngine
 from zpe_sdk.worker.settings import WorkerSettings
 
+INPUTS = Path(__file__).parent / "inputs"
 DELTA, LOW_CUT_CM, TEMPERATURE = 0.01, 50.0, 298.15
 CONV_THR = 1e-8  # of the input: usual for forces, and what ASE runs with
 TIGHT = 1e-12
@@ -65,31 +67,6 @@ ATOMIC_POSITIONS angstrom
 {positions}
 K_POINTS {kpoints}
 """
-SLAB = """&CONTROL
-  calculation = 'scf'
-/
-&SYSTEM
-  ibrav = 0, nat = 4, ntyp = 2, ecutwfc = 25.0
-  occupations = 'smearing', smearing = 'mv', degauss = 0.03
-/
-&ELECTRONS
-  conv_thr = 1e-8
-/
-ATOMIC_SPECIES
-Al 26.982 Al.pz-vbc.UPF
-H   1.008 H.pz-vbc.UPF
-CELL_PARAMETERS angstrom
-2.8142849891224593 0.0 0.0
-1.4071424945612296 2.4372422940692620 0.0
-0.0 0.0 13.4957081427494200
-ATOMIC_POSITIONS angstrom
-Al  1.4071424946  0.8124140980  4.0000000000  0 0 0
-Al  0.0000000000  1.6248281961  6.2978540714  0 0 0
-Al  0.0000000000  0.0000000000  8.5957081427  0 0 0
-H   1.4071424946  0.8124140980  9.5391514880
-K_POINTS automatic
-4 4 1 0 0 0
-"""
 FILES = {
     "H": "H   1.008 H.pbe-kjpaw.UPF",
     "C": "C  12.011 C.pbe-n-kjpaw_psl.0.1.UPF",
@@ -107,9 +84,25 @@ MOLECULES = {
         "H 0.8189867094 -0.4487058745 -0.3562944057",
         "H -0.8189867094 -0.4487058745 -0.3562944057",
     ],
+    "ch3oh": [
+        "C -0.1413921667 0.3330695000 0.0000000000",
+        "O -0.1413921667 -1.0898705000 0.0000000000",
+        "H -1.1872561667 0.6384655000 0.0000000000",
+        "H 0.7842728333 -1.3797775000 0.0000000000",
+        "H 0.3428838333 0.7490565000 0.8917720000",
+        "H 0.3428838333 0.7490565000 -0.8917720000",
+    ],
 }
-SYSTEMS = [*MOLECULES, "h/al"]
-INTERNAL_MODES = {"h2": 1, "h2o": 3, "co2": 4, "nh3": 6, "h/al": 3}
+# Adsorbates on slabs; CO on top, where three mirror planes meet, and beside it.
+SLABS = {
+    "h/al": INPUTS / "h_al111.in",
+    "h/ni": INPUTS / "h_ni111.in",
+    "co/al": INPUTS / "co_al111.in",
+    "co/al-low": INPUTS / "co_al111_low.in",
+}
+SYSTEMS = [*MOLECULES, *SLABS]
+INTERNAL_MODES = {"h2": 1, "h2o": 3, "co2": 4, "nh3": 6, "ch3oh": 12}
+INTERNAL_MODES |= {"h/al": 3, "h/ni": 3, "co/al": 6, "co/al-low": 6}
 
 
 @dataclass(frozen=True)
@@ -128,8 +121,8 @@ class Outcome:
 
 def system_input(name: str, *, kpoints: str) -> str:
     """Return the pw.x input of a system; molecules at the gamma point, written as ``kpoints``."""
-    if name not in MOLECULES:
-        return SLAB
+    if name in SLABS:
+        return SLABS[name].read_text()
     atoms = MOLECULES[name]
     kinds = sorted({line.split()[0] for line in atoms})
     return BOX.format(
@@ -294,9 +287,9 @@ def run_tight(text: str, pseudo_dir: Path, folder: Path) -> Outcome:
 
 def compare(names: list[str], pseudo_dir: Path, kpoints: str, scratch: Path) -> None:
     """Print the comparison, a line as soon as it is known."""
-    print(
-        f"{len(available_cores())} cores; molecules: K_POINTS {kpoints}; conv_thr of the input: {CONV_THR:g}"
-    )
+    pw = shutil.which("pw.x")
+    print(f"{len(available_cores())} cores; BLAS of pw.x: {blas_of(Path(pw)) if pw else 'not known'}")
+    print(f"molecules: K_POINTS {kpoints}; conv_thr of the input: {CONV_THR:g}")
     print(
         "| system | ASE: SCFs, seconds | ours: SCFs, seconds | ratio "
         "| ZPE tight / eV | ASE - tight / meV | ours - tight / meV |"

@@ -204,6 +204,10 @@ CODES: dict[str, Meaning] = {
     # Whose failure these are depends on what exactly happened.
     "bad_input": Meaning(("input",), "Correct what pw.x or the reader of its input names."),
     "forces_invalid": Meaning(("compute", "input"), "Look at the run: its energy or forces are not numbers."),
+    "scf_too_slow": Meaning(
+        ("compute", "config"),
+        "Allow more time (`max_scf_seconds` of `requires`, `ZPE_MAX_SCF_SECONDS`), or find what slows it.",
+    ),
     "input_ignored": Meaning(
         ("config", "input"), "Leave out what pw.x ignored, or have a worker with a version that knows it."
     ),

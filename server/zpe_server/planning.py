@@ -128,6 +128,7 @@ def plan_stage(request: JobRequest, stage: JobKind, settings: Settings) -> Plann
         temperature=settings.temperature if request.temperature is None else request.temperature,
         engine=request.engine or settings.engine,
         expect=request.expect,
+        max_scf_seconds=request.requires.max_scf_seconds or settings.max_scf_seconds,
     )
     # What is to be verified is computed, not taken over; nor is a relaxation, which is no single SCF.
     keys = [_scf_key(pw_input, task, use_environ, medium) if stage != "relax" else "" for task in tasks]

@@ -63,6 +63,8 @@ class Settings(BaseSettings):
         where ``compute_mode`` is, else ``espresso``.
     delta, low_cut_cm, temperature
         Defaults of a job: displacement (Å), cutoff of modes (cm⁻¹), temperature (K).
+    max_scf_seconds
+        The longest that an SCF may take, if a job does not say.
     """
 
     model_config = SettingsConfigDict(env_prefix="ZPE_", env_ignore_empty=True, hide_input_in_errors=True)
@@ -100,6 +102,7 @@ class Settings(BaseSettings):
     delta: Delta = 0.01
     low_cut_cm: Cutoff = 50.0
     temperature: Temperature = 298.15
+    max_scf_seconds: Seconds = 7 * 86400
 
     log_level: Level = "INFO"
     log_json: bool | None = None

@@ -97,7 +97,7 @@ def stage_of(planned: PlannedJob, request: JobRequest, settings: Settings, **fie
         **({"relaxes": True} if planned.payload.stage == "relax" else {}),
         "pseudopotentials": planned.pseudopotentials,
         "versions": [asdict(need) for need in planned.versions],
-        **request.requires.model_dump(exclude_defaults=True),
+        **request.requires.model_dump(exclude_defaults=True, exclude={"max_scf_seconds"}),
     }
     fields |= {
         "needs": json.dumps(needs),

@@ -240,6 +240,18 @@ def test_an_scf_that_stalls_below_the_threshold_of_the_input_counts_with_a_warni
 
 
 @pytest.mark.parametrize(
+    ("of_job", "of_worker", "side"), [(0.01, None, "compute"), (0.01, 9.0, "compute"), (9.0, 0.01, "config")]
+)
+def test_an_scf_that_takes_too_long_is_ended_and_another_worker_may_have_more_time(
+    of_job: float, of_worker: float | None, side: str, tmp_path: Path
+) -> None:
+    job = payload().model_copy(update={"max_scf_seconds": of_job})
+    with pytest.raises(ZPEError) as caught:
+        engine(tmp_path, max_scf_seconds=of_worker).run(job, Task(index=0), job_id="job", stop=Event())
+    assert (caught.value.side, caught.value.code) == (side, "scf_too_slow")
+
+
+@pytest.mark.parametrize(
     ("options", "wrong", "side", "code"),
     [
         ({}, {"pseudo": "H.absent.UPF"}, "config", "pseudopotential_missing"),

@@ -157,7 +157,8 @@ class ZPEClient:
         requires
             What a machine must have to get SCFs of this job: ``{"tags": ["bigmem"], "cores": 16,
             "memory_gb": 64, "pw": ">=7.1"}`` or some of these. Administrators give tags to their workers
-            (``ZPE_TAGS``); ``pw`` is the version of pw.x.
+            (``ZPE_TAGS``); ``pw`` is the version of pw.x. ``"max_scf_seconds": 3600`` ends an SCF that takes
+            longer.
         allow_state_changes
             Finish, with a warning, although SCFs ended in another electronic (magnetic, orbital) state than
             that of the undisplaced structure, from all starts that were tried. By default such a job fails.

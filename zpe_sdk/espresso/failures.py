@@ -39,6 +39,14 @@ def too_long(stdout: str, stderr: str) -> ZPEError:
     return _with_last_lines(error, stdout[-LAST_CHARACTERS:], stderr[-LAST_CHARACTERS:])
 
 
+def too_slow(stdout: str, stderr: str, seconds: float) -> ZPEError:
+    """Name the failure of a run that was ended because it took too long."""
+    reached = re.findall(r"estimated scf accuracy\s+<\s+(\S+) Ry", stdout)
+    how_far = f" after {len(reached)} iterations, at {reached[-1]} Ry" if reached else ""
+    error = ComputeError(f"the SCF was ended after {seconds:g} s{how_far}", code="scf_too_slow")
+    return _with_last_lines(error, stdout, stderr)
+
+
 def _with_last_lines(error: ZPEError, stdout: str, stderr: str) -> ZPEError:
     error.add_note("The last lines of pw.x's output:\n" + tail(stdout))
     if stderr.strip():

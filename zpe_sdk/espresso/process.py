@@ -57,12 +57,15 @@ class Ended:
         What it printed, up to ``MAX_OUTPUT`` bytes.
     too_long
         It printed more, and was ended for that.
+    out_of_time
+        It took too long, and was ended for that.
     """
 
     code: int
     stdout: str
     stderr: str
     too_long: bool
+    out_of_time: bool = False
 
 
 class Output:
@@ -204,7 +207,9 @@ def run_process(
                     streams.unregister(key.fileobj)
             if ended and (unwanted or not ready):
                 break
-    return Ended(process.returncode, stdout.text, stderr.text, stdout.too_long or stderr.too_long)
+    too_long = stdout.too_long or stderr.too_long
+    out_of_time = unwanted and not too_long and not stop.is_set()
+    return Ended(process.returncode, stdout.text, stderr.text, too_long, out_of_time)
 
 
 def _environment(argv: Sequence[str], ranks: int) -> dict[str, str]:

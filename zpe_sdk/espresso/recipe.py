@@ -2,8 +2,8 @@
 
 Kinds are told apart by the occupations and spins that the input asks for. With a gap (fixed occupations)
 charge does not slosh around, few iterations are left to save, and the densities decide. A metal's slab has
-many states at many k-points, so that diagonalisation takes most of the time, and a screening that differs
-between slab and vacuum. What each setting is worth is measured in docs/engine.md.
+many states at many k-points, so that diagonalisation takes most of the time and wave functions are worth
+keeping. What each setting is worth is measured in docs/engine.md.
 
 All of this concerns the way to convergence alone, never the equations. What the input itself says stays.
 """
@@ -15,19 +15,15 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 
-from ase.data import atomic_numbers
-
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.mesh import Point, whole_mesh
 
 DEFAULT_CONV_THR = 1e-6  # pw.x's own
 # Ry for each atom, since errors of the energy add up over the cell and those of single forces do not; and
 # never less than FEWEST_ATOMS' worth. What pw.x estimates is an energy, in which the forces on stiff
-# molecules and beside a d or f shell weigh little, and the magnetisation less.
-SP_METAL, OTHER, MAGNET, FEWEST_ATOMS = 1e-10, 2.5e-12, 1e-13, 4
+# molecules weigh little, and the magnetisation less.
+GAP, METAL, MAGNET, FEWEST_ATOMS = 2.5e-12, 5e-11, 1e-13, 4
 LOOSEST = 1e-8
-
-_SHELLS = (range(21, 31), range(39, 49), range(57, 81), range(89, 113))  # by atomic number
 
 _Keys = Mapping[str, object]
 
@@ -88,7 +84,7 @@ def recipe(pw_input: PwInput) -> Recipe:
     atoms = max(FEWEST_ATOMS, len(pw_input.labels))
     if str(system.get("occupations", "fixed")).strip().lower() in ("fixed", "from_input"):
         return Recipe(
-            conv_thr=min(wanted, LOOSEST, OTHER * atoms),
+            conv_thr=min(wanted, LOOSEST, GAP * atoms),
             enough=wanted,
             wave_functions=False,
             points=None,
@@ -106,14 +102,15 @@ def recipe(pw_input: PwInput) -> Recipe:
         )
     magnetic = system.get("nspin") in (2, 4) or bool(system.get("noncolin"))
     shared = _one_set(pw_input)
-    per_atom = MAGNET if magnetic else OTHER if _has_d_or_f(pw_input) else SP_METAL
+    per_atom = MAGNET if magnetic else METAL
     return Recipe(
         conv_thr=min(wanted, LOOSEST, per_atom * atoms),
         enough=wanted,
         wave_functions=shared,
         points=whole_mesh(pw_input) if shared else None,
         waits=True,
-        _keys={"mixing_mode": "local-TF"},
+        # With spins it takes two thirds of the iterations. Else the same number, and each takes longer.
+        _keys={"mixing_mode": "local-TF"} if magnetic else {},
         _by_start={
             Near.SCRATCH: {},
             Near.NEIGHBOUR: {"diago_thr_init": 1e-5},
@@ -121,12 +118,6 @@ def recipe(pw_input: PwInput) -> Recipe:
         },
         _given=given,
     )
-
-
-def _has_d_or_f(pw_input: PwInput) -> bool:
-    """Tell whether an element has a d or f shell among its valence electrons, one just filled included."""
-    numbers = {atomic_numbers[symbol] for symbol in pw_input.symbols}
-    return any(number in shell for number in numbers for shell in _SHELLS)
 
 
 def _one_set(pw_input: PwInput) -> bool:

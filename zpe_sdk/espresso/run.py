@@ -18,7 +18,7 @@ from zpe_sdk.errors import ComputeError, ConfigError, ZPEError
 from zpe_sdk.espresso import environ_output, output, said
 from zpe_sdk.espresso.banner import ranks_in, version_in
 from zpe_sdk.espresso.environ_output import check_environ
-from zpe_sdk.espresso.failures import failure, tail, too_long
+from zpe_sdk.espresso.failures import failure, tail, too_long, too_slow
 from zpe_sdk.espresso.ionic_steps import Ending, IonicResult, StepReader
 from zpe_sdk.espresso.iterations import Iteration, tell_iterations
 from zpe_sdk.espresso.namelist import literal
@@ -99,6 +99,7 @@ def run_scf(
     cpus: Sequence[int] = (),
     environ: str | None = None,
     stop: Event | None = None,
+    max_seconds: float | None = None,
     on_iteration: Callable[[Iteration], None] | None = None,
 ) -> ScfResult:
     """Run pw.x on an input and return its energy and forces.
@@ -121,6 +122,8 @@ def run_scf(
         Text of the ``environ.in`` to run with, if Environ is to take part.
     stop
         When set, pw.x is ended at once.
+    max_seconds
+        The longest that it may take; then it is ended.
     on_iteration
         Called at the end of each iteration; an exception of its ends pw.x too.
 
@@ -128,7 +131,8 @@ def run_scf(
     ------
     ComputeError
         ``scf_not_converged``, ``out_of_memory``, ``pw_killed``, ``pw_crashed``, ``walltime``;
-        ``output_too_long``: pw.x printed without end; ``stopped`` if ``stop`` was set.
+        ``output_too_long``: pw.x printed without end; ``scf_too_slow``: it took too long; ``stopped`` if
+        ``stop`` was set.
     ConfigError
         ``pseudopotential_missing``, ``pw_not_found``; ``environ_missing``: Environ took no part;
         ``input_ignored``: this version of pw.x passed over a card, or a value, that it does not know.
@@ -139,7 +143,17 @@ def run_scf(
     listen = tell_iterations(on_iteration) if on_iteration else None
     oom_kills = _oom_kills()
     started = time.monotonic()
-    ended = _run(command, text, folder, ranks=ranks, cpus=cpus, environ=environ, stop=stop, listen=listen)
+    ended = _run(
+        command,
+        text,
+        folder,
+        ranks=ranks,
+        cpus=cpus,
+        environ=environ,
+        stop=stop,
+        listen=listen,
+        timeout=max_seconds,
+    )
     seconds = time.monotonic() - started
     if error := said.ignored(ended.stdout):
         raise error
@@ -147,6 +161,8 @@ def run_scf(
         if environ is not None:
             check_environ(ended.stdout, environ)
         return result
+    if ended.out_of_time:
+        raise too_slow(ended.stdout, ended.stderr, max_seconds or 0.0)
     raise _failure(ended, stop, oom_kills)
 
 
@@ -224,12 +240,13 @@ def _run(
     environ: str | None,
     stop: Event | None,
     listen: Listener | None,
+    timeout: float | None = None,
 ) -> Ended:
     (folder / INPUT).write_text(text, encoding="utf-8", newline="")
     if environ is not None:
         (folder / ENVIRON_IN).write_text(environ)
     argv = [*command, "-in", INPUT, *(["-environ"] if environ is not None else [])]
-    ended = run_process(argv, folder, ranks=ranks, cpus=cpus, stop=stop, listen=listen)
+    ended = run_process(argv, folder, ranks=ranks, cpus=cpus, stop=stop, listen=listen, timeout=timeout)
     if ended.too_long:
         raise too_long(ended.stdout, ended.stderr)
     return ended

@@ -85,7 +85,7 @@ class JobPayload(Message):
     """What a worker needs to know of a job, besides the tasks of its lease.
 
     ``stage``: in the stage ``relax`` the job has one task, a relaxation, to be carried out as ``relax`` says.
-    After that ``content`` has the relaxed positions.
+    After that ``content`` has the relaxed positions. ``max_scf_seconds``: the longest that an SCF may take.
     """
 
     content: str
@@ -103,6 +103,7 @@ class JobPayload(Message):
     temperature: float
     expect: Expect = "minimum"
     engine: EngineName | None = None
+    max_scf_seconds: float | None = None
 
 
 class LeaseReply(Message):

@@ -63,7 +63,8 @@ class Requirements(Message):
 
     ``tags`` are labels that administrators give to their nodes; ``cores`` and ``memory_gb`` (10⁹ bytes)
     are the least that a node must have. ``pw`` is a condition on its version of pw.x, such as ``">=7.1"`` or
-    ``">=6.7,<7.3"``, beside what the input itself needs.
+    ``">=6.7,<7.3"``, beside what the input itself needs. ``max_scf_seconds`` is the longest that an SCF may
+    take.
     """
 
     # A wish that nobody understands would be granted by any node.
@@ -73,6 +74,7 @@ class Requirements(Message):
     cores: Annotated[int, Field(strict=True, ge=1, le=100_000)] | None = None
     memory_gb: Annotated[float, Number, Field(gt=0, le=1e6)] | None = None
     pw: Annotated[str, Field(max_length=100), AfterValidator(check_condition)] | None = None
+    max_scf_seconds: Annotated[float, Number, Field(gt=0, le=1e9)] | None = None
 
 
 # Displacements that a finite difference is made of: shorter ones drown in the noise of the forces, longer

@@ -66,6 +66,8 @@ class WorkerSettings(BaseSettings):
         Folder of this worker alone: identity, results to be delivered, scratch files.
     max_seconds
         Wall time in seconds that this worker may take, in a batch queue.
+    max_scf_seconds
+        The longest that an SCF may take on this machine; other workers get one that takes longer.
     drain
         End when there is no work left.
     mock_scf_seconds, mock_log
@@ -102,6 +104,7 @@ class WorkerSettings(BaseSettings):
     work_dir: Path = Field(default_factory=lambda: Path.home() / ".zpe" / "worker")
 
     max_seconds: Annotated[float, Field(gt=0)] | None = None
+    max_scf_seconds: Annotated[float, Field(gt=0)] | None = None
     drain: bool = False
     mock_scf_seconds: Annotated[float, Field(ge=0)] = 0.0
     mock_log: Path | None = None

@@ -178,6 +178,8 @@ class EspressoEngine:
     ) -> ScfResult | None:
         """Run one SCF when there are cores and memory; None if the memory was not enough for all that ran."""
         job, waits = self._job_folder(job_id), recipe(pw_input).waits
+        own = self._settings.max_scf_seconds
+        limit = min((seconds for seconds in (payload.max_scf_seconds, own) if seconds), default=None)
         self._running.await_sources(job, task, stop, equilibrium=waits)
         with self._memory.hold(job_id, stop):
             # Cores of those that wait, for the equilibrium or for memory, go to those that run.
@@ -193,8 +195,8 @@ class EspressoEngine:
                 try:
                     if lacks_equilibrium(job, task):
                         # It was computed elsewhere, or its density is gone.
-                        self._converge(pw_input, Task(index=0), job_id, medium, place, stop)
-                    result = self._converge(pw_input, task, job_id, medium, place, stop)
+                        self._converge(pw_input, Task(index=0), job_id, medium, place, stop, limit=limit)
+                    result = self._converge(pw_input, task, job_id, medium, place, stop, limit=limit)
                 except ConfigError as error:
                     self._without_environ |= error.code == "environ_missing"
                     raise
@@ -203,6 +205,11 @@ class EspressoEngine:
                 except ComputeError as error:
                     if error.code == "out_of_memory" and self._memory.was_too_little(job_id):
                         return None
+                    if error.code == "scf_too_slow" and limit == own:
+                        # Others may be faster, or have more time: no failure of the job.
+                        raise ConfigError(
+                            error.message, code=error.code, field="ZPE_MAX_SCF_SECONDS"
+                        ) from error
                     raise
                 if result.memory_bytes:
                     self._memory.measured(job_id, result.memory_bytes, ranks=place.ranks)
@@ -290,6 +297,8 @@ class EspressoEngine:
         medium: Medium | None,
         place: Place,
         stop: Event,
+        *,
+        limit: float | None,
     ) -> ScfResult:
         """Run the SCF; if it does not converge, once more from scratch and with gentler mixing."""
         job, pseudo_dir = self._job_folder(job_id), self._pseudo_dir(pw_input)
@@ -321,6 +330,7 @@ class EspressoEngine:
                 cpus=place.cpus,
                 environ=environ.run_text(medium.text, restart=near is not Near.SCRATCH) if medium else None,
                 stop=stop,
+                max_seconds=limit,
             )
 
         try:
