@@ -36,8 +36,8 @@ from ase.vibrations import Vibrations
 from zpe_sdk.client.blocking_client import ZPEClient
 from zpe_sdk.client.local_service import local_service
 from zpe_sdk.espresso import density, recipe
-from zpe_sdk.espresso.blas import blas_of
 from zpe_sdk.espresso.input import PwInput
+from zpe_sdk.espresso.libraries import blas_of
 from zpe_sdk.espresso.symmetry import symmetry_of
 from zpe_sdk.result.assemble import make_result
 from zpe_sdk.vibrations.plan import Plan, plan_displacements

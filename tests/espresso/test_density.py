@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from scipy.io import FortranFile
@@ -41,6 +42,33 @@ def test_plane_waves_and_occupations_are_extrapolated(tmp_path: Path) -> None:
     np.testing.assert_array_equal(rows, [[1 + 4j, -1, 5], [-2, -2 + 2j, -4]])
     assert [float(x) for x in (tmp_path / "next" / "paw.txt").read_text().split()] == [0.5, 2.0, 4.0]
     assert (tmp_path / "next" / "data-file-schema.xml").read_text() == "<xml/>"
+
+
+def hdf5(folder: Path, values: list[float], miller: np.ndarray = MILLER) -> Path:
+    """Write the files of a density as QE's HDF5 builds lay them out."""
+    folder.mkdir()
+    with h5py.File(folder / "charge-density.hdf5", "w") as file:
+        file.attrs["gamma_only"] = ".FALSE."
+        file.attrs["ngm_g"] = len(miller)
+        file["MillerIndices"] = miller
+        file["MillerIndices"].attrs["bg1"] = [1.0, 0.0, 0.0]
+        file["rhotot_g"] = values
+    (folder / "data-file-schema.xml").write_text("<xml/>")
+    return folder
+
+
+def test_a_density_in_hdf5_is_extrapolated_and_the_rest_of_the_file_stays(tmp_path: Path) -> None:
+    centre = hdf5(tmp_path / "centre", [1.0, 2.0, 0.0, 0.0, 3.0, 0.0])
+    displaced = hdf5(tmp_path / "displaced", [1.0, 1.0, 1.0, 0.0, 1.0, 0.5])
+    assert density.extrapolate(centre, displaced, tmp_path / "next")
+    with h5py.File(tmp_path / "next" / "charge-density.hdf5") as file:
+        assert file["rhotot_g"][...].tolist() == [1.0, 3.0, -1.0, 0.0, 5.0, -0.5]
+        assert file["MillerIndices"][...].tolist() == MILLER.tolist()
+        assert file["MillerIndices"].attrs["bg1"].tolist() == [1.0, 0.0, 0.0]
+        assert dict(file.attrs) == {"gamma_only": ".FALSE.", "ngm_g": 3}
+    other = hdf5(tmp_path / "other grid", [1.0] * 6, MILLER[::-1])
+    assert not density.extrapolate(centre, other, tmp_path / "none")
+    assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize("case", ["another grid", "fewer spins", "not there", "cut off", "another format"])

@@ -10,7 +10,9 @@ start: the SCF goes on to its threshold as ever.
 
 from __future__ import annotations
 
+import io
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from zpe_sdk.espresso.fortran import marked, records
 # plain lists of numbers, and linear in the density.
 _LISTS = ("paw.txt", "occup.txt")
 _PLANE_WAVES = ("charge-density.dat", "ekin-density.dat")
+_HDF5 = ".hdf5"
 _DESCRIPTION = "data-file-schema.xml"
 KEPT = ("charge-density", "ekin-density", *_LISTS, _DESCRIPTION)
 
@@ -64,14 +67,18 @@ def extrapolate(centre: Path, displaced: Path, save: Path) -> bool:
     Returns
     -------
     bool
-        False, and nothing is made, if the files are of another kind (HDF5) or do not match.
+        False, and nothing is made, if the files do not match, or are HDF5 and h5py is not installed.
     """
     try:
         files = {path.name: path.read_bytes() for path in centre.iterdir() if path.name.startswith(KEPT)}
         predicted = {_DESCRIPTION: files.pop(_DESCRIPTION)}
+        if unreadable(centre):
+            return False
         for name, content in files.items():
             other = (displaced / name).read_bytes()
-            if name in _PLANE_WAVES:
+            if name.endswith(_HDF5):
+                predicted[name] = _hdf5(content, other)
+            elif name in _PLANE_WAVES:
                 predicted[name] = _plane_waves(content, other)
             elif name in _LISTS:
                 predicted[name] = _list(content, other)
@@ -84,6 +91,11 @@ def extrapolate(centre: Path, displaced: Path, save: Path) -> bool:
         shutil.rmtree(save, ignore_errors=True)
         return False
     return True
+
+
+def unreadable(kept: Path) -> bool:
+    """Tell whether a density cannot be read for want of h5py; pw.x itself can, so it still is a start."""
+    return find_spec("h5py") is None and any(kept.glob(f"*{_HDF5}"))
 
 
 def copy(kept: Path, save: Path) -> bool:
@@ -110,6 +122,22 @@ def _plane_waves(centre: bytes, displaced: bytes) -> bytes:
         for a, b in zip(own[3:], others[3:], strict=True)
     ]
     return b"".join(marked(record) for record in (*own[:3], *rows))
+
+
+def _hdf5(centre: bytes, displaced: bytes) -> bytes:
+    """Extrapolate a file as QE's HDF5 builds write it: datasets of Miller indices and of coefficients."""
+    import h5py
+
+    predicted = io.BytesIO(centre)
+    with h5py.File(predicted, "r+") as file, h5py.File(io.BytesIO(displaced)) as other:
+        if set(file) != set(other):
+            raise ValueError("the densities have other components")
+        for name, data in file.items():
+            if data.dtype.kind == "f":
+                data[...] = 2 * data[...] - other[name][...]
+            elif not np.array_equal(data[...], other[name][...]):
+                raise ValueError("the densities are on different grids")
+    return predicted.getvalue()
 
 
 def _list(centre: bytes, displaced: bytes) -> bytes:

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Event
 
@@ -14,8 +15,8 @@ import httpx
 
 from zpe_sdk.checks import Check, fail, failed, ok, warn
 from zpe_sdk.errors import AuthError, ConfigError, ZPEError
-from zpe_sdk.espresso.blas import REFERENCE, blas_of
 from zpe_sdk.espresso.input import PwInput
+from zpe_sdk.espresso.libraries import REFERENCE, blas_of, links_hdf5
 from zpe_sdk.espresso.run import pw_command, pw_version
 from zpe_sdk.http import base_url, raise_for_error, tls, unreachable
 from zpe_sdk.wire import Capabilities, HeartbeatRequest
@@ -69,7 +70,7 @@ def machine_checks(settings: WorkerSettings) -> Iterator[Check]:
         # Not the worker's own folder: an engine clears it when it starts.
         engine = EspressoEngine(settings.model_copy(update={"work_dir": Path(scratch)}))
         yield _pw(settings)
-        yield from _blas(settings)
+        yield from _libraries(settings)
         yield _pseudopotentials(settings)
         yield _mpi(settings)
         yield from _environ(settings)
@@ -99,7 +100,7 @@ def _pw(settings: WorkerSettings) -> Check:
         return failed("pw.x", error, "install Quantum ESPRESSO, load its module, or set ZPE_PW_PATH")
 
 
-def _blas(settings: WorkerSettings) -> Iterator[Check]:
+def _libraries(settings: WorkerSettings) -> Iterator[Check]:
     program = None if settings.pw_command else shutil.which(settings.pw_path)
     found = blas_of(Path(program)) if program else None
     if found == REFERENCE:
@@ -107,6 +108,9 @@ def _blas(settings: WorkerSettings) -> Iterator[Check]:
         yield warn("BLAS", f"pw.x runs on the {found}", hint)
     elif found:
         yield ok("BLAS", f"pw.x runs on {found}")
+    if program and links_hdf5(Path(program)) and find_spec("h5py") is None:
+        hint = "pip install 'zpe[hdf5]': SCFs then start nearer to their end"
+        yield warn("HDF5", "pw.x may write densities in HDF5, and h5py is not installed", hint)
 
 
 def _pseudopotentials(settings: WorkerSettings) -> Check:

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Condition, Event
 
+import structlog
+
 from zpe_sdk.espresso import density, wavefunctions
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.mesh import operations
@@ -20,6 +22,8 @@ from zpe_sdk.wire import Task
 KEPT_BYTES = 4 << 30
 # Wave functions are kept where they take no more than this share of what is free on the disk.
 SHARE_OF_DISK = 0.1
+log = structlog.get_logger(__name__)
+
 EQUILIBRIUM = "equilibrium.save"
 # Of the last step of a relaxation, whose symmetry is that of the equilibrium: it starts from there.
 RELAXED = "relaxed.save"
@@ -145,6 +149,8 @@ def keep(job: Path, task: Task, save: Path, pw_input: PwInput) -> None:
     """Keep what an SCF that is done leaves, if it can be of use to others of its job."""
     besides = "wfc" if recipe(pw_input).wave_functions and _has_room(save) else None
     if task.atom is None:
+        if density.unreadable(save):
+            log.warning("densities are in HDF5: without h5py (pip install 'zpe[hdf5]') none is extrapolated")
         density.keep(save, job / EQUILIBRIUM, besides=besides)
         shutil.rmtree(job / RELAXED, ignore_errors=True)  # it has served
         return

@@ -1,4 +1,4 @@
-"""Which linear algebra library (BLAS) a program runs on."""
+"""Which libraries a program is linked with."""
 
 from __future__ import annotations
 
@@ -32,12 +32,22 @@ def blas_of(program: Path) -> str | None:
     program
         Path of the program.
     """
+    paths = _linked(program)
+    # A program may be linked with several, of which the optimized one is there for a reason: it comes first.
+    return next((name for mark, name in _NAMES.items() if any(mark in path for path in paths)), None)
+
+
+def links_hdf5(program: Path) -> bool:
+    """Tell whether a program is linked with HDF5, as far as can be seen; pw.x then writes it."""
+    return any("hdf5" in path for path in _linked(program))
+
+
+def _linked(program: Path) -> list[str]:
+    """Return the real paths of a program's shared libraries, in lower case."""
     try:
         listed = subprocess.run(
             ["ldd", str(program)], capture_output=True, text=True, timeout=30, check=False
         ).stdout
     except (OSError, subprocess.SubprocessError):
-        return None
-    paths = [str(Path(path).resolve()).lower() for path in re.findall(r"=> (/\S+)", listed)]
-    # A program may be linked with several, of which the optimized one is there for a reason: it comes first.
-    return next((name for mark, name in _NAMES.items() if any(mark in path for path in paths)), None)
+        return []
+    return [str(Path(path).resolve()).lower() for path in re.findall(r"=> (/\S+)", listed)]

@@ -1,4 +1,4 @@
-"""Which BLAS pw.x runs on: libraries of Debian, chosen as the loader chooses them."""
+"""Which libraries pw.x runs on: those of Debian, chosen as the loader chooses them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from zpe_sdk.espresso.blas import REFERENCE, blas_of
+from zpe_sdk.espresso.libraries import REFERENCE, blas_of, links_hdf5
 
 LIBRARIES = Path("/usr/lib/x86_64-linux-gnu")
 
@@ -27,6 +27,7 @@ def test_the_blas_that_the_loader_finds_for_pw_x(
     program = shutil.which("pw.x")
     assert program is not None
     assert blas_of(Path(program)) == name
+    assert not links_hdf5(Path(program))
 
 
 def test_of_a_script_or_a_program_without_linear_algebra_nothing_is_said(tmp_path: Path) -> None:
