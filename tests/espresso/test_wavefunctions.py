@@ -13,7 +13,8 @@ from zpe_sdk.espresso import density, patch, wavefunctions
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.mesh import operations, whole_mesh
 from zpe_sdk.espresso.output import ScfResult
-from zpe_sdk.espresso.run import STDOUT, run_scf
+from zpe_sdk.espresso.process import STDOUT
+from zpe_sdk.espresso.run import run_scf
 from zpe_sdk.wire import Task
 
 PSEUDO_DIR = Path("/usr/share/espresso/pseudo")
