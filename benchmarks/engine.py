@@ -262,15 +262,13 @@ def other(*, conv_thr: float, start: str = "extrapolated") -> Iterator[None]:
 
     def changed(pw_input: PwInput) -> recipe.Recipe:
         how = replace(usual(pw_input), conv_thr=conv_thr)
-        return replace(how, wave_functions=False, points=None) if start == "scratch" else how
+        return replace(how, wave_functions=False) if start == "scratch" else how
 
     with ExitStack() as stack:
         for module in (espresso, starts):
             stack.enter_context(patch.object(module, "recipe", changed))
         if start == "scratch":
-            stack.enter_context(
-                patch.object(espresso, "prepare", lambda job, task, save, pw_input: recipe.Near.SCRATCH)
-            )
+            stack.enter_context(patch.object(espresso, "prepare", lambda *_: recipe.Near.SCRATCH))
         elif start == "equilibrium":
             stack.enter_context(patch.object(density, "extrapolate", lambda centre, displaced, save: False))
         yield

@@ -33,7 +33,7 @@ def test_what_the_input_says_is_never_overruled(system: str) -> None:
     )
     how = recipe(job(system, said + ", startingwfc = 'random'"))
     assert all(how.electrons(near) == {"conv_thr": 1e-14} for near in Near)
-    assert (how.wave_functions, how.points) == (False, None)
+    assert not how.wave_functions
 
 
 def test_the_threshold_is_tight_enough_for_forces_and_grows_with_the_cell() -> None:
@@ -45,25 +45,10 @@ def test_the_threshold_is_tight_enough_for_forces_and_grows_with_the_cell() -> N
     assert recipe(job(METAL, loose, atoms=300)).conv_thr == pytest.approx(1e-8)
 
 
-def test_a_metal_shares_wave_functions_on_one_set_of_k_points() -> None:
+def test_metals_start_from_wave_functions_and_magnets_mix_by_local_screening() -> None:
     how = recipe(job(METAL))
     assert how.wave_functions
-    assert how.points is not None
-    assert len(how.points) == 5
     assert "mixing_mode" not in how.electrons(Near.SCRATCH)
     assert recipe(job(METAL + ", nspin = 2")).electrons(Near.SCRATCH)["mixing_mode"] == "local-TF"
-    alone = recipe(job(METAL, kpoints="gamma"))
-    assert (alone.wave_functions, alone.points) == (True, None)
-
-
-@pytest.mark.parametrize(
-    ("system", "kpoints"),
-    [
-        (METAL, "automatic\n3 2 1 0 0 0"),
-        (METAL, "crystal\n2\n0 0 0 1\n0.5 0 0 1"),
-        (METAL + ", noncolin = .true.", "automatic\n3 3 1 0 0 0"),
-    ],
-)
-def test_where_k_points_follow_symmetry_wave_functions_are_not_shared(system: str, kpoints: str) -> None:
-    how = recipe(job(system, kpoints=kpoints))
-    assert (how.wave_functions, how.points) == (False, None)
+    assert not recipe(job()).wave_functions
+    assert not recipe(job(METAL + ", noncolin = .true.")).wave_functions  # spinors turn in their own way

@@ -86,6 +86,11 @@ def gamma_point(pw_input: PwInput) -> bool:
     )
 
 
+def is_gamma(pw_input: PwInput) -> bool:
+    """Tell whether the SCFs of an input run with Γ tricks: at one k-point, whatever their symmetry."""
+    return pw_input.kpoints.mode == "gamma" or gamma_point(pw_input)
+
+
 def gamma_warning(pw_input: PwInput, version: str | None = None) -> str | None:
     """Return a warning if the input says ``gamma`` where versions of pw.x are wrong with it.
 

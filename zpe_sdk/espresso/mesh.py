@@ -1,4 +1,4 @@
-"""Meshes of k-points and the symmetry operations that take their points to one another."""
+"""Symmetry operations of a crystal, and the k-points of a mesh that they leave."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zpe_sdk.espresso.input import PwInput
 Point = tuple[float, float, float]
 
 _SAME = 1e-5  # in crystal coordinates: what pw.x takes for the same place
-_LARGEST = 1000  # points of a list that is worth writing
+_LARGEST = 4000  # points that are worth counting
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,65 +26,32 @@ class Operation:
 
 
 @lru_cache(maxsize=32)
-def whole_mesh(pw_input: PwInput) -> tuple[tuple[Point, float], ...] | None:
-    """Return the k-points of an input that serve whatever the symmetry of the atoms, with their weights.
+def kpoint_count(pw_input: PwInput) -> int:
+    """Return at how many k-points the SCF of an input is, each spin for itself; 1, if that is not known.
 
-    Of each k and -k one: time reversal takes one to the other. With ``nosym`` these points give the same
-    density as those that pw.x chooses for each symmetry.
-
-    Returns
-    -------
-    tuple or None
-        Points in units of the reciprocal lattice vectors, and weights that add up to 1. None, if the points
-        of the input are to stay: they are no mesh, or Γ alone, or not as symmetric as the lattice, so that
-        pw.x would add to them what symmetry wants; the input itself says how symmetry is to be used; or
-        time reversal does not hold.
+    It is not known if the points are no mesh, if the mesh is not as symmetric as the lattice, so that pw.x
+    adds to it what symmetry wants, and if the input itself says how symmetry is to be used.
     """
     k, system = pw_input.kpoints, pw_input.namelists["system"]
-    if k.mesh is None or k.mesh == (1, 1, 1) or np.prod(k.mesh) > 2 * _LARGEST:
-        return None
-    if any(system.get(key) for key in ("noncolin", "lspinorb", "nosym", "nosym_evc", "noinv")):
-        return None
-    if system.get("nspin") == 4 or "ADDITIONAL_K_POINTS" in pw_input.cards:
-        return None
-    mesh, shift = np.array(k.mesh), np.array(k.shift or (0, 0, 0))
-    indices = np.array(list(product(*(range(n) for n in k.mesh))))
-    for rotation in lattice_rotations(pw_input.cell):
-        turned = ((indices + shift / 2) / mesh) @ np.linalg.inv(rotation) * mesh - shift / 2
-        if np.abs(turned - turned.round()).max() > _SAME:
-            return None
-    points: dict[tuple[int, ...], float] = {}
-    for index in indices:
-        opposite = tuple(int(i) for i in (-index - shift) % mesh)
-        own = tuple(int(i) for i in index)
-        kept = opposite if opposite in points else own
-        points[kept] = points.get(kept, 0.0) + 1.0 / len(indices)
-    return tuple((_point((np.array(index) + shift / 2) / mesh), weight) for index, weight in points.items())
-
-
-@lru_cache(maxsize=32)
-def kpoint_count(pw_input: PwInput, *, symmetric: bool) -> int:
-    """Return at how many k-points an SCF is at least, each spin for itself; 1, if that is not known.
-
-    Parameters
-    ----------
-    pw_input
-        The input.
-    symmetric
-        With the symmetry of its atoms; else on the points of :func:`whole_mesh`.
-    """
-    mesh = whole_mesh(pw_input)
-    if mesh is None:
+    if k.mesh is None or np.prod(k.mesh) > _LARGEST or "ADDITIONAL_K_POINTS" in pw_input.cards:
         return 1
-    spins = 2 if pw_input.namelists["system"].get("nspin") == 2 else 1
-    points = np.array([point for point, _ in mesh])
-    if not symmetric:
-        return spins * len(points)
-    rotations = [np.linalg.inv(operation.rotation) for operation in operations(pw_input)]
-    images = np.array([sign * points @ rotation for rotation in rotations for sign in (1, -1)])
-    places = np.array(pw_input.kpoints.mesh) * 2  # whole numbers, with a shift of half a step too
-    own = np.mod(np.rint(images * places).astype(int), places)  # (operations, points, 3)
-    return spins * len({min(map(tuple, own[:, n].tolist())) for n in range(len(points))})
+    if any(system.get(key) for key in ("noncolin", "lspinorb", "nosym", "nosym_evc", "noinv")):
+        return 1
+    mesh, shift = np.array(k.mesh), np.array(k.shift or (0, 0, 0))
+    # Twice the place of a point, in steps of the mesh.
+    points = 2 * np.array(list(product(*(range(n) for n in k.mesh)))) + shift
+
+    def turned(rotation: NDArray[np.int64]) -> NDArray[np.float64]:
+        return np.asarray((points / mesh) @ np.linalg.inv(rotation) * mesh)
+
+    for rotation in lattice_rotations(pw_input.cell):
+        off = (turned(rotation) - shift) / 2
+        if np.abs(off - off.round()).max() > _SAME:
+            return 1
+    images = [turned(o.rotation) * sign for o in operations(pw_input) for sign in (1, -1)]
+    places = np.mod(np.rint(images).astype(int), 2 * mesh)  # (operations, points, 3)
+    stars = {min(map(tuple, places[:, n].tolist())) for n in range(len(points))}
+    return len(stars) * (2 if system.get("nspin") == 2 else 1)
 
 
 def lattice_rotations(cell: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -125,8 +92,3 @@ def operations(pw_input: PwInput) -> tuple[Operation, ...]:
                 found.append(Operation(rotation, translation))
                 break
     return tuple(found)
-
-
-def _point(values: NDArray[np.float64]) -> Point:
-    x, y, z = (float(value) for value in values)
-    return x, y, z

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from zpe_sdk.errors import InputError
 from zpe_sdk.espresso.gamma import gamma_point
 from zpe_sdk.espresso.input import PwInput
-from zpe_sdk.espresso.mesh import Point
 from zpe_sdk.espresso.namelist import SCF_GROUPS, Edit, apply, line_end, literal, set_keys
 from zpe_sdk.espresso.structure import multiples, position_unit
 from zpe_sdk.espresso.surplus import surplus_rows
@@ -30,7 +29,7 @@ def task_text(
     pseudo_dir: str,
     electrons: Mapping[str, object],
     nosym: bool = False,
-    points: Sequence[tuple[Point, float]] | None = None,
+    rehearsal: bool = False,
 ) -> str:
     """Return the input of one displaced SCF: its text with only what the task needs changed.
 
@@ -47,9 +46,8 @@ def task_text(
     nosym
         Whether something that pw.x does not know of breaks the symmetry of the atoms, so that it must
         make nothing symmetric.
-    points
-        The k-points and weights of :func:`zpe_sdk.espresso.mesh.whole_mesh`, to stand in place of the mesh
-        of the input; pw.x then uses no symmetry. None: the input's own.
+    rehearsal
+        pw.x is to say what it would do, its k-points above all, and to stop there.
 
     Raises
     ------
@@ -57,9 +55,14 @@ def task_text(
         ``bad_task``: the task moves an atom that is not there, or so little that pw.x overlooks it;
         ``not_supported``: ``nosym`` does not go with listed k-points.
     """
-    control = {"prefix": prefix, "outdir": outdir, "pseudo_dir": pseudo_dir}
+    control: dict[str, object] = {"prefix": prefix, "outdir": outdir, "pseudo_dir": pseudo_dir}
+    ions: dict[str, object] | None = None
+    if rehearsal:
+        # A relaxation of no steps is what all versions take for one.
+        control.update(calculation="relax", nstep=0, verbosity="high")
+        ions = {}
     edits = [
-        *run_edits(pw_input, control=control, electrons=electrons, nosym=nosym, points=points),
+        *run_edits(pw_input, control=control, electrons=electrons, ions=ions, nosym=nosym),
         *_positions(pw_input, task),
     ]
     return apply(pw_input.text, edits)
@@ -72,7 +75,6 @@ def run_edits(
     electrons: Mapping[str, object],
     ions: Mapping[str, object] | None = None,
     nosym: bool = False,
-    points: Sequence[tuple[Point, float]] | None = None,
 ) -> list[Edit]:
     """Return the edits that any run of a job needs, whatever the positions.
 
@@ -84,7 +86,7 @@ def run_edits(
         Keys of these namelists to set.
     ions
         Keys of ``&IONS`` to set, besides those that the input has; None: a run without this namelist.
-    nosym, points
+    nosym
         See :func:`task_text`.
 
     Raises
@@ -113,8 +115,8 @@ def run_edits(
     ours.update({name.lower(): value for name, value in electrons.items()})
     return [
         *_namelists(pw_input, ours_control, ours, ions),
-        *(_without_symmetry(pw_input) if nosym and points is None else ()),
-        *(_gamma(pw_input) if points is None else _listed(pw_input, points)),
+        *(_without_symmetry(pw_input) if nosym else ()),
+        *_gamma(pw_input),
         *_surplus(pw_input),
     ]
 
@@ -223,25 +225,11 @@ def _positions(pw_input: PwInput, task: Task) -> list[Edit]:
 def _gamma(pw_input: PwInput) -> list[Edit]:
     if not gamma_point(pw_input):
         return []
-    return _kpoints(pw_input, "gamma", [])
-
-
-def _listed(pw_input: PwInput, points: Sequence[tuple[Point, float]]) -> list[Edit]:
-    rows = [" ".join(f"{x:.16f}" for x in (*point, weight)) for point, weight in points]
-    return [
-        *set_keys(pw_input.text, pw_input.groups["system"], {"nosym": True}),
-        *_kpoints(pw_input, "crystal", [str(len(rows)), *rows]),
-    ]
-
-
-def _kpoints(pw_input: PwInput, unit: str, rows: Sequence[str]) -> list[Edit]:
-    """Write other k-points in place of a mesh."""
     text, card = pw_input.text, pw_input.cards["K_POINTS"]
     mesh = card.rows[0].spans[0][0]
-    newline = line_end(text)
     return [
-        (card.start, card.end, f"K_POINTS {unit}"),
-        (text.rindex("\n", 0, mesh) + 1, _next_line(text, mesh), "".join(row + newline for row in rows)),
+        (card.start, card.end, "K_POINTS gamma"),
+        (text.rindex("\n", 0, mesh) + 1, _next_line(text, mesh), ""),
     ]
 
 

@@ -16,7 +16,6 @@ from enum import Enum
 from functools import lru_cache
 
 from zpe_sdk.espresso.input import PwInput
-from zpe_sdk.espresso.mesh import Point, whole_mesh
 
 DEFAULT_CONV_THR = 1e-6  # pw.x's own
 # Ry for each atom, since errors of the energy add up over the cell and those of single forces do not; and
@@ -48,9 +47,6 @@ class Recipe:
         The input's own: an SCF that does not come below ``conv_thr`` counts if it comes below this.
     wave_functions
         Whether to start from those of other SCFs too, not from densities alone.
-    points
-        The k-points and weights of all displaced SCFs, in place of those that pw.x would choose for the
-        symmetry of each; None: the input's own.
     waits
         Whether displaced SCFs wait for the equilibrium that runs.
     """
@@ -58,7 +54,6 @@ class Recipe:
     conv_thr: float
     enough: float
     wave_functions: bool
-    points: tuple[tuple[Point, float], ...] | None
     waits: bool
     _keys: _Keys
     _by_start: Mapping[Near, _Keys]
@@ -87,7 +82,6 @@ def recipe(pw_input: PwInput) -> Recipe:
             conv_thr=min(wanted, LOOSEST, GAP * atoms),
             enough=wanted,
             wave_functions=False,
-            points=None,
             waits=False,
             # With pw.x's 8, Broyden mixing stalls on what it remembers of long ago; its beta of 0.7 is as
             # good where the start is near.
@@ -101,13 +95,11 @@ def recipe(pw_input: PwInput) -> Recipe:
             _given=given,
         )
     magnetic = system.get("nspin") in (2, 4) or bool(system.get("noncolin"))
-    shared = _one_set(pw_input)
     per_atom = MAGNET if magnetic else METAL
     return Recipe(
         conv_thr=min(wanted, LOOSEST, per_atom * atoms),
         enough=wanted,
-        wave_functions=shared,
-        points=whole_mesh(pw_input) if shared else None,
+        wave_functions=_may_share(pw_input),
         waits=True,
         # With spins it takes two thirds of the iterations. Else the same number, and each takes longer.
         _keys={"mixing_mode": "local-TF"} if magnetic else {},
@@ -120,10 +112,7 @@ def recipe(pw_input: PwInput) -> Recipe:
     )
 
 
-def _one_set(pw_input: PwInput) -> bool:
-    """Tell whether the SCFs of a job can be at the same k-points, whatever their symmetry."""
-    system, given = pw_input.namelists["system"], pw_input.namelists.get("electrons", {})
-    if str(given.get("startingwfc", "file")).strip().lower() != "file":
-        return False  # what the input says
-    same = pw_input.kpoints.mode == "gamma" or pw_input.kpoints.mesh == (1, 1, 1) or system.get("nosym")
-    return bool(same) or whole_mesh(pw_input) is not None
+def _may_share(pw_input: PwInput) -> bool:
+    """Tell whether an SCF may start from wave functions; symmetry turns spinors in ways not written here."""
+    own = str(pw_input.namelists.get("electrons", {}).get("startingwfc", "file")).strip().lower()
+    return own == "file" and not pw_input.namelists["system"].get("noncolin")

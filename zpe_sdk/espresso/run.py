@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shlex
 import shutil
 import tempfile
@@ -21,10 +22,12 @@ from zpe_sdk.espresso.environ_output import check_environ
 from zpe_sdk.espresso.failures import failure, tail, too_long, too_slow
 from zpe_sdk.espresso.ionic_steps import Ending, IonicResult, StepReader
 from zpe_sdk.espresso.iterations import Iteration, tell_iterations
+from zpe_sdk.espresso.mesh import Point
 from zpe_sdk.espresso.namelist import literal
 from zpe_sdk.espresso.output import ScfResult
 from zpe_sdk.espresso.process import MPIRUN, Ended, Listener, run_process
 
+_KPOINT = re.compile(r"^\s+k\(\s*\d+\) = \(\s*(\S+)\s+(\S+)\s+(\S+)\s*\), wk =", re.M)
 INPUT, ENVIRON_IN = "pw.in", "environ.in"
 # Well formed, and over before any work: there is no density to start from.
 _ONE_ATOM = """&CONTROL
@@ -164,6 +167,29 @@ def run_scf(
     if ended.out_of_time:
         raise too_slow(ended.stdout, ended.stderr, max_seconds or 0.0)
     raise _failure(ended, stop, oom_kills)
+
+
+def kpoints_of(command: Sequence[str], text: str, folder: Path) -> list[Point]:
+    """Ask pw.x at which k-points an SCF is.
+
+    Parameters
+    ----------
+    command
+        Argument list that starts pw.x on one rank.
+    text
+        From :func:`zpe_sdk.espresso.patch.task_text`, as a rehearsal.
+    folder
+        An existing folder for this run.
+
+    Returns
+    -------
+    list
+        In units of the reciprocal lattice vectors, in the order of pw.x; empty, if it did not say.
+    """
+    (folder / INPUT).write_text(text, encoding="utf-8", newline="")
+    said = run_process([*command, "-in", INPUT], folder, timeout=600).stdout
+    _, _, listed = said.rpartition("cryst. coord.")
+    return [(float(x), float(y), float(z)) for x, y, z in _KPOINT.findall(listed)]
 
 
 def run_relaxation(

@@ -115,7 +115,8 @@ class States:
 
     def extrapolate(self, displaced: States) -> None:
         """Become 2 ψ - ψ(displaced)."""
-        if not np.array_equal(self.millers, displaced.millers):
+        same_k = np.allclose(self.header["xk"], displaced.header["xk"], atol=1e-5)
+        if not same_k or not np.array_equal(self.millers, displaced.millers):
             raise ValueError("the wave functions are on different plane waves")
         overlaps = self.coefficients @ displaced.coefficients.conj().T
         if self.header["gamma"][0]:  # the other half of the plane waves adds the complex conjugate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
@@ -27,7 +27,7 @@ from zpe_sdk.espresso.input import PwInput, parse
 from zpe_sdk.espresso.ionic_steps import IonicResult
 from zpe_sdk.espresso.output import ScfResult
 from zpe_sdk.espresso.recipe import Near, recipe
-from zpe_sdk.espresso.run import run_scf
+from zpe_sdk.espresso.run import kpoints_of, run_scf
 from zpe_sdk.espresso.said import MAX_WARNINGS
 from zpe_sdk.wire import (
     Capabilities,
@@ -43,7 +43,7 @@ from zpe_sdk.worker.engines.cores import available_memory_gb
 from zpe_sdk.worker.engines.machine import Machine, Place
 from zpe_sdk.worker.engines.memory import Memory
 from zpe_sdk.worker.engines.relaxing import Relaxing, Surroundings, rows
-from zpe_sdk.worker.engines.starts import RELAXED, Running, keep, lacks_equilibrium, prepare
+from zpe_sdk.worker.engines.starts import RELAXED, Running, keep, lacks_equilibrium, prepare, wants_kpoints
 from zpe_sdk.worker.settings import WorkerSettings
 
 PREFIX = "pw"
@@ -187,9 +187,7 @@ class EspressoEngine:
             if not waits or task.atom is not None:
                 most = int(most // min(most, self._memory.side_by_side(job_id)))
             with (
-                self._machine.take(
-                    pw_input, stop, slots=slots, most=most, symmetric=task.atom is None
-                ) as place,
+                self._machine.take(pw_input, stop, slots=slots, most=most) as place,
                 self._running.scf(job, task),
             ):
                 try:
@@ -307,20 +305,23 @@ class EspressoEngine:
 
         how = recipe(pw_input)
 
-        def scf(near: Near, gentle: dict[str, object]) -> ScfResult:
+        def scf_input(near: Near, gentle: Mapping[str, object], *, rehearsal: bool = False) -> str:
             started = {"startingpot": "file"} if near is not Near.SCRATCH else {}
             if any(save.glob("wfc*")):
                 started["startingwfc"] = "file"
-            text = patch.task_text(
+            return patch.task_text(
                 pw_input,
                 task,
                 prefix=PREFIX,
                 outdir="./",
                 pseudo_dir=str(pseudo_dir),
                 electrons={**how.electrons(near), **started, **gentle},
-                points=None if task.atom is None else how.points,
                 nosym=medium is not None and not medium.keeps_symmetry,
+                rehearsal=rehearsal,
             )
+
+        def scf(near: Near, **gentle: object) -> ScfResult:
+            text = scf_input(near, gentle)
             return run_scf(
                 place.command,
                 text,
@@ -335,16 +336,22 @@ class EspressoEngine:
 
         try:
             _empty(folder)
-            near = prepare(job, task, save, pw_input)
+            points = None
+            if wants_kpoints(job, task, pw_input):
+                points = kpoints_of(
+                    self._machine.command(1), scf_input(Near.SCRATCH, {}, rehearsal=True), folder
+                )
+                _empty(folder)
+            near = prepare(job, task, save, pw_input, points)
             try:
-                result = scf(near, {})
+                result = scf(near)
             except ComputeError as error:
                 if error.code != "scf_not_converged" and (near is Near.SCRATCH or error.code != "pw_crashed"):
                     raise
                 log.warning("SCF is tried again with gentler mixing", task=task.index, reason=error.message)
                 _empty(folder)
                 # Near enough is better than nothing.
-                result = scf(Near.SCRATCH, {**_gentle(pw_input), "scf_must_converge": False})
+                result = scf(Near.SCRATCH, **_gentle(pw_input), scf_must_converge=False)
                 if result.accuracy_ry is None or result.accuracy_ry > how.enough:
                     raise
                 result = _missed(result, how.conv_thr)

@@ -116,7 +116,7 @@ class Machine:
         if not self._may_spread:
             return 1, 1
         ranks = self.ranks(pw_input)
-        return ranks, max(ranks, most_ranks_for(_work(pw_input, symmetric=True), self._most_ranks()))
+        return ranks, max(ranks, most_ranks_for(_work(pw_input), self._most_ranks()))
 
     @contextmanager
     def take(
@@ -140,8 +140,6 @@ class Machine:
             How many of :meth:`slots_for`; None: the least.
         most
             How many cores to take if they are free, as far as they make it faster.
-        symmetric
-            Whether it is the equilibrium's, which may have fewer k-points than the others.
 
         Raises
         ------
@@ -160,15 +158,13 @@ class Machine:
             if ranks > self.ranks(pw_input):
                 log.info("the SCF gets cores that are free", ranks=ranks)
             pin = self._pinned and self._uses_all_cores(ranks)
-            yield Place(
-                [*self.command(ranks), *self._pools(pw_input, ranks, symmetric)], ranks, cpus if pin else ()
-            )
+            yield Place([*self.command(ranks), *self._pools(pw_input, ranks)], ranks, cpus if pin else ())
 
-    def _pools(self, pw_input: PwInput, ranks: int, symmetric: bool) -> list[str]:
+    def _pools(self, pw_input: PwInput, ranks: int) -> list[str]:
         """Return pw.x's option that shares the k-points out; none for one pool."""
         if self._settings.pw_command or ranks == 1:
             return []
-        pools = self._settings.pools or pools_for(_work(pw_input, symmetric=symmetric), ranks)
+        pools = self._settings.pools or pools_for(_work(pw_input), ranks)
         return ["-nk", str(pools)] if pools > 1 else []
 
     def _count_slots(self) -> int:
@@ -214,9 +210,10 @@ class Machine:
             )
 
 
-def _work(pw_input: PwInput, *, symmetric: bool) -> Work:
+def _work(pw_input: PwInput) -> Work:
+    """Return what there is of an SCF; displaced ones have the k-points of the equilibrium, or more."""
     lengths = grid_lengths(pw_input.cell, _ecutrho(pw_input))
-    kpoints = kpoint_count(pw_input, symmetric=symmetric)
+    kpoints = kpoint_count(pw_input)
     return Work(points=float(lengths.prod()), planes=max(1, round(lengths[2])), kpoints=kpoints)
 
 

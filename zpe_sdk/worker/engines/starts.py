@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Condition, Event
@@ -12,8 +12,9 @@ from threading import Condition, Event
 import structlog
 
 from zpe_sdk.espresso import density, wavefunctions
+from zpe_sdk.espresso.gamma import is_gamma
 from zpe_sdk.espresso.input import PwInput
-from zpe_sdk.espresso.mesh import operations
+from zpe_sdk.espresso.mesh import Point, operations
 from zpe_sdk.espresso.recipe import Near, recipe
 from zpe_sdk.wire import Task
 
@@ -107,7 +108,7 @@ class Running:
             self._seconds.pop(job, None)
 
 
-def prepare(job: Path, task: Task, save: Path, pw_input: PwInput) -> Near:
+def prepare(job: Path, task: Task, save: Path, pw_input: PwInput, points: Sequence[Point] | None) -> Near:
     """Make the folder ``save`` that a task's SCF starts from, and tell how near to its end that is.
 
     The best there is: the equilibrium and the opposite displacement, extrapolated; the equilibrium; any
@@ -125,24 +126,43 @@ def prepare(job: Path, task: Task, save: Path, pw_input: PwInput) -> Near:
         shutil.rmtree(_save_folder(job, task), ignore_errors=True)
         if task.start != "equilibrium" or not density.copy(centre, save):
             return Near.SCRATCH
-        _wave_functions(centre, save, pw_input)
+        _wave_functions(centre, save, pw_input, points)
         return Near.NEIGHBOUR
     opposite = _save_folder(job, task, -1)
     if centre.is_dir() and density.extrapolate(centre, opposite, save):
-        _wave_functions(centre, save, pw_input, displaced=opposite)
+        _wave_functions(centre, save, pw_input, points, displaced=opposite)
         return Near.EXTRAPOLATED
     for kept in (centre, *_displaced(job)):
         if density.copy(kept, save):
-            _wave_functions(kept, save, pw_input)
+            _wave_functions(kept, save, pw_input, points)
             return Near.NEIGHBOUR
     return Near.SCRATCH
 
 
-def _wave_functions(source: Path, save: Path, pw_input: PwInput, *, displaced: Path | None = None) -> None:
-    how = recipe(pw_input)
-    if how.wave_functions:
-        points = [point for point, _ in how.points] if how.points and source.name == EQUILIBRIUM else None
-        wavefunctions.prepare(source, save, points, operations(pw_input), displaced=displaced)
+def wants_kpoints(job: Path, task: Task, pw_input: PwInput) -> bool:
+    """Tell whether there are wave functions to start from, and at which k-points has to be asked."""
+    return (
+        task.atom is not None
+        and recipe(pw_input).wave_functions
+        and not is_gamma(pw_input)
+        and any(job.glob("*.save/wfc*"))
+    )
+
+
+def _wave_functions(
+    source: Path,
+    save: Path,
+    pw_input: PwInput,
+    points: Sequence[Point] | None,
+    *,
+    displaced: Path | None = None,
+) -> None:
+    if not recipe(pw_input).wave_functions or (points is None and not is_gamma(pw_input)):
+        return
+    every = operations(pw_input)  # identity first, which is all that a displaced structure surely has
+    known = every if source.name == EQUILIBRIUM else every[:1]
+    if displaced is None or not wavefunctions.prepare(source, save, points, known, displaced=displaced):
+        wavefunctions.prepare(source, save, points, known)
 
 
 def keep(job: Path, task: Task, save: Path, pw_input: PwInput) -> None:
