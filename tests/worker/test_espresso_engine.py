@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from threading import Event
+from threading import Barrier, Event
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from tests.programs import PW
 from zpe_sdk.errors import ComputeError, ConfigError, ZPEError
 from zpe_sdk.espresso import patch
 from zpe_sdk.espresso.input import PwInput
+from zpe_sdk.espresso.output import ScfResult
 from zpe_sdk.espresso.run import run_scf
 from zpe_sdk.wire import JobPayload, Task
 from zpe_sdk.worker.engines import espresso
@@ -153,6 +155,34 @@ def test_on_a_metal_wave_functions_spare_work_and_forces_are_those_of_a_cold_sta
         assert cold.iterations is not None
         assert report.scf_iterations < 0.7 * cold.iterations
         assert report.fingerprint == rest.fingerprint
+
+
+@pytest.mark.parametrize(("memory_gb", "most"), [(0.15, 1), (64.0, 2)])
+def test_as_many_scfs_run_side_by_side_as_the_memory_holds(
+    memory_gb: float, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slab = payload().model_copy(update={"content": SLAB, "mobile_indices": [2]})
+    pw = engine(tmp_path, memory_gb=memory_gb, slots=2)
+    pw.run(slab, Task(index=0), job_id="job", stop=Event())  # needs 0.1 GB, as it says
+    running: list[int] = []
+    beside: list[int] = []
+    together = Barrier(most)
+
+    def counted(*arguments: object, **options: object) -> ScfResult:
+        running.append(1)
+        together.wait(timeout=60)  # as many as there may be
+        beside.append(len(running))
+        try:
+            return run_scf(*arguments, **options)  # type: ignore[arg-type]
+        finally:
+            running.pop()
+
+    monkeypatch.setattr(espresso, "run_scf", counted)
+    tasks = [Task(index=n, atom=2, displacement=(0.0, 0.01 * n, 0.0)) for n in (1, 2)]
+    with ThreadPoolExecutor(2) as threads:
+        done = list(threads.map(lambda t: pw.run(slab, t, job_id="job", stop=Event()), tasks))
+    assert [report.task for report in done] == [1, 2]
+    assert max(beside) == most
 
 
 def test_an_scf_on_all_cores_starts_where_one_on_one_core_would(tmp_path: Path) -> None:
