@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from zpe_sdk.wire import JobStatus
+from zpe_dashboard.words import Words
+from zpe_sdk.wire import OVER, JobStatus
 
 _SHAPES = {"shape": {"borderRadius": 8}, "typography": {"button": {"textTransform": "none"}}}
 THEME: dict[str, Any] = {
@@ -48,3 +49,21 @@ def progress(job: JobStatus, label: str) -> dict[str, Any]:
         "tone": TONES[job.status] or "main",
         "label": label,
     }
+
+
+def kind_of(job: JobStatus, words: Words) -> str:
+    """Say what a job computes."""
+    if job.kind == "relax":
+        return words("relaxation")
+    return words("single energy") if job.kind == "energy" else words("vibrations")
+
+
+def relaxing(job: JobStatus, words: Words) -> str:
+    """Say how far a relaxation that goes on is; nothing if the job is not at that."""
+    if job.stage != "relax" or job.status in OVER or job.ionic_step is None or job.max_force_ev_ang is None:
+        return ""
+    return words(
+        "relaxing: step {n}, largest force {force} eV/Å",
+        n=job.ionic_step,
+        force=f"{job.max_force_ev_ang:.2g}",
+    )

@@ -196,6 +196,19 @@ def test_a_job_from_the_list_to_its_result(open_page: Open, control_plane: Contr
     expect(page.get_by_text("No job matches.")).to_be_visible()
 
 
+def test_a_relaxation_and_an_energy_show_their_own_results(
+    open_page: Open, control_plane: ControlPlane, worker: str
+) -> None:
+    relaxation, energy = submit(control_plane, kind="relax"), submit(control_plane, kind="energy")
+    page = open_page(f"#/job/{relaxation}")
+    expect(page.locator("main")).to_contain_text("Energy gained")
+    expect(page.locator("main")).to_contain_text("relaxation")
+    expect(page.locator("main")).not_to_contain_text("Zero-point energy")
+    page.goto(f"{control_plane.url}/dashboard/#/job/{energy}")
+    expect(page.locator("main")).to_contain_text("single energy")
+    expect(page.locator("main dt").get_by_text("Energy", exact=True)).to_be_visible()
+
+
 def test_from_the_dead_letters_back_to_life(
     open_page: Open, control_plane: ControlPlane, worker: str
 ) -> None:

@@ -10,6 +10,7 @@ from zpe_dashboard.state.base import State, WorkerNames, job_page
 from zpe_sdk.client.async_client import AsyncZPEClient
 from zpe_sdk.errors import ZPEError
 from zpe_sdk.result.result import ZPEResult
+from zpe_sdk.result.structure import StructureResult
 from zpe_sdk.wire import JobDetail, JobOrder, JobState, JobStatus
 
 PAGE = 25
@@ -82,7 +83,7 @@ class JobInside(State):
 
     job_id = param.String(default="")
     detail = param.ClassSelector(class_=JobDetail, default=None, allow_None=True)
-    result = param.ClassSelector(class_=ZPEResult, default=None, allow_None=True)
+    result = param.ClassSelector(class_=(ZPEResult, StructureResult), default=None, allow_None=True)
 
     def __init__(self, client: AsyncZPEClient, **params: Any) -> None:
         super().__init__(client, **params)

@@ -7,7 +7,7 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
-from zpe_dashboard.look import TONES, progress
+from zpe_dashboard.look import TONES, kind_of, progress, relaxing
 from zpe_dashboard.route import Route
 from zpe_dashboard.state.jobs import JobInside
 from zpe_dashboard.views.outcome import Outcome
@@ -106,13 +106,15 @@ class JobView(View[JobInside]):
             detail = self.state.detail
             job = detail.job
             saved = job.progress.full and job.progress.full - job.progress.total
+            vibrates = job.kind == "vibrations"
             facts.facts = [
                 {
                     "label": w("Status"),
                     "kind": "chip",
                     "value": {"text": w(job.status), "tone": TONES[job.status]},
-                    "note": job.detail,
+                    "note": relaxing(job, w) or job.detail,
                 },
+                {"label": w("Kind"), "value": kind_of(job, w)},
                 {
                     "label": w("SCFs"),
                     "kind": "progress",
@@ -120,14 +122,20 @@ class JobView(View[JobInside]):
                     "note": w("{n} saved by symmetry", n=saved) if saved else None,
                 },
                 {"label": w("Formula"), "value": job.formula},
-                {
-                    "label": w("Mobile atoms"),
-                    "value": ", ".join(map(str, detail.mobile_indices)),
-                    "kind": "mono",
-                },
-                {"label": w("Displacement"), "value": f"{detail.delta:g} Å"},
-                {"label": w("Vibrations counted above"), "value": f"{detail.low_cut_cm:g} cm⁻¹"},
-                {"label": w("Temperature"), "value": f"{detail.temperature:g} K"},
+                *(
+                    [
+                        {
+                            "label": w("Mobile atoms"),
+                            "value": ", ".join(map(str, detail.mobile_indices)),
+                            "kind": "mono",
+                        },
+                        {"label": w("Displacement"), "value": f"{detail.delta:g} Å"},
+                        {"label": w("Vibrations counted above"), "value": f"{detail.low_cut_cm:g} cm⁻¹"},
+                        {"label": w("Temperature"), "value": f"{detail.temperature:g} K"},
+                    ]
+                    if vibrates
+                    else []
+                ),
                 {"label": w("Priority"), "value": detail.priority, "kind": "number"},
                 {
                     "label": w("Options"),
@@ -211,7 +219,8 @@ class JobView(View[JobInside]):
 
     def _task(self, task: TaskStatus) -> dict[str, Any]:
         tone = {"open": "", "held": "main", "done": "good"}[task.state]
-        what = self.words("equilibrium")
+        relaxes = self.state.detail is not None and self.state.detail.job.stage == "relax"
+        what = self.words("relaxation") if relaxes else self.words("equilibrium")
         if task.atom is not None and task.displacement is not None:
             vector = ", ".join(f"{x:+.3f}" for x in task.displacement)
             what = self.words("atom {n}", n=task.atom) + f"  ({vector}) Å"

@@ -7,7 +7,7 @@ from typing import Any
 
 import panel_material_ui as pmui
 
-from zpe_dashboard.look import TONES, progress
+from zpe_dashboard.look import TONES, progress, relaxing
 from zpe_dashboard.route import Route
 from zpe_dashboard.state.jobs import STATES, Jobs
 from zpe_dashboard.views.page import View, heading, row
@@ -99,7 +99,7 @@ class JobsView(View[Jobs]):
             "progress": progress(job, self.words("SCFs done")),
             "owner": job.owner,
             "age": job.created_at,
-            "detail": job.error.message if job.error else job.detail,
+            "detail": job.error.message if job.error else relaxing(job, self.words) or job.detail,
         }
 
     def _paging(self) -> Any:

@@ -13,7 +13,10 @@ from ase.neighborlist import natural_cutoffs, neighbor_list
 from zpe_dashboard.components import Molecule
 from zpe_dashboard.words import Words
 from zpe_sdk.result.result import ZPEResult
+from zpe_sdk.result.structure import StructureResult
 from zpe_sdk.vibrations.modes import wavenumber
+
+Result = ZPEResult | StructureResult[Any]
 
 
 class MoleculeView:
@@ -21,12 +24,12 @@ class MoleculeView:
 
     def __init__(self, words: Words) -> None:
         self._words = words
-        self._result: ZPEResult | None = None
+        self._result: Result | None = None
         self.component = Molecule(label=words("The structure; turn it with the arrow keys"))
         self.caption = pmui.Typography("", variant="caption", color="text.secondary", margin=(4, 0))
 
-    def show(self, result: ZPEResult) -> None:
-        """Show the structure of a result, with its highest mode in motion."""
+    def show(self, result: Result) -> None:
+        """Show the structure of a result; of vibrations, with the highest mode in motion."""
         if result is self._result:
             return
         self._result = result
@@ -35,11 +38,16 @@ class MoleculeView:
         # A bond through the side of the cell would be drawn across all of it.
         inside = (first < second) & ~shift.any(axis=1)
         self.component.bonds = np.stack([first, second], axis=1)[inside].tolist()
-        self.animate(len(result.document.freqs_cm) - 1)
+        if isinstance(result, ZPEResult):
+            self.animate(len(result.document.freqs_cm) - 1)
+        else:
+            d = result.document
+            self.component.atoms = [_ball(s, place) for s, place in zip(d.symbols, d.positions, strict=True)]
+            self.caption.object = ""
 
     def animate(self, mode: int) -> None:
         """Set a mode in motion; its largest displacement is drawn as 0.35 Å."""
-        assert self._result is not None
+        assert isinstance(self._result, ZPEResult)
         d = self._result.document
         moves = self._result.modes[mode]
         moves = moves / np.linalg.norm(moves, axis=1).max()

@@ -11,6 +11,8 @@ from zpe_dashboard.state.jobs import JobInside
 from zpe_dashboard.views.molecule import MoleculeView
 from zpe_dashboard.views.page import View, heading
 from zpe_dashboard.views.plots import SpectrumPlot
+from zpe_sdk.result.result import ZPEResult
+from zpe_sdk.result.structure import RelaxationResult
 from zpe_sdk.vibrations.modes import wavenumber
 
 
@@ -42,16 +44,17 @@ class Outcome(View[JobInside]):
         )
         downloads = self.facts()
         downloads.margin = (12, 0, 0, 0)
+        spectral = pmui.Paper(
+            pn.pane.Bokeh(spectrum.figure, sizing_mode="stretch_width"),
+            elevation=0,
+            variant="outlined",
+            styles={"flex": "2 1 420px"},
+            min_width=280,
+            margin=0,
+        )
         panes = pn.FlexBox(
             pn.Column(molecule.component, molecule.caption, styles={"flex": "1 1 320px"}, min_width=280),
-            pmui.Paper(
-                pn.pane.Bokeh(spectrum.figure, sizing_mode="stretch_width"),
-                elevation=0,
-                variant="outlined",
-                styles={"flex": "2 1 420px"},
-                min_width=280,
-                margin=0,
-            ),
+            spectral,
             gap="12px",
             margin=(12, 0),
             sizing_mode="stretch_width",
@@ -71,8 +74,14 @@ class Outcome(View[JobInside]):
             finished = self.state.detail is not None and self.state.detail.job.status == "finished"
             result = self.state.result
             box.visible = finished
-            for part in (facts, panes, modes):
-                part.visible = result is not None
+            vibrates = isinstance(result, ZPEResult)
+            for part, shown in (
+                (facts, result is not None),
+                (panes, result is not None),
+                (spectral, vibrates),
+                (modes, vibrates),
+            ):
+                part.visible = shown
             if finished:
                 files = [("result.json", "JSON"), ("summary.txt", w("Summary")), ("freqs.csv", "CSV")]
                 downloads.facts = [
@@ -89,6 +98,13 @@ class Outcome(View[JobInside]):
             if result is None:
                 return
             d = result.document
+            mock = [w("MOCK: springs in place of pw.x, no physics")] if d.is_mock else []
+            told = [*mock, *d.warnings]
+            warnings.param.update(title=" ".join(told), visible=bool(told))
+            molecule.show(result)
+            if not isinstance(result, ZPEResult):
+                facts.facts = self._structure(result)
+                return
             facts.facts = [
                 {
                     "label": w("Zero-point energy"),
@@ -110,9 +126,6 @@ class Outcome(View[JobInside]):
                     "note": w("eV/Å, at the equilibrium"),
                 },
             ]
-            mock = [w("MOCK: springs in place of pw.x, no physics")] if d.is_mock else []
-            told = [*mock, *d.warnings]
-            warnings.param.update(title=" ".join(told), visible=bool(told))
             motions, intensities = result.assignments, result.ir_intensities
             spectrum.show(
                 result.frequencies_cm,
@@ -121,7 +134,6 @@ class Outcome(View[JobInside]):
                 intensities=intensities,
                 motions=motions,
             )
-            molecule.show(result)
             modes.rows = [
                 {
                     "id": str(k),
@@ -141,3 +153,22 @@ class Outcome(View[JobInside]):
 
         self.watch(draw, "result", "detail")
         return [box]
+
+    def _structure(self, result: Any) -> list[dict[str, Any]]:
+        """Return what there is to say of a structure with its energy."""
+        w, d = self.words, result.document
+        found = [
+            {
+                "label": w("Energy"),
+                "value": f"{d.energy_ev:.6f}",
+                "note": "MOCK, eV" if d.is_mock else "eV",
+                "tone": "main toned",
+            },
+            {"label": w("Largest force"), "value": f"{d.max_force_ev_ang:.4f}", "note": "eV/Å"},
+        ]
+        if isinstance(result, RelaxationResult):
+            steps = d.relaxation.steps
+            found.append({"label": w("Ionic steps"), "value": str(len(steps))})
+            gained = d.energy_ev - steps[0].energy_ev
+            found.append({"label": w("Energy gained"), "value": f"{gained:.4f}", "note": "eV"})
+        return found
