@@ -23,6 +23,8 @@ Row = dict[int, Array]
 
 # Beyond so many neighbours an atom is one of a metal, whose angles tell nothing.
 _FEW = 4
+# Numbers in B; beyond, some hundred mobile atoms, only whose motion it is is told: the rest takes too long.
+_LARGE = 1_000_000
 NAMED = 0.15  # the smallest share that is named
 _ONE_WAY, _OPPOSED = 0.9, 0.1  # |Σ S| / Σ |S|: bonds that stretch together, or against one another
 _SHARED = 0.7  # (Σ |S|)² / n Σ S²: 1 if all bonds take part alike, 1/n if one does
@@ -62,6 +64,8 @@ def assign_modes(
         Of each mode, see :class:`zpe_sdk.vibrations.modes.Modes`; motions of the whole are called that.
     """
     coordinates = list(_coordinates(symbols, positions, cell, set(mobile)))
+    if len(coordinates) * 3 * len(mobile) > _LARGE:
+        coordinates = []
     place = {atom: 3 * n for n, atom in enumerate(mobile)}
     B = np.zeros((len(coordinates), 3 * len(mobile)))
     for row, coordinate in zip(B, coordinates, strict=True):
@@ -69,22 +73,29 @@ def assign_modes(
             if atom in place:
                 row[place[atom] : place[atom] + 3] += derivative
     inverse = np.linalg.pinv(B, rcond=1e-6)
-    stiffness = np.abs(np.einsum("xi,xy,yi->i", inverse, hessian, inverse))
+    stiffness = np.abs(np.sum(inverse * (hessian @ inverse), axis=0))
+    moving = [symbols[atom] for atom in mobile]
     told = []
     for mode, kind in zip(displacements, kinds, strict=True):
         move = mode.ravel()
         change = B @ move
         energies = stiffness * change**2
-        # What the coordinates do not see costs energy where atoms are held by more than bonds.
-        rest = move - inverse @ change
-        unexplained = abs(rest @ hessian @ rest) > abs(move @ hessian @ move) / 2
         if kind != "vibration":
             told.append(kind)
-        elif not energies.sum() or unexplained:
-            told.append(_of_atoms([symbols[atom] for atom in mobile], mode))
+        elif not energies.sum() or _is_beyond(move, inverse @ change, hessian):
+            told.append(_of_atoms(moving, mode))
         else:
             told.append(_in_words(coordinates, change, energies / energies.sum()))
     return told
+
+
+def _is_beyond(move: Array, seen: Array, hessian: Array) -> bool:
+    """Tell whether more than half of a mode's energy is in what the coordinates do not see.
+
+    That is so where atoms are held by more than bonds.
+    """
+    rest = move - seen
+    return bool(abs(rest @ hessian @ rest) > abs(move @ hessian @ move) / 2)
 
 
 def _in_words(coordinates: list[_Coordinate], change: Array, shares: Array) -> str:
@@ -112,9 +123,8 @@ def _phase(changes: Array) -> str:
 def _of_atoms(symbols: list[str], mode: Array) -> str:
     """Say whose motion it is, where no bonds tell more."""
     moved = np.sum(mode**2, axis=1) / np.sum(mode**2)
-    shares = {
-        symbol: sum(m for m, s in zip(moved, symbols, strict=True) if s == symbol) for symbol in symbols
-    }
+    kinds = np.array(symbols)
+    shares = {symbol: float(moved[kinds == symbol].sum()) for symbol in dict.fromkeys(symbols)}
     named = [f"{symbol} {100 * share:.0f} %" for symbol, share in shares.items() if share >= NAMED]
     return "motion of " + ", ".join(named)
 
