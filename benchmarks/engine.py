@@ -296,7 +296,7 @@ def compare(names: list[str], pseudo_dir: Path, kpoints: str, scratch: Path) -> 
     notes = []
     with (
         local_service(scratch / "service", settings={"ZPE_PSEUDO_DIR": str(pseudo_dir)}) as service,
-        service.client() as client,
+        ZPEClient(service.url, token=service.token) as client,
     ):
         # The worker process is still on its way when the service answers.
         run_service(client, system_input("h2", kpoints=kpoints))

@@ -15,13 +15,14 @@ def job(
     electrons: str = "",
     *,
     atoms: int = 1,
+    element: str = "Al",
     kpoints: str = "automatic\n3 3 1 0 0 0",
 ) -> PwInput:
-    rows = "\n".join(f"Al 0.0 0.0 {3 * n}.0" for n in range(atoms))
+    rows = "\n".join(f"{element} 0.0 0.0 {3 * n}.0" for n in range(atoms))
     return PwInput.parse(
         f"&SYSTEM\n  ibrav = 6, celldm(1) = 6.0, celldm(3) = 4.0, nat = {atoms}, ntyp = 1\n"
         f"  ecutwfc = 20.0\n  {system}\n/\n"
-        f"&ELECTRONS\n  {electrons}\n/\nATOMIC_SPECIES\nAl 0.0 Al.UPF\n"
+        f"&ELECTRONS\n  {electrons}\n/\nATOMIC_SPECIES\n{element} 0.0 {element}.UPF\n"
         f"ATOMIC_POSITIONS angstrom\n{rows}\nK_POINTS {kpoints}\n"
     )
 
@@ -41,6 +42,7 @@ def test_the_threshold_is_tight_enough_for_forces_and_grows_with_the_cell() -> N
     assert recipe(job("", loose)).conv_thr == pytest.approx(1e-11)
     assert recipe(job(METAL, loose)).conv_thr == pytest.approx(2e-10)
     assert recipe(job(METAL, loose, atoms=12)).conv_thr == pytest.approx(6e-10)
+    assert recipe(job(METAL, loose, element="Cu")).conv_thr == pytest.approx(1e-11)
     assert recipe(job(METAL + ", nspin = 2", loose)).conv_thr == pytest.approx(4e-13)
     assert recipe(job(METAL, loose, atoms=300)).conv_thr == pytest.approx(1e-8)
 

@@ -109,7 +109,7 @@ def read_result(folder: Path, prefix: str, stdout: str, *, seconds: float) -> Sc
         total,
         absolute,
         tuple(said.warnings(stdout)),
-        valences=tuple(read_valences(stdout)),
+        tuple(read_valences(stdout)),
         accuracy_ry=found.accuracy,
         memory_bytes=_memory(stdout),
     )

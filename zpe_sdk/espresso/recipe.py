@@ -15,14 +15,18 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 
+from ase.data import atomic_numbers
+
 from zpe_sdk.espresso.input import PwInput
 
 DEFAULT_CONV_THR = 1e-6  # pw.x's own
 # Ry for each atom, since errors of the energy add up over the cell and those of single forces do not; and
 # never less than FEWEST_ATOMS' worth. What pw.x estimates is an energy, in which the forces on stiff
-# molecules weigh little, and the magnetisation less.
-GAP, METAL, MAGNET, FEWEST_ATOMS = 2.5e-12, 5e-11, 1e-13, 4
+# molecules and beside a d or f shell weigh little, and the magnetisation less.
+GAP, SP_METAL, D_METAL, MAGNET, FEWEST_ATOMS = 2.5e-12, 5e-11, 2.5e-12, 1e-13, 4
 LOOSEST = 1e-8
+
+_SHELLS = (range(21, 31), range(39, 49), range(57, 81), range(89, 113))  # by atomic number
 
 _Keys = Mapping[str, object]
 
@@ -95,7 +99,7 @@ def recipe(pw_input: PwInput) -> Recipe:
             _given=given,
         )
     magnetic = system.get("nspin") in (2, 4) or bool(system.get("noncolin"))
-    per_atom = MAGNET if magnetic else METAL
+    per_atom = MAGNET if magnetic else D_METAL if _has_d_or_f(pw_input) else SP_METAL
     return Recipe(
         conv_thr=min(wanted, LOOSEST, per_atom * atoms),
         enough=wanted,
@@ -110,6 +114,12 @@ def recipe(pw_input: PwInput) -> Recipe:
         },
         _given=given,
     )
+
+
+def _has_d_or_f(pw_input: PwInput) -> bool:
+    """Tell whether an element has a d or f shell among its valence electrons, one just filled included."""
+    numbers = {atomic_numbers[symbol] for symbol in pw_input.symbols}
+    return any(number in shell for number in numbers for shell in _SHELLS)
 
 
 def _may_share(pw_input: PwInput) -> bool:
