@@ -2,8 +2,8 @@
 
 Two control planes on one Redis with an append-only file, three workers with the mock engine. Any of them
 is ended with SIGKILL, at random times, and started again. The titles of the jobs script how each must end.
-At the end every job has to be finished or dead exactly as scripted, no task may have been computed after it
-was acknowledged, and no key may be left over.
+At the end every job has to be finished or dead exactly as scripted, no SCF and no ionic step may have been
+computed after it was acknowledged, and no key may be left over.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ from redis import Redis
 from tests.processes import PATIENCE, ControlPlane, RedisServer, h2, wait_until
 from zpe_sdk.client.async_client import AsyncZPEClient
 
-# How many of a hundred jobs, their script for the mock engine, and how they must end.
+# How many of a hundred jobs, their script for the mock engine, how they must end, whether they relax first.
 SCRIPTS = (
-    (85, "", "finished"),
-    (6, "mock: fail=scf_not_converged times=1", "finished"),
-    (4, "mock: fail=scf_not_converged task=1 times=always", "scf_not_converged"),
-    (3, "mock: fail=bad_input task=2 times=always", "bad_input"),
-    (2, "mock: fail=pw_crashed task=0 times=2", "finished"),
+    (65, "", "finished", False),
+    (20, "", "finished", True),
+    (6, "mock: fail=scf_not_converged times=1", "finished", False),
+    (4, "mock: fail=scf_not_converged task=1 times=always", "scf_not_converged", False),
+    (3, "mock: fail=bad_input task=2 times=always", "bad_input", False),
+    (2, "mock: fail=pw_crashed task=0 times=2", "finished", False),
 )
 WORKERS = 3
 SUBMITTERS = 8
@@ -156,14 +157,14 @@ async def _drive(
     site: Site, outcome: Outcome, jobs: int, kills: int, chance: random.Random, pace: float
 ) -> dict[str, str]:
     """Submit all jobs through both control planes while processes die; return how each job must end."""
-    ends = [(title, end) for share, title, end in SCRIPTS for _ in range(share)]
+    ends = [script for share, *script in SCRIPTS for _ in range(share)]
     todo = iter([chance.choice(ends) for _ in range(jobs)])
     scripted: dict[str, str] = {}
 
     async def submit(plane: ControlPlane) -> None:
         async with AsyncZPEClient(plane.url, plane.admin_token, retry_seconds=600) as client:
-            for title, end in todo:
-                job = await client.submit(h2(title), calc_mode="new")
+            for title, end, relax in todo:
+                job = await client.submit(h2(title), calc_mode="new", relax=relax)
                 assert job.id not in scripted, "two submissions gave one job"
                 scripted[job.id] = end
 
@@ -215,22 +216,22 @@ def _judge(site: Site, scripted: dict[str, str], outcome: Outcome) -> None:
 
 
 def _judge_computations(site: Site, outcome: Outcome) -> None:
-    """No SCF may begin after its task was acknowledged."""
-    acknowledged: dict[tuple[str, int], float] = {}
+    """No SCF, and no ionic step, may begin after it was acknowledged."""
+    acknowledged: dict[tuple[str, str], float] = {}
     for plane in site.planes:
         for line in plane.log.splitlines():
-            if '"tasks stored"' not in line:
+            if '"tasks stored"' not in line and '"ionic step stored"' not in line:
                 continue
             event = json.loads(line)
-            for task in event["tasks"]:
-                pair = (event["job_id"], task)
+            for task in event.get("tasks", [f"step{event.get('step')}"]):
+                pair = (event["job_id"], str(task))
                 if pair in acknowledged:
                     outcome.problems.append(f"{pair} was stored twice")
                 acknowledged[pair] = event["stored"]
-    begun: Counter[tuple[str, int]] = Counter()
+    begun: Counter[tuple[str, str]] = Counter()
     for line in site.mock_log.read_text().splitlines():
         job, task, _pid, start = line.split()
-        pair = (job, int(task))
+        pair = (job, task)
         begun[pair] += 1
         if pair in acknowledged and float(start) > acknowledged[pair]:
             outcome.problems.append(f"{pair} was computed after it had been acknowledged")

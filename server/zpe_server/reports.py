@@ -122,7 +122,11 @@ class Reports:
         )
         raise_conflict(reply)
         if accepted := items(reply["accepted"]):
-            log.info("tasks stored", tasks=accepted, worker=worker.name, stored=time.time())
+            over = {report.task for report in request.reports if report.relaxation}
+            if scfs := [task for task in accepted if task not in over]:
+                log.info("tasks stored", tasks=scfs, worker=worker.name, stored=time.time())
+            else:
+                log.info("a relaxation is over", worker=worker.name)
         reason = reply.get("reason")
         return (
             TaskReportReply(
@@ -177,6 +181,8 @@ class Reports:
             )
         )
         raise_conflict(reply)
+        if reply["stored"]:
+            log.info("ionic step stored", step=step.index, worker=worker.name, stored=time.time())
         reason = reply.get("reason")
         return StepReply(
             idempotent=not reply["stored"] and reason is None,
