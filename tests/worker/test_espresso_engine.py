@@ -63,6 +63,9 @@ H   1.4071424946  0.8124140980  4.2
 K_POINTS automatic
 3 3 1 0 0 0
 """
+H2_TIGHT = H2.format(system="", electrons=", electron_maxstep = 3", pseudo="H.pbe-kjpaw.UPF").replace(
+    "conv_thr = 1e-6", "conv_thr = 1e-59"
+)
 DISPLACED = Task(index=4, atom=1, displacement=(0.01, 0.0, 0.0))
 
 pytestmark = pytest.mark.qe
@@ -259,8 +262,8 @@ def test_an_scf_that_stalls_below_the_threshold_of_the_input_counts_with_a_warni
     assert any("no further" in warning for warning in stalled.warnings)
     with pytest.raises(ComputeError) as caught:
         engine(tmp_path / "fails").run(
-            payload(electrons=", electron_maxstep = 3").model_copy(
-                update={"content": payload().content.replace("conv_thr = 1e-6", "conv_thr = 1e-59")}
+            payload().model_copy(
+                update={"content": H2_TIGHT},
             ),
             rest,
             job_id="job",
