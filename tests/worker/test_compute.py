@@ -32,7 +32,7 @@ def test_forces_that_are_all_zero_fail_a_displaced_task(task: Task, fails: bool,
     payload = JobPayload(content=h2(), mobile_indices=[0, 1], delta=0.01, low_cut_cm=50, temperature=298.15)
     lease = LeaseReply(job_id="j", payload=payload, lease_id="l", lease_ttl_seconds=60, tasks=[task])
     engine = WithoutForces(WorkerSettings(work_dir=tmp_path))
-    outcome = compute(engine, lease, task, stop=Event(), slots=1)
+    outcome = compute(engine, lease, task, stop=Event(), slots=1, on_step=lambda _: None)
     assert isinstance(outcome, Failure if fails else TaskReport)
     if isinstance(outcome, Failure):
         assert (outcome.code, outcome.side) == ("forces_invalid", "compute")

@@ -97,6 +97,7 @@ def run_edits(
     ours_control: dict[str, object] = {
         "calculation": "scf",
         "restart_mode": "from_scratch",
+        **control,
         "wfcdir": None,
         "tprnfor": True,
         "tstress": False,
@@ -104,7 +105,6 @@ def run_edits(
         "disk_io": "low",
         # An SCF cut off by the clock is lost; the worker stops what has to stop.
         "max_seconds": None,
-        **control,
     }
     # Files to start from exist only where the engine has put them, and it says so in `electrons`. Without
     # convergence there are no forces to report.
