@@ -4,13 +4,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from zpe_sdk.errors import AuthError, ComputeError, ConfigError, InputError, StoreError, ZPEError
+from zpe_sdk.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from zpe_sdk.client.async_client import AsyncZPEClient
     from zpe_sdk.client.async_job import AsyncJob
     from zpe_sdk.client.blocking_client import ZPEClient
     from zpe_sdk.client.job import Job, as_completed
-    from zpe_sdk.result.diagram import step_diagram
+    from zpe_sdk.result.free_energy import step_diagram
     from zpe_sdk.result.kinds import read_result
     from zpe_sdk.result.models import Hindered, IdealGas, QuasiHarmonic
     from zpe_sdk.result.reaction import reaction
@@ -41,8 +42,6 @@ __all__ = [
     "read_result",
     "step_diagram",
 ]
-__version__ = "0.1.0"
-
 _MODULES = {
     "AsyncZPEClient": "client.async_client",
     "ZPEClient": "client.blocking_client",
@@ -58,7 +57,7 @@ _MODULES = {
     "as_table": "result.tables",
     "reaction": "result.reaction",
     "read_result": "result.kinds",
-    "step_diagram": "result.diagram",
+    "step_diagram": "result.free_energy",
 }
 
 

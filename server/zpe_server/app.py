@@ -15,7 +15,7 @@ import structlog
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from zpe_sdk import __version__
+from zpe_sdk.version import __version__
 from zpe_server.api import admin, compute, errors, health, jobs
 from zpe_server.api.cors import cross_origin
 from zpe_server.api.middleware import Requests

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import httpx
 from pydantic import ValidationError
 
-from zpe_sdk import __version__, http
+from zpe_sdk import http
 from zpe_sdk.client.settings import ClientSettings
 from zpe_sdk.errors import ConfigError, InputError, StoreError, ZPEError
+from zpe_sdk.version import __version__
 from zpe_sdk.wire import Message
 
 if TYPE_CHECKING:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Generic, TypeVar
 
 from zpe_sdk.errors import InputError
+from zpe_sdk.result.data import ResultData
 from zpe_sdk.result.differences import differences
 
-if TYPE_CHECKING:
-    from zpe_sdk.result.result import ZPEResult
-
+R = TypeVar("R", bound=ResultData)
 # Energies in eV that are as good as the same: relaxations end within it of their minimum.
 SAME_EV = 1e-3
 
 
 @dataclass(frozen=True, repr=False)
-class Descent:
+class Descent(Generic[R]):
     """What lies on the sides of a structure along a mode.
 
     Attributes
@@ -33,7 +32,7 @@ class Descent:
 
     energies_ev: tuple[float, ...]
     imaginary: tuple[int, ...]
-    minimum: ZPEResult | None
+    minimum: R | None
 
     @property
     def leads_down(self) -> bool:
@@ -49,7 +48,7 @@ class Descent:
         return f"<Descent: {found} (sides: {sides})>"
 
 
-def descent(result: ZPEResult, sides: Sequence[ZPEResult]) -> Descent:
+def descent(result: R, sides: Sequence[R]) -> Descent[R]:
     """Compare the relaxed sides of a mode with the structure between; see :class:`Descent`.
 
     Raises

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ase import units
 
 from zpe_sdk.errors import InputError
+from zpe_sdk.result.diagram import draw_steps
 from zpe_sdk.result.kinds import AnyResult
 from zpe_sdk.result.models import SpeciesModel
 from zpe_sdk.result.plots import needs_pandas
@@ -210,8 +211,6 @@ class Reaction:
         axes: Axes | None = None,
     ) -> Axes:
         """Draw the step of this reaction; see :func:`zpe_sdk.step_diagram`."""
-        from zpe_sdk.result.diagram import step_diagram
-
         return step_diagram([self], temperature, pressure, potential=potential, ph=ph, axes=axes)
 
     def _computed(self) -> dict[str, float]:
@@ -254,3 +253,42 @@ class Reaction:
         return (
             f"<Reaction {mock}{self}: ΔE {self.at().de:.3f} eV, ΔG {self.at().dg:.3f} eV at 298.15 K, 1 bar>"
         )
+
+
+def step_diagram(
+    reactions: Sequence[Reaction],
+    temperature: float = 298.15,
+    pressure: Pressure = BAR,
+    *,
+    potential: float = 0.0,
+    ph: float = 0.0,
+    axes: Axes | None = None,
+) -> Axes:
+    """Draw reactions that follow one another as steps of ΔE and ΔG; needs matplotlib.
+
+    Parameters
+    ----------
+    reactions
+        In their order.
+    temperature, pressure, potential, ph
+        As for :meth:`Reaction.at`.
+    axes
+        Where to draw; default: a new figure.
+
+    Raises
+    ------
+    InputError
+        ``bad_reaction``: there are none.
+    """
+    if not reactions:
+        raise InputError("give one reaction or more", code="bad_reaction", field="reactions")
+    steps = [r.at(temperature, pressure, potential=potential, ph=ph) for r in reactions]
+    named = [str(r).split(" → ") for r in reactions]
+    electrode = f", {potential:g} V, pH {ph:g}" if any(r.electrons for r in reactions) else ""
+    mock = "MOCK " if any(r.is_mock for r in reactions) else ""
+    return draw_steps(
+        [named[0][0], *(right for _, right in named)],
+        {"ΔE": [step.de for step in steps], "ΔG": [step.dg for step in steps]},
+        f"{mock}{temperature:g} K{electrode}",
+        axes,
+    )

@@ -236,7 +236,7 @@ class ZPEResult(ShownResult):
         atoms.set_positions(atoms.positions + moves, apply_constraint=False)
         return atoms
 
-    def descent(self, sides: Iterable[ZPEResult]) -> Descent:
+    def descent(self, sides: Iterable[ZPEResult]) -> Descent[ZPEResult]:
         """Tell whether what :meth:`zpe_sdk.ZPEClient.follow` found is a lower minimum.
 
         Parameters

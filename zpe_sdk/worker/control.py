@@ -12,7 +12,6 @@ import httpx
 import structlog
 import tenacity
 
-from zpe_sdk import __version__
 from zpe_sdk.errors import ConfigError, ZPEError
 from zpe_sdk.http import (
     INSTANCE,
@@ -25,6 +24,7 @@ from zpe_sdk.http import (
     tls,
     unreachable,
 )
+from zpe_sdk.version import __version__
 from zpe_sdk.wire import (
     HeartbeatReply,
     HeartbeatRequest,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from zpe_sdk import __version__
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.result.data import ResultData
+from zpe_sdk.version import __version__
 
 _ENTRIES = {
     "giannozzi2009": (

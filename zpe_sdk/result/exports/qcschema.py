@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from ase.units import Bohr, Hartree
 
-from zpe_sdk import __version__
 from zpe_sdk.errors import InputError
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.result.data import ResultData
 from zpe_sdk.result.moves import in_one_piece
+from zpe_sdk.version import __version__
 
 
 def qcschema(result: ResultData) -> str:

@@ -11,7 +11,6 @@ from threading import Event
 
 import structlog
 
-from zpe_sdk import __version__
 from zpe_sdk.errors import ComputeError, ConfigError, InputError, ZPEError
 from zpe_sdk.espresso import environ, patch
 from zpe_sdk.espresso.dipole import run_dipole
@@ -29,6 +28,7 @@ from zpe_sdk.espresso.output import ScfResult
 from zpe_sdk.espresso.recipe import Near, recipe
 from zpe_sdk.espresso.run import kpoints_of, run_scf
 from zpe_sdk.espresso.said import MAX_WARNINGS
+from zpe_sdk.version import __version__
 from zpe_sdk.wire import (
     Capabilities,
     Fingerprint,

@@ -30,11 +30,11 @@ from ase.neighborlist import primitive_neighbor_list
 from ase.units import Bohr, Rydberg
 from numpy.typing import NDArray
 
-from zpe_sdk import __version__
 from zpe_sdk.errors import ComputeError, ConfigError, InputError, ZPEError
 from zpe_sdk.espresso import physics
 from zpe_sdk.espresso.input import PwInput, parse
 from zpe_sdk.espresso.relaxation import check_relaxation, force_threshold
+from zpe_sdk.version import __version__
 from zpe_sdk.wire import (
     Capabilities,
     Fingerprint,

@@ -1,0 +1,3 @@
+"""The version of zpe, where everything finds it."""
+
+__version__ = "0.1.0"
