@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from ase import units
 
-from benchmarks.engine import SLAB, engine_result
+from benchmarks.engine import SLABS, engine_result
 from tests.programs import PW
 from zpe_sdk.espresso.input import parse
 from zpe_sdk.espresso.patch import task_text
@@ -22,6 +22,7 @@ from zpe_sdk.result.result import ZPEResult
 from zpe_sdk.task import Task
 from zpe_sdk.vibrations.intensities import ir_intensities
 
+SLAB = SLABS["h/al"].read_text()
 PSEUDO_DIR = Path("/usr/share/espresso/pseudo")
 FIELD = 1e-3  # hartree/(e bohr)
 WATER = (Path(__file__).parent / "h2o.in").read_text()
