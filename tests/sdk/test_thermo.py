@@ -35,6 +35,8 @@ def gas(name: str, wavenumbers: list[float], *, unpaired: float | None = None) -
                 "hessian": np.eye(3 * len(atoms)).tolist(),
                 "modes": np.eye(3 * len(atoms)).reshape(-1, len(atoms), 3).tolist(),
                 "total_magnetization": unpaired,
+                "irreps": None,
+                "symmetry_operations": [],
             }
         )
     )

@@ -502,7 +502,7 @@ def test_the_summary_tells_the_story() -> None:
 def test_the_csv_has_a_row_per_mode() -> None:
     document = Job(pw_text(H2O, H2O_SPECIES)).result()
     rows = list(csv.DictReader(io.StringIO(freqs_csv(document))))
-    assert list(rows[0]) == ["mode", "frequency_cm-1", "energy_meV", "kind", "counted_in_zpe"]
+    assert list(rows[0]) == ["mode", "frequency_cm-1", "energy_meV", "kind", "counted_in_zpe", "irrep"]
     assert [int(row["mode"]) for row in rows] == list(range(9))
     assert [float(row["frequency_cm-1"]) for row in rows] == pytest.approx(document.freqs_cm, abs=1e-6)
     assert float(rows[-1]["energy_meV"]) == pytest.approx(1000 * document.freqs_cm[-1] * invcm, abs=1e-5)

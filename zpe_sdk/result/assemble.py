@@ -14,8 +14,16 @@ from zpe_sdk.result.masses import masses_of
 from zpe_sdk.result.polarity import polarity
 from zpe_sdk.vibrations.analysis import Settings, Structure, analyse
 from zpe_sdk.vibrations.hessian import mobile_forces, raw_hessian
+from zpe_sdk.vibrations.irreps import point_operations
 from zpe_sdk.vibrations.plan import Plan
-from zpe_sdk.wire import Fingerprint, JobPayload, TaskReport, TaskRun, ZPEResultDocument
+from zpe_sdk.wire import (
+    Fingerprint,
+    JobPayload,
+    SymmetryOperation,
+    TaskReport,
+    TaskRun,
+    ZPEResultDocument,
+)
 
 RELAXED_EV_ANG = 0.05
 
@@ -62,7 +70,14 @@ def make_result(
 
     forces = {index: report.forces_ev_ang for index, report in reports.items()}
     system = pw_input.namelists.get("system", {})
-    structure = Structure(pw_input.symbols, pw_input.positions, pw_input.cell, mobile, masses[mobile])
+    structure = Structure(
+        pw_input.symbols,
+        pw_input.positions,
+        pw_input.cell,
+        mobile,
+        masses[mobile],
+        point_operations(plan),
+    )
     polar = polarity(plan, reports, structure, _number(system.get("tot_charge")) or 0.0)
     analysis = analyse(
         raw_hessian(plan, forces),
@@ -118,6 +133,9 @@ def make_result(
             "order": plan.order,
             "displaced_atoms": sorted({d.atom for d in plan.displacements if d.atom is not None}),
         },
+        symmetry_operations=[
+            SymmetryOperation(rotation=o.rotation, permutation=o.permutation) for o in structure.operations
+        ],
         checks={
             "scf_done": len(plan.displacements),
             "scf_full": plan.full_count,

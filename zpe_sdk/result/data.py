@@ -92,6 +92,22 @@ class ResultData:
         return None if intensities is None else np.array(intensities)
 
     @property
+    def point_group(self) -> str | None:
+        """Point group of structure, cell and k-points, as ``"C2v"``; None where no symmetry was used.
+
+        Operations that take an atom to another isotope are not among its operations.
+        """
+        return self.document.point_group
+
+    @property
+    def irreps(self) -> list[str | None] | None:
+        """Irreducible representation of each mode, as ``"B2"``; None where no symmetry was used.
+
+        That of a mode is None if it mixes several, which modes of the same wavenumber may do.
+        """
+        return self.document.irreps
+
+    @property
     def assignments(self) -> list[str]:
         """What moves in each mode, in words: ``"O–H stretch, antisymmetric, 100 %"``."""
         d = self.document

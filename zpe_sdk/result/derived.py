@@ -13,6 +13,7 @@ from zpe_sdk.errors import InputError
 from zpe_sdk.result.thermo import check_temperature
 from zpe_sdk.vibrations.analysis import Analysis, Settings, Structure, analyse, with_warnings_of
 from zpe_sdk.vibrations.kinds import counted_modes
+from zpe_sdk.vibrations.symmetry import Operation
 from zpe_sdk.wire import Expect, ZPEResultDocument
 from zpe_sdk.wire.jobs import MAX_CUTOFF_CM
 
@@ -43,6 +44,8 @@ def derived_fields(analysis: Analysis) -> dict[str, Any]:
         "ir_intensities_km_mol": None
         if analysis.ir_intensities is None
         else analysis.ir_intensities.tolist(),
+        "point_group": analysis.irreps and analysis.irreps.point_group,
+        "irreps": analysis.irreps and analysis.irreps.names,
         "masses": analysis.structure.masses.tolist(),
         "low_cut_cm": analysis.settings.low_cut_cm,
         "temperature": analysis.settings.temperature,
@@ -101,6 +104,7 @@ def evaluated_again(
         np.array(document.cell),
         document.mobile_indices,
         weights,
+        [Operation(o.rotation, tuple(o.permutation)) for o in document.symmetry_operations],
     )
     analysis = analyse(
         np.array(document.hessian),

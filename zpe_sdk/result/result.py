@@ -51,7 +51,7 @@ class ZPEResult(ShownResult):
         document = validated(ZPEResultDocument, result)
         try:
             return cls(up_to_date(document))
-        except (InputError, ValueError, IndexError) as error:
+        except (InputError, ValueError, LookupError) as error:
             raise ComputeError(
                 f"the fields of the result do not fit together: {error}",
                 code="result_incomplete",

@@ -87,24 +87,44 @@ def _gas(document: ZPEResultDocument) -> list[str]:
 
 def _modes(document: ZPEResultDocument) -> list[str]:
     """Return a line for each mode; intensities only where they are known."""
-    intensities = document.ir_intensities_km_mol
+    intensities, irreps = document.ir_intensities_km_mol, document.irreps
     header = "  mode  wavenumber/cm⁻¹   energy/meV  kind         counted"
-    lines = [header if intensities is None else f"{header}  IR/(km/mol)"]
-    lines[0] += "  what moves"
+    if intensities is not None:
+        header += "  IR/(km/mol)"
+    if irreps is not None:
+        header += "  irrep"
+    lines = [*_symmetry(document), f"{header}  what moves"]
     for (k, cm, mev, kind, counts), motion in zip(
         _table(document), ResultData(document).assignments, strict=True
     ):
         line = f"{k:6d}  {wavenumber(cm, 2):>15}  {wavenumber(mev, 3):>11}  {kind:<12} {counts:<7}"
         if intensities is not None:
             line += f"  {intensities[k]:11.2f}" if kind == "vibration" else 13 * " "
+        if irreps is not None:
+            line += f"  {irreps[k] or '':<5}" if kind == "vibration" else 7 * " "
         lines.append(f"{line}  {motion if kind == 'vibration' else ''}".rstrip())
     return lines
+
+
+def _symmetry(document: ZPEResultDocument) -> list[str]:
+    """Say which point group structure, cell and k-points have, and of what kinds its vibrations are."""
+    if document.irreps is None:
+        return []
+    counts = Counter(
+        irrep
+        for irrep, kind in zip(document.irreps, document.mode_kinds, strict=True)
+        if irrep is not None and kind == "vibration"
+    )
+    # Of a degenerate set each mode is in the list.
+    sets = {irrep: count // {"E": 2, "T": 3}.get(irrep[0], 1) for irrep, count in sorted(counts.items())}
+    kinds = " + ".join(f"{count if count > 1 else ''} {irrep}".strip() for irrep, count in sets.items())
+    return [f"Point group {document.point_group}: {kinds}".removesuffix(": "), ""]
 
 
 def freqs_csv(document: ZPEResultDocument) -> str:
     """Return one line per mode, as CSV with a header; imaginary modes are negative.
 
-    Intensities (km/mol) have a column where they are known.
+    Intensities (km/mol) and irreducible representations have columns where they are known.
     """
     intensities = document.ir_intensities_km_mol
     header = ["mode", "frequency_cm-1", "energy_meV", "kind", "counted_in_zpe"]
@@ -118,6 +138,9 @@ def freqs_csv(document: ZPEResultDocument) -> str:
     if intensities is not None:
         header.append("ir_intensity_km_mol")
         rows = [[*row, f"{value:.6f}"] for row, value in zip(rows, intensities, strict=True)]
+    if document.irreps is not None:
+        header.append("irrep")
+        rows = [[*row, irrep or ""] for row, irrep in zip(rows, document.irreps, strict=True)]
     return "".join(",".join(row) + "\n" for row in [header, *rows])
 
 

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from zpe_sdk.vibrations.hessian import symmetrised
 from zpe_sdk.vibrations.intensities import ir_intensities
+from zpe_sdk.vibrations.irreps import Irreps, assign_irreps
 from zpe_sdk.vibrations.kinds import counted_modes, external_motions, imaginary_modes, vibrations
 from zpe_sdk.vibrations.modes import Modes, normal_modes, wavenumber
 from zpe_sdk.vibrations.molecule import Molecule, find_molecule
 from zpe_sdk.vibrations.noise import Residuals, residuals
 from zpe_sdk.vibrations.oscillators import Thermodynamics, thermodynamics, zero_point_energy
 from zpe_sdk.vibrations.plan import Plan
+from zpe_sdk.vibrations.symmetry import Operation
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -44,6 +46,8 @@ class Structure:
         Indices of the mobile atoms.
     masses
         Of the mobile atoms in u, shape (M,).
+    operations
+        Those of its point group, as far as they are known.
     """
 
     symbols: Sequence[str]
@@ -51,6 +55,7 @@ class Structure:
     cell: Array
     mobile: Sequence[int]
     masses: Array
+    operations: Sequence[Operation] = ()
 
     @property
     def is_free(self) -> bool:
@@ -89,6 +94,8 @@ class Analysis:
         Of the counted modes.
     ir_intensities
         Infrared intensities of the modes in km/mol, shape (3M,); None without polar tensors.
+    irreps
+        Point group, and representations of the modes; None without operations.
     residuals
         What should be zero in the Hessian as measured, and the errors that follow; None if it is not known
         how that was measured.
@@ -104,6 +111,7 @@ class Analysis:
     imaginary: Mask
     thermodynamics: Thermodynamics
     ir_intensities: Array | None
+    irreps: Irreps | None
     residuals: Residuals | None
     warnings: list[str]
 
@@ -116,7 +124,7 @@ def analyse(
     plan: Plan | None = None,
     tensors: Array | None = None,
 ) -> Analysis:
-    """Return modes, harmonic thermodynamics, intensities, errors and warnings.
+    """Return modes, harmonic thermodynamics, intensities, representations, errors and warnings.
 
     Parameters
     ----------
@@ -150,6 +158,7 @@ def analyse(
         ir_intensities=None
         if tensors is None
         else ir_intensities(tensors, modes.displacements, structure.masses, modes.kinds),
+        irreps=assign_irreps(structure.operations, structure.masses, modes.eigenvectors),
         residuals=None
         if plan is None
         else residuals(plan, hessian, modes, structure.masses, counted, complete=structure.is_free),

@@ -102,7 +102,7 @@ if TYPE_CHECKING:
         StepReply,
         StepRequest,
     )
-    from zpe_sdk.wire.results import ZPEResultDocument
+    from zpe_sdk.wire.results import SymmetryOperation, ZPEResultDocument
     from zpe_sdk.wire.structures import EnergyDocument, RelaxationDocument, StructureDocument
 
 __all__ = [
@@ -181,6 +181,7 @@ __all__ = [
     "StepRequest",
     "Structure",
     "StructureDocument",
+    "SymmetryOperation",
     "Tag",
     "Task",
     "TaskIndex",

@@ -10,6 +10,13 @@ from zpe_sdk.wire.names import Expect
 from zpe_sdk.wire.relaxation import RelaxationRecord
 
 
+class SymmetryOperation(Message):
+    """A Cartesian orthogonal matrix, row by row, and the place to which it takes each mobile atom."""
+
+    rotation: tuple[Vector, Vector, Vector]
+    permutation: tuple[int, ...]
+
+
 class ZPEResultDocument(Message):
     """The result of a job. Imaginary modes are negative numbers in ``freqs_cm``; within ±0.01 they are 0.
 
@@ -29,7 +36,9 @@ class ZPEResultDocument(Message):
     null without spin. ``dipole_e_ang`` is the equilibrium's (of a charged molecule about its centre of mass,
     of a slab the component along its normal), ``born_charges[k][a][b]`` the derivative ∂μ_a/∂x_b for each
     mobile atom in e, ``ir_intensities_km_mol`` one for each mode, 0 for motions of the whole; null without
-    dipoles. ``relaxation`` tells of the relaxation that came first, ``expect`` what the structure was to be.
+    dipoles. ``point_group`` and ``irreps`` name the symmetry of structure, cell and k-points and that of each
+    mode, from ``symmetry_operations``; null where no symmetry was used, and for a mode that mixes several.
+    ``relaxation`` tells of the relaxation that came first, ``expect`` what the structure was to be.
     ``symmetry`` and ``checks``: see docs/formulas.md.
     """
 
@@ -74,6 +83,9 @@ class ZPEResultDocument(Message):
     warnings: list[str] = []
     expect: Expect = "minimum"
     symmetry: dict[str, Any] = {}
+    symmetry_operations: list[SymmetryOperation] = []
+    point_group: str | None = None
+    irreps: list[str | None] | None = None
     checks: dict[str, Any] = {}
     relaxation: RelaxationRecord | None = None
     fingerprint: Fingerprint

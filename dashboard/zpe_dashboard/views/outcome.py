@@ -31,6 +31,7 @@ class Outcome(View[JobInside]):
                 {"key": "cm", "label": w("Wavenumber / cm⁻¹"), "kind": "text", "align": "right"},
                 {"key": "mev", "label": w("Energy / meV"), "kind": "text", "align": "right"},
                 {"key": "ir", "label": w("IR intensity / (km/mol)"), "kind": "text", "align": "right"},
+                {"key": "irrep", "label": w("Symmetry"), "kind": "text"},
                 {"key": "kind", "label": w("Kind"), "kind": "text"},
                 {"key": "counted", "label": w("In the ZPE"), "kind": "text"},
                 {"key": "show", "label": "", "kind": "actions"},
@@ -127,12 +128,16 @@ class Outcome(View[JobInside]):
                 },
             ]
             motions, intensities = result.assignments, result.ir_intensities
+            irreps = [irrep or "" for irrep in result.irreps or [""] * len(motions)]
             spectrum.show(
                 result.frequencies_cm,
                 result.counted,
                 result.imaginary,
                 intensities=intensities,
-                motions=motions,
+                motions=[
+                    f"{irrep}: {motion}" if irrep else motion
+                    for irrep, motion in zip(irreps, motions, strict=True)
+                ],
             )
             modes.rows = [
                 {
@@ -142,6 +147,7 @@ class Outcome(View[JobInside]):
                     "cm": wavenumber(cm, 2),
                     "mev": wavenumber(1000 * float(energy), 2),
                     "ir": "" if intensities is None else f"{intensities[k]:.1f}",
+                    "irrep": irreps[k],
                     "kind": w(kind),
                     "counted": w("yes") if counts else w("no"),
                     "show": [{"id": "show", "text": w("Animate")}],

@@ -1,0 +1,108 @@
+"""Which irreducible representation of the point group each mode belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zpe_sdk.vibrations.plan import Plan
+from zpe_sdk.vibrations.point_groups import find_point_group
+from zpe_sdk.vibrations.symmetry import Operation
+
+Array = NDArray[np.float64]
+
+# No point group of a crystal has more; a supercell with its translations may.
+_MOST = 48
+_SAME_MASS = 1e-6  # u
+# A mode with less of one representation mixes several: they have the same wavenumber by chance.
+_PURE = 0.95
+
+
+@dataclass(frozen=True)
+class Irreps:
+    """The symmetry of modes.
+
+    Attributes
+    ----------
+    point_group
+        Of the operations, after Schoenflies.
+    names
+        Of the representation of each mode; None where it mixes several.
+    """
+
+    point_group: str
+    names: list[str | None]
+
+
+def point_operations(plan: Plan) -> tuple[Operation, ...]:
+    """Return all operations of the point group by which a job was planned, the identity included.
+
+    There are none if no symmetry was found or asked for, and in a supercell, whose translations make more
+    modes equivalent than a point group tells of.
+
+    Notes
+    -----
+    A plan holds the operations that leave a displaced atom in its place and one that leads to each atom
+    equivalent to it. Their products are the whole group.
+    """
+    if not 1 < plan.order <= _MOST:
+        return ()
+    place = plan.mobile.index(next(d.atom for d in plan.displacements if d.atom is not None))
+    staying = [o for o in plan.operations if o.permutation[place] == place]
+    leading = {o.permutation[place]: o for o in reversed(plan.operations)}
+    whole = tuple(_product(outer, inner) for outer in leading.values() for inner in staying)
+    matrices = {tuple(np.rint(1e3 * o.matrix).ravel().tolist()) for o in whole}
+    return whole if len(whole) == len(matrices) == plan.order else ()
+
+
+def assign_irreps(operations: Sequence[Operation], masses: Array, eigenvectors: Array) -> Irreps | None:
+    """Return the point group and the representation of each mode; None without operations.
+
+    Operations that take an atom to another isotope do not count.
+
+    Parameters
+    ----------
+    operations
+        Those of a point group.
+    masses
+        Of the mobile atoms in u, shape (M,).
+    eigenvectors
+        Orthonormal mass-weighted vectors of the modes, shape (K, M, 3).
+
+    Notes
+    -----
+    The share of a mode v in the representation Γ is χ_Γ(E)/Σ_R χ_Γ(R)² · Σ_R χ_Γ(R) ⟨v|R v⟩, the expectation
+    value of the projector onto it: E. B. Wilson, J. C. Decius, P. C. Cross, *Molecular Vibrations* (1955),
+    chapter 6. It is the same for each mode of a degenerate set, however that is mixed.
+    """
+    kept = [o for o in operations if np.all(abs(masses[list(o.permutation)] - masses) < _SAME_MASS)]
+    if not kept:
+        return None
+    own = np.arange(len(masses))
+    unmoved = np.array([np.sum(np.array(o.permutation) == own) for o in kept])
+    group = find_point_group(np.array([o.matrix for o in kept]), unmoved)
+    traces = np.array(
+        [
+            np.sum(eigenvectors[:, list(o.permutation)] * (eigenvectors @ o.matrix.T), axis=(1, 2))
+            for o in kept
+        ]
+    )
+    sizes = group.characters.max(axis=1)
+    shares = (sizes / np.sum(group.characters**2, axis=1))[:, None] * (group.characters @ traces)
+    names = [
+        group.irreps[n] if share > _PURE else None
+        for n, share in zip(shares.argmax(axis=0), shares.max(axis=0), strict=True)
+    ]
+    return Irreps(group.name, names)
+
+
+def _product(outer: Operation, inner: Operation) -> Operation:
+    """Return the operation that is the outer one after the inner one."""
+    matrix = outer.matrix @ inner.matrix
+    return Operation(
+        tuple(tuple(row) for row in (np.round(matrix, 15) + 0.0).tolist()),
+        tuple(outer.permutation[k] for k in inner.permutation),
+    )
