@@ -74,6 +74,24 @@ def test_densities_of_states_count_the_vibrations(water: ZPEResult) -> None:
     assert [text.get_text() for text in water.plot_dos().get_legend().get_texts()] == ["O", "H"]
 
 
+def test_densities_of_states_by_atom_are_those_of_the_element_shared_out(water: ZPEResult) -> None:
+    grid = np.linspace(0, 6000, 601)
+    by_element = water.density_of_states(grid, width_cm=30.0)
+    by_atom = water.density_of_states(grid, by="atom", width_cm=30.0)
+    assert list(by_atom.columns) == ["O0", "H1", "H2"]
+    assert by_atom.index.name == "wavenumber_cm"
+    np.testing.assert_allclose(by_atom.H1 + by_atom.H2, by_element.H, atol=1e-12)
+    np.testing.assert_allclose(by_atom.H1, by_atom.H2, atol=1e-9)
+    half = water.with_masses({1: "D"}).density_of_states(by="atom", width_cm=30.0)
+    # Each hydrogen of HDO has a stretch nearly for itself.
+    assert half.H1.idxmax() < half.H2.idxmax() - 500
+    drawn = water.plot_dos(by="atom")
+    assert [text.get_text() for text in drawn.get_legend().get_texts()] == ["O0", "H1", "H2"]
+    with pytest.raises(InputError) as caught:
+        water.density_of_states(by="bond")  # type: ignore[arg-type]
+    assert caught.value.code == "bad_choice"
+
+
 @pytest.mark.parametrize(
     ("units", "x", "y"),
     [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from html import escape
 from importlib.resources import files
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -17,7 +16,8 @@ from numpy.typing import NDArray
 from zpe_sdk.errors import ConfigError, InputError
 from zpe_sdk.result.data import ResultData
 from zpe_sdk.result.moves import checked_mode, in_one_piece, mode_moves
-from zpe_sdk.result.spectra import densities_of_states
+from zpe_sdk.result.page import Page
+from zpe_sdk.result.spectra import Sharing, densities_of_states, dos_grid
 from zpe_sdk.vibrations.modes import wavenumber
 from zpe_sdk.vibrations.molecule import BOND
 
@@ -30,7 +30,7 @@ Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Animation:
+class Animation(Page):
     """A mode that moves in the notebook; turn it with the mouse. It needs no network.
 
     Attributes
@@ -38,18 +38,6 @@ class Animation:
     html
         A page of its own; ``Path("mode.html").write_text(animation.html)`` keeps it.
     """
-
-    html: str
-
-    def _repr_html_(self) -> str:
-        # In a frame, its script touches nothing else of the notebook.
-        return (
-            f'<iframe sandbox="allow-scripts" width="460" height="360" style="border:0" '
-            f'srcdoc="{escape(self.html)}"></iframe>'
-        )
-
-    def __repr__(self) -> str:
-        return "<Animation: shown by a notebook; .html is a page of its own>"
 
 
 def animation(result: ResultData, mode: int, amplitude: float) -> Animation:
@@ -142,21 +130,16 @@ def spectrum(
     return axes
 
 
-def plot_dos(result: ResultData, width_cm: float, axes: Axes | None) -> Axes:
+def plot_dos(result: ResultData, width_cm: float, by: Sharing, axes: Axes | None) -> Axes:
     """Draw densities of states; see :meth:`zpe_sdk.result.result.ZPEResult.plot_dos`."""
-    try:
-        from matplotlib import pyplot
-    except ImportError:
-        raise _extra("matplotlib") from None
-    axes = pyplot.subplots(figsize=(7, 3))[1] if axes is None else axes
-    cm = result.frequencies_cm
-    grid = np.linspace(min(0.0, cm.min()) - 3 * width_cm, max(cm.max(), 100.0) + 3 * width_cm, 2000)
-    parts = densities_of_states(result, grid, width_cm)
+    grid = dos_grid(result, width_cm)
+    parts = densities_of_states(result, grid, width_cm, by=by)
+    axes = pyplot().subplots(figsize=(7, 3))[1] if axes is None else axes
     axes.stackplot(grid, list(parts.values()), labels=list(parts), alpha=0.7)
     axes.set_xlabel("wavenumber / cm⁻¹ (imaginary modes below 0)")
     axes.set_ylabel("density of states / cm")
     axes.set_title(f"{_mock(result)}{result.atoms.get_chemical_formula()}")
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, ncols=1 + len(parts) // 8, fontsize="small" if len(parts) > 8 else None)
     return axes
 
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from ase import Atoms
 
 from zpe_sdk.result import plots as views
 from zpe_sdk.result.data import ResultData
 from zpe_sdk.result.exports import Format, exported
+from zpe_sdk.result.hover import HoverPlot, empty_axes, hover_plot
 from zpe_sdk.result.infrared import plot_infrared
 from zpe_sdk.result.moves import mode_images
-from zpe_sdk.result.spectra import Shape
+from zpe_sdk.result.spectra import Shape, Sharing, densities_of_states, dos_grid
 from zpe_sdk.result.texts import freqs_csv, summary_text
 
 if TYPE_CHECKING:
     from ase.vibrations import VibrationsData
     from matplotlib.axes import Axes
+    from pandas import DataFrame
 
 
 class ShownResult(ResultData):
@@ -155,12 +159,97 @@ class ShownResult(ResultData):
             label=label,
         )
 
-    def plot_dos(self, *, width_cm: float = 20.0, axes: Axes | None = None) -> Axes:
-        """Draw the vibrational density of states, one element upon the other; needs matplotlib.
+    def hover(
+        self,
+        *,
+        width_cm: float = 20.0,
+        shape: Shape = "lorentzian",
+        scale: float = 1.0,
+        transmission: bool = False,
+        experiment: str | Path | None = None,
+        label: str | None = None,
+    ) -> HoverPlot:
+        """Show the spectrum in the notebook, with what each line is beside the pointer; needs matplotlib.
 
-        Each vibration is shared out by the kinetic energy that an element's atoms have in it.
+        Wavenumber, energy, intensity, irreducible representation and what moves are told of the mode nearest
+        to the pointer. It needs no network.
+
+        Parameters
+        ----------
+        width_cm, shape, scale, transmission, experiment, label
+            As of :meth:`plot`.
+
+        Raises
+        ------
+        InputError
+            As :meth:`plot` does.
+        ConfigError
+            ``extra_missing``.
         """
-        return views.plot_dos(self, width_cm, axes)
+        axes = self.plot(
+            width_cm=width_cm,
+            shape=shape,
+            scale=scale,
+            transmission=transmission,
+            experiment=experiment,
+            label=label,
+            axes=empty_axes(views.pyplot()),
+        )
+        # Without intensities the wavenumbers are drawn as they are.
+        return hover_plot(self, axes, 1.0 if self.ir_intensities is None else scale)
+
+    def density_of_states(
+        self,
+        grid_cm: Iterable[float] | None = None,
+        *,
+        by: Sharing = "element",
+        width_cm: float = 20.0,
+        shape: Shape = "gaussian",
+    ) -> DataFrame:
+        """Return the vibrational density of states (VDOS) as a pandas table; needs pandas.
+
+        Each vibration has an area of 1, shared out by the kinetic energy that atoms have in it.
+
+        Parameters
+        ----------
+        grid_cm
+            Wavenumbers in cm⁻¹; default: 2000 of them that span all vibrations. Imaginary ones are below 0.
+        by
+            ``"element"``, or ``"atom"``: columns such as ``"O"``, or ``"O0"``, of the mobile atoms.
+        width_cm
+            Full width at half maximum of each vibration in cm⁻¹.
+        shape
+            ``"gaussian"``, ``"lorentzian"`` or ``"voigt"``.
+
+        Returns
+        -------
+        pandas.DataFrame
+            By wavenumber, in modes per cm⁻¹; the sum of the columns is the whole.
+
+        Raises
+        ------
+        InputError
+            ``bad_choice``, ``bad_width`` or ``bad_shape``.
+        ConfigError
+            ``extra_missing``.
+        """
+        pandas = views.needs_pandas()
+        grid = dos_grid(self, width_cm) if grid_cm is None else np.array(list(grid_cm), dtype=float)
+        parts = densities_of_states(self, grid, width_cm, shape, by)
+        table: DataFrame = pandas.DataFrame(parts, index=pandas.Index(grid, name="wavenumber_cm"))
+        return table
+
+    def plot_dos(self, *, by: Sharing = "element", width_cm: float = 20.0, axes: Axes | None = None) -> Axes:
+        """Draw the vibrational density of states, one element or atom upon the other; needs matplotlib.
+
+        Parameters
+        ----------
+        by, width_cm
+            As of :meth:`density_of_states`, which has the numbers.
+        axes
+            Where to draw; default: a new figure.
+        """
+        return views.plot_dos(self, width_cm, by, axes)
 
     def animate(self, mode: int = -1, *, amplitude: float = 0.3) -> views.Animation:
         """Show how the atoms move in a mode, in the notebook and without a network.

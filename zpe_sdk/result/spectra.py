@@ -11,9 +11,11 @@ from scipy.special import voigt_profile
 
 from zpe_sdk.errors import ConfigError, InputError
 from zpe_sdk.result.data import ResultData
+from zpe_sdk.vibrations.kinds import vibrations
 
 Array = NDArray[np.float64]
 Shape = Literal["lorentzian", "gaussian", "voigt"]
+Sharing = Literal["element", "atom"]
 
 # 1 km/mol, the area below the natural absorption coefficient, in L/(mol cm²) of the decadic one.
 DECADIC = 100 / np.log(10)
@@ -104,9 +106,13 @@ def absorbing(result: ResultData, scale: float = 1.0) -> tuple[Array, Array]:
 
 
 def densities_of_states(
-    result: ResultData, grid_cm: Array, width_cm: float, shape: Shape = "gaussian"
+    result: ResultData,
+    grid_cm: Array,
+    width_cm: float,
+    shape: Shape = "gaussian",
+    by: Sharing = "element",
 ) -> dict[str, Array]:
-    """Return the vibrational density of states of each element, in modes per cm⁻¹.
+    """Return the vibrational density of states of each element, or mobile atom, in modes per cm⁻¹.
 
     Each vibration counts by the share that an element's atoms have of its kinetic energy.
 
@@ -116,16 +122,36 @@ def densities_of_states(
         Wavenumbers in cm⁻¹, shape (G,).
     width_cm, shape
         Of each line, see :func:`line`.
+    by
+        ``element``, by its symbol; ``atom``, by symbol and number: ``"O0"``.
+
+    Raises
+    ------
+    InputError
+        ``bad_choice``, ``bad_width`` or ``bad_shape``.
     """
+    d = result.document
+    symbols = [d.symbols[atom] for atom in d.mobile_indices]
+    match by:
+        case "element":
+            names = symbols
+        case "atom":
+            names = [f"{symbol}{atom}" for symbol, atom in zip(symbols, d.mobile_indices, strict=True)]
+        case _:
+            raise InputError(f"{by!r}: give 'element' or 'atom'", code="bad_choice", field="by")
     energies = result.masses[None, :] * np.sum(result.modes**2, axis=2)
     energies /= energies.sum(axis=1, keepdims=True)
-    vibrating = np.array(result.document.mode_kinds) == "vibration"
+    vibrating = vibrations(d.mode_kinds)
     lines = line(grid_cm[:, None] - result.frequencies_cm[vibrating][None], width_cm, shape)
-    symbols = np.array([result.document.symbols[atom] for atom in result.document.mobile_indices])
-    return {
-        symbol: lines @ energies[vibrating][:, symbols == symbol].sum(axis=1)
-        for symbol in dict.fromkeys(symbols.tolist())
-    }
+    kinds = np.array(names)
+    return {name: lines @ energies[vibrating][:, kinds == name].sum(axis=1) for name in dict.fromkeys(names)}
+
+
+def dos_grid(result: ResultData, width_cm: float) -> Array:
+    """Return the wavenumbers in cm⁻¹ between which all vibrations lie, shape (2000,)."""
+    cm = result.frequencies_cm[vibrations(result.document.mode_kinds)]
+    low, high = cm.min(initial=0.0), cm.max(initial=100.0)
+    return np.linspace(low - 3 * width_cm, high + 3 * width_cm, 2000)
 
 
 def read_experiment(path: str | Path) -> tuple[Array, Array]:
