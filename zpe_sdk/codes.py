@@ -95,6 +95,7 @@ CODES: dict[str, Meaning] = {
             "bad_model": "Give `harmonic`, `ideal_gas` or `quasi_harmonic`.",
             "bad_pressure": "Give a pressure above 0 Pa.",
             "bad_reaction": "Correct the coefficients, or add the result that is missing.",
+            "bad_rotor": "Give pairs of bonded atoms, such as (0, 1); what hangs on the first turns.",
             "bad_shape": "Give `lorentzian`, `gaussian` or `voigt`.",
             "bad_spectrum": "Give a JCAMP-DX file, or two columns of wavenumber and absorbance.",
             "bad_spin": "Give `spin=`: 0, 0.5, 1, …",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import re
 from io import StringIO
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,8 +15,14 @@ from ase.build import molecule
 from ase.thermochemistry import RRHOMode
 
 from tests.springs import springs_result
-from zpe_sdk import ComputeError, IdealGas, InputError, ZPEResult, as_table
-from zpe_sdk.vibrations.oscillators import quasi_rrho_entropy, thermodynamics, vibrational_entropy
+from zpe_sdk import ComputeError, IdealGas, InputError, QuasiHarmonic, ZPEResult, as_table
+from zpe_sdk.result.turning import turning_groups
+from zpe_sdk.vibrations.oscillators import (
+    free_rotor,
+    quasi_rrho_entropy,
+    thermodynamics,
+    vibrational_entropy,
+)
 
 
 def gas(name: str, wavenumbers: list[float], *, unpaired: float | None = None) -> ZPEResult:
@@ -69,6 +77,151 @@ def test_entropies_of_gases_are_those_of_nist(
     found = result.thermo(298.15, 1e5, "ideal_gas")
     assert found.entropy_jmol_k == pytest.approx(entropy, abs=within)
     assert f"S_gas  {found.entropy_jmol_k:12.4f} J/(mol K)" in result.summary()
+
+
+# Cp in J/(mol K) at 298.15 K: NIST-JANAF (1998). What rigid rotors and harmonic oscillators leave out (ortho
+# and para hydrogen, the stretching of the rotor, the umbrella of ammonia) is 0.3 at most.
+@pytest.mark.parametrize(
+    ("name", "capacity"), [("H2", 28.84), ("H2O", 33.59), ("CO2", 37.13), ("NH3", 35.65), ("O2", 29.38)]
+)
+def test_heat_capacities_of_gases_are_those_of_nist(name: str, capacity: float) -> None:
+    wavenumbers, unpaired = next((cm, spin) for known, cm, spin, _, _ in GASES if known == name)
+    result = gas(name, [float(cm) for cm in wavenumbers], unpaired=unpaired)
+    found = result.thermo(298.15, 1e5, "ideal_gas")
+    assert found.heat_capacity_jmol_k == pytest.approx(capacity, abs=0.3)
+    table = result.thermo_table([298.15], 1e5, "ideal_gas")
+    assert table.heat_capacity_jmol_k.item() == found.heat_capacity_jmol_k
+
+
+@pytest.mark.parametrize(("model", "options"), [("ideal_gas", {}), ("harmonic", {}), ("quasi_harmonic", {})])
+def test_the_heat_capacity_is_the_slope_of_the_enthalpy(model: str, options: dict[str, Any]) -> None:
+    water = springs_result("H2O")
+    below, at, above = (water.thermo(kelvin, 1e5, model, **options) for kelvin in (499.0, 500.0, 501.0))  # type: ignore[arg-type]
+    slope = (above.enthalpy_ev - below.enthalpy_ev) / 2 * (units.mol / units.J)
+    assert at.heat_capacity_jmol_k == pytest.approx(slope, rel=1e-5)
+
+
+def test_the_summary_of_a_gas_begins_with_what_the_gas_has() -> None:
+    names = re.findall(r"^(ZPE|E_scf|S_\w+|Cp_gas) ", springs_result("H2O").summary(), re.MULTILINE)
+    assert names == ["ZPE", "E_scf", "S_gas", "Cp_gas", "S_vib"]
+
+
+def methanol() -> ZPEResult:
+    """Methanol with the fundamentals of experiment."""
+    document = springs_result("CH3OH").document
+    return ZPEResult(document.model_copy(update={"freqs_cm": [0.0] * 6 + [float(cm) for cm in GASES[-1][1]]}))
+
+
+def test_methanol_with_a_free_rotor_is_a_little_above_experiment() -> None:
+    result = methanol()
+    assert "torsion about C–O" in result.assignments[6]
+    oscillator = result.thermo(298.15, 1e5, "ideal_gas")
+    free = result.thermo(298.15, 1e5, "ideal_gas", free_rotors=[(0, 1)])
+    # Chen, Wilhoit and Zwolinski (1977): 239.9 with its barrier of 373 cm⁻¹, which hinders a little.
+    assert oscillator.entropy_jmol_k < 239.9 < free.entropy_jmol_k < 241.5
+    assert free.zpe_ev == pytest.approx(oscillator.zpe_ev - 295 / 2 * units.invcm, rel=1e-9)
+    # It does not matter which end is said to turn.
+    assert result.thermo(298.15, 1e5, "ideal_gas", free_rotors=[(1, 0)]) == free
+    heat = IdealGas(free_rotors=[(0, 1)]).heat(result, 298.15, 1e5)
+    assert heat.entropy_ev_k * (units.mol / units.J) == pytest.approx(free.entropy_jmol_k)
+
+
+def test_the_reduced_moment_of_methanol_is_that_of_its_microwave_spectrum() -> None:
+    (rotor,), replaced = turning_groups(springs_result("CH3OH"), [(0, 1)])
+    constant = units._hplanck / (8 * np.pi**2 * units._c * rotor.inertia * units._amu * 1e-20) / 100
+    # R. M. Lees, J. G. Baker, J. Chem. Phys. 48, 5299 (1968): F = 27.63 cm⁻¹.
+    assert constant == pytest.approx(27.63, rel=0.06)
+    assert replaced.sum() == 1
+
+
+@pytest.mark.parametrize(("name", "equal"), [("CH3OH", 3), ("C2H6", 3), ("CH3NO2", 6), ("H2O2", 1)])
+def test_both_ends_of_a_bond_count_in_the_symmetry_number(name: str, equal: int) -> None:
+    (rotor,), _ = turning_groups(springs_result(name), [(0, 1)])
+    assert rotor.symmetry_number == equal
+
+
+def test_the_reduced_moment_of_a_symmetric_top_is_that_of_pitzer() -> None:
+    """A (1 − A/I) about the axis that top and frame share: with isotopes the two halves of ethane differ."""
+    ethane = springs_result("C2H6").with_masses(dict.fromkeys((2, 3, 4), "D"))
+    positions, masses = ethane.atoms.positions, ethane.atoms.get_masses()
+    axis = (positions[1] - positions[0]) / np.linalg.norm(positions[1] - positions[0])
+    squares = np.sum(np.cross(positions - positions[0], axis) ** 2, axis=1) * masses
+    near = np.linalg.norm(positions - positions[0], axis=1) < np.linalg.norm(positions - positions[1], axis=1)
+    top, whole = squares[near].sum(), squares.sum()
+    (rotor,), _ = turning_groups(ethane, [(0, 1)])
+    assert rotor.inertia == pytest.approx(top * (1 - top / whole), rel=1e-6)
+
+
+def test_a_free_rotor_is_the_classical_limit_of_its_levels() -> None:
+    """Against the sum over all levels m²h²/8π²I of a rotor of which each third is allowed."""
+    inertia, kelvin = 3.1, 298.15
+    rotational_ev = (units._hbar**2 / (2 * inertia * units._amu * 1e-20)) / units._e
+    levels = np.array([rotational_ev * m**2 for m in range(-300, 301, 3)]) / (units.kB * kelvin)
+    weights = np.exp(-levels)
+    states, mean = weights.sum(), (levels * weights).sum() / weights.sum()
+    square = (levels**2 * weights).sum() / states - mean**2
+    R = units._k * units._Nav
+    found = free_rotor(inertia, 3, kelvin)
+    assert found.entropy_jmol_k == pytest.approx(R * (np.log(states) + mean), abs=1e-3)
+    assert found.internal_energy_ev == pytest.approx(mean * units.kB * kelvin, rel=1e-3)
+    assert found.heat_capacity_jmol_k == pytest.approx(R * square, rel=1e-3)
+
+
+def test_on_a_surface_a_group_turns_against_what_is_held() -> None:
+    held = springs_result("CH3OH").document
+    # Oxygen and its hydrogen are held: the rows of the others remain.
+    kept = [k for k, symbol in enumerate(held.symbols) if symbol == "C"] + [2, 4, 5]
+    rows = np.array([3 * k + axis for k in kept for axis in range(3)])
+    hessian = np.array(held.hessian)[np.ix_(rows, rows)]
+    document = held.model_copy(
+        update={
+            "mobile_indices": kept,
+            "hessian": hessian.tolist(),
+            "masses": [held.masses[k] for k in kept],
+            "symmetry_operations": [],
+            "born_charges": None,
+        }
+    )
+    adsorbate = ZPEResult(document).at(299.0)
+    (rotor,), replaced = turning_groups(adsorbate, [(0, 1)])
+    positions = np.array(held.positions)
+    axis = (positions[1] - positions[0]) / np.linalg.norm(positions[1] - positions[0])
+    arms = np.cross(positions[[2, 4, 5]] - positions[0], axis)
+    assert rotor.inertia == pytest.approx(1.008 * np.sum(arms**2), rel=1e-3)
+    assert rotor.symmetry_number == 3
+    assert replaced.sum() == 1
+    heat = QuasiHarmonic(free_rotors=[(0, 1)]).heat(adsorbate, 298.15, 1e5)
+    assert heat.zpe_ev < QuasiHarmonic().heat(adsorbate, 298.15, 1e5).zpe_ev
+
+
+@pytest.mark.parametrize(
+    ("name", "bonds", "told"),
+    [
+        ("CH3OH", [(2, 1)], "no bond from atom 2 to atom 1"),
+        ("H2O", [(1, 0)], "nothing that hangs on atom 1 turns"),
+        ("CH3CN", [(0, 1)], "turns about"),
+        ("C3H6_D3h", [(0, 1)], "in a ring"),
+        ("CH3OH", [0], "pair of bonded atoms"),
+        ("CH3OH", [(0, 99)], "no bond"),
+    ],
+)
+def test_what_does_not_turn_is_refused(name: str, bonds: Any, told: str) -> None:
+    with pytest.raises(InputError, match=told) as caught:
+        springs_result(name).thermo(model="ideal_gas", free_rotors=bonds)
+    assert caught.value.code == "bad_rotor"
+
+
+def test_an_adsorbate_may_have_quasi_rrho_in_a_reaction() -> None:
+    result = methanol()
+    heat = QuasiHarmonic(400, "grimme").heat(result, 298.15, 1e5)
+    vibrations = result.frequencies_cm[6:]
+    assert heat.entropy_ev_k * (units.mol / units.J) == pytest.approx(
+        quasi_rrho_entropy(vibrations, 298.15, 400.0)
+    )
+    raised = QuasiHarmonic(400).heat(result, 298.15, 1e5)
+    # Only the entropy is touched; raised, they would have a zero-point energy of their own.
+    assert heat.zpe_ev == pytest.approx(np.sum(vibrations) * units.invcm / 2)
+    assert raised.zpe_ev == pytest.approx(heat.zpe_ev + (400 - 295) * units.invcm / 2)
 
 
 def test_hydroxyl_lies_between_two_and_four_electronic_states() -> None:

@@ -8,8 +8,10 @@ from ase.units import invcm
 from numpy.typing import NDArray
 
 from zpe_sdk.result.atoms import atoms_of
+from zpe_sdk.vibrations.analysis import Structure
 from zpe_sdk.vibrations.assignment import assign_modes
 from zpe_sdk.vibrations.kinds import counted_modes, imaginary_modes
+from zpe_sdk.vibrations.symmetry import Operation
 from zpe_sdk.wire import ZPEResultDocument
 
 Array = NDArray[np.float64]
@@ -110,15 +112,28 @@ class ResultData:
     @property
     def assignments(self) -> list[str]:
         """What moves in each mode, in words: ``"O–H stretch, antisymmetric, 100 %"``."""
-        d = self.document
+        s = self.structure
         return assign_modes(
+            s.symbols,
+            s.positions,
+            s.cell,
+            s.mobile,
+            self.hessian,
+            self.modes,
+            self.document.mode_kinds,
+        )
+
+    @property
+    def structure(self) -> Structure:
+        """The atoms as the analysis of the Hessian takes them."""
+        d = self.document
+        return Structure(
             d.symbols,
             np.array(d.positions),
             np.array(d.cell),
             d.mobile_indices,
-            self.hessian,
-            self.modes,
-            d.mode_kinds,
+            self.masses,
+            [Operation(o.rotation, tuple(o.permutation)) for o in d.symmetry_operations],
         )
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from numbers import Real
 from typing import Any
 
@@ -10,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zpe_sdk.errors import InputError
+from zpe_sdk.result.data import ResultData
 from zpe_sdk.result.thermo import check_temperature
-from zpe_sdk.vibrations.analysis import Analysis, Settings, Structure, analyse, with_warnings_of
+from zpe_sdk.vibrations.analysis import Analysis, Settings, analyse, with_warnings_of
 from zpe_sdk.vibrations.kinds import counted_modes
-from zpe_sdk.vibrations.symmetry import Operation
 from zpe_sdk.wire import Expect, ZPEResultDocument
 from zpe_sdk.wire.jobs import MAX_CUTOFF_CM
 
@@ -98,17 +99,9 @@ def evaluated_again(
             field="low_cut_cm",
         )
     check_temperature(kelvin)
-    structure = Structure(
-        document.symbols,
-        np.array(document.positions),
-        np.array(document.cell),
-        document.mobile_indices,
-        weights,
-        [Operation(o.rotation, tuple(o.permutation)) for o in document.symmetry_operations],
-    )
     analysis = analyse(
         np.array(document.hessian),
-        structure,
+        replace(ResultData(document).structure, masses=weights),
         Settings(cutoff, kelvin, saddle=(expect or document.expect) == "saddle"),
         tensors=None if document.born_charges is None else np.array(document.born_charges),
     )

@@ -12,6 +12,7 @@ from zpe_sdk.result.gas import gas_molecule, geometry
 from zpe_sdk.result.kinds import AnyResult
 from zpe_sdk.result.result import ZPEResult
 from zpe_sdk.result.thermo import LOW_CM, thermochemistry
+from zpe_sdk.result.turning import Bonds
 from zpe_sdk.vibrations.molecule import find_molecule
 from zpe_sdk.vibrations.oscillators import J_PER_MOL_K_IN_EV, LowModes
 
@@ -63,18 +64,25 @@ class Harmonic:
 
 @dataclass(frozen=True)
 class QuasiHarmonic:
-    """As harmonic, with the vibrations below a wavenumber raised to it.
+    """As harmonic, with more care for the vibrations of a few wavenumbers.
 
-    Soft modes are no oscillators, and the entropy of an oscillator has no bound as its wavenumber falls:
-    R. F. Ribeiro et al., J. Phys. Chem. B 115, 14556 (2011).
+    Soft modes are no oscillators, and the entropy of an oscillator has no bound as its wavenumber falls.
 
     Attributes
     ----------
-    raised_cm
+    cut_cm
         In cm⁻¹.
+    low_modes
+        ``"truhlar"``: vibrations below the cut are raised to it (R. F. Ribeiro et al., J. Phys. Chem. B 115,
+        14556 (2011)). ``"grimme"``: their entropy goes over into that of a free rotor (quasi-RRHO; Chem.
+        Eur. J. 18, 9955 (2012)).
+    free_rotors
+        Groups that turn freely, as for :meth:`zpe_sdk.ZPEResult.thermo`.
     """
 
-    raised_cm: float = LOW_CM
+    cut_cm: float = LOW_CM
+    low_modes: Literal["truhlar", "grimme"] = "truhlar"
+    free_rotors: Bonds = ()
 
     def heat(self, result: AnyResult, temperature: float, pressure: float) -> Heat:
         """Return the sums over all real vibrations."""
@@ -83,7 +91,9 @@ class QuasiHarmonic:
             temperature,
             pressure,
             "quasi_harmonic",
-            cut_cm=self.raised_cm,
+            low_modes=self.low_modes,
+            cut_cm=self.cut_cm,
+            free_rotors=self.free_rotors,
         )
         return Heat(found.zpe_ev, found.enthalpy_ev, found.entropy_jmol_k / J_PER_MOL_K_IN_EV)
 
@@ -98,6 +108,8 @@ class IdealGas:
         As for :meth:`zpe_sdk.ZPEResult.thermo`; None: found out.
     low_modes, cut_cm
         How vibrations of a few wavenumbers are treated, as for :meth:`zpe_sdk.ZPEResult.thermo`.
+    free_rotors
+        Groups that turn freely, as there.
     """
 
     symmetry_number: int | None = None
@@ -105,6 +117,7 @@ class IdealGas:
     degeneracy: int | None = None
     low_modes: LowModes = "harmonic"
     cut_cm: float = LOW_CM
+    free_rotors: Bonds = ()
 
     def heat(self, result: AnyResult, temperature: float, pressure: float) -> Heat:
         """Return zero-point energy, enthalpy and entropy at the pressure."""
@@ -118,6 +131,7 @@ class IdealGas:
             degeneracy=self.degeneracy,
             low_modes=self.low_modes,
             cut_cm=self.cut_cm,
+            free_rotors=self.free_rotors,
         )
         return Heat(found.zpe_ev, found.enthalpy_ev, found.entropy_jmol_k / J_PER_MOL_K_IN_EV)
 

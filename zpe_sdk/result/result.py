@@ -19,6 +19,7 @@ from zpe_sdk.result.moves import mode_moves
 from zpe_sdk.result.relaxation import Relaxation
 from zpe_sdk.result.shown import ShownResult
 from zpe_sdk.result.thermo import LOW_CM, Model, Thermochemistry, thermochemistry
+from zpe_sdk.result.turning import Bonds
 from zpe_sdk.vibrations.oscillators import LowModes
 from zpe_sdk.wire import Expect, ZPEResultDocument
 
@@ -90,6 +91,7 @@ class ZPEResult(ShownResult):
         degeneracy: int | None = None,
         low_modes: LowModes = "harmonic",
         cut_cm: float = LOW_CM,
+        free_rotors: Bonds = (),
     ) -> Thermochemistry:
         """Return energies (eV) and entropy (J/(mol K)) at a temperature and pressure.
 
@@ -118,6 +120,11 @@ class ZPEResult(ShownResult):
             ``document.low_cut_cm`` too.
         cut_cm
             In cm⁻¹.
+        free_rotors
+            Groups that turn freely about a bond, in place of the vibration that is this rotation: pairs of
+            bonded atoms, of which what hangs on the first turns about the bond to the second. It is
+            ``[(0, 1)]`` for the methyl group of a methanol whose atoms begin with C and O. Moments of inertia
+            and symmetry numbers (3 for methyl) are found from the structure.
 
         Notes
         -----
@@ -129,7 +136,7 @@ class ZPEResult(ShownResult):
         ------
         InputError
             ``bad_temperature``, ``bad_pressure``, ``bad_model``, ``bad_spin``, ``bad_symmetry_number``,
-            ``bad_cutoff``, ``no_molecule``, ``no_saddle_point``, or ``mode_not_real``.
+            ``bad_cutoff``, ``bad_rotor``, ``no_molecule``, ``no_saddle_point``, or ``mode_not_real``.
         """
         kelvin = self.document.temperature if temperature is None else temperature
         return thermochemistry(
@@ -142,6 +149,7 @@ class ZPEResult(ShownResult):
             degeneracy=degeneracy,
             low_modes=low_modes,
             cut_cm=cut_cm,
+            free_rotors=free_rotors,
         )
 
     def thermo_table(
@@ -159,7 +167,8 @@ class ZPEResult(ShownResult):
         Returns
         -------
         pandas.DataFrame
-            By temperature: ZPE, U, H and G (F for solids) in eV, S in J/(mol K), and ``energy_ev`` + G.
+            By temperature: ZPE, U, H and G (F for solids) in eV, S and the heat capacity (Cp of a gas, Cv of
+            solids) in J/(mol K), and ``energy_ev`` + G.
         """
         return tables.thermo_table([self.thermo(t, pressure, model, **options) for t in temperatures])
 

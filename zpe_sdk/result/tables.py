@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zpe_sdk.errors import InputError
 from zpe_sdk.result.data import ResultData
 from zpe_sdk.result.plots import needs_pandas
-from zpe_sdk.result.thermo import Thermochemistry, thermochemistry
+from zpe_sdk.result.thermo import Thermochemistry, gas_thermochemistry, thermochemistry
 from zpe_sdk.vibrations.kinds import vibrations
 
 if TYPE_CHECKING:
@@ -64,6 +63,7 @@ def thermo_table(states: Sequence[Thermochemistry]) -> DataFrame:
             "enthalpy_ev": state.enthalpy_ev,
             "entropy_jmol_k": state.entropy_jmol_k,
             "free_energy_ev": state.free_energy_ev,
+            "heat_capacity_jmol_k": state.heat_capacity_jmol_k,
             "total_ev": state.energy_ev + state.free_energy_ev,
         }
         for state in states
@@ -75,10 +75,7 @@ def _row(result: ResultData, temperature: float | None) -> dict[str, Any]:
     document = result.document
     kelvin = document.temperature if temperature is None else temperature
     solid = thermochemistry(result, kelvin)
-    try:
-        whole = thermochemistry(result, kelvin, 1e5, "ideal_gas")
-    except InputError:  # no molecule, or none at rest
-        whole = solid
+    whole = gas_thermochemistry(result, kelvin) or solid
     files = document.fingerprint.pseudopotentials
     return {
         "formula": result.atoms.get_chemical_formula(),

@@ -7,10 +7,9 @@ from collections import Counter
 from ase import units
 from ase.formula import Formula
 
-from zpe_sdk.errors import InputError
 from zpe_sdk.result.data import ResultData
 from zpe_sdk.result.structure_text import dipole_lines, relaxed_first
-from zpe_sdk.result.thermo import thermochemistry
+from zpe_sdk.result.thermo import gas_thermochemistry
 from zpe_sdk.vibrations.kinds import counted_modes
 from zpe_sdk.vibrations.modes import wavenumber
 from zpe_sdk.wire import ZPEResultDocument
@@ -19,7 +18,7 @@ from zpe_sdk.wire import ZPEResultDocument
 def summary_text(document: ZPEResultDocument) -> str:
     """Return the result for people to read, its first line beginning with ``# ZPE summary``."""
     d = document
-    error, noise = d.checks.get("zpe_error_ev"), d.checks.get("force_noise_ev_ang")
+    noise = d.checks.get("force_noise_ev_ang")
     mobile = f"{len(d.mobile_indices)} of {len(d.symbols)} atoms mobile"
     kpoints = "a list of k-points" if d.kpts == (0, 0, 0) else "x".join(str(n) for n in d.kpts) + " k-points"
     cutoffs = "" if d.ecutwfc is None or d.ecutrho is None else f", cutoffs {d.ecutwfc:g} / {d.ecutrho:g} Ry"
@@ -27,18 +26,12 @@ def summary_text(document: ZPEResultDocument) -> str:
     lines = [
         f"# ZPE summary: {Formula.from_list(d.symbols).format('hill')}, {mobile}{mock}",
         "",
-        f"ZPE    {d.zpe_ev:12.6f} eV"
-        + (f"   (± {1000 * error:.2g} meV from noise and grid)" if error else ""),
-        f"S_vib  {d.s_vib_jmol_k:12.4f} J/(mol K)",
-        f"Cv_vib {d.cv_jmol_k:12.4f} J/(mol K)",
-        f"U_vib  {d.u_vib_ev:12.6f} eV   (with the ZPE)",
-        f"F_vib  {d.f_vib_ev:12.6f} eV   (U - TS)",
+        _zero_point_energy(d),
         f"E_scf  {d.energy_ev:12.6f} eV",
-        *_gas(d),
         *dipole_lines(d.dipole_e_ang),
         *_magnetisation(d),
         "",
-        f"Harmonic vibrations above {d.low_cut_cm:g} cm⁻¹ at {d.temperature:g} K.",
+        *_heat(d),
         "",
         "## Modes",
         "",
@@ -65,24 +58,43 @@ def summary_text(document: ZPEResultDocument) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _zero_point_energy(document: ZPEResultDocument) -> str:
+    error = document.checks.get("zpe_error_ev")
+    told = f"   (± {1000 * error:.2g} meV from noise and grid)" if error else ""
+    return f"ZPE    {document.zpe_ev:12.6f} eV{told}"
+
+
+def _heat(document: ZPEResultDocument) -> list[str]:
+    """Return what heat does: to a free molecule as a gas first, whose vibrations have next to no entropy."""
+    d, gas = document, gas_thermochemistry(ResultData(document), document.temperature)
+    vibrations = [
+        f"Harmonic vibrations above {d.low_cut_cm:g} cm⁻¹ at {d.temperature:g} K:",
+        "",
+        f"S_vib  {d.s_vib_jmol_k:12.4f} J/(mol K)",
+        f"Cv_vib {d.cv_jmol_k:12.4f} J/(mol K)",
+        f"U_vib  {d.u_vib_ev:12.6f} eV   (with the ZPE)",
+        f"F_vib  {d.f_vib_ev:12.6f} eV   (U - TS)",
+    ]
+    if gas is None:
+        return vibrations
+    return [
+        f"As an ideal gas at {d.temperature:g} K and 1 bar "
+        f"(symmetry number {gas.symmetry_number}, spin {gas.spin:g}):",
+        "",
+        f"S_gas  {gas.entropy_jmol_k:12.4f} J/(mol K)",
+        f"Cp_gas {gas.heat_capacity_jmol_k:12.4f} J/(mol K)",
+        f"H_gas  {gas.enthalpy_ev:12.6f} eV   (with the ZPE)",
+        f"G_gas  {gas.free_energy_ev:12.6f} eV   (H - TS)",
+        "",
+        *vibrations,
+    ]
+
+
 def _magnetisation(document: ZPEResultDocument) -> list[str]:
     total, absolute = document.total_magnetization, document.absolute_magnetization
     if total is None or absolute is None:
         return []
     return [f"M      {total:12.4f} Bohr magnetons per cell   (absolute {absolute:.4f})"]
-
-
-def _gas(document: ZPEResultDocument) -> list[str]:
-    """Say what a free molecule has as a gas: its vibrations alone have next to none of its entropy."""
-    try:
-        gas = thermochemistry(ResultData(document), document.temperature, 1e5, "ideal_gas")
-    except InputError:  # no molecule, or not at rest, or its spin is not known
-        return []
-    return [
-        f"S_gas  {gas.entropy_jmol_k:12.4f} J/(mol K)   "
-        f"(1 bar, symmetry number {gas.symmetry_number}, spin {gas.spin:g})",
-        f"G_gas  {gas.free_energy_ev:12.6f} eV   (H - TS at 1 bar, with the ZPE)",
-    ]
 
 
 def _modes(document: ZPEResultDocument) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, log
 from numbers import Real
@@ -12,20 +13,25 @@ from numpy.typing import NDArray
 
 from zpe_sdk.errors import InputError
 from zpe_sdk.result.data import ResultData
-from zpe_sdk.result.gas import count_rotations, electronic_spin, gas_molecule, geometry
+from zpe_sdk.result.gas import Geometry, count_rotations, electronic_spin, gas_molecule, geometry
+from zpe_sdk.result.turning import Bonds, turning_groups
 from zpe_sdk.vibrations.kinds import vibrations
 from zpe_sdk.vibrations.oscillators import (
     GAS_CONSTANT,
     J_PER_MOL_K_IN_EV,
     LowModes,
     Thermodynamics,
+    free_rotor,
     thermodynamics,
 )
+from zpe_sdk.vibrations.rotors import Rotor
 from zpe_sdk.wire.jobs import MAX_KELVIN, MIN_KELVIN
 
 Model = Literal["harmonic", "ideal_gas", "quasi_harmonic"]
 Array = NDArray[np.float64]
 
+# Heat capacity at constant pressure of translation and rotation, in R.
+RIGID: dict[Geometry, float] = {"monatomic": 5 / 2, "linear": 7 / 2, "nonlinear": 4.0}
 LOW_CM = 100.0  # as Ribeiro et al. and Grimme have it, see zpe_sdk.vibrations.oscillators
 
 
@@ -51,6 +57,8 @@ class Thermochemistry:
         S in J/(mol K).
     free_energy_ev
         G = H − TS in eV for the ideal gas, else F = U − TS.
+    heat_capacity_jmol_k
+        In J/(mol K): at constant pressure for the ideal gas, else at constant volume.
     energy_ev
         Energy of the SCF in eV; ``energy_ev + free_energy_ev`` is the free energy on pw.x's scale.
     symmetry_number, spin
@@ -65,6 +73,7 @@ class Thermochemistry:
     enthalpy_ev: float
     entropy_jmol_k: float
     free_energy_ev: float
+    heat_capacity_jmol_k: float
     energy_ev: float
     symmetry_number: int | None = None
     spin: float | None = None
@@ -98,6 +107,7 @@ def thermochemistry(
     degeneracy: int | None = None,
     low_modes: LowModes = "harmonic",
     cut_cm: float = LOW_CM,
+    free_rotors: Bonds = (),
 ) -> Thermochemistry:
     """Return the thermochemistry of a result; see :meth:`zpe_sdk.result.result.ZPEResult.thermo`."""
     check_temperature(temperature)
@@ -124,6 +134,7 @@ def thermochemistry(
                 saddle=saddle,
                 low_modes=low_modes,
                 cut_cm=cut_cm,
+                free_rotors=free_rotors,
             )
         case "quasi_harmonic":
             low_modes = "truhlar" if low_modes == "harmonic" else low_modes
@@ -138,7 +149,9 @@ def thermochemistry(
     cm = result.frequencies_cm
     # What treats low modes with care leaves none of them out.
     counted = result.counted if low_modes == "harmonic" else (cm > 0) & vibrations(result.document.mode_kinds)
-    return _of_solid(result, model, thermodynamics(cm[counted], temperature, low_modes, cut_cm))
+    rotors, replaced = turning_groups(result, free_rotors)
+    heat = thermodynamics(cm[counted & ~replaced], temperature, low_modes, cut_cm)
+    return _of_solid(result, model, _with_rotors(heat, rotors))
 
 
 def _of_solid(result: ResultData, model: Model, heat: Thermodynamics) -> Thermochemistry:
@@ -151,6 +164,7 @@ def _of_solid(result: ResultData, model: Model, heat: Thermodynamics) -> Thermoc
         enthalpy_ev=heat.internal_energy_ev,
         entropy_jmol_k=heat.entropy_jmol_k,
         free_energy_ev=heat.free_energy_ev,
+        heat_capacity_jmol_k=heat.heat_capacity_jmol_k,
         energy_ev=result.document.energy_ev,
     )
 
@@ -166,6 +180,7 @@ def _ideal_gas(
     saddle: bool,
     low_modes: LowModes,
     cut_cm: float,
+    free_rotors: Bonds,
 ) -> Thermochemistry:
     # Not imported above: it brings half a second of imports that a result alone does not need.
     from ase.thermochemistry import IdealGasThermo
@@ -178,6 +193,8 @@ def _ideal_gas(
     vibrating = vibrations(result.document.mode_kinds)
     if saddle:
         vibrating &= ~result.imaginary
+    rotors, replaced = turning_groups(result, free_rotors)
+    vibrating &= ~replaced
     frequencies = result.frequencies_cm[vibrating]
     if np.any(frequencies <= 0):
         raise InputError(
@@ -190,11 +207,10 @@ def _ideal_gas(
         # With the degeneracy given, nothing else hangs on the spin.
         spin = 0.0 if degeneracy is not None else electronic_spin(result.document)
     sigma = count_rotations(molecule) if symmetry_number is None else symmetry_number
+    rotor = geometry(molecule)
     # Of ASE come translation, rotation and spin; the vibrations are ours, as in the other models.
-    rigid = IdealGasThermo(
-        [], geometry(molecule), atoms=molecule, symmetrynumber=sigma, spin=spin, vib_selection="all"
-    )
-    heat = thermodynamics(frequencies, temperature, low_modes, cut_cm)
+    rigid = IdealGasThermo([], rotor, atoms=molecule, symmetrynumber=sigma, spin=spin, vib_selection="all")
+    heat = _with_rotors(thermodynamics(frequencies, temperature, low_modes, cut_cm), rotors)
     enthalpy = heat.internal_energy_ev + float(rigid.get_enthalpy(temperature, verbose=False))
     entropy = heat.entropy_jmol_k + J_PER_MOL_K_IN_EV * float(
         rigid.get_entropy(temperature, pressure, verbose=False)
@@ -211,10 +227,27 @@ def _ideal_gas(
         enthalpy_ev=enthalpy,
         entropy_jmol_k=entropy,
         free_energy_ev=enthalpy - temperature * entropy / J_PER_MOL_K_IN_EV,
+        heat_capacity_jmol_k=heat.heat_capacity_jmol_k + RIGID[rotor] * GAS_CONSTANT,
         energy_ev=result.document.energy_ev,
         symmetry_number=sigma,
         spin=spin,
     )
+
+
+def gas_thermochemistry(result: ResultData, temperature: float) -> Thermochemistry | None:
+    """Return that of a free molecule as an ideal gas at 1 bar.
+
+    None if there is no molecule, it is not at rest, or its spin is not known.
+    """
+    try:
+        return thermochemistry(result, temperature, 1e5, "ideal_gas")
+    except InputError:
+        return None
+
+
+def _with_rotors(heat: Thermodynamics, rotors: Sequence[Rotor]) -> Thermodynamics:
+    turning = [free_rotor(rotor.inertia, rotor.symmetry_number, heat.temperature) for rotor in rotors]
+    return sum(turning, start=heat)
 
 
 def _check_whole(value: object, field: str, what: str, code: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +62,22 @@ class Structure:
     def is_free(self) -> bool:
         """Whether all atoms are mobile, and can move as a whole."""
         return len(self.mobile) == len(self.symbols)
+
+    @cached_property
+    def molecule(self) -> Molecule | None:
+        """The molecule that the atoms are; None if they are none, or some are held."""
+        return find_molecule(self.symbols, self.positions, self.cell) if self.is_free else None
+
+    @property
+    def external(self) -> Array | None:
+        """The motions of the whole, see :func:`~zpe_sdk.vibrations.kinds.external_motions`.
+
+        None where some atoms are held.
+        """
+        if not self.is_free:
+            return None
+        places = None if self.molecule is None else self.molecule.positions[list(self.mobile)]
+        return external_motions(self.masses, places)
 
 
 @dataclass(frozen=True)
@@ -143,8 +160,8 @@ def analyse(
         ``bad_masses``: a mass is not positive, or their number is not that of the Hessian's atoms.
     """
     symmetric = symmetrised(hessian)
-    molecule = _free_molecule(structure)
-    modes = normal_modes(symmetric, structure.masses, _external(structure, molecule))
+    molecule = structure.molecule
+    modes = normal_modes(symmetric, structure.masses, structure.external)
     counted = counted_modes(modes.frequencies_cm, modes.kinds, settings.low_cut_cm)
     imaginary = imaginary_modes(modes.frequencies_cm, modes.kinds)
     return Analysis(
@@ -180,20 +197,6 @@ def with_warnings_of(analysis: Analysis, told: Sequence[str]) -> list[str]:
     place = earlier[0] if earlier else len(told)
     others = [warning for n, warning in enumerate(told) if n not in earlier]
     return [*others[:place], *analysis.warnings, *others[place:]]
-
-
-def _free_molecule(structure: Structure) -> Molecule | None:
-    if not structure.is_free:
-        return None
-    return find_molecule(structure.symbols, structure.positions, structure.cell)
-
-
-def _external(structure: Structure, molecule: Molecule | None) -> Array | None:
-    """Return the motions of the whole; None where some atoms are held."""
-    if not structure.is_free:
-        return None
-    order = list(structure.mobile)
-    return external_motions(structure.masses, None if molecule is None else molecule.positions[order])
 
 
 def _of_the_modes(modes: Modes, counted: Mask, imaginary: Mask, settings: Settings) -> list[str]:

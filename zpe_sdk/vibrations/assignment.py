@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from ase.data import atomic_numbers, covalent_radii
 from numpy.typing import NDArray
 
-from zpe_sdk.vibrations.molecule import BOND
+from zpe_sdk.vibrations.molecule import find_bonds
 
 Array = NDArray[np.float64]
 Row = dict[int, Array]
@@ -133,7 +132,7 @@ def _coordinates(
     symbols: Sequence[str], positions: Array, cell: Array, mobile: set[int]
 ) -> Iterator[_Coordinate]:
     """Find the internal coordinates in which a mobile atom takes part."""
-    neighbours = _neighbours(symbols, positions, cell)
+    neighbours = find_bonds(symbols, positions, cell)
     for i, around in neighbours.items():
         for j, vector in around:
             # Each bond is found from both its ends; one to an image of the atom itself does not change.
@@ -218,18 +217,6 @@ def _summed(*parts: tuple[int, Array]) -> Row:
     for atom, derivative in parts:
         row[atom] = row.get(atom, np.zeros(3)) + derivative
     return row
-
-
-def _neighbours(symbols: Sequence[str], positions: Array, cell: Array) -> dict[int, list[tuple[int, Array]]]:
-    """Return the atoms that each is bonded to, and the vectors to them."""
-    from ase.neighborlist import primitive_neighbor_list
-
-    radii = BOND * covalent_radii[[atomic_numbers[symbol] for symbol in symbols]]
-    first, second, vectors = primitive_neighbor_list("ijD", (True,) * 3, cell, positions, radii.tolist())
-    found: dict[int, list[tuple[int, Array]]] = {n: [] for n in range(len(symbols))}
-    for i, j, vector in zip(first.tolist(), second.tolist(), vectors, strict=True):
-        found[i].append((j, vector))
-    return found
 
 
 def _named(one: str, other: str) -> str:

@@ -73,6 +73,19 @@ def find_molecule(symbols: Sequence[str], positions: Array, cell: Array) -> Mole
     return None if distance < APART * loosest else Molecule(places, distance)
 
 
+def find_bonds(symbols: Sequence[str], positions: Array, cell: Array) -> dict[int, list[tuple[int, Array]]]:
+    """Return the atoms to which each is bonded, and the vectors to them in Å; parameters as above."""
+    # Half a second of imports, which a molecule alone does not need.
+    from ase.neighborlist import primitive_neighbor_list
+
+    radii = BOND * covalent_radii[[atomic_numbers[symbol] for symbol in symbols]]
+    first, second, vectors = primitive_neighbor_list("ijD", (True,) * 3, cell, positions, radii.tolist())
+    found: dict[int, list[tuple[int, Array]]] = {n: [] for n in range(len(symbols))}
+    for i, j, vector in zip(first.tolist(), second.tolist(), vectors, strict=True):
+        found[i].append((j, vector))
+    return found
+
+
 def _in_one_piece(positions: Array, radii: Array, cell: Array) -> tuple[Array, float]:
     """Return the atoms in one piece, and the longest distance across which two are side by side unbonded."""
     count = len(positions)

@@ -1,4 +1,4 @@
-"""Thermodynamics of independent harmonic oscillators: the one place for their formulas."""
+"""Thermodynamics of independent harmonic oscillators and free rotors: the one place for their formulas."""
 
 from __future__ import annotations
 
@@ -52,6 +52,16 @@ class Thermodynamics:
         """Helmholtz energy U − TS in eV."""
         return self.internal_energy_ev - self.temperature * self.entropy_jmol_k / J_PER_MOL_K_IN_EV
 
+    def __add__(self, other: Thermodynamics) -> Thermodynamics:
+        """Return what both have together, at the temperature of the first."""
+        return Thermodynamics(
+            self.temperature,
+            self.zpe_ev + other.zpe_ev,
+            self.internal_energy_ev + other.internal_energy_ev,
+            self.entropy_jmol_k + other.entropy_jmol_k,
+            self.heat_capacity_jmol_k + other.heat_capacity_jmol_k,
+        )
+
 
 def thermodynamics(
     frequencies_cm: Array, temperature: float, low_modes: LowModes = "harmonic", cut_cm: float = 100.0
@@ -90,6 +100,35 @@ def thermodynamics(
         if low_modes == "grimme"
         else vibrational_entropy(frequencies_cm, temperature),
         heat_capacity(frequencies_cm, temperature),
+    )
+
+
+def free_rotor(inertia: float, symmetry_number: int, temperature: float) -> Thermodynamics:
+    """Return the thermodynamics of a rotor about one axis that nothing hinders.
+
+    Parameters
+    ----------
+    inertia
+        Its reduced moment of inertia in u Å².
+    symmetry_number
+        How many times in a turn it looks as before: 3 for methyl.
+    temperature
+        In K.
+
+    Notes
+    -----
+    S = R (1/2 + ln q), q = (8π³IkT)^½/(σh), U = RT/2, C = R/2; no zero-point energy. The classical limit,
+    good where h²/8π²I is far below kT: K. S. Pitzer, W. D. Gwinn, J. Chem. Phys. 10, 428 (1942).
+    """
+    moment = inertia * float(units._amu) * 1e-20
+    thermal = 8 * np.pi**3 * moment * float(units._k) * temperature
+    states = np.sqrt(thermal) / (symmetry_number * float(units._hplanck))
+    return Thermodynamics(
+        temperature,
+        0.0,
+        float(units.kB) * temperature / 2,
+        float(GAS_CONSTANT * (1 / 2 + np.log(states))),
+        GAS_CONSTANT / 2,
     )
 
 

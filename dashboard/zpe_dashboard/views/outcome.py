@@ -13,6 +13,7 @@ from zpe_dashboard.views.page import View, heading
 from zpe_dashboard.views.plots import SpectrumPlot
 from zpe_sdk.result.result import ZPEResult
 from zpe_sdk.result.structure import RelaxationResult
+from zpe_sdk.result.thermo import gas_thermochemistry
 from zpe_sdk.vibrations.modes import wavenumber
 
 
@@ -113,14 +114,7 @@ class Outcome(View[JobInside]):
                     "note": "MOCK, eV" if d.is_mock else "eV",
                     "tone": "main toned",
                 },
-                {
-                    "label": w("Entropy"),
-                    "value": f"{d.s_vib_jmol_k:.3f}",
-                    "note": f"J/(mol K), {d.temperature:g} K",
-                },
-                {"label": w("Heat capacity"), "value": f"{d.cv_jmol_k:.3f}", "note": "J/(mol K)"},
-                {"label": w("Internal energy"), "value": f"{d.u_vib_ev:.6f}", "note": w("eV, with the ZPE")},
-                {"label": w("Free energy"), "value": f"{d.f_vib_ev:.6f}", "note": "eV, U − TS"},
+                *self._heat(result),
                 {
                     "label": w("Largest force"),
                     "value": f"{d.max_force_ev_ang:.4f}",
@@ -159,6 +153,29 @@ class Outcome(View[JobInside]):
 
         self.watch(draw, "result", "detail")
         return [box]
+
+    def _heat(self, result: ZPEResult) -> list[dict[str, Any]]:
+        """Return entropy, heat capacity and energies: of a free molecule those of its gas."""
+        w, d = self.words, result.document
+        gas = gas_thermochemistry(result, d.temperature)
+        if gas is None:
+            where = f"J/(mol K), {d.temperature:g} K"
+            entropy, capacity, free = d.s_vib_jmol_k, d.cv_jmol_k, d.f_vib_ev
+            energy, note = (w("Internal energy"), d.u_vib_ev), "eV, U − TS"
+        else:
+            where = w("J/(mol K), gas at {kelvin} K, 1 bar", kelvin=f"{d.temperature:g}")
+            entropy, capacity, free = gas.entropy_jmol_k, gas.heat_capacity_jmol_k, gas.free_energy_ev
+            energy, note = (w("Enthalpy"), gas.enthalpy_ev), "eV, H − TS"
+        return [
+            {"label": w("Entropy"), "value": f"{entropy:.3f}", "note": where},
+            {
+                "label": w("Heat capacity"),
+                "value": f"{capacity:.3f}",
+                "note": f"J/(mol K), {'Cv' if gas is None else 'Cp'}",
+            },
+            {"label": energy[0], "value": f"{energy[1]:.6f}", "note": w("eV, with the ZPE")},
+            {"label": w("Free energy"), "value": f"{free:.6f}", "note": note},
+        ]
 
     def _structure(self, result: Any) -> list[dict[str, Any]]:
         """Return what there is to say of a structure with its energy."""
