@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from zpe_sdk.result.reaction import reaction
     from zpe_sdk.result.result import ZPEResult
     from zpe_sdk.result.structure import EnergyResult, RelaxationResult
-    from zpe_sdk.result.tables import as_table
+    from zpe_sdk.result.tables import as_table, modes_table
 
 __all__ = [
     "AsyncJob",
@@ -38,6 +38,7 @@ __all__ = [
     "ZPEResult",
     "as_completed",
     "as_table",
+    "modes_table",
     "reaction",
     "read_result",
     "step_diagram",
@@ -55,6 +56,7 @@ _MODULES = {
     "ZPEResult": "result.result",
     "as_completed": "client.job",
     "as_table": "result.tables",
+    "modes_table": "result.tables",
     "reaction": "result.reaction",
     "read_result": "result.kinds",
     "step_diagram": "result.free_energy",

@@ -15,7 +15,7 @@ from ase.build import molecule
 from ase.thermochemistry import RRHOMode
 
 from tests.springs import springs_result
-from zpe_sdk import ComputeError, IdealGas, InputError, QuasiHarmonic, ZPEResult, as_table
+from zpe_sdk import ComputeError, IdealGas, InputError, QuasiHarmonic, ZPEResult, as_table, modes_table
 from zpe_sdk.result.turning import turning_groups
 from zpe_sdk.vibrations.oscillators import (
     free_rotor,
@@ -304,3 +304,21 @@ def test_a_table_of_results_reads_back_from_csv_failures_included() -> None:
     assert "sum rule" in row.warnings
     assert row.pseudopotentials == "H.pbe-kjpaw.UPF, O.pbe-kjpaw.UPF"
     assert (row.ecutwfc_ry, row.temperature_k) == (30.0, 500.0)
+
+
+def test_a_table_of_modes_reads_back_from_csv() -> None:
+    results = {
+        "water": springs_result("H2O"),
+        "broken": ComputeError("the SCF did not converge", code="scf_not_converged"),
+        "dark": springs_result("CH4", dipoles=False),
+    }
+    table = modes_table(results)
+    assert table.loc[("water", 7), "irrep"] == "B2"
+    assert table.loc[("water", 7), "motion"] == "O–H stretch, antisymmetric, 100 %"
+    assert table.loc["dark"].ir_intensity_km_mol.isna().all()
+    assert set(table.index.get_level_values("name")) == {"water", "dark"}
+    np.testing.assert_allclose(table.loc["water"].wavenumber_cm, results["water"].frequencies_cm)
+    read = pd.read_csv(StringIO(table.to_csv()), index_col=["name", "mode"])
+    pd.testing.assert_frame_equal(read, table, check_dtype=False)
+    assert list(modes_table([results["water"]]).loc["H2O"].index) == list(range(9))
+    assert modes_table({}).empty

@@ -15,6 +15,17 @@ from zpe_sdk.vibrations.kinds import vibrations
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+_OF_A_MODE = (
+    "wavenumber_cm",
+    "energy_mev",
+    "kind",
+    "counted",
+    "imaginary",
+    "ir_intensity_km_mol",
+    "irrep",
+    "motion",
+)
+
 
 def as_table(
     results: Mapping[str, ResultData | Exception] | Iterable[ResultData], *, temperature: float | None = None
@@ -38,11 +49,7 @@ def as_table(
         ones negative), ``warnings`` and ``pseudopotentials`` texts.
     """
     pd = needs_pandas()
-    named = (
-        list(results.items())
-        if isinstance(results, Mapping)
-        else [(result.atoms.get_chemical_formula(), result) for result in results]
-    )
+    named = _named(results)
     rows = [
         {"failure": str(result)} if isinstance(result, Exception) else _row(result, temperature)
         for _, result in named
@@ -51,6 +58,58 @@ def as_table(
     if "failure" in table:
         table["failure"] = table.pop("failure")  # behind what all others have
     return table
+
+
+def modes_table(results: Mapping[str, ResultData | Exception] | Iterable[ResultData]) -> DataFrame:
+    """Return a pandas table of the modes of several results, one per row.
+
+    What it writes as CSV reads back with ``pandas.read_csv(file, index_col=["name", "mode"])``. Its
+    ``to_xarray()`` is a Dataset over names and modes, where the package xarray is installed.
+
+    Parameters
+    ----------
+    results
+        As of :func:`as_table`; an exception has no modes.
+
+    Returns
+    -------
+    pandas.DataFrame
+        By ``name`` and ``mode`` (from 0): ``wavenumber_cm`` (imaginary ones negative), ``energy_mev``,
+        ``kind``, ``counted``, ``imaginary``, ``ir_intensity_km_mol``, ``irrep`` and ``motion`` in words.
+        What is not known is missing.
+    """
+    pd = needs_pandas()
+    rows: list[tuple[Any, ...]] = []
+    for name, result in _named(results):
+        if isinstance(result, Exception):
+            continue
+        cm = result.frequencies_cm
+        unknown = [None] * len(cm)
+        for mode, values in enumerate(
+            zip(
+                cm.tolist(),
+                (1000 * result.energies_ev).tolist(),
+                result.document.mode_kinds,
+                result.counted.tolist(),
+                result.imaginary.tolist(),
+                result.document.ir_intensities_km_mol or unknown,
+                result.irreps or unknown,
+                result.assignments,
+                strict=True,
+            )
+        ):
+            rows.append((name, mode, *values))
+    table: DataFrame = pd.DataFrame(rows, columns=["name", "mode", *_OF_A_MODE])
+    table["ir_intensity_km_mol"] = table["ir_intensity_km_mol"].astype(float)
+    return table.set_index(["name", "mode"])
+
+
+def _named(
+    results: Mapping[str, ResultData | Exception] | Iterable[ResultData],
+) -> list[tuple[str, ResultData | Exception]]:
+    if isinstance(results, Mapping):
+        return list(results.items())
+    return [(result.atoms.get_chemical_formula(), result) for result in results]
 
 
 def thermo_table(states: Sequence[Thermochemistry]) -> DataFrame:
