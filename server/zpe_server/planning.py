@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from zpe_sdk.errors import InputError
 from zpe_sdk.espresso import environ, patch, physics
 from zpe_sdk.espresso.contacts import check_contacts
 from zpe_sdk.espresso.gamma import gamma_warning
@@ -16,6 +18,9 @@ from zpe_sdk.vibrations.plan import Plan, plan_displacements
 from zpe_sdk.wire import JobKind, JobPayload, JobRequest, RelaxOptions, Task
 from zpe_server.settings import Settings
 from zpe_server.verification import copies_of
+
+# Of one job. A thousand atoms without any symmetry take 6001.
+MAX_SCFS = 10_000
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,12 @@ def plan_stage(request: JobRequest, stage: JobKind, settings: Settings) -> Plann
     delta = settings.delta if request.delta is None else request.delta
     plan = _displacements(pw_input, request, delta, isotropic) if stage == "vibrations" else None
     tasks = list(plan.displacements) if plan else [Task(index=0)]
+    if len(tasks) > MAX_SCFS:
+        raise InputError(
+            f"this job takes {len(tasks)} SCFs; at most {MAX_SCFS} are possible: choose fewer mobile atoms",
+            code="out_of_bounds",
+            field="mobile_indices",
+        )
     copies = copies_of(tasks, request.verify) if stage != "relax" else []
     warnings = [warning] if (warning := gamma_warning(pw_input)) else []
     # What cannot be patched, e.g. a displacement that pw.x would not see, is refused here, not on a worker.
@@ -131,7 +142,7 @@ def plan_stage(request: JobRequest, stage: JobKind, settings: Settings) -> Plann
         max_scf_seconds=request.requires.max_scf_seconds or settings.max_scf_seconds,
     )
     # What is to be verified is computed, not taken over; nor is a relaxation, which is no single SCF.
-    keys = [_scf_key(pw_input, task, use_environ, medium) if stage != "relax" else "" for task in tasks]
+    keys = [""] if stage == "relax" else _scf_keys(pw_input, tasks, use_environ, medium)
     return PlannedJob(
         payload=payload,
         plan=plan,
@@ -180,6 +191,11 @@ def _versions(pw_input: PwInput, request: JobRequest) -> list[VersionNeed]:
     return needs
 
 
-def _scf_key(pw_input: PwInput, task: Task, use_environ: bool, medium: environ.EnvironInput | None) -> str:
+def _scf_keys(
+    pw_input: PwInput, tasks: Sequence[Task], use_environ: bool, medium: environ.EnvironInput | None
+) -> list[str]:
     surroundings = medium.physics_hash() if medium else use_environ
-    return hashlib.sha256(f"{physics.scf_key(pw_input, task)} {surroundings}".encode()).hexdigest()[:32]
+    return [
+        hashlib.sha256(f"{key} {surroundings}".encode()).hexdigest()[:32]
+        for key in physics.scf_keys(pw_input, tasks)
+    ]

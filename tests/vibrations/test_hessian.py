@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from zpe_sdk.errors import InputError
 from zpe_sdk.vibrations.hessian import assemble_hessian, raw_hessian
 from zpe_sdk.vibrations.modes import normal_modes
 from zpe_sdk.vibrations.plan import Plan, plan_displacements
-from zpe_sdk.vibrations.symmetry import SymmetryBreakers
+from zpe_sdk.vibrations.symmetry import Operation, SymmetryBreakers
 
 DELTA = 0.01
 Forces = Callable[[np.ndarray], np.ndarray]
@@ -399,14 +400,76 @@ def test_a_plan_that_an_earlier_version_kept_is_read() -> None:
     assert Plan.from_json(json.loads(json.dumps(kept))) == plan
 
 
+@pytest.mark.parametrize("name", ["H2O", "CH4", "silicon, cubic", "aluminium", "hydrogen and top layer"])
+def test_a_plan_that_spells_out_all_its_operations_gives_the_same(name: str) -> None:
+    """Earlier versions kept all that leave a displaced atom in its place, and one to each other atom."""
+    plan = planned(name)
+    spelt: list[Operation] = []
+    for atom in dict.fromkeys(task.atom for task in plan.displacements if task.atom is not None):
+        place = plan.mobile.index(atom)
+        spelt += plan.site(place)
+        ways = {place: spelt[-1]}
+        for source, operation, target in plan.paths(place):
+            before = ways[source]
+            rotation = operation.matrix @ before.matrix
+            permutation = tuple(operation.permutation[k] for k in before.permutation)
+            ways[target] = Operation(tuple(map(tuple, rotation.tolist())), permutation)
+            spelt.append(ways[target])
+    earlier = Plan.from_json(json.loads(json.dumps(replace(plan, operations=tuple(spelt)).to_json())))
+    atoms = CASES[name][0]
+    forces = run(plan, Morse(atoms).forces, len(atoms))
+    np.testing.assert_allclose(raw_hessian(earlier, forces), raw_hessian(plan, forces), rtol=0, atol=1e-9)
+
+
 def test_a_large_supercell_is_planned_by_what_it_needs() -> None:
     atoms = bulk("Al") * (10, 10, 10)
     plan = plan_displacements(atoms.positions, atoms.cell[:], atoms.symbols, [3], delta=DELTA)
-    assert (plan.order, len(plan.displacements), len(plan.operations)) == (48, 2, 48)
+    assert (plan.order, len(plan.displacements), len(plan.site(0))) == (48, 2, 48)
     plan = plan_displacements(atoms.positions, atoms.cell[:], atoms.symbols, range(1000), delta=DELTA)
     assert (plan.order, len(plan.displacements)) == (48_000, 2)
-    # The site's 48 and one for each other atom: no more than the Hessian itself takes.
-    assert len(plan.operations) == 48 + 999
+    # All follow from the three translations, and from three or four that leave an atom in its place.
+    assert len(plan.operations) <= 3 + 4
+    assert len(plan.site(0)) == 48
+    assert sorted(target for _, _, target in plan.paths(0)) == list(range(1, 1000))
+    assert len(json.dumps(plan.to_json())) < 50_000
+
+
+@pytest.mark.parametrize("off", [0.0, 2e-5])
+def test_a_vacancy_leaves_the_symmetry_around_it(off: float) -> None:
+    """Oh, and 124 atoms in nine sets of equivalent ones: 6+6 (C4v), 12+12 (C2v), 8+8 (C3v), 24+24+24 (Cs).
+
+    In a set with several mirrors a displacement and its opposite are enough, with one it takes two of each.
+    ``off`` is far below what the symmetry is found with.
+    """
+    atoms = bulk("Po", "sc", a=3.35) * (5, 5, 5)
+    del atoms[0]
+    positions = atoms.positions + np.random.default_rng(5).uniform(-off, off, atoms.positions.shape)
+    plan = plan_displacements(positions, atoms.cell[:], atoms.symbols, range(124), delta=DELTA)
+    assert (plan.order, len(plan.displacements)) == (48, 1 + 2 * 6 + 4 * 3)
+
+
+@pytest.mark.parametrize(
+    ("every", "order", "scfs"),
+    [
+        # Every other layer across x is fixed. Left are half of the translations along x, and the 16 of D4h. A
+        # free atom has them all: one displacement in general position is enough.
+        (2, 16 * 32, 2),
+        # Every fourth layer. Of three free ones the middle has D4h (1 SCF), the outer two, mirror images of
+        # each other, C4v (a displacement and its opposite).
+        (4, 16 * 16, 4),
+    ],
+)
+def test_a_pattern_of_fixed_atoms_leaves_the_symmetry_that_keeps_it(
+    every: int, order: int, scfs: int
+) -> None:
+    atoms = bulk("Po", "sc", a=3.35) * (4, 4, 4)
+    layers = np.rint(atoms.positions[:, 0] / 3.35).astype(int)
+    mobile = np.flatnonzero(layers % every != 0).tolist()
+    plan = plan_displacements(atoms.positions, atoms.cell[:], atoms.symbols, mobile, delta=DELTA)
+    assert (plan.order, len(plan.displacements)) == (order, scfs)
+    model = Morse(atoms)
+    found = raw_hessian(plan, run(plan, model.linear(), len(atoms)))
+    np.testing.assert_allclose(found, exact_hessian(model, mobile), atol=1e-8)
 
 
 @pytest.mark.parametrize(

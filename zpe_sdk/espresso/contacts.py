@@ -66,17 +66,17 @@ def check_contacts(
     # The atoms themselves come first among the places.
     order = list(range(1, min(_NEIGHBOURS, len(places)) + 1))
     near = KDTree(places).query(places[: len(symbols)], k=order)
-    distances, found = np.asarray(near[0]), np.asarray(near[1])
-    worst: tuple[float, int, int, float] | None = None
-    for i, row in enumerate(distances):
-        for distance, place in zip(row, found[i], strict=True):
-            j = int(atoms[place])
-            bound = float(radii[i] + radii[j])
-            if place != i and distance < bound and (worst is None or distance < worst[0]):
-                worst = float(distance), min(i, j), max(i, j), bound
-    if worst:
-        distance, i, j, bound = worst
-        raise _too_close(labels, i, j, distance, bound)
+    distances, found = np.asarray(near[0]), atoms[np.asarray(near[1])]
+    bounds = radii[:, None] + radii[found]
+    # Each atom is its own nearest.
+    worst = np.where(
+        (distances < bounds) & (np.asarray(near[1]) != np.arange(len(symbols))[:, None]), distances, np.inf
+    )
+    nearest = int(worst.argmin())
+    if np.isfinite(worst.flat[nearest]):
+        one, column = divmod(nearest, worst.shape[1])
+        i, j = sorted((one, int(found[one, column])))
+        raise _too_close(labels, i, j, float(worst.flat[nearest]), float(bounds[one, column]))
 
 
 def _images(

@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from zpe_sdk.espresso.cards import Card, Row, fields
 from zpe_sdk.espresso.gamma import gamma_point
 from zpe_sdk.espresso.input import PwInput
@@ -62,9 +65,36 @@ def physics_hash(pw_input: PwInput) -> str:
 
 def scf_key(pw_input: PwInput, task: Task) -> str:
     """Return the SHA-256 of the physics and the exact structure of a task."""
-    positions = displaced(pw_input, task).round(POSITION_DIGITS) + 0.0  # no -0.0
-    cell = pw_input.cell.round(POSITION_DIGITS) + 0.0
-    return digest([physics_hash(pw_input), cell.tolist(), positions.tolist()])
+    return scf_keys(pw_input, [task])[0]
+
+
+def scf_keys(pw_input: PwInput, tasks: Sequence[Task]) -> list[str]:
+    """Return :func:`scf_key` of each task.
+
+    Their structures differ in one atom, so most of the text that is hashed is written only once.
+    """
+    head = json.dumps([physics_hash(pw_input), _rounded(pw_input.cell).tolist()]).removesuffix("]")
+    rows = [json.dumps(row).encode() for row in _rounded(pw_input.positions).tolist()]
+    text = b", ".join(rows) + b"]]"
+    begins = np.cumsum([0, *(len(row) + 2 for row in rows)]).tolist()
+    whole = hashlib.sha256(f"{head}, [".encode())
+    keys = []
+    for task in tasks:
+        hashed = whole.copy()
+        if task.atom is None or task.displacement is None:
+            hashed.update(text)
+        else:
+            moved = _rounded(displaced(pw_input, task)[task.atom]).tolist()
+            begin = begins[task.atom]
+            hashed.update(text[:begin])
+            hashed.update(json.dumps(moved).encode())
+            hashed.update(text[begin + len(rows[task.atom]) :])
+        keys.append(hashed.hexdigest())
+    return keys
+
+
+def _rounded(lengths: NDArray[np.float64]) -> NDArray[np.float64]:
+    return lengths.round(POSITION_DIGITS) + 0.0  # no -0.0
 
 
 def _card(card: Card) -> list[Any]:

@@ -82,9 +82,8 @@ def partial_plan(plan: Plan, done: Collection[int]) -> tuple[Plan, tuple[int, ..
     needed = pairs(plan)
     lacking = {a.atom for a, b in needed if a.index not in done and (b is None or b.index not in done)}
     displaced = {a.atom for a, _ in needed} - lacking if 0 in done else set()
-    places = sorted(
-        {o.permutation[k] for k, atom in enumerate(plan.mobile) if atom in displaced for o in plan.operations}
-    )
+    starts = [k for k, atom in enumerate(plan.mobile) if atom in displaced]
+    places = sorted({*starts, *(target for k in starts for _, _, target in plan.paths(k))})
     if not places:
         raise InputError(
             f"{len(done)} of {len(plan.displacements)} SCFs are done, too few for a partial spectrum: it "

@@ -73,12 +73,11 @@ def fitted(plan: Plan, forces: NDArray[np.float64]) -> NDArray[np.float64]:
     blocks = np.full((size, 3, size, 3, sets), np.nan)
     for atom, changes in _force_changes(plan, forces).items():
         place = plan.mobile.index(atom)
-        block = _displaced_rows(plan, place, changes)
-        for operation in plan.operations:
-            target, R = operation.permutation[place], operation.matrix
-            if np.isnan(blocks[target, 0, 0, 0, 0]):
-                turned = R @ np.tensordot(R, block, 1)
-                blocks[target][:, list(operation.permutation)] = turned
+        blocks[place] = _displaced_rows(plan, place, changes)
+        for source, operation, target in plan.paths(place):
+            R = operation.matrix
+            turned = R @ np.tensordot(R, blocks[source], 1)
+            blocks[target][:, list(operation.permutation)] = turned
     return blocks.reshape(3 * size, 3 * size, sets)
 
 
@@ -132,9 +131,7 @@ def _displaced_rows(
 ) -> NDArray[np.float64]:
     """Fit the rows of one displaced atom: (3, M, 3, B) in eV/Å²."""
     steps, images = [], []
-    for operation in plan.operations:
-        if operation.permutation[place] != place:
-            continue
+    for operation in plan.site(place):
         R = operation.matrix
         for vector, change in changes:
             turned = np.empty_like(change)

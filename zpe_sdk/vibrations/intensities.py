@@ -60,13 +60,11 @@ def polar_tensors(plan: Plan, dipoles: Mapping[int, ArrayLike]) -> Array:
     tensors = np.full((len(plan.mobile), 3, 3), np.nan)
     for atom, found in changes.items():
         place = plan.mobile.index(atom)
-        site = [o.matrix for o in plan.operations if o.permutation[place] == place]
+        site = [operation.matrix for operation in plan.site(place)]
         steps, responses = (np.array([R @ pair[part] for R in site for pair in found]) for part in (0, 1))
-        tensor = (np.linalg.pinv(steps) @ responses).T
-        for operation in plan.operations:
-            target = operation.permutation[place]
-            if np.isnan(tensors[target, 0, 0]):
-                tensors[target] = operation.matrix @ tensor @ operation.matrix.T
+        tensors[place] = (np.linalg.pinv(steps) @ responses).T
+        for source, operation, target in plan.paths(place):
+            tensors[target] = operation.matrix @ tensors[source] @ operation.matrix.T
     return tensors
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from zpe_sdk.errors import InputError
 from zpe_sdk.task import Task, Vector
-from zpe_sdk.vibrations.directions import site_directions
+from zpe_sdk.vibrations.directions import SAME, site_directions
 from zpe_sdk.vibrations.symmetry import Operation, SymmetryBreakers, find_symmetry, no_symmetry
 
 
@@ -32,8 +32,7 @@ class Plan:
     order
         Number of symmetry operations found, pure translations included.
     operations
-        Those of them that the Hessian needs: all that leave a displaced atom in its place, and one that
-        takes a displaced atom to each other atom.
+        Some of them, from which those follow that the Hessian needs: :meth:`site`, :meth:`paths`.
     """
 
     displacements: tuple[Task, ...]
@@ -42,6 +41,43 @@ class Plan:
     full_count: int
     order: int
     operations: tuple[Operation, ...]
+
+    def site(self, place: int) -> list[Operation]:
+        """Return all operations that leave the mobile atom at ``place`` where it is, the identity first."""
+        size = len(self.mobile)
+        found = [(np.eye(3), np.arange(size))]
+        staying = [
+            (o.matrix, np.array(o.permutation)) for o in self.operations if o.permutation[place] == place
+        ]
+        for rotation, permutation in found:  # which grows
+            for another, onwards in staying:
+                product = another @ rotation
+                if all(np.abs(product - known).max() > SAME for known, _ in found):
+                    found.append((product, onwards[permutation]))
+        return [Operation(tuple(map(tuple, r.tolist())), tuple(p.tolist())) for r, p in found]
+
+    def paths(self, place: int) -> Iterator[tuple[int, Operation, int]]:
+        """Yield by which operation one gets from an atom to each of its equivalents.
+
+        Parameters
+        ----------
+        place
+            Where the paths begin, in the list of mobile atoms.
+
+        Yields
+        ------
+        source, operation, target
+            The operation takes ``source``, which is ``place`` or a target of before, to ``target``.
+        """
+        reached = {place}
+        ends = [place]
+        for source in ends:  # which grows
+            for operation in self.operations:
+                target = operation.permutation[source]
+                if target not in reached:
+                    reached.add(target)
+                    ends.append(target)
+                    yield source, operation, target
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as what JSON can hold; :meth:`from_json` gives back an equal plan."""
@@ -118,19 +154,12 @@ def plan_displacements(
     # Opposites come last: when they are run, the density of the first gives them a start (docs/engine.md).
     steps: list[tuple[int, Vector]] = []
     opposites: list[tuple[int, Vector]] = []
-    needed: dict[Operation, None] = {}
-    reached: set[int] = set()
-    for place in range(len(mobile)):
-        if place in reached:
-            continue
-        images = group.images(place)
-        staying = np.flatnonzero(images == place)
-        others, first = np.unique(images, return_index=True)
-        operations = group.operations(np.concatenate([staying, first[others != place]]))
-        site = operations[: len(staying)]
-        needed.update(dict.fromkeys(operations))
-        reached.update(others.tolist())
-        for direction, both in site_directions(tuple(operation.rotation for operation in site)):
+    orbits, connecting = group.orbits()
+    needed = dict.fromkeys(connecting)
+    for place in np.sort(np.unique(orbits, return_index=True)[1]).tolist():
+        site = group.site(place)
+        needed.update(dict.fromkeys(group.generators(site)))
+        for direction, both in site_directions(group.rotations(site)):
             x, y, z = (delta * component + 0.0 for component in direction)
             steps.append((mobile[place], (x, y, z)))
             if both:
@@ -144,7 +173,7 @@ def plan_displacements(
         delta=float(delta),
         full_count=6 * len(mobile) + 1,
         order=group.order,
-        operations=tuple(needed),
+        operations=tuple(group.operations(list(needed))),
     )
 
 

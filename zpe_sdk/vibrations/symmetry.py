@@ -20,6 +20,11 @@ from zpe_sdk.errors import ConfigError, InputError
 SYMPREC = 1e-4
 # Å; how far from a point the atom on it may be. spglib has verified the images: this tells atoms apart.
 REACH = 1e-3
+# Atoms from which on it saves time to look at their neighbours first, and at how many.
+MANY, NEIGHBOURS = 64, 12
+
+
+Rotation = tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,7 @@ class Operation:
         ``permutation[k]`` is the place in the list of mobile atoms to which atom k of it is taken.
     """
 
-    rotation: tuple[tuple[float, ...], ...]
+    rotation: Rotation
     permutation: tuple[int, ...]
 
     @property
@@ -81,10 +86,8 @@ class SymmetryBreakers:
         tolerance
             Of w along ``field_axis``, in crystal coordinates.
         """
-        # A supercell repeats the same few rotations many times over.
-        rows = [tuple(row) for row in rotations.reshape(-1, 9).tolist()]
-        answers = {row: self._allows(np.array(row).reshape(3, 3)) for row in set(rows)}
-        allowed = np.array([answers[row] for row in rows])
+        first, which = _distinct(rotations)
+        allowed = np.array([self._allows(rotation) for rotation in rotations[first]])[which]
         if self.field_axis is not None:
             along = translations[:, self.field_axis]
             allowed &= np.abs(along - np.rint(along)) <= tolerance
@@ -125,8 +128,8 @@ class SymmetryBreakers:
 class Symmetry:
     """The operations that take the mobile atoms to one another and leave the forces equivalent.
 
-    A supercell has thousands of operations, of which a plan needs few; so what an operation does to the
-    atoms is worked out only where it is asked for.
+    A supercell has thousands of operations, which follow from a few. So what an operation does to all the
+    atoms is worked out only for those.
 
     Parameters
     ----------
@@ -156,20 +159,104 @@ class Symmetry:
         """Number of operations, the identity and pure translations included."""
         return len(self._rotations)
 
-    def images(self, place: int) -> NDArray[np.int_]:
-        """Return to which place in the list of mobile atoms each operation takes the one at ``place``."""
-        return self._sites.find(self._rotations @ self._scaled[place] + self._translations)
+    def site(self, place: int) -> NDArray[np.int_]:
+        """Return the numbers of the operations that leave the mobile atom at ``place`` where it is."""
+        point = self._scaled[place]
+        moves = self._rotations @ point + self._translations - point
+        apart = np.linalg.norm((moves - np.rint(moves)) @ self._cell, axis=1)
+        return np.flatnonzero(apart <= REACH)
 
-    def operations(self, numbers: NDArray[np.int_]) -> list[Operation]:
+    def rotations(self, numbers: NDArray[np.int_]) -> tuple[Rotation, ...]:
+        """Return the Cartesian rotations of these operations."""
+        matrices = _cartesian(self._rotations[numbers], self._cell).tolist()
+        return tuple(tuple(tuple(row) for row in matrix) for matrix in matrices)
+
+    def generators(self, numbers: NDArray[np.int_]) -> list[int]:
+        """Return some of these operations from which the others follow; together they must be a site's."""
+        found: list[int] = []
+        known = {np.eye(3, dtype=int).tobytes()}
+        for number in numbers.tolist():
+            if self._rotations[number].astype(int).tobytes() not in known:
+                found.append(number)
+                products = closure([self._rotations[n].astype(int) for n in found])
+                known = {product.tobytes() for product in products}
+        return found
+
+    def orbits(self) -> tuple[NDArray[np.int_], list[int]]:
+        """Find which mobile atoms are equivalent.
+
+        Returns
+        -------
+        orbits
+            For each mobile atom the number of its set of equivalent ones, shape (M,).
+        connecting
+            Operations that take every atom to all its equivalents, one after the other.
+        """
+        orbits: NDArray[np.int_] = np.arange(len(self._scaled))
+        connecting: list[int] = []
+        # Pure translations take the first atom to as many places as there are of them, so its images tell
+        # which of them follow from others. They are tried from the shortest on: that leaves the fewest.
+        pure = np.flatnonzero((self._rotations == np.eye(3, dtype=int)).all(axis=(1, 2)))
+        moves = self._translations[pure]
+        lengths = np.linalg.norm((moves - np.rint(moves)) @ self._cell, axis=1)
+        images = self._sites.find(self._scaled[0] + moves)
+        for n in np.argsort(lengths.round(6), kind="stable").tolist():
+            if orbits[images[n]] != orbits[0]:
+                connecting.append(int(pure[n]))
+                orbits = _joined(orbits, self.permutation(connecting[-1]))
+        # An operation takes what they connect to what they connect: one atom of each stands for all.
+        some = np.unique(orbits, return_index=True)[1]
+        for number in sorted(_distinct(self._rotations)[0]):
+            points = self._scaled[some] @ self._rotations[number].T + self._translations[number]
+            if np.any(orbits[self._sites.find(points)] != orbits[some]):
+                connecting.append(number)
+                orbits = _joined(orbits, self.permutation(number))
+        return orbits, connecting
+
+    def permutation(self, number: int) -> NDArray[np.int_]:
+        """Return to which place in the list of mobile atoms an operation takes each of them."""
+        return self._sites.find(self._scaled @ self._rotations[number].T + self._translations[number])
+
+    def operations(self, numbers: Sequence[int]) -> list[Operation]:
         """Return the operations of these numbers."""
-        rotations = self._rotations[numbers]
-        points = self._scaled @ rotations.swapaxes(1, 2) + self._translations[numbers, None]
-        images = self._sites.find(points.reshape(-1, 3)).reshape(len(numbers), len(self._scaled))
-        matrices = _cartesian(rotations, self._cell).tolist()
         return [
-            Operation(tuple(tuple(row) for row in matrix), tuple(places))
-            for matrix, places in zip(matrices, images.tolist(), strict=True)
+            Operation(self.rotations(np.array([number]))[0], tuple(self.permutation(number).tolist()))
+            for number in numbers
         ]
+
+
+def _distinct(rotations: NDArray[np.int_]) -> tuple[list[int], NDArray[np.int_]]:
+    """Return where each matrix comes first, and which of those each one is: a supercell repeats a few."""
+    # A number for each matrix, modulo 2⁶⁴, sorts faster than nine.
+    numbers = rotations.reshape(-1, 9).astype(np.int64) @ (1_000_003 ** np.arange(9, dtype=np.int64))
+    _, first, which = np.unique(numbers, return_index=True, return_inverse=True)
+    assert np.array_equal(rotations, rotations[first][which])
+    return first.tolist(), which
+
+
+def closure(generators: Sequence[NDArray[np.int_]]) -> list[NDArray[np.int_]]:
+    """Return all products of some matrices of integers that make a finite group, the identity first."""
+    products = [np.eye(3, dtype=int)]
+    known = {products[0].tobytes()}
+    for product in products:  # which grows
+        for generator in generators:
+            following = generator @ product
+            if following.tobytes() not in known:
+                known.add(following.tobytes())
+                products.append(following)
+    return products
+
+
+def _joined(orbits: NDArray[np.int_], permutation: NDArray[np.int_]) -> NDArray[np.int_]:
+    """Return the orbits that are left when an operation takes atoms from one to another."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    size = len(orbits)
+    edges = (np.ones(size, dtype=bool), (orbits, orbits[permutation]))
+    numbers = connected_components(coo_array(edges, shape=(size, size)), directed=False)[1].astype(int)
+    joined: NDArray[np.int_] = numbers[orbits]
+    return joined
 
 
 def no_symmetry(positions: NDArray[np.float64], cell: NDArray[np.float64], mobile: Sequence[int]) -> Symmetry:
@@ -214,10 +301,15 @@ def find_symmetry(
             "symmetry needs spglib: pip install 'zpe[server]'", code="spglib_missing", field="symmetry"
         ) from error
     scaled = positions @ np.linalg.inv(cell)
-    numbers = {label: number for number, label in enumerate(dict.fromkeys(labels))}
-    kinds = [numbers[label] for label in labels]
+    vibrating = set(mobile)
+    surroundings = _surroundings(positions, cell) if len(labels) > MANY else [0] * len(labels)
+    kinds = [
+        (label, atom in vibrating, around)
+        for atom, (label, around) in enumerate(zip(labels, surroundings, strict=True))
+    ]
+    numbers = {kind: number for number, kind in enumerate(dict.fromkeys(kinds))}
     try:
-        found = spglib.get_symmetry((cell, scaled, kinds), symprec=SYMPREC)
+        found = spglib.get_symmetry((cell, scaled, [numbers[kind] for kind in kinds]), symprec=SYMPREC)
     except spglib.SpglibError:
         found = None  # as spglib 2 itself says it unless told otherwise
     if found is None:
@@ -225,16 +317,7 @@ def find_symmetry(
     rotations, translations = found["rotations"], found["translations"]
     tolerances = SYMPREC / np.linalg.norm(cell, axis=1)
     kept = breakers.allow(rotations, translations, float(tolerances[breakers.field_axis or 0]))
-    rotations, translations = rotations[kept], translations[kept]
-
-    if len(mobile) < len(scaled):
-        # What takes the mobile atoms to one another does so to the others: it is enough to follow the fewer.
-        is_mobile = np.isin(np.arange(len(scaled)), mobile)
-        sites = _Sites(scaled, cell)
-        for atom in np.flatnonzero(is_mobile == (2 * is_mobile.sum() <= len(scaled))):
-            kept = is_mobile[sites.find(rotations @ scaled[atom] + translations)] == is_mobile[atom]
-            rotations, translations = rotations[kept], translations[kept]
-    return Symmetry(scaled[list(mobile)], cell, rotations, translations)
+    return Symmetry(scaled[list(mobile)], cell, rotations[kept], translations[kept])
 
 
 class _Sites:
@@ -254,6 +337,37 @@ class _Sites:
         if np.any(np.linalg.norm((apart - np.rint(apart)) @ self._cell, axis=1) > REACH):
             raise _not_found("the symmetry found does not take atoms to atoms.")
         return found
+
+
+def _surroundings(positions: NDArray[np.float64], cell: NDArray[np.float64]) -> list[int]:
+    """Tell atoms apart by the distances of their neighbours, as far as no symmetry can take one to the other.
+
+    spglib tries the atoms of the rarest kind one after the other, with every rotation. In a supercell with a
+    vacancy all would be of one kind; by their distances, those next to it are few.
+    """
+    from scipy.spatial import KDTree
+
+    # As far as about two shells of a dense crystal reach.
+    volume = abs(np.linalg.det(cell)) / len(positions)
+    reach = 2 * volume ** (1 / 3)
+    heights = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
+    scaled = _wrapped(positions @ np.linalg.inv(cell))
+    margin = reach / heights
+    steps = [np.arange(-np.ceil(m), np.ceil(m) + 1) for m in margin]
+    shifts = np.stack(np.meshgrid(*steps, indexing="ij"), axis=-1).reshape(-1, 3)
+    images = [
+        moved[np.all((moved > -margin) & (moved < 1 + margin), axis=1)] @ cell
+        for moved in (scaled + shift for shift in shifts)
+    ]
+    near = KDTree(np.concatenate(images)).query(scaled @ cell, k=NEIGHBOURS + 1, distance_upper_bound=reach)
+    kinds = np.zeros(len(positions), dtype=int)
+    for distances in np.minimum(np.asarray(near[0]), reach).T[1:]:
+        # A symmetry keeps them within twice the tolerance: what has a larger gap between them is different.
+        order = np.argsort(distances)
+        ranks = np.empty_like(kinds)
+        ranks[order] = np.cumsum(np.diff(distances[order], prepend=distances[order[0]]) > 4 * SYMPREC)
+        kinds = np.unique(kinds * (ranks.max() + 1) + ranks, return_inverse=True)[1]
+    return [int(kind) for kind in kinds]
 
 
 def _wrapped(scaled: NDArray[np.float64]) -> NDArray[np.float64]:
