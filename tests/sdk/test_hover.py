@@ -43,6 +43,7 @@ def test_the_pointer_is_told_of_the_mode_below_it(browser: Browser) -> None:
     plot = water.hover(label="<script>water")
     page = browser.new_page()
     requests: list[str] = []
+    assert repr(plot) == "<HoverPlot: shown by a notebook; .html is a page of its own>"
     page.on("request", lambda request: requests.append(request.url))
     page.set_content(plot.html)
     bend, antisymmetric, symmetric = lines(plot)

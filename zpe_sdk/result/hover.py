@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from importlib.resources import files
 from io import StringIO
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 _POINTS_PER_INCH = 72
 
 
-@dataclass(frozen=True)
 class HoverPlot(Page):
     """A spectrum in a notebook that tells of the mode nearest to the pointer. It needs no network.
 
@@ -55,7 +53,7 @@ def hover_plot(result: ResultData, axes: Axes, scale: float) -> HoverPlot:
     figure.draw_without_rendering()  # it finds the places of the axes
     picture = StringIO()
     figure.savefig(picture, format="svg", metadata={"Date": None})
-    svg = picture.getvalue()
+    svg = " ".join(picture.getvalue().split())  # half as long, and one line in a notebook's file
     cm = scale * result.frequencies_cm
     shown = vibrations(result.document.mode_kinds)
     if result.ir_intensities is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from importlib.resources import files
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -29,7 +28,6 @@ Numbers = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
 class Animation(Page):
     """A mode that moves in the notebook; turn it with the mouse. It needs no network.
 
