@@ -45,14 +45,16 @@ def point_operations(plan: Plan) -> tuple[Operation, ...]:
 
     Notes
     -----
-    A plan holds the operations that leave a displaced atom in its place and one that leads to each atom
+    From a plan follow all operations that leave an atom in its place, and one that leads to each atom
     equivalent to it. Their products are the whole group.
     """
     if not 1 < plan.order <= _MOST:
         return ()
     place = plan.mobile.index(next(d.atom for d in plan.displacements if d.atom is not None))
-    staying = [o for o in plan.operations if o.permutation[place] == place]
-    leading = {o.permutation[place]: o for o in reversed(plan.operations)}
+    staying = plan.site(place)
+    leading = {place: staying[0]}
+    for source, operation, target in plan.paths(place):
+        leading[target] = _product(operation, leading[source])
     whole = tuple(_product(outer, inner) for outer in leading.values() for inner in staying)
     matrices = {tuple(np.rint(1e3 * o.matrix).ravel().tolist()) for o in whole}
     return whole if len(whole) == len(matrices) == plan.order else ()
