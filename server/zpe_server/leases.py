@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
 from zpe_sdk.wire import (
@@ -18,6 +18,7 @@ from zpe_sdk.wire import (
     LeaseStatus,
     RelaxationState,
     ReleaseRequest,
+    RunningScf,
     Task,
 )
 from zpe_sdk.wire.relaxation import DEFAULT_STEPS
@@ -28,7 +29,7 @@ from zpe_server.settings import Settings
 from zpe_server.store import Store, iso
 from zpe_server.tokens import Principal
 from zpe_server.transitions.base import items
-from zpe_server.transitions.leases import Able, Heartbeat, Lease, Leased, ListLeases, NoteSeen, Release
+from zpe_server.transitions.leases import Able, Heartbeat, Lease, Leased, ListLeases, NoteSeen, Release, Told
 from zpe_server.workers import ALIVE_SECONDS
 
 # How many jobs of the line a lease looks at in one go, for one that its worker can run.
@@ -142,7 +143,14 @@ class Leases:
         )
         raise_conflict(reply)
 
-    async def heartbeat(self, worker: Principal, lease_ids: list[str], *, instance: str) -> HeartbeatReply:
+    async def heartbeat(
+        self,
+        worker: Principal,
+        lease_ids: list[str],
+        *,
+        instance: str,
+        running: Mapping[str, list[RunningScf]] | None = None,
+    ) -> HeartbeatReply:
         """Renew leases, and say which are lost or cancelled.
 
         To a worker without leases only a drain can be news, and of that Redis tells by itself.
@@ -153,7 +161,13 @@ class Leases:
             return HeartbeatReply(leases={}, lease_ttl_seconds=ttl, draining=draining)
         changes = self._events.principals_changed
         reply = await self._store.transition(
-            Heartbeat(worker=worker.subject, instance=instance, ttl_ms=self._ttl_ms, leases=lease_ids)
+            Heartbeat(
+                worker=worker.subject,
+                instance=instance,
+                ttl_ms=self._ttl_ms,
+                leases=lease_ids,
+                running={lease: _told(scfs) for lease, scfs in (running or {}).items()},
+            )
         )
         if not lease_ids:
             self._idle.hears(worker.subject, instance, draining=reply["draining"], changes=changes)
@@ -231,4 +245,11 @@ def abilities(able: Capabilities | None) -> Able:
         memory_gb=able.memory_gb or 0,
         tags=dict.fromkeys(able.tags, True),
         digest=hashlib.sha256(able.model_dump_json().encode()).hexdigest()[:32],
+    )
+
+
+def _told(scfs: list[RunningScf]) -> Told:
+    return Told(
+        scfs=json.dumps([scf.model_dump(exclude_none=True) for scf in scfs]),
+        mark=" ".join(f"{scf.task}:{scf.iteration or 0}" for scf in scfs),
     )

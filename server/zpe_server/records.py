@@ -28,6 +28,7 @@ def job_status(record: dict[str, Any]) -> JobStatus:
         formula=record.get("formula"),
         error=ErrorInfo(**json.loads(error)) if error else None,
         workers=sorted(items(record["workers"])),
+        running=sorted(items(record.get("running")), key=lambda scf: int(scf["task"])),
         in_dlq=bool(record.get("dlq")),
         version=int(record["version"]),
         taken_back=json.loads(record.get("taken_back") or "[]"),

@@ -30,7 +30,8 @@ def job(
 @pytest.mark.parametrize("system", ["", METAL, METAL + ", nspin = 2"])
 def test_what_the_input_says_is_never_overruled(system: str) -> None:
     said = (
-        "mixing_mode = 'plain', mixing_ndim = 6, mixing_beta = 0.2, diago_thr_init = 1e-3, conv_thr = 1e-14"
+        "mixing_mode = 'plain', mixing_ndim = 6, mixing_beta = 0.2, diago_thr_init = 1e-3, conv_thr = 1e-14, "
+        "diago_david_ndim = 3"
     )
     how = recipe(job(system, said + ", startingwfc = 'random'"))
     assert all(how.electrons(near) == {"conv_thr": 1e-14} for near in Near)
@@ -54,3 +55,12 @@ def test_metals_start_from_wave_functions_and_magnets_mix_by_local_screening() -
     assert recipe(job(METAL + ", nspin = 2")).electrons(Near.SCRATCH)["mixing_mode"] == "local-TF"
     assert not recipe(job()).wave_functions
     assert not recipe(job(METAL + ", noncolin = .true.")).wave_functions  # spinors turn in their own way
+
+
+def test_what_goes_together_is_not_set_in_part() -> None:
+    # A beta of 1 is for local screening alone.
+    near = recipe(job(METAL)).electrons(Near.NEIGHBOUR)
+    assert (near["mixing_mode"], near["mixing_beta"]) == ("local-TF", 1.0)
+    near = recipe(job(METAL, "mixing_mode = 'plain'")).electrons(Near.NEIGHBOUR)
+    assert "mixing_beta" not in near
+    assert "mixing_mode" not in recipe(job(METAL, element="Cu")).electrons(Near.NEIGHBOUR)

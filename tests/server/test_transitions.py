@@ -36,7 +36,9 @@ from tests.server.calls import (
 from zpe_sdk.errors import StoreError
 from zpe_sdk.wire import ErrorInfo
 from zpe_server.store import Store, key
+from zpe_server.transitions.base import items
 from zpe_server.transitions.jobs import Finish, ListDue, ReadStatuses, Retire
+from zpe_server.transitions.leases import Heartbeat, Told
 from zpe_server.transitions.tokens import Authenticate, ListTokens, Mint
 from zpe_server.transitions.workers import Drain, Register, Revoke, Rotate, TakeBack
 
@@ -69,6 +71,37 @@ def test_two_workers_get_disjoint_tasks_and_finish_the_job(play: Callable[[Scena
         last = await report(store, "j", "l2", [2], worker="w2")
         assert last["complete"]
         assert last["progress"]["done"] == 3
+
+    play(scenario)
+
+
+def test_a_heartbeat_tells_how_far_the_scfs_are(play: Callable[[Scenario], None]) -> None:
+    def told(iteration: int, seconds: float) -> Told:
+        scfs = [{"task": 1, "iteration": iteration, "accuracy_ry": 1e-6, "seconds": seconds}]
+        return Told(scfs=json.dumps(scfs), mark=f"1:{iteration}")
+
+    async def beat(store: Store, running: dict[str, Told]) -> dict[str, Any]:
+        await store.transition(
+            Heartbeat(worker="w1", ttl_ms=TTL_MS, leases=["l1", "unknown"], running=running)
+        )
+        [record] = (await store.transition(ReadStatuses(jobs=["j"])))["jobs"]
+        assert isinstance(record, dict)
+        return record
+
+    async def scenario(store: Store) -> None:
+        await submit(store, "j")
+        await lease(store, "l1", max_tasks=2)
+        first = await beat(store, {"l1": told(8, 20.0), "unknown": told(1, 1.0)})
+        [scf] = first["running"]
+        assert (scf["task"], scf["iteration"], scf["worker"]) == (1, 8, "w1")
+        # Seconds that pass wake nobody; an iteration does.
+        same = await beat(store, {"l1": told(8, 30.0)})
+        assert (same["version"], same["running"][0]["seconds"]) == (first["version"], 30.0)
+        assert int((await beat(store, {"l1": told(9, 40.0)}))["version"]) > int(first["version"])
+        await report(store, "j", "l1", [1])
+        [record] = (await store.transition(ReadStatuses(jobs=["j"])))["jobs"]
+        assert isinstance(record, dict)
+        assert items(record["running"]) == []
 
     play(scenario)
 

@@ -25,7 +25,7 @@ class Engine(MockEngine):
     def slots_for(self, payload):
         return FEWEST, MOST
 
-    def run(self, payload, task, *, job_id, stop, slots=None):
+    def run(self, payload, task, *, job_id, stop, slots=None, on_iteration=None):
         with open(os.environ["GIVEN"], "a") as given:
             given.write(f"{slots}\\n")
         return super().run(payload, task, job_id=job_id, stop=stop)

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from zpe_sdk.wire import JobStatus
 
 
+SHOWN_SCFS = 3
+
+
 class Bar:
     """A progress bar on standard error or in the notebook: SCFs done of all that the job needs."""
 
@@ -48,10 +51,10 @@ def _doing(status: JobStatus) -> str:
     if status.status in OVER:
         parts.append(status.status)
     elif told := relaxing(status):
-        parts.append(told)
+        parts.append(told + iterations(status))
     elif progress.running:
         workers = f" on {', '.join(status.workers)}" if status.workers else ""
-        parts.append(f"{progress.running} running{workers}")
+        parts.append(f"{progress.running} running{workers}{iterations(status)}")
     else:
         parts.append(status.detail or status.status)
     return ", ".join(parts)
@@ -64,6 +67,17 @@ def relaxing(status: JobStatus) -> str:
     force = status.max_force_ev_ang
     largest = "" if force is None else f", largest force {force:.2g} eV/Å"
     return f"relaxing: step {status.ionic_step}{largest}"
+
+
+def iterations(status: JobStatus) -> str:
+    """Say how far the SCFs that run are, to follow what runs; nothing if no worker has told."""
+    told = [
+        f"SCF {scf.task + 1}: iteration {scf.iteration}, {scf.accuracy_ry:.0e} Ry"
+        for scf in status.running
+        if scf.iteration is not None and scf.accuracy_ry is not None
+    ]
+    more = [f"{len(told) - SHOWN_SCFS} more"] if len(told) > SHOWN_SCFS else []
+    return f" ({'; '.join(told[:SHOWN_SCFS] + more)})" if told else ""
 
 
 def in_words(status: JobStatus | None) -> str:
@@ -86,6 +100,7 @@ def html(job_id: str, status: JobStatus | None) -> str:
             "status": status.status,
             "stage": relaxing(status),
             "SCFs": f"{progress.done} of {progress.total} done{full}",
+            "running": iterations(status).strip(" ()"),
             "reused": f"{progress.reused} from earlier jobs" if progress.reused else "",
             "workers": ", ".join(status.workers),
             "detail": status.detail or "",

@@ -26,6 +26,9 @@ DEFAULT_CONV_THR = 1e-6  # pw.x's own
 GAP, SP_METAL, D_METAL, MAGNET, FEWEST_ATOMS = 2.5e-12, 5e-11, 2.5e-12, 1e-13, 4
 LOOSEST = 1e-8
 
+# Of how many times the states Davidson's method keeps vectors. pw.x's own 2 has it begin anew before the
+# eigenvalues are as good as the density, which costs iterations of both.
+_DIAGONALISATION = {"diago_david_ndim": 4}
 _SHELLS = (range(21, 31), range(39, 49), range(57, 81), range(89, 113))  # by atomic number
 
 _Keys = Mapping[str, object]
@@ -89,7 +92,7 @@ def recipe(pw_input: PwInput) -> Recipe:
             waits=False,
             # With pw.x's 8, Broyden mixing stalls on what it remembers of long ago; its beta of 0.7 is as
             # good where the start is near.
-            _keys={"mixing_ndim": 4},
+            _keys={"mixing_ndim": 4, **_DIAGONALISATION},
             _by_start={
                 Near.SCRATCH: {"mixing_beta": 0.8},
                 # pw.x's own 1e-5 would spoil a good density, which costs an iteration or two.
@@ -99,19 +102,20 @@ def recipe(pw_input: PwInput) -> Recipe:
             _given=given,
         )
     magnetic = system.get("nspin") in (2, 4) or bool(system.get("noncolin"))
-    per_atom = MAGNET if magnetic else D_METAL if _has_d_or_f(pw_input) else SP_METAL
+    shells = _has_d_or_f(pw_input)
+    per_atom = MAGNET if magnetic else D_METAL if shells else SP_METAL
+    near: dict[str, object] = {"diago_thr_init": 1e-5}
+    if not magnetic and not shells and not {"mixing_mode", "mixing_beta"} & set(given):
+        # Where the atom's density has moved along, what is left to do is to screen, as free electrons do.
+        near |= {"mixing_mode": "local-TF", "mixing_beta": 1.0}
     return Recipe(
         conv_thr=min(wanted, LOOSEST, per_atom * atoms),
         enough=wanted,
         wave_functions=_may_share(pw_input),
         waits=True,
-        # With spins it takes two thirds of the iterations. Else the same number, and each takes longer.
-        _keys={"mixing_mode": "local-TF"} if magnetic else {},
-        _by_start={
-            Near.SCRATCH: {},
-            Near.NEIGHBOUR: {"diago_thr_init": 1e-5},
-            Near.EXTRAPOLATED: {"diago_thr_init": 1e-5},
-        },
+        # With spins it takes two thirds of the iterations. Without, from scratch, as many, and each longer.
+        _keys={**({"mixing_mode": "local-TF"} if magnetic else {}), **_DIAGONALISATION},
+        _by_start={Near.SCRATCH: {}, Near.NEIGHBOUR: near, Near.EXTRAPOLATED: near},
         _given=given,
     )
 

@@ -25,7 +25,7 @@ from zpe_sdk.espresso.iterations import Iteration, tell_iterations
 from zpe_sdk.espresso.mesh import Point
 from zpe_sdk.espresso.namelist import literal
 from zpe_sdk.espresso.output import ScfResult
-from zpe_sdk.espresso.process import MPIRUN, Ended, Listener, run_process
+from zpe_sdk.espresso.process import MPIRUN, Ended, Listener, Output, run_process
 
 _KPOINT = re.compile(r"^\s+k\(\s*\d+\) = \(\s*(\S+)\s+(\S+)\s+(\S+)\s*\), wk =", re.M)
 INPUT, ENVIRON_IN = "pw.in", "environ.in"
@@ -206,13 +206,17 @@ def run_relaxation(
     cpus: Sequence[int] = (),
     environ: str | None = None,
     stop: Event | None = None,
+    max_seconds: float | None = None,
+    on_iteration: Callable[[Iteration], None] | None = None,
 ) -> Ending:
     """Run pw.x on the input of a relaxation, and tell of each ionic step when it is done.
 
     Parameters
     ----------
-    command, folder, prefix, ranks, cpus, environ, stop
+    command, folder, prefix, ranks, cpus, environ, stop, on_iteration
         See :func:`run_scf`.
+    max_seconds
+        The longest that an ionic step may take: pw.x is ended when it prints something after that.
     text
         From :func:`zpe_sdk.espresso.relaxation.relaxation_text`.
     positions
@@ -237,7 +241,23 @@ def run_relaxation(
     bfgs_file = folder / f"{prefix}.bfgs"
     if history is not None:
         bfgs_file.write_text(history)
-    reader = StepReader(positions, unit, bfgs_file, environ=environ, on_step=on_step)
+    began = time.monotonic()
+
+    def stepped(result: IonicResult) -> None:
+        nonlocal began
+        on_step(result)
+        began = time.monotonic()
+
+    reader = StepReader(positions, unit, bfgs_file, environ=environ, on_step=stepped)
+    tell = tell_iterations(on_iteration) if on_iteration else None
+
+    def listen(line: str, printed: Output) -> None:
+        reader.listen(line, printed)
+        if tell:
+            tell(line, printed)
+        if max_seconds and time.monotonic() - began > max_seconds:
+            raise too_slow(printed.so_far, "", max_seconds)
+
     oom_kills = _oom_kills()
     ended = _run(
         command,
@@ -247,7 +267,7 @@ def run_relaxation(
         cpus=cpus,
         environ=environ,
         stop=stop,
-        listen=reader.listen,
+        listen=listen,
     )
     if reader.ending is not None:
         return reader.ending

@@ -78,6 +78,7 @@ if TYPE_CHECKING:
         Progress,
         Requirements,
         ResultReply,
+        RunningScf,
         Structure,
         TaskStatus,
     )
@@ -177,6 +178,7 @@ __all__ = [
     "Requirements",
     "ResultReply",
     "RevokeReply",
+    "RunningScf",
     "StepReply",
     "StepRequest",
     "Structure",

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 
 from zpe_sdk.errors import Side
 from zpe_sdk.task import Task
-from zpe_sdk.wire.jobs import Progress
+from zpe_sdk.wire.jobs import Progress, RunningScf
 from zpe_sdk.wire.messages import (
     Fingerprint,
     Force,
@@ -184,9 +184,12 @@ class TaskReportReply(Message):
 
 
 class HeartbeatRequest(Message):
-    """The leases a worker still works on."""
+    """The leases a worker still works on, and how far the SCFs are that it runs under each."""
 
     lease_ids: Annotated[list[Id], Field(max_length=10_000)] = []
+    running: Annotated[
+        dict[Id, Annotated[list[RunningScf], Field(max_length=4096)]], Field(max_length=10_000)
+    ] = {}
 
 
 class HeartbeatReply(Message):

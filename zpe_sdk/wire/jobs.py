@@ -181,11 +181,28 @@ class Progress(Message):
     full: int | None = None
 
 
+class RunningScf(Message):
+    """How far an SCF is that runs, as its worker told it with the latest heartbeat.
+
+    ``iteration`` counts from 1, in a relaxation anew at each step; ``accuracy_ry`` is what pw.x estimates
+    that the energy still lacks. Both are null before the first iteration has ended. ``seconds``: since it
+    began.
+    """
+
+    task: Annotated[int, Field(ge=0, le=10**6)]
+    iteration: Annotated[int, Field(ge=1, le=10**9)] | None = None
+    accuracy_ry: Annotated[float, Field(ge=0, le=1e99)] | None = None
+    seconds: Annotated[float, Field(ge=0, le=1e9)]
+    worker: Annotated[str, Field(max_length=200)] | None = None
+
+
 class JobStatus(Message):
     """Where a job stands. ``detail`` says in a sentence why it waits or why it failed.
 
     ``taken_back`` names the workers that computed a part of this finished job and were revoked with their
     results since: its numbers are not to be trusted.
+
+    ``running``: how far the SCFs are that run, as far as their workers tell.
 
     ``stage`` is what is being computed; of a relaxation ``ionic_step`` counts the steps that are stored and
     ``max_force_ev_ang`` is the largest force of the last one.
@@ -207,6 +224,7 @@ class JobStatus(Message):
     formula: str | None = None
     error: ErrorInfo | None = None
     workers: list[str] = []
+    running: list[RunningScf] = []
     in_dlq: bool = False
     version: int = 0
     engine: EngineName | None = None

@@ -9,7 +9,7 @@ import structlog
 
 from zpe_sdk.errors import ComputeError, Side, ZPEError
 from zpe_sdk.wire import NO_FORCES, LeaseReply, Task, TaskReport
-from zpe_sdk.worker.engines import Engine, OnStep, StepTaken
+from zpe_sdk.worker.engines import Engine, OnIteration, OnStep, StepTaken
 from zpe_sdk.worker.messages import Failure
 
 TRACEBACK_CHARACTERS = 8000
@@ -18,11 +18,18 @@ log = structlog.get_logger(__name__)
 
 
 def compute(
-    engine: Engine, lease: LeaseReply, task: Task, *, stop: Event, slots: int, on_step: OnStep
+    engine: Engine,
+    lease: LeaseReply,
+    task: Task,
+    *,
+    stop: Event,
+    slots: int,
+    on_step: OnStep,
+    on_iteration: OnIteration,
 ) -> TaskReport | Failure | None:
     """Run one task and return its report, or why it failed; None if it was stopped on purpose.
 
-    Of a relaxation, ``on_step`` hears of each step.
+    Of a relaxation, ``on_step`` hears of each step, and ``on_iteration`` of each iteration of an SCF.
     """
 
     def say(taken: StepTaken) -> None:
@@ -37,10 +44,23 @@ def compute(
     try:
         if lease.relaxation:
             report = engine.relax(
-                lease.payload, lease.relaxation, job_id=lease.job_id, stop=stop, on_step=say, slots=slots
+                lease.payload,
+                lease.relaxation,
+                job_id=lease.job_id,
+                stop=stop,
+                on_step=say,
+                slots=slots,
+                on_iteration=on_iteration,
             )
         else:
-            report = engine.run(lease.payload, task, job_id=lease.job_id, stop=stop, slots=slots)
+            report = engine.run(
+                lease.payload,
+                task,
+                job_id=lease.job_id,
+                stop=stop,
+                slots=slots,
+                on_iteration=on_iteration,
+            )
         if report.lacks_forces:
             raise ComputeError(NO_FORCES, code="forces_invalid")
     except ZPEError as error:

@@ -28,6 +28,7 @@ from zpe_sdk.worker.messages import Answer, OutboxMessage, handed_back
 from zpe_sdk.worker.outbox import Outbox
 from zpe_sdk.worker.polling import SHORT_POLL_SECONDS, Polling
 from zpe_sdk.worker.settings import WorkerSettings
+from zpe_sdk.worker.sight import Sight
 from zpe_sdk.worker.workload import CLOSING_SECONDS, Workload
 
 # Cancellations travel with heartbeats.
@@ -77,6 +78,7 @@ class Worker:
             self._slots, has_others=control.has_others, now=time.monotonic(), max_seconds=settings.max_seconds
         )
         self._stops: dict[Run, Event] = {}
+        self._sight = Sight()
         with self._changed:
             self._do(self._workload.adopt(self._journal.entries()))
         self._ttl = DEFAULT_TTL_SECONDS
@@ -206,7 +208,9 @@ class Worker:
                     stop=stop,
                     slots=run.slots,
                     on_step=partial(self._stepped, run),
+                    on_iteration=self._sight.begins(run),
                 )
+            self._sight.ends(run)
             with self._changed:
                 del self._stops[run]
                 self._do(self._workload.finish(run, outcome, time.monotonic() - started))
@@ -235,10 +239,11 @@ class Worker:
             self._beat_now.clear()
             with self._changed:
                 leases = list(self._workload.leases)
+                running = self._sight.by_lease()
             try:
                 self._credentials.rotate_if_due()
                 reply = self._control.heartbeat(
-                    HeartbeatRequest(lease_ids=leases), seconds=self._beat_seconds
+                    HeartbeatRequest(lease_ids=leases, running=running), seconds=self._beat_seconds
                 )
                 self._ttl = reply.lease_ttl_seconds
                 with self._changed:

@@ -12,7 +12,7 @@ from zpe_dashboard.route import Route
 from zpe_dashboard.state.jobs import JobInside
 from zpe_dashboard.views.outcome import Outcome
 from zpe_dashboard.views.page import View, heading, row
-from zpe_sdk.wire import OVER, HistoryEvent, TaskStatus
+from zpe_sdk.wire import OVER, HistoryEvent, RunningScf, TaskStatus
 
 
 class JobView(View[JobInside]):
@@ -121,6 +121,7 @@ class JobView(View[JobInside]):
                     "value": progress(job, w("SCFs done")),
                     "note": w("{n} saved by symmetry", n=saved) if saved else None,
                 },
+                {"label": w("Running now"), "value": [_far(scf, w) for scf in job.running], "kind": "list"},
                 {"label": w("Formula"), "value": job.formula},
                 *(
                     [
@@ -310,3 +311,18 @@ def history_rows(events: list[HistoryEvent], words: Any) -> list[dict[str, Any]]
         }
         for n, event in enumerate(events)
     ]
+
+
+def _far(scf: RunningScf, w: Any) -> str:
+    """Say how far an SCF is that runs."""
+    facts = {"n": scf.task + 1, "worker": scf.worker, "seconds": f"{scf.seconds:.0f}"}
+    if scf.iteration is None or scf.accuracy_ry is None:
+        return str(w("SCF {n} on {worker}: {seconds} s", **facts))
+    return str(
+        w(
+            "SCF {n} on {worker}: iteration {iteration}, {accuracy} Ry, {seconds} s",
+            **facts,
+            iteration=scf.iteration,
+            accuracy=f"{scf.accuracy_ry:.0e}",
+        )
+    )

@@ -120,4 +120,4 @@ async def heartbeat(
     body: HeartbeatRequest, who: Worker, plane: InPlane, instance: Instance = ""
 ) -> HeartbeatReply:
     """Renew leases, and hear which are lost or cancelled."""
-    return await plane.leases.heartbeat(who, body.lease_ids, instance=instance)
+    return await plane.leases.heartbeat(who, body.lease_ids, instance=instance, running=body.running)

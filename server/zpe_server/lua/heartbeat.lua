@@ -1,15 +1,21 @@
 -- Renews the named leases and says what became of each.
--- a: worker, instance, leases, ttl_ms
+-- a: worker, instance, leases, ttl_ms, running {lease = {scfs (JSON list), mark}}
 -- Returns {leases {lease = 'held' | 'lost' | 'cancelled'}, left {lease = [tasks]} (of those that some were taken out of),
 --   draining}.
--- needs: call, keys, leases
+-- needs: call, keys, leases, news, status
 
 heard(a.worker, a.instance, a.ttl_ms)
 local out, left = {}, {}
 for _, lease in ipairs(a.leases) do
-  local record = redis.call('HMGET', key('lease', lease), 'worker', 'state', 'recalled')
+  local record = redis.call('HMGET', key('lease', lease), 'worker', 'state', 'recalled', 'mark', 'job')
   if record[1] == a.worker and record[2] == 'held' then
     renew(lease, a.ttl_ms)
+    local told = a.running[lease] or {scfs = '[]', mark = ''}
+    redis.call('HSET', key('lease', lease), 'running', told.scfs, 'mark', told.mark)
+    if told.mark ~= (record[4] or '') then
+      touch(record[5])
+      announce_job(record[5])
+    end
     out[lease] = 'held'
     left[lease] = left_of(lease, record[3])
   elseif record[1] == a.worker and record[2] == 'cancelled' then

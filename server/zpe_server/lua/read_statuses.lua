@@ -5,12 +5,32 @@
 local FIELDS = {'status', 'detail', 'created', 'updated', 'started', 'finished', 'owner', 'name', 'formula',
   'error', 'version', 'needs', 'taken_back', 'kind', 'stage', 'ionic_step', 'max_force'}
 
+-- How far the SCFs of a job are, by what the workers told of those that are still theirs.
+local function running(job)
+  local told, out = {}, {}
+  local held = redis.call('HGETALL', key('job', job, 'held'))
+  for n = 1, #held, 2 do
+    local task, lease = tonumber(held[n]), held[n + 1]
+    if not told[lease] then
+      local record = redis.call('HMGET', key('lease', lease), 'worker', 'running')
+      told[lease] = {worker = record[1] and worker_name(record[1]), scfs = cjson.decode(record[2] or '[]')}
+    end
+    for _, scf in ipairs(told[lease].scfs) do
+      if scf.task == task then
+        scf.worker = told[lease].worker or nil
+        table.insert(out, scf)
+      end
+    end
+  end
+  return out
+end
+
 local out = {}
 for i, job in ipairs(a.jobs) do
   local f = redis.call('HMGET', key('job', job), unpack(FIELDS))
   out[i] = false
   if f[1] then
-    local record = {job = job, progress = progress(job), workers = {}}
+    local record = {job = job, progress = progress(job), workers = {}, running = running(job)}
     for n, field in ipairs(FIELDS) do record[field] = f[n] or nil end
     for _, worker in ipairs(redis.call('SMEMBERS', key('job', job, 'workers'))) do
       table.insert(record.workers, worker_name(worker))

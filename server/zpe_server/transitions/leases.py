@@ -98,10 +98,33 @@ class Beats(TypedDict):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Told:
+    """How far the SCFs of a lease are.
+
+    Attributes
+    ----------
+    scfs
+        A JSON list of :class:`zpe_sdk.wire.RunningScf`.
+    mark
+        Differs where an iteration has ended: what whoever waits for news wants to hear of.
+    """
+
+    scfs: str
+    mark: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Heartbeat(ByWorker, Transition[Beats]):
-    """Renew leases."""
+    """Renew leases.
+
+    Attributes
+    ----------
+    running
+        By lease.
+    """
 
     leases: Sequence[str]
+    running: Mapping[str, Told] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Protocol
 
+from zpe_sdk.espresso.iterations import Iteration
 from zpe_sdk.extras import needed_for
 from zpe_sdk.wire import (
     Capabilities,
@@ -50,6 +51,7 @@ class StepTaken:
 
 
 OnStep = Callable[[StepTaken], None]
+OnIteration = Callable[[Iteration], None]
 
 
 class Engine(Protocol):
@@ -78,7 +80,14 @@ class Engine(Protocol):
         """
 
     def run(
-        self, payload: JobPayload, task: Task, *, job_id: str, stop: Event, slots: int | None = None
+        self,
+        payload: JobPayload,
+        task: Task,
+        *,
+        job_id: str,
+        stop: Event,
+        slots: int | None = None,
+        on_iteration: OnIteration | None = None,
     ) -> TaskReport:
         """Compute one task.
 
@@ -90,6 +99,8 @@ class Engine(Protocol):
             When it is set, the run ends at once.
         slots
             How many slots it may use; None: the least.
+        on_iteration
+            Called at the end of each iteration of the SCF, by engines that can tell.
 
         Raises
         ------
@@ -106,6 +117,7 @@ class Engine(Protocol):
         stop: Event,
         on_step: OnStep,
         slots: int | None = None,
+        on_iteration: OnIteration | None = None,
     ) -> TaskReport:
         """Relax the structure of a job, from where ``state`` says.
 
@@ -122,6 +134,8 @@ class Engine(Protocol):
             An exception of its ends the run.
         slots
             How many slots it may use; None: as many as make it faster.
+        on_iteration
+            As for :meth:`run`.
 
         Returns
         -------

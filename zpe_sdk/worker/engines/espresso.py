@@ -38,7 +38,7 @@ from zpe_sdk.wire import (
     Task,
     TaskReport,
 )
-from zpe_sdk.worker.engines import OnStep
+from zpe_sdk.worker.engines import OnIteration, OnStep
 from zpe_sdk.worker.engines.cores import available_memory_gb
 from zpe_sdk.worker.engines.machine import Machine, Place
 from zpe_sdk.worker.engines.memory import Memory
@@ -130,14 +130,27 @@ class EspressoEngine:
         return not self._running.is_worth_waiting(self._job_folder(job_id), task, running)
 
     def run(
-        self, payload: JobPayload, task: Task, *, job_id: str, stop: Event, slots: int | None = None
+        self,
+        payload: JobPayload,
+        task: Task,
+        *,
+        job_id: str,
+        stop: Event,
+        slots: int | None = None,
+        on_iteration: OnIteration | None = None,
     ) -> TaskReport:
         """Run one SCF; see :class:`zpe_sdk.worker.engines.Engine`."""
         with self._running.here(self._job_folder(job_id), task):
-            return self._run(payload, task, job_id, stop, slots)
+            return self._run(payload, task, job_id, stop, slots, on_iteration)
 
     def _run(
-        self, payload: JobPayload, task: Task, job_id: str, stop: Event, slots: int | None
+        self,
+        payload: JobPayload,
+        task: Task,
+        job_id: str,
+        stop: Event,
+        slots: int | None,
+        on_iteration: OnIteration | None,
     ) -> TaskReport:
         pw_input = parse(payload.content)
         pseudo_dir = self._pseudo_dir(pw_input)
@@ -146,7 +159,7 @@ class EspressoEngine:
         medium = self._medium(payload)
         result = None
         while result is None:
-            result = self._attempt(pw_input, task, job_id, payload, medium, stop, slots)
+            result = self._attempt(pw_input, task, job_id, payload, medium, stop, slots, on_iteration)
         return TaskReport(
             task=task.index,
             energy_ev=result.energy_ev,
@@ -175,11 +188,17 @@ class EspressoEngine:
         medium: Medium | None,
         stop: Event,
         slots: int | None,
+        on_iteration: OnIteration | None,
     ) -> ScfResult | None:
         """Run one SCF when there are cores and memory; None if the memory was not enough for all that ran."""
         job, waits = self._job_folder(job_id), recipe(pw_input).waits
-        own = self._settings.max_scf_seconds
-        limit = min((seconds for seconds in (payload.max_scf_seconds, own) if seconds), default=None)
+        limit = self._max_seconds(payload)
+
+        def converge(task: Task) -> ScfResult:
+            return self._converge(
+                pw_input, task, job_id, medium, place, stop, limit=limit, on_iteration=on_iteration
+            )
+
         self._running.await_sources(job, task, stop, equilibrium=waits)
         with self._memory.hold(job_id, stop):
             # Cores of those that wait, for the equilibrium or for memory, go to those that run.
@@ -193,8 +212,8 @@ class EspressoEngine:
                 try:
                     if lacks_equilibrium(job, task):
                         # It was computed elsewhere, or its density is gone.
-                        self._converge(pw_input, Task(index=0), job_id, medium, place, stop, limit=limit)
-                    result = self._converge(pw_input, task, job_id, medium, place, stop, limit=limit)
+                        converge(Task(index=0))
+                    result = converge(task)
                 except ConfigError as error:
                     self._without_environ |= error.code == "environ_missing"
                     raise
@@ -203,12 +222,7 @@ class EspressoEngine:
                 except ComputeError as error:
                     if error.code == "out_of_memory" and self._memory.was_too_little(job_id):
                         return None
-                    if error.code == "scf_too_slow" and limit == own:
-                        # Others may be faster, or have more time: no failure of the job.
-                        raise ConfigError(
-                            error.message, code=error.code, field="ZPE_MAX_SCF_SECONDS"
-                        ) from error
-                    raise
+                    raise self._whose_limit(error, limit) from error
                 if result.memory_bytes:
                     self._memory.measured(job_id, result.memory_bytes, ranks=place.ranks)
                 return result
@@ -222,6 +236,7 @@ class EspressoEngine:
         stop: Event,
         on_step: OnStep,
         slots: int | None = None,
+        on_iteration: OnIteration | None = None,
     ) -> TaskReport:
         """Relax the structure with pw.x's BFGS; see :class:`zpe_sdk.worker.engines.Engine`."""
         pw_input = parse(payload.content)
@@ -235,6 +250,7 @@ class EspressoEngine:
             mark = environ_mark(str(result.environ), medium.sha256) if medium else None
             return fingerprint(pw_input, pseudo_dir, version=result.version, environ=mark)
 
+        limit = self._max_seconds(payload)
         # Nothing of the job can run beside it.
         slots = slots or self._machine.slots_for(pw_input)[1]
         with self._machine.take(pw_input, stop, slots=slots) as place:
@@ -255,6 +271,8 @@ class EspressoEngine:
                 surroundings,
                 fingerprint=of_step,
                 on_step=on_step,
+                on_iteration=on_iteration,
+                max_seconds=limit,
                 prefix=PREFIX,
             )
             try:
@@ -264,6 +282,8 @@ class EspressoEngine:
                 raise
             except InputError as error:
                 raise _whose(error, payload) from None
+            except ComputeError as error:
+                raise self._whose_limit(error, limit) from error
         last = relaxed.last
         return TaskReport(
             task=0,
@@ -278,6 +298,17 @@ class EspressoEngine:
             warnings=_warnings(pw_input, last),
             relaxation=relaxed.end,
         )
+
+    def _max_seconds(self, payload: JobPayload) -> float | None:
+        """Return how long an SCF may take at most: what the job says, or this worker."""
+        limits = (payload.max_scf_seconds, self._settings.max_scf_seconds)
+        return min((seconds for seconds in limits if seconds), default=None)
+
+    def _whose_limit(self, error: ComputeError, limit: float | None) -> ZPEError:
+        """Return an error with its side: other workers may be faster, or have more time than this one."""
+        if error.code == "scf_too_slow" and limit == self._settings.max_scf_seconds:
+            return ConfigError(error.message, code=error.code, field="ZPE_MAX_SCF_SECONDS")
+        return error
 
     def forget(self, job_id: str) -> None:
         """Remove the job's folder."""
@@ -297,6 +328,7 @@ class EspressoEngine:
         stop: Event,
         *,
         limit: float | None,
+        on_iteration: OnIteration | None,
     ) -> ScfResult:
         """Run the SCF; if it does not converge, once more from scratch and with gentler mixing."""
         job, pseudo_dir = self._job_folder(job_id), self._pseudo_dir(pw_input)
@@ -332,6 +364,7 @@ class EspressoEngine:
                 environ=environ.run_text(medium.text, restart=near is not Near.SCRATCH) if medium else None,
                 stop=stop,
                 max_seconds=limit,
+                on_iteration=on_iteration,
             )
 
         try:
@@ -342,7 +375,7 @@ class EspressoEngine:
                     self._machine.command(1), scf_input(Near.SCRATCH, {}, rehearsal=True), folder
                 )
                 _empty(folder)
-            near = prepare(job, task, save, pw_input, points)
+            near = prepare(job, task, save, pw_input, pseudo_dir, points)
             try:
                 result = scf(near)
             except ComputeError as error:

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from zpe_sdk.errors import ComputeError, ConfigError, ZPEError
 from zpe_sdk.wire import Capabilities, JobPayload, RelaxationState, Task, TaskReport
-from zpe_sdk.worker.engines import OnStep, remote
+from zpe_sdk.worker.engines import OnIteration, OnStep, remote
 from zpe_sdk.worker.settings import WorkerSettings
 
 POLL_SECONDS = 0.1
@@ -59,7 +59,14 @@ class RemoteEngine(ABC):
         return True
 
     def run(
-        self, payload: JobPayload, task: Task, *, job_id: str, stop: Event, slots: int | None = None
+        self,
+        payload: JobPayload,
+        task: Task,
+        *,
+        job_id: str,
+        stop: Event,
+        slots: int | None = None,
+        on_iteration: OnIteration | None = None,
     ) -> TaskReport:
         """Run one task; see :class:`zpe_sdk.worker.engines.Engine`.
 
@@ -87,6 +94,7 @@ class RemoteEngine(ABC):
         stop: Event,
         on_step: OnStep,
         slots: int | None = None,
+        on_iteration: OnIteration | None = None,
     ) -> TaskReport:
         """Refuse: the steps of a relaxation would have to come back while it runs.
 

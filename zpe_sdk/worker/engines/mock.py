@@ -46,7 +46,7 @@ from zpe_sdk.wire import (
     Task,
     TaskReport,
 )
-from zpe_sdk.worker.engines import OnStep, StepTaken
+from zpe_sdk.worker.engines import OnIteration, OnStep, StepTaken
 from zpe_sdk.worker.engines.cores import available_cores, available_memory_gb
 from zpe_sdk.worker.engines.mock_relaxation import Bonds
 from zpe_sdk.worker.engines.relaxing import max_force, rows
@@ -119,7 +119,14 @@ class MockEngine:
         return True
 
     def run(
-        self, payload: JobPayload, task: Task, *, job_id: str, stop: Event, slots: int | None = None
+        self,
+        payload: JobPayload,
+        task: Task,
+        *,
+        job_id: str,
+        stop: Event,
+        slots: int | None = None,
+        on_iteration: OnIteration | None = None,
     ) -> TaskReport:
         """Compute one task; see :class:`zpe_sdk.worker.engines.Engine`."""
         started, begun = time.monotonic(), time.time()
@@ -156,6 +163,7 @@ class MockEngine:
         stop: Event,
         on_step: OnStep,
         slots: int | None = None,
+        on_iteration: OnIteration | None = None,
     ) -> TaskReport:
         """Relax the bonds; each step takes ``mock_scf_seconds``. See :class:`zpe_sdk.worker.engines.Engine`.
 

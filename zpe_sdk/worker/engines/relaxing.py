@@ -22,7 +22,7 @@ from zpe_sdk.espresso.run import run_relaxation
 from zpe_sdk.espresso.structure import position_unit
 from zpe_sdk.wire import Fingerprint, IonicStep, RelaxationEnd, RelaxationState, RelaxOptions, Vector
 from zpe_sdk.wire.relaxation import Ending
-from zpe_sdk.worker.engines import OnStep, StepTaken
+from zpe_sdk.worker.engines import OnIteration, OnStep, StepTaken
 from zpe_sdk.worker.engines.machine import Place
 
 # What a RelaxationState holds. With more atoms, whoever goes on does so without the history.
@@ -88,6 +88,10 @@ class Relaxing:
         Told of each step.
     prefix
         pw.x's ``prefix``.
+    max_seconds
+        The longest that a step may take.
+    on_iteration
+        Told of each iteration of a step's SCF.
     """
 
     def __init__(
@@ -100,6 +104,8 @@ class Relaxing:
         fingerprint: Callable[[IonicResult], Fingerprint],
         on_step: OnStep,
         prefix: str,
+        max_seconds: float | None = None,
+        on_iteration: OnIteration | None = None,
     ) -> None:
         self._pw_input = pw_input
         self._options = options
@@ -108,6 +114,8 @@ class Relaxing:
         self._fingerprint = fingerprint
         self._on_step = on_step
         self._prefix = prefix
+        self._max_seconds = max_seconds
+        self._on_iteration = on_iteration
         self._free = pw_input.free
         self._last: IonicResult | None = None
         self._lost: str | None = None
@@ -183,6 +191,8 @@ class Relaxing:
                 cpus=where.place.cpus,
                 environ=environ.run_text(where.environ, restart=False) if where.environ else None,
                 stop=stop,
+                max_seconds=self._max_seconds,
+                on_iteration=self._on_iteration,
             )
         except _AtomLost:
             return "atom_lost"

@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Condition, Event
 
+import numpy as np
 import structlog
 
-from zpe_sdk.espresso import density, wavefunctions
+from zpe_sdk.espresso import atomic_density, density, wavefunctions
+from zpe_sdk.espresso.fingerprint import find_pseudopotential
 from zpe_sdk.espresso.gamma import is_gamma
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.mesh import Point, operations
@@ -108,7 +110,14 @@ class Running:
             self._seconds.pop(job, None)
 
 
-def prepare(job: Path, task: Task, save: Path, pw_input: PwInput, points: Sequence[Point] | None) -> Near:
+def prepare(
+    job: Path,
+    task: Task,
+    save: Path,
+    pw_input: PwInput,
+    pseudo_dir: Path,
+    points: Sequence[Point] | None,
+) -> Near:
     """Make the folder ``save`` that a task's SCF starts from, and tell how near to its end that is.
 
     The best there is: the equilibrium and the opposite displacement, extrapolated; the equilibrium; any
@@ -126,14 +135,18 @@ def prepare(job: Path, task: Task, save: Path, pw_input: PwInput, points: Sequen
         shutil.rmtree(_save_folder(job, task), ignore_errors=True)
         if task.start != "equilibrium" or not density.copy(centre, save):
             return Near.SCRATCH
+        _move_along(save, task, pw_input, pseudo_dir)
         _wave_functions(centre, save, pw_input, points)
         return Near.NEIGHBOUR
     opposite = _save_folder(job, task, -1)
     if centre.is_dir() and density.extrapolate(centre, opposite, save):
+        _move_along(save, task, pw_input, pseudo_dir, extrapolated=True)
         _wave_functions(centre, save, pw_input, points, displaced=opposite)
         return Near.EXTRAPOLATED
     for kept in (centre, *_displaced(job)):
         if density.copy(kept, save):
+            if kept == centre:
+                _move_along(save, task, pw_input, pseudo_dir)
             _wave_functions(kept, save, pw_input, points)
             return Near.NEIGHBOUR
     return Near.SCRATCH
@@ -147,6 +160,24 @@ def wants_kpoints(job: Path, task: Task, pw_input: PwInput) -> bool:
         and not is_gamma(pw_input)
         and any(job.glob("*.save/wfc*"))
     )
+
+
+def _move_along(
+    save: Path, task: Task, pw_input: PwInput, pseudo_dir: Path, *, extrapolated: bool = False
+) -> None:
+    """Move the displaced atom's own density along with it, in a density that still has it at rest."""
+    if task.atom is None:
+        return
+    names = {species.label: species.pseudopotential for species in pw_input.species}
+    file = find_pseudopotential(names[pw_input.labels[task.atom]], pseudo_dir)
+    rest, vector = pw_input.positions[task.atom], np.array(task.displacement)
+    places = [(1.0, rest + vector), (-1.0, rest)]
+    if extrapolated:  # what the opposite had is in it with a minus sign
+        places = [(1.0, rest + vector), (1.0, rest - vector), (-2.0, rest)]
+    try:
+        atomic_density.add(save, atomic_density.read(file), places)
+    except ValueError as error:
+        log.warning("the atom's own density does not move along", file=file.name, reason=str(error))
 
 
 def _wave_functions(
