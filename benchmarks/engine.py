@@ -260,8 +260,8 @@ def other(*, conv_thr: float, start: str = "extrapolated") -> Iterator[None]:
     """Run the engine with another threshold and kind of start for the ``with`` block."""
     usual = recipe.recipe
 
-    def changed(pw_input: PwInput) -> recipe.Recipe:
-        how = replace(usual(pw_input), conv_thr=conv_thr)
+    def changed(pw_input: PwInput, gap_ev: float | None = None) -> recipe.Recipe:
+        how = replace(usual(pw_input, gap_ev), conv_thr=conv_thr)
         return replace(how, wave_functions=False) if start == "scratch" else how
 
     with ExitStack() as stack:

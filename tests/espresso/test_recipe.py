@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from tests.programs import PW
+from zpe_sdk.espresso import patch
 from zpe_sdk.espresso.input import PwInput
+from zpe_sdk.espresso.output import gap_of
 from zpe_sdk.espresso.recipe import Near, recipe
+from zpe_sdk.espresso.run import run_scf
+from zpe_sdk.wire import Task
 
 METAL = "occupations = 'smearing', smearing = 'mv', degauss = 0.02"
 
@@ -55,6 +62,50 @@ def test_metals_start_from_wave_functions_and_magnets_mix_by_local_screening() -
     assert recipe(job(METAL + ", nspin = 2")).electrons(Near.SCRATCH)["mixing_mode"] == "local-TF"
     assert not recipe(job()).wave_functions
     assert not recipe(job(METAL + ", noncolin = .true.")).wave_functions  # spinors turn in their own way
+
+
+def test_an_equilibrium_with_a_gap_decides_what_smearing_left_open() -> None:
+    loose = "conv_thr = 1e-6"
+    shown = recipe(job(METAL, loose), 5.0)
+    assert shown.conv_thr == pytest.approx(1e-11)
+    assert not shown.wave_functions
+    assert shown.waits  # for the equilibrium, before which nothing is known
+    assert "mixing_mode" not in shown.electrons(Near.NEIGHBOUR)
+    assert recipe(job(METAL, loose), 0.1) == recipe(job(METAL, loose))
+    magnet = job(METAL + ", nspin = 2", loose)
+    assert recipe(magnet, 5.0) == recipe(magnet)
+
+
+@pytest.mark.qe
+def test_the_gap_is_what_an_scf_has_left_of_one(tmp_path: Path) -> None:
+    hydrogen = """&SYSTEM
+  ibrav = 1, A = 6.0, nat = {count}, ntyp = 1, ecutwfc = 20.0, occupations = 'smearing', degauss = 0.01
+/
+&ELECTRONS
+/
+ATOMIC_SPECIES
+H 1.0 H.pbe-kjpaw.UPF
+ATOMIC_POSITIONS angstrom
+{atoms}
+K_POINTS gamma
+"""
+    gaps = []
+    for atoms in (["H 0 0 0", "H 0 0 0.75"], ["H 0 0 0"]):  # without spins, an atom is filled by half
+        folder = tmp_path / f"{len(atoms)}"
+        folder.mkdir()
+        text = patch.task_text(
+            PwInput.parse(hydrogen.format(count=len(atoms), atoms="\n".join(atoms))),
+            Task(index=0),
+            prefix="pw",
+            outdir="./",
+            pseudo_dir="/usr/share/espresso/pseudo",
+            electrons={"conv_thr": 1e-6},
+        )
+        run_scf(PW, text, folder, prefix="pw")
+        gaps.append(gap_of(folder / "pw.save"))
+    assert gaps[0] == pytest.approx(10, abs=2)  # PBE, between bonding and antibonding orbital or continuum
+    assert gaps[1] == 0.0
+    assert gap_of(tmp_path) is None
 
 
 def test_what_goes_together_is_not_set_in_part() -> None:

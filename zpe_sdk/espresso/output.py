@@ -19,6 +19,7 @@ from zpe_sdk.espresso.dipole import read_valences
 from zpe_sdk.espresso.environ_output import environ_in
 from zpe_sdk.espresso.failures import NOT_CONVERGED
 
+PARTLY = 1e-3  # of an electron; a state that holds more, or lacks more, is filled in part
 STRONGEST_EV_ANG = 1e6  # above it, an overflow and no force
 
 
@@ -147,6 +148,32 @@ def _from_xml(folder: Path, prefix: str) -> Found | None:
             _accuracy(output),
         )
     return None
+
+
+def gap_of(save: Path) -> float | None:
+    """Return the band gap in eV that an SCF has left in its ``.save`` folder, over its k-points.
+
+    0 for a metal: states are filled in part, or bands overlap. None if that cannot be told: no such file, or
+    no empty states in it.
+    """
+    try:
+        states = (
+            ET.parse(save / "data-file-schema.xml").getroot().iterfind("output/band_structure/ks_energies")
+        )
+        filled, empty = -np.inf, np.inf
+        for point in states:
+            energies, occupations = (
+                np.array((point.findtext(name) or "").split(), dtype=np.float64)
+                for name in ("eigenvalues", "occupations")
+            )
+            most = np.round(occupations.max(initial=0.0))
+            if np.any(np.abs(occupations - most * (occupations > most / 2)) > PARTLY):
+                return 0.0
+            filled = max(filled, energies[occupations > most / 2].max(initial=-np.inf))
+            empty = min(empty, energies[occupations < most / 2].min(initial=np.inf))
+    except (OSError, ValueError, ET.ParseError):
+        return None
+    return max(0.0, float(empty - filled) * Hartree) if np.isfinite(empty - filled) else None
 
 
 def _accuracy(output: ET.Element) -> float | None:

@@ -1,9 +1,9 @@
 """How the SCFs of a job are brought to convergence: settings by kind of system.
 
-Kinds are told apart by the occupations and spins that the input asks for. With a gap (fixed occupations)
-charge does not slosh around, few iterations are left to save, and the densities decide. A metal's slab has
-many states at many k-points, so that diagonalisation takes most of the time and wave functions are worth
-keeping. What each setting is worth is measured in docs/engine.md.
+Kinds are told apart by the occupations and spins that the input asks for, and by the gap that the
+equilibrium shows. With a gap, charge does not slosh around, few iterations are left to save, and the
+densities decide. A metal's slab has many states at many k-points, so that diagonalisation takes most of the
+time and wave functions are worth keeping. What each setting is worth is measured in docs/engine.md.
 
 All of this concerns the way to convergence alone, never the equations. What the input itself says stays.
 """
@@ -25,6 +25,7 @@ DEFAULT_CONV_THR = 1e-6  # pw.x's own
 # molecules and beside a d or f shell weigh little, and the magnetisation less.
 GAP, SP_METAL, D_METAL, MAGNET, FEWEST_ATOMS = 2.5e-12, 5e-11, 2.5e-12, 1e-13, 4
 LOOSEST = 1e-8
+OPEN_EV = 0.5  # a gap above this is one, whatever the displacements do to it
 
 # Of how many times the states Davidson's method keeps vectors. pw.x's own 2 has it begin anew before the
 # eigenvalues are as good as the density, which costs iterations of both.
@@ -77,19 +78,30 @@ class Recipe:
 
 
 @lru_cache(maxsize=32)
-def recipe(pw_input: PwInput) -> Recipe:
-    """Return the settings for an input."""
+def recipe(pw_input: PwInput, gap_ev: float | None = None) -> Recipe:
+    """Return the settings for an input.
+
+    Parameters
+    ----------
+    pw_input
+        The job's input.
+    gap_ev
+        The band gap that the equilibrium has shown, once it has: smearing may have been asked for out of
+        caution.
+    """
     given = pw_input.namelists.get("electrons", {})
     system = pw_input.namelists["system"]
     own = given.get("conv_thr")
     wanted = float(own) if isinstance(own, int | float) else DEFAULT_CONV_THR
     atoms = max(FEWEST_ATOMS, len(pw_input.labels))
-    if str(system.get("occupations", "fixed")).strip().lower() in ("fixed", "from_input"):
+    fixed = str(system.get("occupations", "fixed")).strip().lower() in ("fixed", "from_input")
+    magnetic = system.get("nspin") in (2, 4) or bool(system.get("noncolin"))
+    if fixed or (not magnetic and gap_ev is not None and gap_ev > OPEN_EV):
         return Recipe(
             conv_thr=min(wanted, LOOSEST, GAP * atoms),
             enough=wanted,
             wave_functions=False,
-            waits=False,
+            waits=not fixed,
             # With pw.x's 8, Broyden mixing stalls on what it remembers of long ago; its beta of 0.7 is as
             # good where the start is near.
             _keys={"mixing_ndim": 4, **_DIAGONALISATION},
@@ -101,7 +113,6 @@ def recipe(pw_input: PwInput) -> Recipe:
             },
             _given=given,
         )
-    magnetic = system.get("nspin") in (2, 4) or bool(system.get("noncolin"))
     shells = _has_d_or_f(pw_input)
     per_atom = MAGNET if magnetic else D_METAL if shells else SP_METAL
     near: dict[str, object] = {"diago_thr_init": 1e-5}

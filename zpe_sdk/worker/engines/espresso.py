@@ -43,7 +43,15 @@ from zpe_sdk.worker.engines.cores import available_memory_gb
 from zpe_sdk.worker.engines.machine import Machine, Place
 from zpe_sdk.worker.engines.memory import Memory
 from zpe_sdk.worker.engines.relaxing import Relaxing, Surroundings, rows
-from zpe_sdk.worker.engines.starts import RELAXED, Running, keep, lacks_equilibrium, prepare, wants_kpoints
+from zpe_sdk.worker.engines.starts import (
+    RELAXED,
+    Running,
+    keep,
+    lacks_equilibrium,
+    prepare,
+    settings,
+    wants_kpoints,
+)
 from zpe_sdk.worker.settings import WorkerSettings
 
 PREFIX = "pw"
@@ -335,7 +343,7 @@ class EspressoEngine:
         folder = job / str(task.index)
         save = folder / f"{PREFIX}.save"
 
-        how = recipe(pw_input)
+        how = settings(job, pw_input)
 
         def scf_input(near: Near, gentle: Mapping[str, object], *, rehearsal: bool = False) -> str:
             started = {"startingpot": "file"} if near is not Near.SCRATCH else {}

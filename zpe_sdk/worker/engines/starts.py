@@ -17,7 +17,8 @@ from zpe_sdk.espresso.fingerprint import find_pseudopotential
 from zpe_sdk.espresso.gamma import is_gamma
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.mesh import Point, operations
-from zpe_sdk.espresso.recipe import Near, recipe
+from zpe_sdk.espresso.output import gap_of
+from zpe_sdk.espresso.recipe import Near, Recipe, recipe
 from zpe_sdk.wire import Task
 
 # Of a job's displaced structures. A density takes 3 MB for a molecule and some 100 MB for a large slab, wave
@@ -110,6 +111,11 @@ class Running:
             self._seconds.pop(job, None)
 
 
+def settings(job: Path, pw_input: PwInput) -> Recipe:
+    """Return the settings of a job's SCFs, by its input and by what its equilibrium showed."""
+    return recipe(pw_input, gap_of(job / EQUILIBRIUM))
+
+
 def prepare(
     job: Path,
     task: Task,
@@ -156,7 +162,7 @@ def wants_kpoints(job: Path, task: Task, pw_input: PwInput) -> bool:
     """Tell whether there are wave functions to start from, and at which k-points has to be asked."""
     return (
         task.atom is not None
-        and recipe(pw_input).wave_functions
+        and settings(job, pw_input).wave_functions
         and not is_gamma(pw_input)
         and any(job.glob("*.save/wfc*"))
     )
@@ -188,7 +194,7 @@ def _wave_functions(
     *,
     displaced: Path | None = None,
 ) -> None:
-    if not recipe(pw_input).wave_functions or (points is None and not is_gamma(pw_input)):
+    if not settings(source.parent, pw_input).wave_functions or (points is None and not is_gamma(pw_input)):
         return
     every = operations(pw_input)  # identity first, which is all that a displaced structure surely has
     known = every if source.name == EQUILIBRIUM else every[:1]
@@ -198,7 +204,7 @@ def _wave_functions(
 
 def keep(job: Path, task: Task, save: Path, pw_input: PwInput) -> None:
     """Keep what an SCF that is done leaves, if it can be of use to others of its job."""
-    besides = "wfc" if recipe(pw_input).wave_functions and _has_room(save) else None
+    besides = "wfc" if settings(job, pw_input).wave_functions and _has_room(save) else None
     if task.atom is None:
         if density.unreadable(save):
             log.warning("densities are in HDF5: without h5py (pip install 'zpe[hdf5]') none is extrapolated")
