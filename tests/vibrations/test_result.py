@@ -19,6 +19,7 @@ from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.result.assemble import make_result
 from zpe_sdk.result.result import ZPEResult
 from zpe_sdk.result.texts import freqs_csv, summary_text
+from zpe_sdk.vibrations.noise import STALLED
 from zpe_sdk.vibrations.plan import Plan, plan_displacements
 from zpe_sdk.wire import Fingerprint, JobPayload, TaskReport, ZPEResultDocument
 from zpe_sdk.worker.engines.mock import Springs
@@ -509,3 +510,34 @@ def test_the_csv_has_a_row_per_mode() -> None:
     counted = [float(row["energy_meV"]) for row in rows if row["counted_in_zpe"] == "yes"]
     assert sum(counted) / 2000 == pytest.approx(document.zpe_ev, abs=1e-8)
     assert [row["kind"] for row in rows] == document.mode_kinds
+
+
+@pytest.mark.parametrize(
+    ("text", "mobile"), [(pw_text(H2O, H2O_SPECIES), None), (pw_text(H2O, H2O_SPECIES), [1])]
+)
+def test_scfs_that_stalled_are_in_the_error_of_the_zero_point_energy(
+    text: str, mobile: list[int] | None
+) -> None:
+    job, lacking = Job(text, mobile=mobile), 1e-9
+    reports = job.reports()
+    stalled = {n: reports[n].model_copy(update={"lacking_ry": lacking}) for n in (1, 3)}
+    told = job.result(reports=reports | stalled)
+    # The same by throwing dice: forces off at random, each a whole result.
+    rng = np.random.default_rng(7)
+    found = []
+    for _ in range(200):
+        off = {
+            n: report.model_copy(
+                update={
+                    "forces_ev_ang": (
+                        np.array(report.forces_ev_ang)
+                        + rng.normal(scale=STALLED * math.sqrt(lacking), size=(3, 3))
+                    ).tolist()
+                }
+            )
+            for n, report in stalled.items()
+        }
+        found.append(job.result(reports=reports | off).zpe_ev)
+    assert told.checks["zpe_error_ev"] == pytest.approx(np.std(found), rel=0.4)
+    assert told.checks["force_noise_ev_ang"] == pytest.approx(STALLED * math.sqrt(lacking))
+    assert told.zpe_ev == job.result().zpe_ev

@@ -17,7 +17,7 @@ from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.output import ScfResult
 from zpe_sdk.espresso.run import run_scf
 from zpe_sdk.wire import JobPayload, Task
-from zpe_sdk.worker.engines import espresso
+from zpe_sdk.worker.engines import espresso, starts
 from zpe_sdk.worker.engines.espresso import EspressoEngine
 from zpe_sdk.worker.settings import WorkerSettings
 
@@ -251,15 +251,17 @@ def test_an_scf_that_stalls_below_the_threshold_of_the_input_counts_with_a_warni
 ) -> None:
     rest = Task(index=0)
     good = engine(tmp_path / "good").run(payload(), rest, job_id="job", stop=Event())
-    usual = espresso.recipe
+    usual = starts.recipe
     # Beyond what double precision can reach.
-    monkeypatch.setattr(espresso, "recipe", lambda pw_input: replace(usual(pw_input), conv_thr=1e-60))
+    monkeypatch.setattr(starts, "recipe", lambda *given: replace(usual(*given), conv_thr=1e-60))
     stalled = engine(tmp_path / "stalls").run(
         payload(electrons=", electron_maxstep = 3"), rest, job_id="job", stop=Event()
     )
     np.testing.assert_allclose(stalled.forces_ev_ang, good.forces_ev_ang, atol=2e-5)
     assert not good.warnings
     assert any("no further" in warning for warning in stalled.warnings)
+    assert stalled.lacking_ry
+    assert good.lacking_ry is None
     with pytest.raises(ComputeError) as caught:
         engine(tmp_path / "fails").run(
             payload().model_copy(

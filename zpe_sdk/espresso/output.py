@@ -53,6 +53,8 @@ class ScfResult:
         How far from its end the SCF is at most, as pw.x estimates it, in Ry; None if that is not known. It is
         above ``conv_thr`` where the input has ``scf_must_converge = .false.``: pw.x then speaks of
         convergence after the last iteration, whatever has come of it.
+    lacking_ry
+        The same, of an SCF that counts though it has not come below the threshold that was wanted.
     memory_bytes
         What the run needed, by pw.x's estimate at its start, all ranks together; None if it gave none.
     """
@@ -69,6 +71,7 @@ class ScfResult:
     valences: tuple[float, ...] = ()
     dipole_e_ang: tuple[float, float, float] | None = None
     accuracy_ry: float | None = None
+    lacking_ry: float | None = None
     memory_bytes: float | None = None
 
 

@@ -85,6 +85,7 @@ def make_result(
         Settings(payload.low_cut_cm, payload.temperature, saddle=payload.expect == "saddle"),
         plan=plan,
         tensors=polar.tensors,
+        stalled={index: report.lacking_ry for index, report in reports.items() if report.lacking_ry},
     )
     residuals = analysis.residuals
     assert residuals is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -140,6 +140,7 @@ def analyse(
     *,
     plan: Plan | None = None,
     tensors: Array | None = None,
+    stalled: Mapping[int, float] | None = None,
 ) -> Analysis:
     """Return modes, harmonic thermodynamics, intensities, representations, errors and warnings.
 
@@ -153,6 +154,8 @@ def analyse(
         The plan by which the Hessian was measured, if it is as measured. The errors follow from that alone.
     tensors
         Atomic polar tensors of the mobile atoms in e, shape (M, 3, 3), if they are known.
+    stalled
+        SCFs that came to no end, see :func:`zpe_sdk.vibrations.noise.estimate_noise`.
 
     Raises
     ------
@@ -178,7 +181,15 @@ def analyse(
         irreps=assign_irreps(structure.operations, structure.masses, modes.eigenvectors),
         residuals=None
         if plan is None
-        else residuals(plan, hessian, modes, structure.masses, counted, complete=structure.is_free),
+        else residuals(
+            plan,
+            hessian,
+            modes,
+            structure.masses,
+            counted,
+            complete=structure.is_free,
+            stalled=stalled,
+        ),
         warnings=_of_the_box(molecule) + _of_the_modes(modes, counted, imaginary, settings),
     )
 

@@ -133,6 +133,7 @@ class TaskReport(Message):
 
     ``dipole_e_ang`` is the dipole moment of the cell, null where there is none (crystals) or it is not known.
     The magnetisations are those that pw.x prints with spin, in Bohr magnetons per cell; null without spin.
+    ``lacking_ry``: of an SCF that came to no end, what pw.x estimates that its energy lacks.
     ``warnings`` are what pw.x itself warned of that tells something about the result. Of a relaxation, whose
     steps have been reported before, ``relaxation`` says how it ended; energy and forces are those of its end.
     """
@@ -147,6 +148,7 @@ class TaskReport(Message):
     dipole_e_ang: tuple[DipoleComponent, DipoleComponent, DipoleComponent] | None = None
     total_magnetization: Magnetization | None = None
     absolute_magnetization: Magnetization | None = None
+    lacking_ry: Annotated[float, Field(ge=0, le=1e6)] | None = None
     warnings: Annotated[list[Annotated[str, Field(max_length=500)]], Field(max_length=20)] = []
     relaxation: RelaxationEnd | None = None
 

@@ -184,6 +184,7 @@ class EspressoEngine:
             dipole_e_ang=result.dipole_e_ang,
             total_magnetization=result.total_magnetization,
             absolute_magnetization=result.absolute_magnetization,
+            lacking_ry=result.lacking_ry,
             warnings=_warnings(pw_input, result),
         )
 
@@ -504,7 +505,7 @@ def _missed(result: ScfResult, wanted: float) -> ScfResult:
         f"the SCF came to an estimated {result.accuracy_ry:.1e} Ry and no further: below the input's "
         f"conv_thr, not below the {wanted:.1e} Ry that good forces take"
     )
-    return replace(result, warnings=(warning, *result.warnings))
+    return replace(result, lacking_ry=result.accuracy_ry, warnings=(warning, *result.warnings))
 
 
 def _empty(folder: Path) -> None:
