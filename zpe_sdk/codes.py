@@ -183,7 +183,7 @@ CODES: dict[str, Meaning] = {
             "pw_crashed": "Read the last lines of pw.x's output in the traceback.",
             "pw_killed": "Find out what ended pw.x: a batch system, an administrator.",
             "report_refused": "Update the worker; the control plane refused what it reported.",
-            "result_incomplete": "Use summary and CSV of this old worker, or compute it anew.",
+            "result_incomplete": "Compute it anew on another worker: `calc_mode='new'`.",
             "scf_not_converged": "Submit with other mixing, more smearing or the right magnetic moments.",
             "stopped": "Nothing: the run was stopped on request.",
             "walltime": "Give the worker more time, or run fewer atoms per SCF.",

@@ -103,7 +103,7 @@ if TYPE_CHECKING:
         StepReply,
         StepRequest,
     )
-    from zpe_sdk.wire.results import SymmetryOperation, ZPEResultDocument
+    from zpe_sdk.wire.results import BareDocument, SymmetryOperation, ZPEResultDocument
     from zpe_sdk.wire.structures import EnergyDocument, RelaxationDocument, StructureDocument
 
 __all__ = [
@@ -116,6 +116,7 @@ __all__ = [
     "Atom",
     "AuditEntry",
     "AuditTrail",
+    "BareDocument",
     "Capabilities",
     "DeadJob",
     "DeadJobList",
