@@ -162,7 +162,7 @@ CODES: dict[str, Meaning] = {
             "submission_disabled": (503, "Wait until an administrator allows submissions again."),
             "url_missing": "Set `ZPE_CONTROL_API_URL`, or run `zpe login URL`.",
             "work_dir_in_use": "Stop the other worker, or set another `ZPE_WORK_DIR`.",
-            "zpe_missing": "Install zpe on the nodes of the cluster.",
+            "zpe_missing": "Install zpe, in this version, on the nodes that the message names.",
         },
     ),
     **_table(
