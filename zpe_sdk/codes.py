@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 from zpe_sdk.errors import Side
 
+# A pw.x input that cannot be carried out is 400, as pages and scripts know it; a request that is malformed
+# itself is 422. The class of the error, for those who use the SDK, is the same.
+UNFIT_INPUT = 400
 # Of an error whose code has no status of its own.
 STATUS_OF_SIDE: dict[Side, int] = {"input": 422, "auth": 403, "store": 503, "config": 422, "compute": 422}
 
@@ -22,9 +25,12 @@ class Meaning:
     status: int | None = None
 
 
-def _table(side: Side, rows: dict[str, str | tuple[int, str]]) -> dict[str, Meaning]:
+def _table(
+    side: Side, rows: dict[str, str | tuple[int, str]], *, status: int | None = None
+) -> dict[str, Meaning]:
+    """Return a table's rows, each with its own status or that of them all."""
     return {
-        code: Meaning((side,), row) if isinstance(row, str) else Meaning((side,), row[1], row[0])
+        code: Meaning((side,), row, status) if isinstance(row, str) else Meaning((side,), row[1], row[0])
         for code, row in rows.items()
     }
 
@@ -54,15 +60,21 @@ CODES: dict[str, Meaning] = {
             "symmetry_not_found": "Check the structure, or submit with `symmetry=False`.",
             "unknown_element": "Name the species so that its element can be told.",
             "unknown_key": "Correct the spelling; the message suggests the nearest key.",
+            "bad_mobile_indices": "Name existing atoms that are not fixed.",
+            "bad_task": "Take a larger `delta`, or update the worker.",
+        },
+        status=UNFIT_INPUT,
+    ),
+    **_table(
+        "input",
+        {
             # A request.
             "bad_choice": "Give one of the named choices.",
             "bad_delta": "Give a positive displacement in Å.",
             "bad_job_id": "Give the id that the submission printed.",
             "bad_json": "Give the JSON that `to_json` wrote.",
-            "bad_mobile_indices": "Name existing atoms, each once, that are not fixed.",
             "bad_request": "Correct the named field.",
             "bad_selection": "Say which jobs or SCFs are meant.",
-            "bad_task": "Take a larger `delta`, or update the worker.",
             "body_too_large": (413, "Send less; the limit is `ZPE_MAX_BODY_BYTES`."),
             "dipoles_invalid": "Give three numbers in e Å for each SCF.",
             "forces_malformed": "Report one row of forces for each atom of the input.",
@@ -111,7 +123,7 @@ CODES: dict[str, Meaning] = {
     **_table(
         "auth",
         {
-            "bad_enroll_token": (401, "Ask an administrator for a new enroll token."),
+            "bad_enroll_token": (400, "Ask an administrator for a new enroll token."),
             "bad_token": (401, "Log in again (`zpe login`), or ask for a new token."),
             "forbidden": "Ask an administrator; this token may not do that.",
             "no_admin": "Set `ZPE_ADMIN_TOKEN` on the control plane.",
@@ -119,6 +131,7 @@ CODES: dict[str, Meaning] = {
             "not_enrolled": "Enrol the worker with an enroll token.",
             "token_missing": "Set `ZPE_TOKEN`, or run `zpe login`.",
             "too_many_failures": (429, "Wait a minute, then use a valid token."),
+            "worker_revoked": (403, "Ask an administrator; enrol again with a new enroll token."),
         },
     ),
     **_table(
@@ -203,7 +216,7 @@ CODES: dict[str, Meaning] = {
         },
     ),
     # Whose failure these are depends on what exactly happened.
-    "bad_input": Meaning(("input",), "Correct what pw.x or the reader of its input names."),
+    "bad_input": Meaning(("input",), "Correct what pw.x or the reader of its input names.", UNFIT_INPUT),
     "forces_invalid": Meaning(("compute", "input"), "Look at the run: its energy or forces are not numbers."),
     "scf_too_slow": Meaning(
         ("compute", "config"),
@@ -235,7 +248,8 @@ def errors_page() -> str:
         "",
         "Every error has a side (who can mend it) and a code (a stable name, for programs): `error.side` and",
         "`error.code`, of the exception in Python and of the reply over HTTP. The status is that of the",
-        "control plane's reply.",
+        "control plane's reply: 400 for a `pw.x` input that cannot be carried out, 422 for a malformed",
+        "request.",
     ]
     for side, title in titles.items():
         lines += ["", f"## {title}", "", "| code | status | what to do |", "| --- | --- | --- |"]

@@ -64,7 +64,7 @@ class WorkersView(View[Workers]):
         pace = worker.scf_seconds / worker.scf_done if worker.scf_done else None
         return {
             "id": worker.server_id,
-            "name": {"text": worker.name, "note": host if host != worker.name else worker.server_id[:8]},
+            "name": {"text": worker.name, "note": host if host != worker.name else worker.server_id[-8:]},
             "state": chips,
             "seen": worker.last_seen_at,
             "engine": f"{able.engine} {able.engine_version or ''}" if able else None,
