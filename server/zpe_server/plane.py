@@ -12,6 +12,7 @@ from zpe_server.jobs import Jobs
 from zpe_server.kept import Kept
 from zpe_server.leases import Leases
 from zpe_server.outcomes import Outcomes
+from zpe_server.replicas import Replicas
 from zpe_server.reports import Reports
 from zpe_server.results import ResultStore, make_result_store
 from zpe_server.settings import Settings
@@ -40,6 +41,7 @@ class Plane:
     flags: Switches
     results: ResultStore
     completion: Completion
+    replicas: Replicas
 
     @classmethod
     def build(cls, settings: Settings, redis_url: str) -> Plane:
@@ -66,4 +68,5 @@ class Plane:
             flags=flags,
             results=results,
             completion=Completion(store, results, settings),
+            replicas=Replicas(store, settings),
         )

@@ -202,6 +202,18 @@ def test_a_redis_that_keeps_everything(doctor: Doctor, redis_server: RedisServer
     assert "appendfsync always" in str(found["Redis, persistence"]["found"])
 
 
+def test_replicas_with_other_settings(
+    doctor: Doctor, own_control_plane: Callable[..., ControlPlane], redis_server: RedisServer
+) -> None:
+    shared = {"ZPE_REDIS_URL": redis_server.url, "ZPE_DEFAULT_ENGINE": "mock"}
+    plane = own_control_plane(**shared)
+    shared["ZPE_ADMIN_TOKEN"] = plane.admin_token
+    assert doctor("--server", **shared)[1]["replicas"]["state"] == "ok"
+    found = doctor("--server", **shared, ZPE_LEASE_TTL_SECONDS=60)[1]["replicas"]
+    assert found["state"] == "warn"
+    assert "ZPE_LEASE_TTL_SECONDS is 60.0 (here), 600.0 (" in str(found["found"])
+
+
 def test_a_redis_that_would_lose_jobs(doctor: Doctor, tmp_path: Path) -> None:
     server = RedisServer(tmp_path)
     server.start()

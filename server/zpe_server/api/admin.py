@@ -182,7 +182,7 @@ async def drop_scfs(who: Admin, plane: InPlane, address: Address, choice: Chosen
 @router.get("/admin/overview")
 async def at_a_glance(who: Admin, plane: InPlane) -> Overview:
     """Show the service at a glance."""
-    return await overview(plane.store, plane.jobs, plane.workers, plane.flags)
+    return await overview(plane.store, plane.jobs, plane.workers, plane.flags, plane.replicas)
 
 
 @router.get("/admin/ops")
