@@ -47,7 +47,7 @@ TWINS = (
         "async_client.py",
         "AsyncZPEClient",
         "blocking_client.py",
-        ("submit", "relax", "energy", "follow", "submit_many", "parse", "jobs", "aclose"),
+        ("submit", "relax", "energy", "follow", "submit_many", "parse", "jobs", "me", "show_jobs", "aclose"),
         {
             "submit": "self._told([{}])[0]",
             "relax": "self._told([{}])[0]",
@@ -59,6 +59,7 @@ TWINS = (
         {"aclose": "close"},
     ),
     Twin("async_admin.py", "AsyncAdmin", "admin.py", (), {}, {}),
+    Twin("async_workers.py", "AsyncWorkers", "workers.py", (), {}, {}),
 )
 
 
@@ -105,7 +106,7 @@ def _indented(text: str, docstring: str) -> str:
 
 
 def _plain(text: str) -> str:
-    for twin in ("Job", "ZPEClient", "Admin"):
+    for twin in ("Job", "ZPEClient", "Admin", "Workers"):
         text = text.replace(f"Async{twin}", twin)
     return text
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import signal
 import threading
@@ -16,9 +15,8 @@ import structlog
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from zpe_sdk.errors import StoreError
 from zpe_sdk.version import __version__
-from zpe_server.api import admin, compute, errors, health, jobs
+from zpe_server.api import admin, compute, errors, health, jobs, researchers, workers
 from zpe_server.api.cors import cross_origin
 from zpe_server.api.middleware import Requests
 from zpe_server.backends import make_backend
@@ -56,8 +54,7 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
             log.warning("ZPE_RESEARCHER_AUTH is off: anybody who reaches this port may submit and read jobs")
         sweep = partial(sweep_for_ever, plane.store, plane.completion, plane.results, plane.leases, settings)
         background = [
-            asyncio.create_task(_again_if_broken(part))
-            for part in (plane.events.listen, backend.run, sweep, plane.replicas.run)
+            asyncio.create_task(_again_if_broken(part)) for part in (plane.events.listen, backend.run, sweep)
         ]
         try:
             # Freeze what is loaded, so that the garbage collector stops rescanning it.
@@ -72,8 +69,6 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
                 for task in running:
                     task.cancel()
                 await asyncio.wait(running, timeout=1)
-            with contextlib.suppress(StoreError):
-                await plane.replicas.leave()
             await plane.store.close()
 
     # No documentation pages: they would load their scripts from other hosts.
@@ -81,7 +76,7 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
         title="ZPE control plane", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None
     )
     app.state.plane = plane
-    for part in (health, jobs, compute, admin):
+    for part in (health, jobs, researchers, compute, workers, admin):
         app.include_router(part.router)
     errors.install(app)
     app.add_middleware(Requests, max_body_bytes=settings.max_body_bytes)

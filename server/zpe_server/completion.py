@@ -64,6 +64,7 @@ class Completion:
                 await self._advance(job_id, generation, outcome)
                 return
             await self._results.put(job_id, outcome)
+            size = sum(len(text.encode()) for text in (outcome.document, outcome.summary, outcome.freqs))
         except ZPEError as error:
             if isinstance(error, StoreError) and error.code == "store_unavailable":
                 raise
@@ -84,7 +85,12 @@ class Completion:
             )
             return
         await self._store.transition(
-            Finish(job=job_id, generation=generation, retire_ms=self._settings.result_ttl_seconds * 1000)
+            Finish(
+                job=job_id,
+                bytes=size,
+                generation=generation,
+                retire_ms=self._settings.result_ttl_seconds * 1000,
+            )
         )
         log.info("job finished", job_id=job_id)
 

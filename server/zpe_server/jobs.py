@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 
-from zpe_sdk.errors import InputError
+from zpe_sdk.errors import AuthError, InputError
 from zpe_sdk.espresso.versions import VersionNeed
 from zpe_sdk.wire import (
     Fingerprint,
@@ -20,6 +20,7 @@ from zpe_sdk.wire import (
 from zpe_server.events import Events
 from zpe_server.flags import Switches
 from zpe_server.records import history_event, job_status, request_of, requirements
+from zpe_server.researchers import Researchers
 from zpe_server.search import SEARCHED, Search
 from zpe_server.settings import Settings
 from zpe_server.store import Store, key
@@ -39,12 +40,14 @@ class Jobs:
         events: Events,
         workers: Workers,
         flags: Switches,
+        researchers: Researchers,
         settings: Settings,
     ) -> None:
         self._store = store
         self._events = events
         self._workers = workers
         self._flags = flags
+        self._researchers = researchers
         self._settings = settings
         self._search = Search(store)
 
@@ -54,10 +57,10 @@ class Jobs:
         Raises
         ------
         InputError
-            ``job_not_found``: there is none, or it is somebody else's.
+            ``job_not_found``: there is none, or it is somebody's who does not show it.
         """
         [found] = await self.statuses([job_id])
-        if found is None or not _may_see(who, found):
+        if found is None or not await self._researchers.shows_jobs(found.owner or "", who):
             raise InputError("there is no such job", code="job_not_found", field="job_id")
         return found
 
@@ -79,6 +82,7 @@ class Jobs:
         waiting = [n for n, job in enumerate(found) if job and job.status == "queued" and not job.detail]
         if waiting:
             workers = [worker for worker in await self._workers.all() if not worker.revoked]
+            groups = await self._researchers.groups()
             leasing = (await self._flags.get()).dequeue_enabled is not False
             for n in waiting:
                 needs = json.loads(records[n].get("needs") or "{}")
@@ -86,6 +90,9 @@ class Jobs:
                 assert job is not None
                 job.detail = why_waiting(
                     needs.get("pseudopotentials", []),
+                    owner=records[n]["owner"],
+                    only=json.loads(records[n].get("only") or "null"),
+                    groups=groups,
                     engine=needs.get("engine", "espresso"),
                     environ=needs.get("environ", False),
                     versions=[VersionNeed(**need) for need in needs.get("versions", [])],
@@ -109,7 +116,9 @@ class Jobs:
         offset: int,
     ) -> tuple[list[JobStatus], int]:
         """Return a page of jobs and how many there are in all."""
-        whose = (owner or "*") if who.role == "admin" else who.subject
+        whose = owner or ("*" if who.role == "admin" else who.subject)
+        if owner and not await self._researchers.shows_jobs(owner, who):
+            return [], 0
         index = key("index", whose, status or "*")
         if search is None:
             job_ids, total = await self._store.page(index, offset, limit, lowest_first=order == "oldest")
@@ -158,6 +167,11 @@ class Jobs:
         names = {lease: w.get("name", "") for lease, w in zip(leases, workers, strict=True)}
         return {task: names[lease] for task, lease in held.items()}
 
+    async def _own(self, who: Principal, job_id: str) -> None:
+        job = await self.status(who, job_id)
+        if who.decides_for not in ("", job.owner):
+            raise AuthError(f"only {job.owner} and administrators decide about this job", code="forbidden")
+
     async def cancel(self, who: Principal, job_id: str) -> JobStatus:
         """Cancel a queued or running job.
 
@@ -165,8 +179,10 @@ class Jobs:
         ------
         InputError
             ``job_not_found``; ``job_over``: it has finished or failed already.
+        AuthError
+            ``forbidden``: it is somebody else's, who only shows it.
         """
-        await self.status(who, job_id)
+        await self._own(who, job_id)
         reply = await self._store.transition(
             Cancel(job=job_id, by=who.subject, retire_ms=self._settings.result_ttl_seconds * 1000)
         )
@@ -181,13 +197,11 @@ class Jobs:
         ------
         InputError
             ``job_not_found``; ``not_in_dlq``.
+        AuthError
+            ``forbidden``: it is somebody else's, who only shows it.
         """
-        await self.status(who, job_id)
+        await self._own(who, job_id)
         reply = await self._store.transition(Requeue(job=job_id, by=who.subject))
         if reply.get("error") == "not_in_dlq":
             raise InputError("the job is not in the dead-letter queue", code="not_in_dlq")
         return await self.status(who, job_id), bool(reply.get("complete"))
-
-
-def _may_see(who: Principal, job: JobStatus) -> bool:
-    return who.role == "admin" or job.owner == who.subject

@@ -66,6 +66,7 @@ class Leases:
             instance=instance,
             ttl_ms=self._ttl_ms,
             lease=lease_id,
+            max_scfs=self._settings.quota_scfs,
             max_tasks=request.max_tasks or 0,
             alive_ms=ALIVE_SECONDS * 1000,
             warm=request.warm,
@@ -232,6 +233,7 @@ def abilities(able: Capabilities | None) -> Able:
     if able is None:
         return Able()
     return Able(
+        accepts=able.accepts,
         engine=able.engine,
         engine_version=able.engine_version or "",
         environ=able.environ,

@@ -12,12 +12,13 @@ from zpe_server.jobs import Jobs
 from zpe_server.kept import Kept
 from zpe_server.leases import Leases
 from zpe_server.outcomes import Outcomes
-from zpe_server.replicas import Replicas
 from zpe_server.reports import Reports
+from zpe_server.researchers import Researchers
 from zpe_server.results import ResultStore, make_result_store
 from zpe_server.settings import Settings
 from zpe_server.store import Store
 from zpe_server.submission import Submission
+from zpe_server.targets import Targets
 from zpe_server.tokens import Tokens
 from zpe_server.workers import Workers
 
@@ -39,9 +40,10 @@ class Plane:
     dead: DeadLetters
     kept: Kept
     flags: Switches
+    targets: Targets
+    researchers: Researchers
     results: ResultStore
     completion: Completion
-    replicas: Replicas
 
     @classmethod
     def build(cls, settings: Settings, redis_url: str) -> Plane:
@@ -51,7 +53,9 @@ class Plane:
         results = make_result_store(settings, store)
         workers = Workers(store, settings, events)
         flags = Switches(store)
-        jobs = Jobs(store, events, workers, flags, settings)
+        targets = Targets(store, workers)
+        researchers = Researchers(store, settings)
+        jobs = Jobs(store, events, workers, flags, researchers, settings)
         return cls(
             settings=settings,
             store=store,
@@ -60,13 +64,14 @@ class Plane:
             workers=workers,
             leases=Leases(store, events, settings),
             reports=Reports(store, settings),
-            submission=Submission(store, settings),
+            submission=Submission(store, settings, targets),
             jobs=jobs,
             outcomes=Outcomes(store, jobs, results),
             dead=DeadLetters(store, jobs, settings),
             kept=Kept(store, settings),
             flags=flags,
+            targets=targets,
+            researchers=researchers,
             results=results,
             completion=Completion(store, results, settings),
-            replicas=Replicas(store, settings),
         )

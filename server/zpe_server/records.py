@@ -50,6 +50,7 @@ def request_of(record: Mapping[str, str]) -> JobRequest:
         priority=int(record.get("priority", 0)),
         requires=requirements(json.loads(record.get("needs") or "{}")),
         name=record.get("name"),
+        where=record.get("where"),
     )
 
 

@@ -13,8 +13,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from zpe_sdk.http import is_token
 from zpe_sdk.logging import Level
-from zpe_sdk.wire import EngineName
+from zpe_sdk.wire import EngineName, Limits
 from zpe_sdk.wire.jobs import Cutoff, Delta, Temperature
+from zpe_server.owners import UserWorkers
 from zpe_server.transitions.leases import Retry
 
 # Among the origins: any port of this machine.
@@ -43,6 +44,13 @@ class Settings(BaseSettings):
         The administrator's token; unset: all admin calls answer 403.
     metrics_token
         A token that may read ``/metrics`` and nothing else; the administrator's may too.
+    user_workers
+        Whether researchers may enrol workers of their own, and whose jobs these may take at most: ``off``,
+        ``own``, ``group`` (of the groups that the owner is in) or ``all``.
+    quota_jobs, quota_scfs, quota_bytes
+        What each researcher may have: jobs queued or started, SCFs running at once on workers of others,
+        bytes kept of requests and results; unset: no limit. Administrators say otherwise for
+        single researchers.
     researcher_auth
         False lets anybody submit jobs and read results, as owner ``anonymous``: for a trusted network.
     cors_origins
@@ -81,6 +89,10 @@ class Settings(BaseSettings):
 
     admin_token: SecretStr | None = None
     metrics_token: SecretStr | None = None
+    user_workers: UserWorkers = "off"
+    quota_jobs: Annotated[int, Field(gt=0)] | None = None
+    quota_scfs: Annotated[int, Field(gt=0)] | None = None
+    quota_bytes: Annotated[int, Field(gt=0)] | None = None
     researcher_auth: bool = True
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     enroll_token_ttl_seconds: Seconds = 3600
@@ -180,6 +192,11 @@ class Settings(BaseSettings):
     def engine(self) -> EngineName:
         """Who computes the jobs that do not say it."""
         return self.default_engine or ("mock" if self.compute_mode == "mock" else "espresso")
+
+    @property
+    def limits(self) -> Limits:
+        """What goes for all researchers of whom administrators say nothing else."""
+        return Limits(priority=0, jobs=self.quota_jobs, scfs=self.quota_scfs, bytes=self.quota_bytes)
 
     def retry(self, jitter: float) -> Retry:
         """Return when an SCF is tried again; ``jitter`` is in [0, 1)."""

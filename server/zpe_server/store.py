@@ -111,6 +111,19 @@ class Store:
                 found: list[dict[str, str]] = await pipeline.execute()
         return found
 
+    async def members(self, name: str) -> set[str]:
+        """Return the members of a set."""
+        return (await self.many_members([name]))[0]
+
+    async def many_members(self, names: list[str]) -> list[set[str]]:
+        """Return the members of several sets, in one round trip."""
+        with as_store_errors():
+            async with self.redis.pipeline(transaction=False) as pipeline:
+                for name in names:
+                    pipeline.smembers(name)
+                found: list[set[str]] = await pipeline.execute()
+        return found
+
     async def delete(self, *names: str) -> int:
         """Delete keys; return how many there were."""
         with as_store_errors():

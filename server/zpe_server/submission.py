@@ -14,6 +14,7 @@ from zpe_sdk.errors import ConfigError, InputError
 from zpe_sdk.wire import JobRequest
 from zpe_server.settings import Settings
 from zpe_server.store import Store
+from zpe_server.targets import Targets
 from zpe_server.tokens import Principal
 from zpe_server.transitions.jobs import Stage, Submit
 from zpe_server.workers import ALIVE_SECONDS
@@ -22,12 +23,20 @@ if TYPE_CHECKING:
     from zpe_server.planning import PlannedJob
 
 
+_OVER = {
+    "jobs": "you have {may} jobs queued or started, as many as you may; wait until some have ended",
+    "bytes": "of your requests and results {may} bytes are kept, or more, as many as you may; "
+    "wait until old ones are forgotten, or ask an administrator",
+}
+
+
 class Submission:
     """Takes jobs in."""
 
-    def __init__(self, store: Store, settings: Settings) -> None:
+    def __init__(self, store: Store, settings: Settings, targets: Targets) -> None:
         self._store = store
         self._settings = settings
+        self._targets = targets
 
     async def submit(
         self, who: Principal, request: JobRequest, *, idempotency_key: str, request_id: str
@@ -37,23 +46,27 @@ class Submission:
         Raises
         ------
         InputError
-            The input cannot be carried out; ``idempotency_conflict``: the key came with another request.
+            The input cannot be carried out; ``unknown_target``; ``idempotency_conflict``: the key came with
+            another request; ``quota_jobs``, ``quota_bytes``: the owner has as many as allowed.
         ConfigError
             ``submission_disabled``.
         """
+        where, only = await self._targets.decide(who, request.where)
         # Thousands of displacements and a large structure take a moment: never on the event loop.
         planned = await anyio.to_thread.run_sync(_plan, request, self._settings)
         reply = await self._store.transition(
             Submit(
                 job=uuid.uuid4().hex,
                 owner=who.subject,
+                only=only,
                 priority=request.priority,
+                limits=None if who.role == "admin" else self._settings.limits,
                 idempotency_key=hashlib.sha256(idempotency_key.encode()).hexdigest()
                 if idempotency_key
                 else "",
                 digest=hashlib.sha256(request.model_dump_json().encode()).hexdigest(),
                 idempotency_ms=self._settings.idempotency_ttl_seconds * 1000,
-                stage=stage_of(planned, request, self._settings, request_id=request_id),
+                stage=stage_of(planned, request, self._settings, request_id=request_id, where=where),
                 **stage_texts(planned),
             )
         )
@@ -63,11 +76,20 @@ class Submission:
                 code="idempotency_conflict",
                 field="Idempotency-Key",
             )
+        if over := reply.get("over"):
+            raise InputError(_OVER[over].format(may=int(reply["may"])), code=f"quota_{over}")
         if reply.get("disabled"):
             raise ConfigError(
                 "an administrator has stopped the submission of jobs for now", code="submission_disabled"
             )
-        return str(reply["job"]), bool(reply.get("complete")), planned.warnings
+        warnings = planned.warnings
+        if (counts := reply.get("priority", request.priority)) < request.priority:
+            warnings = [
+                *warnings,
+                f"the priority {request.priority} counts among your own jobs; among those of others it is "
+                f"{counts}",
+            ]
+        return str(reply["job"]), bool(reply.get("complete")), warnings
 
 
 def _plan(request: JobRequest, settings: Settings) -> PlannedJob:

@@ -19,6 +19,7 @@ from zpe_sdk.wire import (
     EnrollTokenRequest,
 )
 from zpe_server.events import Events
+from zpe_server.owners import check_width
 from zpe_server.settings import Settings
 from zpe_server.store import Store, iso, key
 from zpe_server.transitions.base import items
@@ -39,6 +40,11 @@ class Principal:
     role: Role
     subject: str
     name: str
+
+    @property
+    def decides_for(self) -> str:
+        """The owner whose things this one decides about; empty: everybody's."""
+        return "" if self.role == "admin" else self.subject
 
 
 ADMIN = Principal("admin", "admin", "admin")
@@ -95,7 +101,7 @@ class Tokens:
         Raises
         ------
         AuthError
-            ``bad_token``: unknown, expired or revoked; ``worker_revoked``: of a worker that was shut out.
+            ``bad_token``: unknown, expired or revoked.
         """
         digest = hash_of(token)
         if self._admin_hash is not None and hmac.compare_digest(digest, self._admin_hash):
@@ -105,10 +111,8 @@ class Tokens:
             return known.who
         asked = time.monotonic()
         found = await self._store.transition(Authenticate(token=digest))
-        if not found or found["role"] == "revoked":
+        if not found:
             self._known.pop(digest, None)
-            if found:
-                raise AuthError("this worker has been revoked", code="worker_revoked")
             raise AuthError("this token is unknown, expired or revoked", code="bad_token")
         who = Principal(found["role"], found["subject"], found["name"])
         if len(self._known) >= _MAX_REMEMBERED:
@@ -117,13 +121,44 @@ class Tokens:
         self._known[digest] = _Known(who, changes, asked + trusted)
         return who
 
-    async def mint_enroll_token(self, request: EnrollTokenRequest) -> EnrollTokenReply:
-        """Make a one-time token with which a compute node enrolls."""
+    async def mint_enroll_token(self, who: Principal, request: EnrollTokenRequest) -> EnrollTokenReply:
+        """Make a one-time token with which a compute node enrolls.
+
+        Raises
+        ------
+        AuthError
+            ``forbidden``: a researcher may enrol workers of their own only; ``user_workers_off``,
+            ``accepts_too_wide``.
+        InputError
+            ``no_owner``: the worker would have none, whose jobs it could be for; ``owner_reserved``.
+        """
+        owner = request.owner if who.role == "admin" else who.subject
+        if who.role != "admin":
+            if request.owner not in (None, who.subject) or who == ANONYMOUS:
+                raise AuthError("a researcher may enrol workers of their own only", code="forbidden")
+            check_width(self._settings.user_workers, request.accepts or "own")
+        if owner is None and request.accepts not in (None, "all"):
+            raise InputError(
+                "a worker without an owner takes everybody's jobs: name the owner",
+                code="no_owner",
+                field="owner",
+            )
+        if owner is not None and who.role == "admin":
+            _check_owner(owner)
+        accepts = request.accepts or ("all" if owner is None else "own")
         token = new_token("e")
         ttl = request.ttl_seconds or self._settings.enroll_token_ttl_seconds
-        made = await self._mint("enroll", token, ttl, {"label": request.label or ""})
+        fields = {"label": request.label or ""}
+        if owner is not None:
+            fields |= {"owner": owner, "accepts": accepts}
+        made = await self._mint("enroll", token, ttl, fields)
         return EnrollTokenReply(
-            token=token, expires_at=iso(made["expires"]), ttl_seconds=ttl, label=request.label
+            token=token,
+            expires_at=iso(made["expires"]),
+            ttl_seconds=ttl,
+            label=request.label,
+            owner=owner,
+            accepts=accepts,
         )
 
     async def mint_researcher_token(self, request: ApiTokenRequest) -> ApiTokenReply:
@@ -134,8 +169,7 @@ class Tokens:
         InputError
             ``owner_reserved``: the name stands for somebody else.
         """
-        if request.owner in (ADMIN.subject, ANONYMOUS.subject):
-            raise InputError(f"the owner {request.owner!r} is reserved", code="owner_reserved", field="owner")
+        _check_owner(request.owner)
         token = new_token("r")
         fields = {"role": "researcher", "subject": request.owner, "label": request.label or ""}
         made = await self._mint("token", token, request.ttl_seconds or 0, fields)
@@ -147,16 +181,19 @@ class Tokens:
             expires_at=iso(made["expires"]) if made["expires"] else None,
         )
 
-    async def enroll_tokens(self) -> list[EnrollToken]:
-        """List the enroll tokens that may still be used, newest first."""
+    async def enroll_tokens(self, who: Principal) -> list[EnrollToken]:
+        """List the enroll tokens that may still be used, newest first; a researcher's own alone."""
         return [
             EnrollToken(
                 token_id=record["token"][:_ID_LENGTH],
                 label=record.get("label") or None,
                 created_at=iso(record["created"]),
                 expires_at=iso(record["expires"]),
+                owner=record.get("owner"),
+                accepts=record.get("accepts", "all"),
             )
             for record in await self._list("enroll")
+            if who.decides_for in ("", record.get("owner"))
         ]
 
     async def researcher_tokens(self) -> list[ApiToken]:
@@ -172,9 +209,13 @@ class Tokens:
             for record in await self._list("token")
         ]
 
-    async def revoke(self, kind: Kind, token_id: str) -> int:
+    async def revoke(self, who: Principal, kind: Kind, token_id: str) -> int:
         """Revoke an enroll or a researcher's token; return how many there were with this id."""
-        hashes = [r["token"] for r in await self._list(kind) if r["token"].startswith(token_id)]
+        hashes = [
+            record["token"]
+            for record in await self._list(kind)
+            if record["token"].startswith(token_id) and who.decides_for in ("", record.get("owner"))
+        ]
         if len(token_id) != _ID_LENGTH or not hashes:
             raise InputError("there is no such token", code="token_not_found", field="token_id")
         count = await self._store.delete(*(key(kind, digest) for digest in hashes))
@@ -193,3 +234,8 @@ class Tokens:
 
     async def _list(self, kind: Kind) -> list[dict[str, str]]:
         return items((await self._store.transition(ListTokens(kind=kind)))["tokens"])
+
+
+def _check_owner(owner: str) -> None:
+    if owner in (ADMIN.subject, ANONYMOUS.subject):
+        raise InputError(f"the owner {owner!r} is reserved", code="owner_reserved", field="owner")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 from zpe_sdk.espresso.versions import VersionNeed
 from zpe_sdk.wire import Capabilities, EngineName, Requirements, WorkerStatus
 from zpe_sdk.wire.versions import fits, numbers
+from zpe_server.owners import Groups, may_run
 
 Has = Callable[[Capabilities], bool]
 _NONE_FIT: dict[EngineName, str] = {
@@ -20,6 +22,9 @@ _NONE_FIT: dict[EngineName, str] = {
 def why_waiting(
     needed: Sequence[str],
     *,
+    owner: str = "",
+    only: Mapping[str, Any] | None = None,
+    groups: Groups | None = None,
     engine: EngineName,
     environ: bool,
     environ_input: bool,
@@ -35,6 +40,12 @@ def why_waiting(
     ----------
     needed
         Names of its pseudopotential files.
+    owner
+        Whose job it is.
+    only
+        For which workers it is; None: for any.
+    groups
+        The groups of researchers.
     engine
         What is to compute it.
     environ, environ_input
@@ -54,6 +65,38 @@ def why_waiting(
         return "an administrator has stopped the giving out of work for now"
     if not workers:
         return "no worker has enrolled yet"
+    allowed = [worker for worker in workers if may_run(worker, owner, only, groups or {})]
+    if not allowed:
+        return _for_nobody(workers, only)
+    others = sum(worker.alive for worker in workers) - sum(worker.alive for worker in allowed)
+    return _what_they_lack(
+        owner, allowed, needed, engine, environ, environ_input, relaxes, versions, requires
+    ) + (f"; {others} of others may not take it" if others else "")
+
+
+def _for_nobody(workers: Sequence[WorkerStatus], only: Mapping[str, Any] | None) -> str:
+    """Say why no worker that has enrolled may run a job."""
+    if only is None:
+        return f"{_count(workers)}, none takes jobs of others than its owner"
+    if "mine" in only:
+        return "it is for workers of your own, and none has enrolled"
+    if "group" in only:
+        return f"it is for workers of the group {only['group']}, and none takes it"
+    return "the worker that it is for has left, or does not take it any more"
+
+
+def _what_they_lack(
+    owner: str,
+    workers: Sequence[WorkerStatus],
+    needed: Sequence[str],
+    engine: EngineName,
+    environ: bool,
+    environ_input: bool,
+    relaxes: bool,
+    versions: Sequence[VersionNeed],
+    requires: Requirements,
+) -> str:
+    """Say why none of the workers that may run a job runs it."""
     alive = [worker for worker in workers if worker.alive]
     if not alive:
         return f"no worker connected for {_since(workers)}"
@@ -76,6 +119,8 @@ def why_waiting(
         common = [name for name in wanted if all(name in lacks for lacks in missing)]
         return f"{_count(fit)}, none has {' and '.join(common) or 'all of ' + ', '.join(wanted)}"
     able = [worker for worker, lacks in zip(fit, missing, strict=True) if not lacks]
+    if owner and all(worker.owner == owner for worker in able):
+        return f"your {_count(able)} {'are' if len(able) > 1 else 'is'} busy"
     return f"waiting for {_count(able)} to have time"
 
 

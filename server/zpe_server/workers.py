@@ -10,6 +10,7 @@ from typing import Any
 
 from zpe_sdk.errors import AuthError, InputError
 from zpe_sdk.wire import (
+    Accepts,
     Capabilities,
     RegisterReply,
     RegisterRequest,
@@ -19,11 +20,21 @@ from zpe_sdk.wire import (
 )
 from zpe_server.events import Events
 from zpe_server.kept import Kept, TakenBack
+from zpe_server.owners import check_width, narrower
 from zpe_server.settings import Settings
 from zpe_server.store import Store, iso
-from zpe_server.tokens import hash_of, new_token
+from zpe_server.tokens import Principal, hash_of, new_token
 from zpe_server.transitions.base import items
-from zpe_server.transitions.workers import Drain, Drained, ListWorkers, Register, Revoke, Revoked, Rotate
+from zpe_server.transitions.workers import (
+    Accept,
+    Changed,
+    Drain,
+    ListWorkers,
+    Register,
+    Revoke,
+    Revoked,
+    Rotate,
+)
 
 # An idle worker is heard of more often than this.
 ALIVE_SECONDS = 60.0
@@ -46,7 +57,7 @@ class Workers:
         AuthError
             ``bad_enroll_token``: unknown, used or expired.
         """
-        worker, token = f"compute-{uuid.uuid4().hex}", new_token("w")
+        worker, token = uuid.uuid4().hex, new_token("w")
         ttl = self._settings.worker_token_ttl_seconds
         reply = await self._store.transition(
             Register(
@@ -60,7 +71,7 @@ class Workers:
         )
         if "error" in reply:
             raise AuthError(
-                "the enroll token is unknown, used already or expired; ask an administrator for a new one",
+                "the enroll token is unknown, used already or expired; ask for a new one",
                 code="bad_enroll_token",
                 field="token",
             )
@@ -68,6 +79,8 @@ class Workers:
             server_id=worker,
             registered_at=iso(reply["registered"]),
             name=reply["name"],
+            owner=reply.get("owner"),
+            accepts=reply.get("accepts", "all"),
             worker_token=token,
             token_expires_at=iso(reply["expires"]),
             token_ttl_seconds=ttl,
@@ -79,7 +92,7 @@ class Workers:
         Raises
         ------
         AuthError
-            ``worker_revoked``: in this moment.
+            ``bad_token``: the worker was revoked in this moment.
         """
         token, ttl = new_token("w"), self._settings.worker_token_ttl_seconds
         reply = await self._store.transition(
@@ -93,37 +106,58 @@ class Workers:
             )
         )
         if "error" in reply:
-            raise AuthError("this worker has been revoked", code="worker_revoked")
+            raise AuthError("this worker has been revoked", code="bad_token")
         return WorkerTokenReply(
             worker_token=token, token_expires_at=iso(reply["expires"]), token_ttl_seconds=ttl
         )
 
-    async def revoke(self, worker: str, *, results: bool = False) -> RevokeReply:
+    async def revoke(self, who: Principal, worker: str, *, results: bool = False) -> RevokeReply:
         """Shut a worker out at once and release its leases; with ``results``, take back what it computed.
 
         Raises
         ------
+        AuthError
+            ``forbidden``: its results are in the jobs of others, for an administrator to take back.
         InputError
-            ``worker_not_found``.
+            ``worker_not_found``: there is none, or it is not theirs.
         """
-        reply = await self._store.transition(Revoke(worker=worker))
+        if results and who.role != "admin":
+            raise AuthError("only an administrator may take back results", code="forbidden")
+        reply = await self._store.transition(Revoke(worker=worker, by=who.decides_for))
         self._events.forget_principals()  # here at once; the transition tells the others
         self._found(reply)
         # After the transition it can report nothing any more.
         taken = await self._kept.take_back(worker) if results else TakenBack(0, 0, 0)
         return RevokeReply(revoked_count=int(reply["revoked"]), **asdict(taken))
 
-    async def drain(self, worker: str, drain: bool) -> None:
+    async def drain(self, who: Principal, worker: str, drain: bool) -> None:
         """Give a worker no more work, or work again.
 
         Raises
         ------
         InputError
-            ``worker_not_found``.
+            ``worker_not_found``: there is none, or it is not theirs.
         """
-        reply = await self._store.transition(Drain(worker=worker, drain=drain))
+        reply = await self._store.transition(Drain(worker=worker, by=who.decides_for, drain=drain))
         self._events.forget_principals()  # here at once; the transition tells the others
         self._found(reply)
+
+    async def accept(self, who: Principal, worker: str, accepts: Accepts) -> None:
+        """Change whose jobs a worker takes from now on; what it holds, it finishes.
+
+        Raises
+        ------
+        AuthError
+            ``user_workers_off``, ``accepts_too_wide``: an administrator may, its owner not.
+        InputError
+            ``worker_not_found``: there is none, or it is not theirs; ``no_owner``.
+        """
+        if who.role != "admin" and accepts != "own":
+            check_width(self._settings.user_workers, accepts)
+        reply = await self._store.transition(Accept(worker=worker, by=who.decides_for, accepts=accepts))
+        self._found(reply)
+        if reply.get("error") == "no_owner":
+            raise InputError("this worker has no owner: it takes everybody's jobs", code="no_owner")
 
     async def all(self) -> list[WorkerStatus]:
         """List the workers, the last heard of first."""
@@ -131,14 +165,16 @@ class Workers:
         return [_status(record) for record in items(found["workers"])]
 
     @staticmethod
-    def _found(reply: Drained | Revoked) -> None:
+    def _found(reply: Changed | Revoked) -> None:
         if reply.get("error") == "not_found":
             raise InputError("there is no such worker", code="worker_not_found", field="server_id")
 
 
 def _status(record: dict[str, Any]) -> WorkerStatus:
     seen = float(record["seen"])
-    capabilities = record.get("capabilities")
+    told = record.get("capabilities")
+    capabilities = Capabilities.model_validate_json(told) if told else None
+    accepts: Accepts = record.get("accepts", "own") if "owner" in record else "all"
     return WorkerStatus(
         server_id=record["worker"],
         name=record["name"],
@@ -150,7 +186,9 @@ def _status(record: dict[str, Any]) -> WorkerStatus:
         draining=record.get("draining") == "1",
         revoked="revoked" in record,
         meta=json.loads(record.get("meta") or "{}"),
-        capabilities=Capabilities.model_validate_json(capabilities) if capabilities else None,
+        owner=record.get("owner"),
+        accepts=narrower(accepts, capabilities.accepts) if capabilities else accepts,
+        capabilities=capabilities,
         leases=list(record["leases"] or []),
         scf_done=int(record.get("scf_done", 0)),
         scf_failed=int(record.get("scf_failed", 0)),

@@ -15,7 +15,8 @@ from typer.main import get_command
 
 from tests.processes import PATIENCE, ZPE, ControlPlane, environment, free_port
 from zpe_sdk.cli import admin
-from zpe_server.api.admin import router
+from zpe_server.api import admin as admin_api
+from zpe_server.api import workers as workers_api
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "operations.md").read_text()
@@ -23,7 +24,8 @@ PAGE = (ROOT / "docs" / "operations.md").read_text()
 
 def test_every_call_of_administrators_has_a_command() -> None:
     documented = dict(re.findall(r"^\| `([A-Z]+ /calc/\S+)` \| `(.*?)`.*\|$", PAGE, flags=re.M))
-    calls = {f"{method} {route.path}" for route in router.routes for method in route.methods}
+    routes = [*admin_api.router.routes, *workers_api.router.routes]
+    calls = {f"{method} {route.path}" for route in routes for method in route.methods}
     assert set(documented) == calls
     commands = get_command(admin.app).commands
     named = {re.findall(r"^zpe admin ([\w-]+)", command)[0] for command in documented.values()}

@@ -195,7 +195,7 @@ async def discard(store: Store, job: str, *, retire_ms: int = LATER_MS) -> jobs.
 
 async def finish(store: Store, job: str, *, retire_ms: int = LATER_MS) -> jobs.Finished:
     return await store.transition(
-        jobs.Finish(job=job, generation=await generation(store, job), retire_ms=retire_ms)
+        jobs.Finish(job=job, bytes=1, generation=await generation(store, job), retire_ms=retire_ms)
     )
 
 

@@ -11,22 +11,28 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tests.server import calls
+from zpe_sdk.wire import Accepts
 
 RETRY_MAX = 3
 
+WIDTHS = ("own", "group", "all")
 Stage = Literal["living", "assembling", "dead", "finished", "cancelled", "discarded"]
 STATUS = {"assembling": "started", "dead": "failed", "discarded": "failed"}
 
 
 @dataclass(frozen=True)
 class Ability:
-    """Capabilities of a worker; ``files`` None: unknown. ``tells``: a hash of the files is part of them."""
+    """Capabilities of a worker; ``files`` None: unknown. ``tells``: a hash of the files is part of them.
+
+    ``accepts`` is whose jobs the machine takes at most.
+    """
 
     digest: str
     engine: str
     files: frozenset[str] | None
     version: str = ""
     tells: bool = False
+    accepts: Accepts = "all"
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,8 @@ class Physics:
 class Job:
     """Each task is in exactly one of ``open``, ``held``, ``reserved`` and ``done`` while tasks are missing.
 
-    ``scf`` are the keys of its SCFs, by task; none: they are not known by any.
+    ``scf`` are the keys of its SCFs, by task; none: they are not known by any. ``only`` says for which
+    workers it is: ``mine``, a worker or a group by its name; None: for any.
     """
 
     name: str
@@ -66,6 +73,8 @@ class Job:
     physics: str | None
     twins: dict[int, int]
     idempotency_key: str
+    only: str | None = None
+    ceiling: int | None = None  # of its priority among all
     stage: Stage = "living"
     open: set[int] = field(default_factory=set)
     delayed: set[int] = field(default_factory=set)
@@ -80,6 +89,11 @@ class Job:
     avoided: set[tuple[str, str]] = field(default_factory=set)
     settled_by: str | None = None
     in_line: bool = True
+
+    @property
+    def among_all(self) -> int:
+        """Its priority against the jobs of others."""
+        return self.priority if self.ceiling is None else min(self.priority, self.ceiling)
 
     @property
     def status(self) -> str:
@@ -143,8 +157,10 @@ class Lease:
 
 @dataclass
 class Worker:
-    """A compute node."""
+    """A compute node; ``owner`` None: the administrators'."""
 
+    owner: str | None = None
+    accepts: Accepts = "all"
     draining: bool = False
     revoked: bool = False
     ability: Ability | None = None
@@ -171,6 +187,7 @@ class Model:
         self.jobs: dict[str, Job] = {}
         self.leases: dict[str, Lease] = {}
         self.workers = {name: Worker() for name in workers}
+        self.groups: dict[str, set[str]] = {}
         self.idempotency: dict[tuple[str, str], tuple[str, str]] = {}
         self.scfs: dict[tuple[str, str], dict[Physics, str]] = {}  # by owner and key: physics -> worker
         self.clock: Counter[int] = Counter()  # of each priority: the turn of the job served last
@@ -191,6 +208,8 @@ class Model:
         digest: str,
         owner: str,
         scf: list[str],
+        only: str | None = None,
+        ceiling: int | None = None,
     ) -> str | None:
         """Return the job's name, or None for a conflict."""
         if (owner, idempotency_key) in self.idempotency:
@@ -201,7 +220,8 @@ class Model:
         twins = {
             a: b for n, task in enumerate(copies, total - len(copies)) for a, b in ((n, task), (task, n))
         }
-        job = Job(name, owner, priority, 0, total, needs, engine, physics, twins, idempotency_key, scf=scf)
+        job = Job(name, owner, priority, 0, total, needs, engine, physics, twins, idempotency_key)
+        job.only, job.ceiling, job.scf = only, ceiling, scf
         self.jobs[name] = job
         known, seen = self.known(owner, scf)
         if seen and len(known) == total and self.is_shown(seen):
@@ -213,8 +233,9 @@ class Model:
         # One SCF is run at least: it shows with what.
         job.reserved = known if len(known) < total else known - {0}
         job.open = set(range(total)) - job.reserved
-        job.turn = max(self.clock[priority], self.ends[priority, owner])
-        self.ends[priority, owner] = job.turn + len(job.open)
+        place = job.among_all
+        job.turn = max(self.clock[place], self.ends[place, owner])
+        self.ends[place, owner] = job.turn + len(job.open)
         return name
 
     def known(self, owner: str, scf: list[str]) -> tuple[set[int], Physics | None]:
@@ -244,13 +265,23 @@ class Model:
         for job in self.jobs.values():
             ready = job.stage == "living" and bool(job.due)
             if ready and not job.in_line:
-                job.turn = min(job.turn, self.clock[job.priority])
+                job.turn = min(job.turn, self.clock[job.among_all])
             job.in_line = ready
 
     def line(self) -> list[Job]:
         """Return the jobs with something to do now, in the order in which they are given out."""
         ready = [job for job in self.jobs.values() if job.stage == "living" and job.due]
-        return sorted(ready, key=lambda job: (-job.priority, job.turn, job.name))
+        return sorted(ready, key=lambda job: (-job.among_all, job.turn, job.name))
+
+    def own_line(self, owner: str | None) -> list[Job]:
+        """Return the jobs of an owner in the line, in the order in which the owner wants them."""
+        own = [job for job in self.line() if job.owner == owner]
+        return sorted(own, key=lambda job: (-job.priority, job.turn, job.name))
+
+    def instead_of(self, job: Job) -> list[Job]:
+        """Return the jobs on which the owner would rather spend a job's turn, and that job."""
+        own = self.own_line(job.owner)
+        return [o for o in own if o.priority > job.priority and o.among_all == job.among_all] + [job]
 
     def is_for_another(self, job: Job, task: int, worker: str) -> bool:
         """Tell whether the same SCF is this worker's already."""
@@ -272,6 +303,26 @@ class Model:
         if ability.engine not in ("", job.engine):
             return False
         return ability.engine == "mock" or ability.files is None or job.needs <= ability.files
+
+    def may_run(self, job: Job, worker: str, ability: Ability) -> bool:
+        """Tell whether a worker's owner lets it run a job, and the job's owner wants it there."""
+        node = self.workers[worker]
+        accepts = min(node.accepts, ability.accepts, key=WIDTHS.index)
+        of_owner = {name for name, members in self.groups.items() if node.owner in members}
+        of_job = {name for name, members in self.groups.items() if job.owner in members}
+        if node.owner != job.owner and accepts != "all" and not (accepts == "group" and of_owner & of_job):
+            return False
+        if job.only is None or job.only == worker:
+            return True
+        if job.only == "mine":
+            return node.owner == job.owner
+        return job.only in of_owner and accepts != "own"
+
+    def look_along(self, worker: str, ability: Ability) -> list[Job]:
+        """Return the jobs in the order in which a worker looks at them: its owner's first."""
+        node, line = self.workers[worker], self.line()
+        own = self.own_line(node.owner)
+        return own + [job for job in line if job not in own and self.may_run(job, worker, ability)]
 
     def can_run(self, job: Job, worker: str, ability: Ability, *, whole: bool) -> bool:
         if (worker, ability.digest) in job.avoided or (
@@ -298,34 +349,49 @@ class Model:
         if not self.line() and not any(j.stage == "living" and j.delayed for j in self.jobs.values()):
             self.clock.clear()
             self.ends.clear()
-        for job in self.line():
-            if not self.can_run(job, worker, ability, whole=max_tasks == 0):
-                passed.append(job)
+        for first in self.look_along(worker, ability):
+            if not self.may_run(first, worker, ability) or not self.is_equipped(first, ability):
                 continue
-            if not max_tasks:
-                job.open |= job.reserved
-                job.reserved = set()
-            # A share is a part of all that is due, whoever may take it.
-            tasks = self.takeable(job, worker)[: min(max_tasks or job.total, len(job.due))]
-            for task in tasks:
-                job.open.discard(task)
-                job.held[task] = name
-            lease = Lease(
-                name,
-                job.name,
-                worker,
-                ability.digest,
-                set(tasks),
-                frozenset(tasks),
-                ability.engine,
-                ability.version,
-            )
-            self.leases[name] = lease
-            self.clock[job.priority] = max(self.clock[job.priority], job.turn)
-            job.turn += len(tasks)
-            self.look_at_line()
-            return lease, passed
+            own = first.owner == self.workers[worker].owner
+            for job in [first] if own else self.instead_of(first):
+                if not self.may_run(job, worker, ability) or not self.is_equipped(job, ability):
+                    continue
+                if not self.can_run(job, worker, ability, whole=max_tasks == 0):
+                    passed.append(job)
+                    continue
+                first.turn, job.turn = job.turn, first.turn
+                return self.give(job, name, worker, ability, max_tasks), passed
         return None, passed
+
+    def give(self, job: Job, name: str, worker: str, ability: Ability, max_tasks: int) -> Lease:
+        """Return a lease on a job's tasks."""
+        if not max_tasks:
+            job.open |= job.reserved
+            job.reserved = set()
+        # A share is a part of all that is due, whoever may take it.
+        tasks = self.takeable(job, worker)[: min(max_tasks or job.total, len(job.due))]
+        for task in tasks:
+            job.open.discard(task)
+            job.held[task] = name
+        lease = Lease(
+            name,
+            job.name,
+            worker,
+            ability.digest,
+            set(tasks),
+            frozenset(tasks),
+            ability.engine,
+            ability.version,
+        )
+        self.leases[name] = lease
+        if self.workers[worker].owner == job.owner:
+            if (job.among_all, job.owner) in self.ends:
+                self.ends[job.among_all, job.owner] -= len(tasks)
+        else:
+            self.clock[job.among_all] = max(self.clock[job.among_all], job.turn)
+            job.turn += len(tasks)
+        self.look_at_line()
+        return lease
 
     def offence(self, job: Job, lease: Lease, seen: Physics) -> str | None:
         """Say how something was computed otherwise than it was leased."""
@@ -483,8 +549,8 @@ class Model:
             self.release_all(self.leases[name], state)
 
     def give_up_turns(self, job: Job) -> None:
-        if (job.priority, job.owner) in self.ends:
-            self.ends[job.priority, job.owner] -= len(job.open)
+        if (job.among_all, job.owner) in self.ends:
+            self.ends[job.among_all, job.owner] -= len(job.open)
 
     def kill(self, job: Job) -> None:
         self.give_up_turns(job)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.processes import RedisServer
 from tests.server.calls import cancel, heartbeat, lease, release, report, submit, sweep
-from zpe_sdk.wire import LeaseRequest
+from zpe_sdk.wire import LeaseRequest, Limits
 from zpe_sdk.wire.versions import fits
 from zpe_server.events import Events
 from zpe_server.leases import Leases
@@ -19,6 +19,8 @@ from zpe_server.settings import Settings
 from zpe_server.store import Store, key
 from zpe_server.tokens import Principal
 from zpe_server.transitions.base import items
+from zpe_server.transitions.jobs import Retire
+from zpe_server.transitions.researchers import Limit, ReadUsage
 from zpe_server.transitions.workers import Drain, Introduce
 
 pytestmark = pytest.mark.anyio
@@ -245,3 +247,94 @@ async def test_news_that_one_can_do_nothing_with_wakes_the_next(store: Store, fi
         for task in (listening, *both):
             task.cancel()
         await asyncio.gather(listening, *both, return_exceptions=True)
+
+
+async def test_a_priority_above_the_limit_counts_among_ones_own_jobs_alone(store: Store) -> None:
+    usual = Limits(priority=0)
+    for n in range(4):
+        await submit(store, f"ann{n}", tasks=2, limits=usual)
+    for n in range(2):
+        await submit(store, f"bob{n}", tasks=2, owner="bob", limits=usual)
+    reply = await submit(store, "ann-urgent", tasks=2, priority=100, limits=usual)
+    assert reply["priority"] == 0
+    order = await served(store, 8)
+    # Ann's turns come as before; she spends the first ones on what is urgent to her.
+    assert order[:4] in (["ann-urgent", "bob0"] * 2, ["ann-urgent", "bob0", "bob0", "ann-urgent"])
+    assert [job[:3] for job in order].count("ann") == 4
+
+
+async def test_many_urgent_jobs_gain_nothing_against_others(store: Store) -> None:
+    for n in range(30):
+        await submit(store, f"ann{n:02}", tasks=1, priority=n, limits=Limits(priority=0))
+    for n in range(10):
+        await submit(store, f"bob{n}", tasks=1, owner="bob", limits=Limits(priority=0))
+    order = await served(store, 20)
+    assert sum(job.startswith("bob") for job in order) in (9, 10)
+    assert [job for job in order if job.startswith("ann")][:3] == ["ann29", "ann28", "ann27"]
+
+
+async def test_below_zero_one_gives_way_to_all_and_an_administrators_word_goes_before(store: Store) -> None:
+    usual = Limits(priority=0)
+    await store.transition(Limit(owner="carol", limits=Limits(priority=3)))
+    for owner, priority in (("ann", -5), ("bob", 50), ("carol", 50)):
+        await submit(store, owner, tasks=1, owner=owner, priority=priority, limits=usual)
+    assert await served(store, 3) == ["carol", "bob", "ann"]
+
+
+async def test_an_owner_has_as_many_jobs_and_bytes_as_allowed(store: Store) -> None:
+    usual = Limits(priority=0, jobs=2, bytes=100)
+    for n in range(2):
+        assert (await submit(store, f"ann{n}", limits=usual))["created"]
+    over = {"over": "jobs", "may": 2}
+    assert await submit(store, "ann2", limits=usual) == over
+    assert (await submit(store, "bob", owner="bob", limits=usual))["created"]
+    assert (await submit(store, "admins", limits=None))["created"]  # of an administrator
+    await cancel(store, "ann0")
+    await cancel(store, "admins")
+    assert (await submit(store, "ann2", limits=usual))["created"]
+    await store.transition(Limit(owner="ann", limits=Limits(jobs=3)))
+    assert (await submit(store, "ann3", payload="x" * 200, limits=usual))["created"]
+    assert await submit(store, "ann4", limits=usual) == over | {"may": 3}
+    await cancel(store, "ann2")
+    assert await submit(store, "ann4", limits=usual) == {"over": "bytes", "may": 100}
+    # What is forgotten is kept no more.
+    await cancel(store, "ann3")
+    await store.transition(Retire(jobs=["ann3"]))
+    assert (await submit(store, "ann4", limits=usual))["created"]
+
+
+async def test_the_same_request_again_is_no_more_than_one_job(store: Store) -> None:
+    one = {"idempotency_key": "k", "digest": "d", "limits": Limits(priority=0, jobs=1)}
+    assert (await submit(store, "ann0", **one))["created"]
+    assert await submit(store, "ann1", **one) == {"job": "ann0", "created": False}
+
+
+async def test_an_owner_runs_as_many_scfs_on_workers_of_others_as_allowed(store: Store) -> None:
+    await store.redis.hset(key("worker", "anns"), mapping={"name": "anns", "owner": "ann", "accepts": "own"})
+    await store.redis.sadd(key("owned"), "anns")
+    await submit(store, "job", tasks=12)
+    await submit(store, "other", tasks=1, owner="bob")
+    assert len((await lease(store, "l1", max_tasks=10, max_scfs=4))["tasks"]) == 4
+    assert (await lease(store, "l2", "w2", max_tasks=10, max_scfs=4))["job"] == "other"
+    assert await lease(store, "l3", "w2", max_tasks=10, max_scfs=4) == {"blocked": True}
+    # One's own machine is not counted.
+    assert len((await lease(store, "l4", "anns", max_tasks=3, max_scfs=4))["tasks"]) == 3
+    used = await store.transition(ReadUsage(owner="ann", usual=Limits(priority=0, scfs=4)))
+    assert (used["has"]["scfs"], used["may"]["scfs"]) == (4, 4)
+
+    async with store.redis.pubsub() as news:
+        await news.subscribe(key("events"))
+        await news.get_message(timeout=10)
+        await report(store, "job", "l1", [0])
+        told = [(await news.get_message(timeout=10))["data"] for _ in range(2)]
+    assert "work 1000000" in told  # who was passed over looks again
+    assert len((await lease(store, "l5", "w2", max_tasks=10, max_scfs=4))["tasks"]) == 1
+
+
+async def test_a_job_that_waits_for_its_owners_other_scfs_says_so(store: Store) -> None:
+    await submit(store, "first", tasks=2)
+    await submit(store, "second", tasks=2)
+    await lease(store, "l1", max_tasks=2, max_scfs=2)
+    await lease(store, "l2", "w2", max_scfs=2)
+    detail = await store.redis.hget(key("job", "second"), "detail")
+    assert detail.endswith("you run as many SCFs on workers of others as you may")

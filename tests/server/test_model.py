@@ -28,10 +28,12 @@ from hypothesis.stateful import (
 from tests.processes import RedisServer
 from tests.server import calls
 from tests.server.model import Ability, Job, Lease, Model, Physics, Stage
+from zpe_sdk.wire import Accepts, Limits
 from zpe_server.store import Store, key
 from zpe_server.transitions.base import items
 from zpe_server.transitions.jobs import ListDue, Retire
-from zpe_server.transitions.workers import Drain, Revoke, TakeBack
+from zpe_server.transitions.researchers import Regroup
+from zpe_server.transitions.workers import Accept, Drain, Revoke, TakeBack
 
 EXAMPLES = int(os.environ.get("ZPE_TEST_EXAMPLES", "0"))
 
@@ -41,6 +43,7 @@ ABILITIES = (
     Ability("no oxygen", "espresso", frozenset({"H"}), tells=True),
     Ability("unknown", "", None),
     Ability("mock", "mock", frozenset()),
+    Ability("own only", "espresso", frozenset({"H", "O"}), "7.2", accepts="own"),
 )
 PHYSICS = (
     Physics("a", "espresso"),
@@ -51,6 +54,11 @@ PHYSICS = (
 )
 OWNERS = ("ann", "bob", "*")
 STATUSES = ("queued", "started", "finished", "failed", "cancelled", "*")
+
+# What a job stores of the workers that it is for.
+ONLY: dict[str, Any] = {"mine": {"mine": True}, "g": {"group": "g"}} | {
+    worker: {"workers": {worker: True}} for worker in WORKERS
+}
 
 workers = st.sampled_from(WORKERS)
 abilities = st.sampled_from(ABILITIES)
@@ -106,11 +114,21 @@ class ControlPlane(RuleBasedStateMachine):
         every = self.model.jobs.values()
         return pick(n, [job for job in every if job.stage in stages], every)
 
-    @initialize(totals=st.lists(st.integers(1, 5), min_size=1, max_size=2), verified=st.integers(0, 2))
-    def begin(self, totals: list[int], verified: int) -> None:
+    @initialize(
+        totals=st.lists(st.integers(1, 5), min_size=1, max_size=2),
+        verified=st.integers(0, 2),
+        owners=st.lists(st.sampled_from([None, None, "ann", "bob"]), min_size=3, max_size=3),
+    )
+    def begin(self, totals: list[int], verified: int, owners: list[str | None]) -> None:
         self.run(self.store.redis.flushdb())
-        for worker in WORKERS:
-            self.run(self.store.redis.hset(key("worker", worker), mapping={"name": worker}))
+        for worker, owner in zip(WORKERS, owners, strict=True):
+            node = self.model.workers[worker]
+            record = {"name": worker}
+            if owner:
+                node.owner, node.accepts = owner, "own"
+                record |= {"owner": owner, "accepts": "own"}
+                self.run(self.store.redis.sadd(key("owned"), worker))
+            self.run(self.store.redis.hset(key("worker", worker), mapping=record))
             self.run(self.store.redis.zadd(key("workers"), {worker: 0}))
         for total in totals:
             self.submit(total, 0, (), "espresso", None, verified, "", "ann", known=False)
@@ -127,6 +145,8 @@ class ControlPlane(RuleBasedStateMachine):
         idempotency_key=st.sampled_from(["", "", "k1", "k2"]),
         owner=st.sampled_from(["ann", "ann", "bob"]),
         known=st.booleans(),
+        only=st.sampled_from([None, None, None, "mine", "w1", "w2", "g"]),
+        ceiling=st.sampled_from([None, 0, 0]),
     )
     def submit(
         self,
@@ -139,6 +159,8 @@ class ControlPlane(RuleBasedStateMachine):
         idempotency_key: str,
         owner: str,
         known: bool,
+        only: str | None = None,
+        ceiling: int | None = None,
     ) -> None:
         """With ``known``, the job asks for the same SCFs as the others of its owner, as far as it goes."""
         name, digest = self.name("j"), str(total)
@@ -157,6 +179,8 @@ class ControlPlane(RuleBasedStateMachine):
             digest,
             owner,
             scf,
+            only,
+            ceiling,
         )
         reply = self.run(
             calls.submit(
@@ -173,6 +197,8 @@ class ControlPlane(RuleBasedStateMachine):
                 digest=digest,
                 scf_keys=scf,
                 reuse=known,
+                only=None if only is None else json.dumps(ONLY[only]),
+                limits=None if ceiling is None else Limits(priority=ceiling),
             )
         )
         if expected is None:
@@ -217,6 +243,7 @@ class ControlPlane(RuleBasedStateMachine):
                 pseudopotentials=None if ability.files is None else dict.fromkeys(ability.files, True),
                 digest=ability.digest,
                 files_sha256="f" if ability.tells else None,
+                accepts=ability.accepts,
             )
         )
         if expected is None:
@@ -426,6 +453,38 @@ class ControlPlane(RuleBasedStateMachine):
         assert self.run(self.store.transition(Drain(worker=worker, drain=drain))) == {}
         self.model.workers[worker].draining = drain
 
+    @rule(worker=workers, accepts=st.sampled_from(["own", "group", "all", "all"]), by_owner=st.booleans())
+    def accept(self, worker: str, accepts: Accepts, by_owner: bool) -> None:
+        node = self.model.workers[worker]
+        reply = self.run(
+            self.store.transition(
+                Accept(worker=worker, by=(node.owner or "ann") if by_owner else "", accepts=accepts)
+            )
+        )
+        if node.owner:
+            assert reply == {}
+            node.accepts = accepts
+        else:
+            assert reply == {"error": "not_found" if by_owner else "no_owner"}
+
+    @rule(worker=workers, owner=st.sampled_from(["ann", "bob"]))
+    def decide_about_a_worker_of_somebody_else(self, worker: str, owner: str) -> None:
+        if self.model.workers[worker].owner != owner:
+            for act in (
+                Accept(worker=worker, by=owner, accepts="all"),
+                Drain(worker=worker, by=owner, drain=True),
+                Revoke(worker=worker, by=owner),
+            ):
+                assert self.run(self.store.transition(act)) == {"error": "not_found"}
+
+    @rule(owner=st.sampled_from(["ann", "bob"]), joins=st.sampled_from([True, True, False]))
+    def regroup(self, owner: str, joins: bool) -> None:
+        members = self.model.groups.setdefault("g", set())
+        members.symmetric_difference_update({owner} if (owner in members) != joins else ())
+        change = {"add" if joins else "remove": [owner]}
+        reply = self.run(self.store.transition(Regroup(group="g", **change)))
+        assert set(items(reply["members"])) == members
+
     @rule(worker=st.just("w3"))
     def revoke(self, worker: str) -> None:
         self.run(self.store.transition(Revoke(worker=worker)))
@@ -528,6 +587,7 @@ class ControlPlane(RuleBasedStateMachine):
         }
         return {
             "ready": [job.name for job in model.line()],
+            "own lines": {owner: [job.name for job in model.own_line(owner)] for owner in OWNERS[:2]},
             "delayed": {
                 job.name for job in model.jobs.values() if job.stage == "living" and job.open and not job.due
             },
@@ -609,6 +669,7 @@ class ControlPlane(RuleBasedStateMachine):
 
         return {
             "ready": list(at["ready",]),
+            "own lines": {owner: list(at["ready", owner]) for owner in OWNERS[:2]},
             **{name: set(at[name,]) for name in ("delayed", "assemble", "dlq", "retire", "leases")},
             "index": {
                 owner + status: set(at["index", owner, status]) for owner, status in product(OWNERS, STATUSES)
@@ -653,7 +714,8 @@ class ControlPlane(RuleBasedStateMachine):
             self.drain("w1", False)
             self.ask(self.name("l"), "w1", ABILITIES[0], 1)
             left = set(self.run(calls.dump(self.store)).keys)
-            kept = {key(name) for name in ("workers", "counters", "finished")}
+            kept = {key(name) for name in ("workers", "counters", "finished", "owned", "groups")}
+            kept |= {key("group", "g"), *(key("groups", owner) for owner in OWNERS)}
             kept |= {key("worker", name, *part) for name in WORKERS for part in ((), ("shown",))}
             kept |= {key("scf", owner, name) for owner, name in self.model.scfs}
             assert left - kept == set()

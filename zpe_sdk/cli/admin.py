@@ -11,7 +11,9 @@ import typer
 from zpe_sdk.cli.context import Connection
 from zpe_sdk.cli.jobs import Json
 from zpe_sdk.cli.output import as_json, moment, table
+from zpe_sdk.cli.workers import limit_rows
 from zpe_sdk.errors import InputError
+from zpe_sdk.wire import Accepts
 
 if TYPE_CHECKING:
     from zpe_sdk.wire import DeadJobsReply, RevokeReply
@@ -31,14 +33,25 @@ JobIds = Annotated[list[str] | None, typer.Argument(metavar="[JOB]...", help="Id
 
 
 @app.command("enroll-token")
-def enroll_token(context: typer.Context, label: Label = None, ttl: Ttl = None, json: Json = False) -> None:
+def enroll_token(
+    context: typer.Context,
+    label: Label = None,
+    ttl: Ttl = None,
+    owner: Annotated[
+        str | None, typer.Option(help="The researcher whose worker it becomes; without it: nobody's.")
+    ] = None,
+    accepts: Annotated[
+        Accepts | None, typer.Option(help="Whose jobs a worker with an owner takes. [default: own]")
+    ] = None,
+    json: Json = False,
+) -> None:
     """Mint a token with which one compute node can enroll, once. It is shown only now.
 
     Example: `zpe admin enroll-token --label lab-pc-3 --ttl 3600`
     """
     connection: Connection = context.obj
     with connection.client() as client:
-        minted = client.admin.enroll_token(label=label, ttl_seconds=ttl)
+        minted = client.admin.enroll_token(label=label, ttl_seconds=ttl, owner=owner, accepts=accepts)
     if json:
         as_json(minted)
         return
@@ -58,8 +71,11 @@ def enroll_tokens(context: typer.Context, json: Json = False) -> None:
     if json:
         as_json(found)
         return
-    rows = ((t.token_id, t.label, moment(t.created_at), moment(t.expires_at)) for t in found.enroll_tokens)
-    table(("TOKEN ID", "LABEL", "MINTED", "EXPIRES"), rows)
+    rows = (
+        (t.token_id, t.label, t.owner, t.accepts, moment(t.created_at), moment(t.expires_at))
+        for t in found.enroll_tokens
+    )
+    table(("TOKEN ID", "LABEL", "OWNER", "ACCEPTS", "MINTED", "EXPIRES"), rows)
 
 
 @app.command()
@@ -197,8 +213,28 @@ def workers(context: typer.Context, json: Json = False) -> None:
         engine = f"{w.capabilities.engine} {w.capabilities.engine_version or ''}" if w.capabilities else ""
         zpe = (w.capabilities and w.capabilities.zpe_version) or ""
         seen = moment(w.last_seen_at)
-        rows.append((w.server_id, w.name, state, engine, zpe, len(w.leases), w.scf_done, w.scf_failed, seen))
-    table(("WORKER", "NAME", "STATE", "ENGINE", "ZPE", "LEASES", "DONE", "FAILED", "LAST SEEN"), rows)
+        rows.append(
+            (
+                *(w.server_id, w.name, w.owner, w.accepts, state, engine, zpe),
+                *(len(w.leases), w.scf_done, w.scf_failed, seen),
+            )
+        )
+    table(
+        (
+            "WORKER",
+            "NAME",
+            "OWNER",
+            "ACCEPTS",
+            "STATE",
+            "ENGINE",
+            "ZPE",
+            "LEASES",
+            "DONE",
+            "FAILED",
+            "LAST SEEN",
+        ),
+        rows,
+    )
 
 
 @app.command()
@@ -215,6 +251,88 @@ def drain(
     with connection.client() as client:
         client.admin.drain(worker, not off)
     print("works again" if off else "draining")
+
+
+@app.command()
+def accept(
+    context: typer.Context,
+    worker: ServerId,
+    accepts: Annotated[
+        Accepts, typer.Argument(metavar="own|group|all", help="Its owner's, the groups' too, or everybody's.")
+    ],
+) -> None:
+    """Change whose jobs a compute node with an owner takes from now on.
+
+    Example: `zpe admin accept WORKER all`
+    """
+    connection: Connection = context.obj
+    with connection.client() as client:
+        client.admin.accept(worker, accepts)
+    print(f"accepts {accepts}")
+
+
+@app.command()
+def groups(context: typer.Context, json: Json = False) -> None:
+    """List the groups of researchers.
+
+    Example: `zpe admin groups`
+    """
+    connection: Connection = context.obj
+    with connection.client() as client:
+        found = client.admin.groups()
+    if json:
+        as_json(found)
+        return
+    table(("GROUP", "MEMBERS"), ((g.name, ", ".join(g.members)) for g in found.groups))
+
+
+@app.command()
+def group(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="GROUP", help="The group.")],
+    add: Annotated[list[str] | None, typer.Option(help="Who joins it; may be given again.")] = None,
+    remove: Annotated[list[str] | None, typer.Option(help="Who leaves it; may be given again.")] = None,
+) -> None:
+    """Change who is in a group of researchers; it begins with its first member and ends with its last.
+
+    Example: `zpe admin group surfaces --add ada --add grace`
+    """
+    connection: Connection = context.obj
+    with connection.client() as client:
+        found = client.admin.group(name, add=add or (), remove=remove or ())
+    print(", ".join(found.members) or "nobody is left")
+
+
+@app.command()
+def limits(
+    context: typer.Context,
+    owner: Annotated[str, typer.Argument(metavar="OWNER", help="The researcher.")],
+    priority: Annotated[
+        int | None, typer.Option(help="The highest priority that counts against the jobs of others.")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(help="How many jobs may be queued or started.")] = None,
+    scfs: Annotated[int | None, typer.Option(help="How many SCFs workers of others may run at once.")] = None,
+    bytes_: Annotated[
+        int | None, typer.Option("--bytes", help="How much may be kept of requests and results.")
+    ] = None,
+    usual: Annotated[bool, typer.Option("--usual", help="What goes for all.")] = False,
+    json: Json = False,
+) -> None:
+    """Show what a researcher has and may have, or say what they may; what is not given goes as for all.
+
+    Example: `zpe admin limits ada --priority 10 --jobs 500`
+    """
+    connection: Connection = context.obj
+    given = {"priority": priority, "jobs": jobs, "scfs": scfs, "bytes": bytes_}
+    with connection.client() as client:
+        if usual or any(value is not None for value in given.values()):
+            found = client.admin.limit(owner, **given)
+        else:
+            found = client.admin.owner(owner)
+    if json:
+        as_json(found)
+    else:
+        table(("", ""), [("groups", ", ".join(found.groups)), *limit_rows(found)])
 
 
 @app.command()
@@ -355,8 +473,6 @@ def overview(context: typer.Context, json: Json = False) -> None:
         ("SCFs running", found.scfs_running),
         ("workers alive", f"{found.workers_alive} of {found.workers}"),
         ("waits the longest", f"{oldest.job_id}: {oldest.detail}" if oldest else "nothing"),
-        ("replicas of the control plane", found.replicas),
-        *(("their settings differ", difference) for difference in found.differences),
     ]
     table(("WHAT", "NOW"), rows)
 

@@ -12,7 +12,7 @@ from zpe_sdk.cli import options
 from zpe_sdk.cli.context import Connection
 from zpe_sdk.cli.output import as_json, moment, plain, table, write
 from zpe_sdk.client.progress import relaxing
-from zpe_sdk.errors import ComputeError, InputError
+from zpe_sdk.errors import InputError
 from zpe_sdk.wire import JobOrder, JobState
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def submit(
     use_environ: options.UseEnviron = False,
     new: options.New = False,
     priority: options.Priority = 0,
+    where: options.Where = None,
     tag: options.Tags = None,
     cores: options.Cores = None,
     memory_gb: options.MemoryGb = None,
@@ -97,6 +98,7 @@ def submit(
             environ=environ,
             calc_mode="new" if new else "continue",
             priority=priority,
+            where=where,
             requires={"tags": tag or [], "cores": cores, "memory_gb": memory_gb, "pw": pw},
             engine=engine,
             verify=verify,
@@ -189,12 +191,7 @@ def result(
         if json:
             text = found.result().to_json()
         elif pw_input:
-            document = found.result().document
-            if not hasattr(document, "pw_input"):
-                raise ComputeError(
-                    "the worker that computed this sent no input", code="result_incomplete", field="pw_input"
-                )
-            text = document.pw_input
+            text = found.result().document.qe_input
         else:
             text = found.freqs_csv() if csv else found.summary()
     write(text, output)

@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 import zpe_sdk
-from zpe_sdk.cli import admin, jobs, login, structures
+from zpe_sdk.cli import admin, jobs, login, structures, workers
 from zpe_sdk.cli.context import Connection
 from zpe_sdk.cli.output import complain
 from zpe_sdk.errors import ZPEError
@@ -79,6 +79,8 @@ app = typer.Typer(
 login.register(app)
 jobs.register(app)
 structures.register(app)
+app.command()(workers.whoami)
+app.add_typer(workers.app, name="workers")
 app.add_typer(admin.app, name="admin")
 
 

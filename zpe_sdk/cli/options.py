@@ -31,7 +31,15 @@ UseEnviron: TypeAlias = Annotated[
     bool, typer.Option("--use-environ", help="Run with Environ and the machine's own environ.in.")
 ]
 New: TypeAlias = Annotated[bool, typer.Option("--new", help="Reuse no SCFs of earlier jobs.")]
-Priority: TypeAlias = Annotated[int, typer.Option(help="From -100 to 100; higher ones first.")]
+Priority: TypeAlias = Annotated[
+    int, typer.Option(help="From -100 to 100; higher ones first, above 0 among your own.")
+]
+Where: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="`mine`, `any`, a worker's name or id, or a group. [default: as `zpe workers select` has it]"
+    ),
+]
 Tags: TypeAlias = Annotated[
     list[str] | None, typer.Option(help="Only on machines with this tag; may be given again.")
 ]

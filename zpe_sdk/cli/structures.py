@@ -27,6 +27,7 @@ def relax(
     use_environ: options.UseEnviron = False,
     new: options.New = False,
     priority: options.Priority = 0,
+    where: options.Where = None,
     tag: options.Tags = None,
     cores: options.Cores = None,
     memory_gb: options.MemoryGb = None,
@@ -43,7 +44,7 @@ def relax(
     """
     connection: Connection = context.obj
     with connection.client() as client:
-        options_ = _run(environ, use_environ, new, priority, tag, cores, memory_gb, pw, engine)
+        options_ = _run(environ, use_environ, new, priority, where, tag, cores, memory_gb, pw, engine)
         show(client.relax(given(file), fmax=fmax, steps=steps, name=name, **options_), wait=wait)
 
 
@@ -55,6 +56,7 @@ def energy(
     use_environ: options.UseEnviron = False,
     new: options.New = False,
     priority: options.Priority = 0,
+    where: options.Where = None,
     tag: options.Tags = None,
     cores: options.Cores = None,
     memory_gb: options.MemoryGb = None,
@@ -68,7 +70,7 @@ def energy(
     """
     connection: Connection = context.obj
     with connection.client() as client:
-        options_ = _run(environ, use_environ, new, priority, tag, cores, memory_gb, pw, engine)
+        options_ = _run(environ, use_environ, new, priority, where, tag, cores, memory_gb, pw, engine)
         show(client.energy(given(file), name=name, **options_), wait=wait)
 
 
@@ -77,6 +79,7 @@ def _run(
     use_environ: bool,
     new: bool,
     priority: int,
+    where: str | None,
     tag: options.Tags,
     cores: options.Cores,
     memory_gb: options.MemoryGb,
@@ -89,6 +92,7 @@ def _run(
         "use_environ": use_environ,
         "calc_mode": "new" if new else "continue",
         "priority": priority,
+        "where": where,
         "requires": {"tags": tag or [], "cores": cores, "memory_gb": memory_gb, "pw": pw},
         "engine": engine,
     }

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from zpe_sdk.client.async_admin import AsyncAdmin
 from zpe_sdk.client.blocking import run
 from zpe_sdk.wire import (
+    Accepts,
     ApiTokenList,
     ApiTokenReply,
     AuditTrail,
@@ -16,8 +17,11 @@ from zpe_sdk.wire import (
     EnrollTokenList,
     EnrollTokenReply,
     Flags,
+    Group,
+    GroupList,
     KeptScfList,
     LeaseList,
+    Me,
     Ok,
     Overview,
     RevokeReply,
@@ -33,10 +37,31 @@ class Admin:
 
     # Written by scripts/write_blocking.py from async_admin.py: do not edit.
 
-    def enroll_token(self, *, label: str | None = None, ttl_seconds: int | None = None) -> EnrollTokenReply:
-        """Mint a token with which one compute node can enroll, once. It is shown only now."""
+    def enroll_token(
+        self,
+        *,
+        label: str | None = None,
+        ttl_seconds: int | None = None,
+        owner: str | None = None,
+        accepts: Accepts | None = None,
+    ) -> EnrollTokenReply:
+        """Mint a token with which one compute node can enroll, once. It is shown only now.
+
+        Parameters
+        ----------
+        label
+            A note on its purpose.
+        ttl_seconds
+            How long it can be used.
+        owner
+            The researcher whose worker it becomes; None: nobody's, and it runs everybody's jobs.
+        accepts
+            Whose jobs a worker with an owner takes: ``"own"`` (the default), ``"group"`` or ``"all"``.
+        """
         __tracebackhide__ = True  # IPython leaves such frames out
-        return run(self._async.enroll_token(label=label, ttl_seconds=ttl_seconds))
+        return run(
+            self._async.enroll_token(label=label, ttl_seconds=ttl_seconds, owner=owner, accepts=accepts)
+        )
 
     def enroll_tokens(self) -> EnrollTokenList:
         """List the enroll tokens that nobody has used yet, without the tokens themselves."""
@@ -114,6 +139,53 @@ class Admin:
         """Give a compute node no new work, or (False) work again."""
         __tracebackhide__ = True  # IPython leaves such frames out
         return run(self._async.drain(server_id, drain))
+
+    def accept(self, server_id: str, accepts: Accepts) -> Ok:
+        """Change whose jobs a compute node with an owner takes from now on."""
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(self._async.accept(server_id, accepts))
+
+    def groups(self) -> GroupList:
+        """List the groups of researchers, in which workers may be shared and jobs be shown."""
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(self._async.groups())
+
+    def group(self, name: str, *, add: Sequence[str] = (), remove: Sequence[str] = ()) -> Group:
+        """Change who is in a group; it begins with its first member and ends with its last."""
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(self._async.group(name, add=add, remove=remove))
+
+    def owner(self, name: str) -> Me:
+        """Return what a researcher has and may have."""
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(self._async.owner(name))
+
+    def limit(
+        self,
+        name: str,
+        *,
+        priority: int | None = None,
+        jobs: int | None = None,
+        scfs: int | None = None,
+        bytes: int | None = None,
+    ) -> Me:
+        """Say what a researcher may have, in place of what goes for all; None: as for all.
+
+        Parameters
+        ----------
+        name
+            The researcher.
+        priority
+            The highest priority that counts against the jobs of others.
+        jobs
+            How many jobs may be queued or started.
+        scfs
+            How many SCFs workers of others may run at once.
+        bytes
+            How much may be kept of requests and results.
+        """
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(self._async.limit(name, priority=priority, jobs=jobs, scfs=scfs, bytes=bytes))
 
     def leases(self) -> LeaseList:
         """List the leases in force, the first to expire first."""

@@ -7,6 +7,8 @@ from urllib.parse import quote
 
 from zpe_sdk.client.connection import Connection
 from zpe_sdk.wire import (
+    AcceptRequest,
+    Accepts,
     ApiTokenList,
     ApiTokenReply,
     ApiTokenRequest,
@@ -20,8 +22,13 @@ from zpe_sdk.wire import (
     EnrollTokenReply,
     EnrollTokenRequest,
     Flags,
+    Group,
+    GroupList,
+    GroupRequest,
     KeptScfList,
     LeaseList,
+    Limits,
+    Me,
     Ok,
     Overview,
     RevokeReply,
@@ -39,10 +46,27 @@ class AsyncAdmin:
         self._call = connection.call
 
     async def enroll_token(
-        self, *, label: str | None = None, ttl_seconds: int | None = None
+        self,
+        *,
+        label: str | None = None,
+        ttl_seconds: int | None = None,
+        owner: str | None = None,
+        accepts: Accepts | None = None,
     ) -> EnrollTokenReply:
-        """Mint a token with which one compute node can enroll, once. It is shown only now."""
-        fields = {"label": label, "ttl_seconds": ttl_seconds}
+        """Mint a token with which one compute node can enroll, once. It is shown only now.
+
+        Parameters
+        ----------
+        label
+            A note on its purpose.
+        ttl_seconds
+            How long it can be used.
+        owner
+            The researcher whose worker it becomes; None: nobody's, and it runs everybody's jobs.
+        accepts
+            Whose jobs a worker with an owner takes: ``"own"`` (the default), ``"group"`` or ``"all"``.
+        """
+        fields = {"label": label, "ttl_seconds": ttl_seconds, "owner": owner, "accepts": accepts}
         return await self._call(
             "POST", f"{_COMPUTE}/enroll-tokens", EnrollTokenReply, body=EnrollTokenRequest, fields=fields
         )
@@ -129,6 +153,53 @@ class AsyncAdmin:
             body=DrainRequest,
             fields=fields,
         )
+
+    async def accept(self, server_id: str, accepts: Accepts) -> Ok:
+        """Change whose jobs a compute node with an owner takes from now on."""
+        path = f"{_COMPUTE}/servers/{quote(server_id, safe='')}"
+        return await self._call("PATCH", path, Ok, body=AcceptRequest, fields={"accepts": accepts})
+
+    async def groups(self) -> GroupList:
+        """List the groups of researchers, in which workers may be shared and jobs be shown."""
+        return await self._call("GET", f"{_ADMIN}/groups", GroupList)
+
+    async def group(self, name: str, *, add: Sequence[str] = (), remove: Sequence[str] = ()) -> Group:
+        """Change who is in a group; it begins with its first member and ends with its last."""
+        path = f"{_ADMIN}/groups/{quote(name, safe='')}"
+        fields = {"add": list(add), "remove": list(remove)}
+        return await self._call("PATCH", path, Group, body=GroupRequest, fields=fields)
+
+    async def owner(self, name: str) -> Me:
+        """Return what a researcher has and may have."""
+        return await self._call("GET", f"{_ADMIN}/owners/{quote(name, safe='')}", Me)
+
+    async def limit(
+        self,
+        name: str,
+        *,
+        priority: int | None = None,
+        jobs: int | None = None,
+        scfs: int | None = None,
+        bytes: int | None = None,
+    ) -> Me:
+        """Say what a researcher may have, in place of what goes for all; None: as for all.
+
+        Parameters
+        ----------
+        name
+            The researcher.
+        priority
+            The highest priority that counts against the jobs of others.
+        jobs
+            How many jobs may be queued or started.
+        scfs
+            How many SCFs workers of others may run at once.
+        bytes
+            How much may be kept of requests and results.
+        """
+        path = f"{_ADMIN}/owners/{quote(name, safe='')}/limits"
+        fields = {"priority": priority, "jobs": jobs, "scfs": scfs, "bytes": bytes}
+        return await self._call("PUT", path, Me, body=Limits, fields=fields)
 
     async def leases(self) -> LeaseList:
         """List the leases in force, the first to expire first."""

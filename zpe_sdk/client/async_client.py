@@ -22,6 +22,8 @@ from zpe_sdk.wire import (
     JobList,
     JobOrder,
     JobState,
+    Me,
+    MeRequest,
     ParseReply,
     ParseRequest,
     RelaxOptions,
@@ -29,6 +31,7 @@ from zpe_sdk.wire import (
 
 if TYPE_CHECKING:
     from zpe_sdk.client.async_admin import AsyncAdmin
+    from zpe_sdk.client.async_workers import AsyncWorkers
     from zpe_sdk.espresso.pseudopotentials import Choose
     from zpe_sdk.result.result import ZPEResult
     from zpe_sdk.result.structure import EnergyResult, RelaxationResult
@@ -45,6 +48,7 @@ class RunOptions(TypedDict, total=False):
     environ: Path | str | None
     calc_mode: Literal["continue", "new"]
     priority: int
+    where: str | None
     requires: Mapping[str, Any] | None
     engine: EngineName | None
     pseudopotentials: Mapping[str, str] | None
@@ -154,6 +158,13 @@ class AsyncZPEClient:
 
         return AsyncAdmin(self.connection)
 
+    @cached_property
+    def workers(self) -> AsyncWorkers:
+        """The workers that may run your jobs, see :class:`zpe_sdk.client.async_workers.AsyncWorkers`."""
+        from zpe_sdk.client.async_workers import AsyncWorkers
+
+        return AsyncWorkers(self.connection)
+
     @property
     def url(self) -> httpx.URL:
         """The base URL of the control plane."""
@@ -220,6 +231,7 @@ class AsyncZPEClient:
         environ: Path | str | None = None,
         calc_mode: Literal["continue", "new"] = "continue",
         priority: int = 0,
+        where: str | None = None,
         requires: Mapping[str, Any] | None = None,
         allow_state_changes: bool = False,
         engine: EngineName | None = None,
@@ -264,7 +276,12 @@ class AsyncZPEClient:
             ``"continue"`` takes over SCFs that were already run for exactly the same physics; ``"new"``
             ignores them.
         priority
-            From -100 to 100; higher ones first. Among equals, owners take turns.
+            From -100 to 100; higher ones first. Among equals, owners take turns. Above 0 it counts among your
+            own jobs, and among those of others as far as an administrator allows (:meth:`me`).
+        where
+            On which workers it may run: ``"any"``; ``"mine"``, workers of your own; the name or id of one
+            (:meth:`AsyncWorkers.all` lists them), or the name of a group that you are in. Default: what
+            you have selected with :meth:`AsyncWorkers.select`, or any.
         requires
             What a machine must have to get SCFs of this job: ``{"tags": ["bigmem"], "cores": 16,
             "memory_gb": 64, "pw": ">=7.1"}`` or some of these. Administrators give tags to their workers
@@ -309,6 +326,7 @@ class AsyncZPEClient:
             environ=environ,
             calc_mode=calc_mode,
             priority=priority,
+            where=where,
             requires=requires,
             engine=engine,
             pseudopotentials=pseudopotentials,
@@ -343,8 +361,8 @@ class AsyncZPEClient:
         steps
             How many steps it may take; default: ``nstep`` of the input, or 100.
         **options
-            As for :meth:`submit`: ``use_environ``, ``environ``, ``calc_mode``, ``priority``, ``requires``,
-            ``engine``, and for Atoms ``pseudopotentials``, ``ecutwfc``, ``ecutrho``, ``kpts``,
+            As for :meth:`submit`: ``use_environ``, ``environ``, ``calc_mode``, ``priority``, ``where``,
+            ``requires``, ``engine``, and for Atoms ``pseudopotentials``, ``ecutwfc``, ``ecutrho``, ``kpts``,
             ``input_data``.
 
         Raises
@@ -397,7 +415,7 @@ class AsyncZPEClient:
             How, see :meth:`submit`.
         **options
             ``environ``, which a result computed with Environ does not hold, ``calc_mode``, ``priority``,
-            ``requires``, ``engine``; as for :meth:`submit`.
+            ``where``, ``requires``, ``engine``; as for :meth:`submit`.
 
         Raises
         ------
@@ -417,7 +435,7 @@ class AsyncZPEClient:
                 field="environ",
             )
         options.setdefault("engine", "mock" if d.is_mock else "espresso")
-        pw_input = PwInput.parse(d.pw_input)
+        pw_input = PwInput.parse(d.qe_input)
         return await self.submit_many(
             [
                 moved_text(pw_input, result.displaced(mode, side).positions)
@@ -441,6 +459,7 @@ class AsyncZPEClient:
         environ: Path | str | None = None,
         calc_mode: Literal["continue", "new"] = "continue",
         priority: int = 0,
+        where: str | None = None,
         requires: Mapping[str, Any] | None = None,
         engine: EngineName | None = None,
         **rendering: Any,
@@ -459,6 +478,7 @@ class AsyncZPEClient:
                 "environ": environ_text(environ),
                 "calc_mode": calc_mode,
                 "priority": priority,
+                "where": where,
                 "requires": requires or {},
                 "engine": engine,
             },
@@ -567,7 +587,7 @@ class AsyncZPEClient:
         search
             Only jobs with this in their name, formula or id.
         owner
-            Only this owner's.
+            Only this owner's: one of a group of yours who shows them, or for an administrator anybody.
         order
             ``"newest"`` or ``"oldest"`` first, by the time of submission.
         limit, offset
@@ -583,6 +603,16 @@ class AsyncZPEClient:
         }
         page = await self.connection.call("GET", "/calc/zpe/jobs", JobList, params=params)
         return [AsyncJob(self.connection, job.job_id, job) for job in page.jobs]
+
+    async def me(self) -> Me:
+        """Return who you are on this control plane: the name that your jobs carry, and your groups."""
+        return await self.connection.call("GET", "/calc/zpe/me", Me)
+
+    async def show_jobs(self, shown: bool = True) -> Me:
+        """Let the members of your groups see your jobs and their results, or (False) nobody but you."""
+        return await self.connection.call(
+            "PATCH", "/calc/zpe/me", Me, body=MeRequest, fields={"shows_jobs": shown}
+        )
 
     as_completed = staticmethod(completed)
 

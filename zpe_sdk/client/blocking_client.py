@@ -16,10 +16,11 @@ from zpe_sdk.client.blocking import in_notebook, run
 from zpe_sdk.client.job import Job, as_completed
 from zpe_sdk.client.local_service import EMBEDDED_FOLDER, Engine
 from zpe_sdk.client.submission import Mobile, Structure
-from zpe_sdk.wire import EngineName, Expect, JobOrder, JobState, ParseReply
+from zpe_sdk.wire import EngineName, Expect, JobOrder, JobState, Me, ParseReply
 
 if TYPE_CHECKING:
     from zpe_sdk.client.admin import Admin
+    from zpe_sdk.client.workers import Workers
     from zpe_sdk.result.result import ZPEResult
     from zpe_sdk.result.structure import EnergyResult, RelaxationResult
 
@@ -87,6 +88,13 @@ class ZPEClient:
 
         return Admin(self._async.admin)
 
+    @cached_property
+    def workers(self) -> Workers:
+        """The workers that may run your jobs, see :class:`zpe_sdk.client.workers.Workers`."""
+        from zpe_sdk.client.workers import Workers
+
+        return Workers(self._async.workers)
+
     @property
     def url(self) -> httpx.URL:
         """The base URL of the control plane."""
@@ -109,6 +117,7 @@ class ZPEClient:
         environ: Path | str | None = None,
         calc_mode: Literal["continue", "new"] = "continue",
         priority: int = 0,
+        where: str | None = None,
         requires: Mapping[str, Any] | None = None,
         allow_state_changes: bool = False,
         engine: EngineName | None = None,
@@ -153,7 +162,12 @@ class ZPEClient:
             ``"continue"`` takes over SCFs that were already run for exactly the same physics; ``"new"``
             ignores them.
         priority
-            From -100 to 100; higher ones first. Among equals, owners take turns.
+            From -100 to 100; higher ones first. Among equals, owners take turns. Above 0 it counts among your
+            own jobs, and among those of others as far as an administrator allows (:meth:`me`).
+        where
+            On which workers it may run: ``"any"``; ``"mine"``, workers of your own; the name or id of one
+            (:meth:`Workers.all` lists them), or the name of a group that you are in. Default: what
+            you have selected with :meth:`Workers.select`, or any.
         requires
             What a machine must have to get SCFs of this job: ``{"tags": ["bigmem"], "cores": 16,
             "memory_gb": 64, "pw": ">=7.1"}`` or some of these. Administrators give tags to their workers
@@ -197,6 +211,7 @@ class ZPEClient:
                         environ=environ,
                         calc_mode=calc_mode,
                         priority=priority,
+                        where=where,
                         requires=requires,
                         allow_state_changes=allow_state_changes,
                         engine=engine,
@@ -237,8 +252,8 @@ class ZPEClient:
         steps
             How many steps it may take; default: ``nstep`` of the input, or 100.
         **options
-            As for :meth:`submit`: ``use_environ``, ``environ``, ``calc_mode``, ``priority``, ``requires``,
-            ``engine``, and for Atoms ``pseudopotentials``, ``ecutwfc``, ``ecutrho``, ``kpts``,
+            As for :meth:`submit`: ``use_environ``, ``environ``, ``calc_mode``, ``priority``, ``where``,
+            ``requires``, ``engine``, and for Atoms ``pseudopotentials``, ``ecutwfc``, ``ecutrho``, ``kpts``,
             ``input_data``.
 
         Raises
@@ -294,7 +309,7 @@ class ZPEClient:
             How, see :meth:`submit`.
         **options
             ``environ``, which a result computed with Environ does not hold, ``calc_mode``, ``priority``,
-            ``requires``, ``engine``; as for :meth:`submit`.
+            ``where``, ``requires``, ``engine``; as for :meth:`submit`.
 
         Raises
         ------
@@ -363,7 +378,7 @@ class ZPEClient:
         search
             Only jobs with this in their name, formula or id.
         owner
-            Only this owner's.
+            Only this owner's: one of a group of yours who shows them, or for an administrator anybody.
         order
             ``"newest"`` or ``"oldest"`` first, by the time of submission.
         limit, offset
@@ -378,6 +393,16 @@ class ZPEClient:
                 )
             )
         ]
+
+    def me(self) -> Me:
+        """Return who you are on this control plane: the name that your jobs carry, and your groups."""
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(self._async.me())
+
+    def show_jobs(self, shown: bool = True) -> Me:
+        """Let the members of your groups see your jobs and their results, or (False) nobody but you."""
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(self._async.show_jobs(shown))
 
     def close(self) -> None:
         """Close the connections, and stop what :meth:`embedded` has started."""

@@ -14,6 +14,7 @@ from zpe_sdk.task import Task, Vector
 
 if TYPE_CHECKING:
     from zpe_sdk.wire.admin import (
+        AcceptRequest,
         ApiToken,
         ApiTokenList,
         ApiTokenReply,
@@ -89,11 +90,12 @@ if TYPE_CHECKING:
         Id,
         JsonObject,
         Message,
+        OwnerName,
         Tag,
         TaskIndex,
         TaskRun,
     )
-    from zpe_sdk.wire.names import OVER, EngineName, Expect, JobKind, JobOrder, JobState
+    from zpe_sdk.wire.names import OVER, Accepts, EngineName, Expect, JobKind, JobOrder, JobState
     from zpe_sdk.wire.relaxation import (
         IonicStep,
         RelaxationEnd,
@@ -103,12 +105,27 @@ if TYPE_CHECKING:
         StepReply,
         StepRequest,
     )
-    from zpe_sdk.wire.results import BareDocument, SymmetryOperation, ZPEResultDocument
+    from zpe_sdk.wire.researchers import (
+        Group,
+        GroupList,
+        GroupRequest,
+        Limits,
+        Me,
+        MeRequest,
+        TargetList,
+        TargetReply,
+        TargetRequest,
+        Usage,
+        WorkerTarget,
+    )
+    from zpe_sdk.wire.results import SymmetryOperation, ZPEResultDocument
     from zpe_sdk.wire.structures import EnergyDocument, RelaxationDocument, StructureDocument
 
 __all__ = [
     "NO_FORCES",
     "OVER",
+    "AcceptRequest",
+    "Accepts",
     "ApiToken",
     "ApiTokenList",
     "ApiTokenReply",
@@ -116,7 +133,6 @@ __all__ = [
     "Atom",
     "AuditEntry",
     "AuditTrail",
-    "BareDocument",
     "Capabilities",
     "DeadJob",
     "DeadJobList",
@@ -138,6 +154,9 @@ __all__ = [
     "FailedRequest",
     "Fingerprint",
     "Flags",
+    "Group",
+    "GroupList",
+    "GroupRequest",
     "HeartbeatReply",
     "HeartbeatRequest",
     "HistoryEvent",
@@ -160,9 +179,13 @@ __all__ = [
     "LeaseReply",
     "LeaseRequest",
     "LeaseStatus",
+    "Limits",
+    "Me",
+    "MeRequest",
     "Message",
     "Ok",
     "Overview",
+    "OwnerName",
     "ParseReply",
     "ParseRequest",
     "PartialReply",
@@ -186,6 +209,9 @@ __all__ = [
     "StructureDocument",
     "SymmetryOperation",
     "Tag",
+    "TargetList",
+    "TargetReply",
+    "TargetRequest",
     "Task",
     "TaskIndex",
     "TaskReport",
@@ -193,17 +219,22 @@ __all__ = [
     "TaskReportRequest",
     "TaskRun",
     "TaskStatus",
+    "Usage",
     "Vector",
     "WholeResultReply",
     "WholeResultRequest",
     "WorkerList",
     "WorkerStatus",
+    "WorkerTarget",
     "WorkerTokenReply",
     "ZPEResultDocument",
 ]
 
 # In the order in which they need one another: a name is looked for first where it costs least to look.
-_MODULES = ("names", "messages", "relaxation", "jobs", "results", "structures", "compute", "admin")
+_MODULES = (
+    *("names", "messages", "relaxation", "jobs", "researchers"),
+    *("results", "structures", "compute", "admin"),
+)
 
 if not TYPE_CHECKING:  # with it, a type checker would accept any name
 

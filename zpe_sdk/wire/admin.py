@@ -8,15 +8,22 @@ from pydantic import Field
 
 from zpe_sdk.wire.compute import Capabilities
 from zpe_sdk.wire.jobs import HistoryEvent, JobStatus
-from zpe_sdk.wire.messages import ErrorInfo, Id, Message
-from zpe_sdk.wire.names import JobState
+from zpe_sdk.wire.messages import ErrorInfo, Id, Message, OwnerName
+from zpe_sdk.wire.names import Accepts, JobState
 
 
 class EnrollTokenRequest(Message):
-    """An enroll token to mint."""
+    """An enroll token to mint.
+
+    The worker that enrols with it has an ``owner``: the researcher who asks, or whom an administrator names;
+    null: none, and it runs everybody's jobs. ``accepts`` says whose jobs it takes beside its owner's; null:
+    no others.
+    """
 
     ttl_seconds: Annotated[int, Field(gt=0, le=30 * 86400)] | None = None
     label: Annotated[str, Field(max_length=200)] | None = None
+    owner: OwnerName | None = None
+    accepts: Accepts | None = None
 
 
 class EnrollTokenReply(Message):
@@ -26,6 +33,8 @@ class EnrollTokenReply(Message):
     expires_at: str
     ttl_seconds: int
     label: str | None = None
+    owner: str | None = None
+    accepts: Accepts = "all"
 
 
 class EnrollToken(Message):
@@ -35,6 +44,8 @@ class EnrollToken(Message):
     label: str | None = None
     created_at: str
     expires_at: str
+    owner: str | None = None
+    accepts: Accepts = "all"
 
 
 class EnrollTokenList(Message):
@@ -46,7 +57,7 @@ class EnrollTokenList(Message):
 class ApiTokenRequest(Message):
     """A researcher's token to mint. ``owner`` is the name their jobs carry."""
 
-    owner: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[\w.@+-]+$")]
+    owner: OwnerName
     ttl_seconds: Annotated[int, Field(gt=0, le=3650 * 86400)] | None = None
     label: Annotated[str, Field(max_length=200)] | None = None
 
@@ -119,7 +130,11 @@ class DroppedReply(Message):
 
 
 class WorkerStatus(Message):
-    """A compute node as the admin sees it. ``alive``: heard of within a minute, or at work."""
+    """A compute node as its owner and administrators see it. ``alive``: heard of within a minute, or at work.
+
+    ``owner`` is null for one that administrators have enrolled; ``accepts`` says whose jobs it takes beside
+    its owner's.
+    """
 
     server_id: str
     name: str
@@ -128,6 +143,8 @@ class WorkerStatus(Message):
     alive: bool
     draining: bool = False
     revoked: bool = False
+    owner: str | None = None
+    accepts: Accepts = "all"
     meta: dict[str, Any] = {}
     capabilities: Capabilities | None = None
     leases: list[str] = []
@@ -146,6 +163,12 @@ class DrainRequest(Message):
     """Give a worker no new work (true), or work again (false)."""
 
     drain: bool = True
+
+
+class AcceptRequest(Message):
+    """Whose jobs a worker takes from now on, beside its owner's."""
+
+    accepts: Accepts
 
 
 class LeaseStatus(Message):
@@ -219,8 +242,7 @@ class Overview(Message):
 
     ``dead`` is the length of the dead-letter queue, ``oldest`` the job that waits the longest. Lists by hour
     have one number for each of the last 24 hours, the last hour first; ``failed_by_hour`` counts jobs that
-    are still in the dead-letter queue. ``replicas`` of the control plane are there; ``differences`` says in
-    sentences in which settings they differ, which they must not.
+    are still in the dead-letter queue.
     """
 
     jobs: dict[JobState, int]
@@ -232,8 +254,6 @@ class Overview(Message):
     flags: Flags
     finished_by_hour: list[int]
     failed_by_hour: list[int]
-    replicas: int = 1
-    differences: list[str] = []
 
 
 class AuditEntry(Message):

@@ -19,7 +19,7 @@ from zpe_sdk.wire.messages import (
     Tag,
     TaskIndex,
 )
-from zpe_sdk.wire.names import EngineName, Expect, JobKind, JobState
+from zpe_sdk.wire.names import Accepts, EngineName, Expect, JobKind, JobState
 from zpe_sdk.wire.relaxation import RelaxationEnd, RelaxationState, RelaxOptions
 
 
@@ -32,11 +32,16 @@ class RegisterRequest(Message):
 
 
 class RegisterReply(Message):
-    """The node's identity and its worker token; this is the only time the token is shown."""
+    """The node's identity and its worker token; this is the only time the token is shown.
+
+    ``owner`` and ``accepts`` are as the enroll token has them, see :class:`EnrollTokenRequest`.
+    """
 
     server_id: str
     registered_at: str
     name: str | None = None
+    owner: str | None = None
+    accepts: Accepts = "all"
     worker_token: str = Field(repr=False)
     token_expires_at: str
     token_ttl_seconds: int
@@ -48,7 +53,8 @@ class Capabilities(Message):
     ``environ``: has Environ and an input for it; ``environ_input``: has Environ, and takes an input that
     comes with a job. ``files_sha256`` stands for all files that decide forces (program, pseudopotentials,
     Environ's input); null: not known. ``zpe_version`` is that of the worker itself. ``relaxes``: knows
-    relaxations, of which older workers would make single SCFs. ``slots`` SCFs run side by side. ``cores``,
+    relaxations, of which older workers would make single SCFs. ``slots`` SCFs run side by side. ``accepts``:
+    whose jobs the machine takes at most, whatever its owner lets it. ``cores``,
     ``memory_gb`` and ``tags`` are held against what jobs require.
     """
 
@@ -61,6 +67,7 @@ class Capabilities(Message):
     files_sha256: Annotated[str, Field(max_length=64)] | None = None
     zpe_version: Annotated[str, Field(max_length=50)] | None = None
     slots: Annotated[int, Field(ge=1, le=4096)] = 1
+    accepts: Accepts = "all"
     cores: Annotated[int, Field(ge=1, le=10**6)] | None = None
     memory_gb: Annotated[float, Field(gt=0, le=1e9)] | None = None
     tags: list[Tag] = []

@@ -121,6 +121,9 @@ class JobRequest(Message):
     allow_state_changes
         Finish the job, with a warning, although SCFs ended in another electronic state than the equilibrium
         and did so again from other starts. Otherwise it fails (``electronic_state_differs``).
+    where
+        On which workers: ``any``; ``mine``: workers of one's own; the name or id of a worker, or the name of
+        a group that one is in; null: the target selected for oneself, or any.
     verify
         The share of SCFs (0 to 1) that two workers compute and that are compared; at least one if above 0.
     expect
@@ -145,6 +148,7 @@ class JobRequest(Message):
     name: Annotated[str, Field(max_length=200)] | None = None
     priority: Annotated[int, Field(strict=True, ge=-100, le=100)] = 0
     requires: Requirements = Requirements()
+    where: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     allow_state_changes: bool = False
     engine: EngineName | None = None
     verify: Annotated[float, Field(ge=0, le=1)] = 0.0

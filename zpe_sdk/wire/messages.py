@@ -47,6 +47,8 @@ TaskIndex = Annotated[int, Field(ge=0, le=10_000_000)]
 Force = Annotated[float, Field(ge=-1e9, le=1e9)]
 # Bohr magnetons per cell, far above any cell that is computed.
 Magnetization = Annotated[float, Field(ge=-1e7, le=1e7)]
+# The name that a researcher's jobs and workers carry, or that of a group of researchers.
+OwnerName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[\w.@+-]+$")]
 Tag = Annotated[str, Field(min_length=1, max_length=50, pattern=r"^[\w.:@+-]+$")]
 
 

@@ -11,5 +11,7 @@ JobOrder = Literal["newest", "oldest"]
 JobKind = Literal["vibrations", "relax", "energy"]
 # A minimum has no imaginary vibration, a saddle point (of first order: a transition state) has one.
 Expect = Literal["minimum", "saddle"]
+# Whose jobs a worker with an owner runs: its owner's, those of the owner's groups, everybody's.
+Accepts = Literal["own", "group", "all"]
 # What computes the forces: pw.x, or springs in its place.
 EngineName = Literal["espresso", "mock"]

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
-
-from pydantic import model_validator
+from typing import Literal
 
 from zpe_sdk.task import Vector
 from zpe_sdk.wire.messages import Fingerprint, Message, TaskRun
 from zpe_sdk.wire.relaxation import RelaxationRecord
-from zpe_sdk.wire.results import input_of_before
 
 
 class StructureDocument(Message):
     """A structure with its energy and forces. Units and names are those of a ZPEResultDocument.
 
     ``forces_ev_ang`` (nat, 3) are those of ``positions``; ``free`` says which Cartesian components the input
-    leaves free to move, (nat, 3), and ``max_force_ev_ang`` is the largest force of these. ``pw_input`` is the
-    text of the pw.x input. Of a relaxation no dipole is known.
+    leaves free to move, (nat, 3), and ``max_force_ev_ang`` is the largest force of these. Of a relaxation no
+    dipole is known.
     """
 
     energy_ev: float
@@ -33,7 +30,7 @@ class StructureDocument(Message):
     total_magnetization: float | None = None
     absolute_magnetization: float | None = None
     dipole_e_ang: Vector | None = None
-    pw_input: str
+    qe_input: str
     use_environ: bool = False
     calc_start_time: str
     calc_end_time: str
@@ -41,11 +38,6 @@ class StructureDocument(Message):
     warnings: list[str] = []
     fingerprint: Fingerprint
     tasks: list[TaskRun]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _of_before(cls, document: Any) -> Any:
-        return input_of_before(document)
 
     @property
     def is_mock(self) -> bool:
@@ -62,7 +54,7 @@ class EnergyDocument(StructureDocument):
 class RelaxationDocument(StructureDocument):
     """The result of a job of the kind ``relax``: the relaxed structure.
 
-    ``pw_input`` is the input with the relaxed positions in it.
+    ``qe_input`` is the input with the relaxed positions in it.
     """
 
     kind: Literal["relax"] = "relax"

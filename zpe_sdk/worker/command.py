@@ -82,6 +82,15 @@ def worker(
             rich_help_panel=_HOW,
         ),
     ] = None,
+    accepts: Annotated[
+        str | None,
+        typer.Option(
+            metavar="own|group|all",
+            help="Whose jobs this machine runs at most: its owner's, also those of the owner's groups, or "
+            "all that its owner lets it (default).",
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
     executor: Annotated[
         str | None,
         typer.Option(
@@ -125,8 +134,9 @@ def worker(
     """Run SCFs for a control plane on this machine.
 
     The worker only reaches out, over HTTPS: it needs no open port. The
-    first start enrols it with a one-time token from the administrator;
-    later starts need the URL only. Start it again whenever it ended, for
+    first start enrols it with a one-time token, from the administrator or
+    for a worker of your own (`zpe workers enroll-token`); later starts need the
+    URL only. Start it again whenever it ended, for
     whatever reason: nothing that was computed is lost.
 
     Ctrl-C or SIGTERM stops what runs, reports what is finished and hands
@@ -154,6 +164,7 @@ def worker(
         "ca_bundle": ca_bundle,
         "worker_mode": mode,
         "slots": slots,
+        "accepts": accepts,
         "tags": tags,
         "executor": executor,
         "pseudo_dir": pseudo_dir,

@@ -137,8 +137,9 @@ class Credentials:
         enroll_token = self._enroll_token()
         if enroll_token is None:
             raise AuthError(
-                f"this worker is not enrolled at {self._control.url}: ask its administrator for an enroll "
-                "token and give it with --enroll-file or ZPE_ENROLL_TOKEN",
+                f"this worker is not enrolled at {self._control.url}: mint an enroll token with `zpe "
+                "workers enroll-token`, or ask an administrator for one, and give it with --enroll-file or "
+                "ZPE_ENROLL_TOKEN",
                 code="not_enrolled",
                 field="ZPE_ENROLL_TOKEN",
             )
@@ -173,7 +174,13 @@ class Credentials:
             token_ttl_seconds=reply.token_ttl_seconds,
         )
         self._keep(identity)
-        log.info("enrolled", server_id=reply.server_id, name=self._settings.worker_name)
+        log.info(
+            "enrolled",
+            server_id=reply.server_id,
+            name=self._settings.worker_name,
+            owner=reply.owner,
+            accepts=reply.accepts,
+        )
         return identity
 
     def _keep(self, identity: Identity) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AliasChoices,
@@ -13,14 +13,13 @@ from pydantic import (
     ValidationError,
     ValidatorFunctionWrapHandler,
     field_validator,
-    model_validator,
 )
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from zpe_sdk.errors import ConfigError
 from zpe_sdk.logging import Level
-from zpe_sdk.wire import Tag
+from zpe_sdk.wire import Accepts, Tag
 
 
 class WorkerSettings(BaseSettings):
@@ -40,6 +39,9 @@ class WorkerSettings(BaseSettings):
         ``qe`` runs pw.x; ``mock`` computes forces of springs, for teaching and tests.
     slots
         SCFs side by side; ``auto``: as many as there are cores.
+    accepts
+        Whose jobs this machine runs at most, whatever its owner lets it: ``own`` (its owner's), ``group``
+        (also those of the owner's groups) or ``all``.
     tags
         Labels of this machine, separated by commas, for jobs that ask for them: ``bigmem,environ-2``.
     executor
@@ -53,7 +55,7 @@ class WorkerSettings(BaseSettings):
     allow_input_pseudo_dir
         Let an input's own ``pseudo_dir`` decide where pseudopotentials are read from.
     pw_path, pw_command
-        The pw.x program, or a whole command that starts it; a command of one word is the program.
+        The pw.x program, or a whole command that starts it.
     use_mpi, mpi_cmd, np_core
         Whether one SCF runs on several MPI ranks (default: if its cell is large), the launcher, and
         the number of ranks.
@@ -84,6 +86,7 @@ class WorkerSettings(BaseSettings):
     worker_name: str = Field(default_factory=socket.gethostname)
     worker_mode: Literal["qe", "mock"] = "qe"
     slots: Literal["auto"] | Annotated[int, Field(ge=1, le=4096)] = "auto"
+    accepts: Accepts = "all"
     tags: Annotated[list[Tag], NoDecode] = []
     executor: str | None = None
     insecure: bool = False
@@ -126,15 +129,6 @@ class WorkerSettings(BaseSettings):
     @classmethod
     def _by_commas(cls, tags: object) -> object:
         return [tag.strip() for tag in tags.split(",") if tag.strip()] if isinstance(tags, str) else tags
-
-    @model_validator(mode="after")
-    def _one_word_is_a_program(self) -> Self:
-        # It says nothing of MPI: it is started as any program is, on as many ranks as an SCF gets.
-        if self.pw_command and len(self.pw_command.split()) == 1:
-            if "pw_path" not in self.model_fields_set:
-                self.pw_path = self.pw_command.strip()
-            self.pw_command = None
-        return self
 
 
 def settings_from(options: dict[str, Any]) -> WorkerSettings:

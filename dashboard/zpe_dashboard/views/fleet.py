@@ -19,6 +19,8 @@ class WorkersView(View[Workers]):
             [
                 {"key": "name", "label": w("Worker"), "kind": "two", "sort": True},
                 {"key": "state", "label": w("State"), "kind": "chips", "sort": True},
+                {"key": "owner", "label": w("Owner"), "kind": "text", "sort": True},
+                {"key": "accepts", "label": w("Accepts jobs of"), "kind": "text", "sort": True},
                 {"key": "seen", "label": w("Last seen"), "kind": "age", "align": "nowrap", "sort": True},
                 {"key": "engine", "label": w("Program"), "kind": "text", "sort": True},
                 {"key": "slots", "label": w("Slots"), "kind": "number", "align": "right", "sort": True},
@@ -62,10 +64,13 @@ class WorkersView(View[Workers]):
         )
         held: list[LeaseStatus] = self.state.leases.get(worker.server_id, [])
         pace = worker.scf_seconds / worker.scf_done if worker.scf_done else None
+        accepts = {"own": w("the owner"), "group": w("the groups"), "all": w("everybody")}
         return {
             "id": worker.server_id,
-            "name": {"text": worker.name, "note": host if host != worker.name else worker.server_id[-8:]},
+            "name": {"text": worker.name, "note": host if host != worker.name else worker.server_id[:8]},
             "state": chips,
+            "owner": worker.owner,
+            "accepts": accepts[worker.accepts],
             "seen": worker.last_seen_at,
             "engine": f"{able.engine} {able.engine_version or ''}" if able else None,
             "slots": able.slots if able else None,

@@ -111,6 +111,7 @@ class TokensView(View[Tokens]):
         table = self.table(
             [
                 {"key": "label", "label": w("Label"), "kind": "text", "sort": True},
+                {"key": "owner", "label": w("Owner"), "kind": "text", "sort": True},
                 {"key": "created", "label": w("Made"), "kind": "age", "align": "nowrap", "sort": True},
                 {"key": "expires", "label": w("Expires"), "kind": "age", "align": "nowrap", "sort": True},
                 {"key": "actions", "label": "", "kind": "actions"},
@@ -127,6 +128,7 @@ class TokensView(View[Tokens]):
                     "id": t.token_id,
                     "name": t.label or t.token_id,
                     "label": t.label or t.token_id,
+                    "owner": t.owner,
                     "created": t.created_at,
                     "expires": t.expires_at,
                     "actions": [{"id": "revoke", "text": w("Revoke"), "tone": "bad"}],

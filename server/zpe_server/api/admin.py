@@ -1,4 +1,4 @@
-"""What administrators call: tokens, workers, leases, the dead-letter queue, switches, the audit trail."""
+"""What administrators call: tokens, groups, leases, the dead-letter queue, switches, the audit trail."""
 
 from __future__ import annotations
 
@@ -15,87 +15,29 @@ from zpe_sdk.wire import (
     DeadJobList,
     DeadJobsReply,
     DeadJobsRequest,
-    DrainRequest,
     DroppedReply,
-    EnrollTokenList,
-    EnrollTokenReply,
-    EnrollTokenRequest,
     Flags,
+    Group,
+    GroupList,
+    GroupRequest,
     KeptScfList,
     LeaseList,
+    Limits,
+    Me,
     Ok,
     Overview,
     RevokeReply,
-    WorkerList,
 )
 from zpe_server import audit
 from zpe_server.api.body import Route
 from zpe_server.api.doors import Address, Admin, InPlane
-from zpe_server.api.paths import LeaseId, TokenId, WorkerId
+from zpe_server.api.paths import LeaseId, OwnerPath, TokenId
 from zpe_server.kept import Choice
 from zpe_server.overview import overview
 
 router = APIRouter(prefix="/calc/zpe", tags=["admin"], route_class=Route)
 
 Limit = Annotated[int, Query(ge=1, le=1000)]
-
-
-@router.post("/compute/enroll-tokens")
-async def mint_enroll_token(
-    who: Admin, plane: InPlane, address: Address, body: EnrollTokenRequest | None = None
-) -> EnrollTokenReply:
-    """Make a one-time token with which a compute node enrols; it is shown only here."""
-    reply = await plane.tokens.mint_enroll_token(body or EnrollTokenRequest())
-    await audit.record(
-        plane.store, who=who.name, what="enroll token minted", subject=reply.label, address=address
-    )
-    return reply
-
-
-@router.get("/compute/enroll-tokens")
-async def enroll_tokens(who: Admin, plane: InPlane) -> EnrollTokenList:
-    """List the enroll tokens that may still be used."""
-    return EnrollTokenList(enroll_tokens=await plane.tokens.enroll_tokens())
-
-
-@router.delete("/compute/enroll-tokens/{token_id}")
-async def revoke_enroll_token(token_id: TokenId, who: Admin, plane: InPlane, address: Address) -> RevokeReply:
-    """Revoke an enroll token."""
-    count = await plane.tokens.revoke("enroll", token_id)
-    await audit.record(
-        plane.store, who=who.name, what="enroll token revoked", subject=token_id, address=address
-    )
-    return RevokeReply(revoked_count=count)
-
-
-@router.get("/compute/servers")
-async def workers(who: Admin, plane: InPlane) -> WorkerList:
-    """List the compute nodes."""
-    return WorkerList(workers=await plane.workers.all())
-
-
-@router.delete("/compute/servers/{server_id}")
-async def revoke_worker(
-    server_id: WorkerId, who: Admin, plane: InPlane, address: Address, and_its_results: bool = False
-) -> RevokeReply:
-    """Shut a compute node out at once; its leases are released.
-
-    With ``and_its_results``, SCFs of it that are kept for later are dropped, unfinished jobs compute anew
-    what it had computed, and finished ones that contain it are marked. Interrupted, the same call goes on.
-    """
-    reply = await plane.workers.revoke(server_id, results=and_its_results)
-    what = "worker revoked with its results" if and_its_results else "worker revoked"
-    await audit.record(plane.store, who=who.name, what=what, subject=server_id, address=address)
-    return reply
-
-
-@router.post("/compute/servers/{server_id}/drain")
-async def drain(server_id: WorkerId, body: DrainRequest, who: Admin, plane: InPlane, address: Address) -> Ok:
-    """Give a compute node no more work, or work again."""
-    await plane.workers.drain(server_id, body.drain)
-    what = "worker drained" if body.drain else "worker resumed"
-    await audit.record(plane.store, who=who.name, what=what, subject=server_id, address=address)
-    return Ok()
 
 
 @router.get("/compute/leases")
@@ -182,17 +124,15 @@ async def drop_scfs(who: Admin, plane: InPlane, address: Address, choice: Chosen
 @router.get("/admin/overview")
 async def at_a_glance(who: Admin, plane: InPlane) -> Overview:
     """Show the service at a glance."""
-    return await overview(plane.store, plane.jobs, plane.workers, plane.flags, plane.replicas)
+    return await overview(plane.store, plane.jobs, plane.workers, plane.flags)
 
 
-@router.get("/admin/ops")
 @router.get("/admin/flags")
 async def flags(who: Admin, plane: InPlane) -> Flags:
     """Return the operational switches."""
     return await plane.flags.get()
 
 
-@router.post("/admin/ops")
 @router.patch("/admin/flags")
 async def set_flags(body: Flags, who: Admin, plane: InPlane, address: Address) -> Flags:
     """Stop or resume the submission of jobs, or the giving out of work; running work goes on."""
@@ -221,11 +161,46 @@ async def tokens(who: Admin, plane: InPlane) -> ApiTokenList:
 @router.delete("/admin/tokens/{token_id}")
 async def revoke_token(token_id: TokenId, who: Admin, plane: InPlane, address: Address) -> RevokeReply:
     """Revoke a researcher's token."""
-    count = await plane.tokens.revoke("token", token_id)
+    count = await plane.tokens.revoke(who, "token", token_id)
     await audit.record(
         plane.store, who=who.name, what="researcher token revoked", subject=token_id, address=address
     )
     return RevokeReply(revoked_count=count)
+
+
+@router.get("/admin/groups")
+async def groups(who: Admin, plane: InPlane) -> GroupList:
+    """List the groups of researchers."""
+    found = await plane.researchers.groups()
+    return GroupList(groups=[Group(name=name, members=sorted(members)) for name, members in found.items()])
+
+
+@router.patch("/admin/groups/{name}")
+async def regroup(name: OwnerPath, body: GroupRequest, who: Admin, plane: InPlane, address: Address) -> Group:
+    """Change who is in a group; it begins with its first member and ends with its last."""
+    group = await plane.researchers.regroup(name, body)
+    signs = [*(f"+{owner}" for owner in body.add), *(f"-{owner}" for owner in body.remove)]
+    await audit.record(
+        plane.store, who=who.name, what=f"group: {' '.join(signs)}"[:500], subject=name, address=address
+    )
+    return group
+
+
+@router.get("/admin/owners/{name}")
+async def owner(name: OwnerPath, who: Admin, plane: InPlane) -> Me:
+    """Say what a researcher has and may have."""
+    return await plane.researchers.about(name)
+
+
+@router.put("/admin/owners/{name}/limits")
+async def limit(name: OwnerPath, body: Limits, who: Admin, plane: InPlane, address: Address) -> Me:
+    """Say what a researcher may have, in place of what goes for all; null: as for all."""
+    about = await plane.researchers.limit(name, body)
+    said = " ".join(f"{kind}={number}" for kind, number in body.model_dump(exclude_none=True).items())
+    await audit.record(
+        plane.store, who=who.name, what=f"limits: {said or 'as for all'}", subject=name, address=address
+    )
+    return about
 
 
 @router.get("/admin/audit")

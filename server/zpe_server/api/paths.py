@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
+from fastapi import Path
 from pydantic import AfterValidator
 
 from zpe_sdk.errors import InputError
@@ -25,4 +26,5 @@ def _check(kind: str, code: str) -> AfterValidator:
 JobId = Annotated[str, _check("job", "job_not_found")]
 WorkerId = Annotated[str, _check("worker", "worker_not_found")]
 LeaseId = Annotated[str, _check("lease", "lease_not_found")]
+OwnerPath = Annotated[str, Path(min_length=1, max_length=100, pattern=r"^[\w.@+-]+$")]
 TokenId = Annotated[str, _check("token", "token_not_found")]

@@ -23,6 +23,7 @@ from zpe_sdk.worker.engines import make_engine
 from zpe_sdk.worker.identity import Identity
 from zpe_sdk.worker.settings import settings_from
 from zpe_server.plane import Plane
+from zpe_server.tokens import ADMIN
 from zpe_server.transitions.jobs import GiveUp
 
 log = structlog.get_logger(__name__)
@@ -99,7 +100,9 @@ class Local:
         if not await self._is_accepted(identity):
             identity.unlink(missing_ok=True)
             request = EnrollTokenRequest(ttl_seconds=300, label="local worker")
-            environment["ZPE_ENROLL_TOKEN"] = (await self._plane.tokens.mint_enroll_token(request)).token
+            environment["ZPE_ENROLL_TOKEN"] = (
+                await self._plane.tokens.mint_enroll_token(ADMIN, request)
+            ).token
         loop = asyncio.get_running_loop()
         started = loop.time()
         with (self._folder / "worker.log").open("ab") as output:

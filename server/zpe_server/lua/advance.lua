@@ -17,6 +17,5 @@ for _, part in ipairs({'reports', 'runs', 'by', 'attempts', 'starts', 'scf', 'tw
   redis.call('DEL', key('job', a.job, part))
 end
 remember(a.job, {what = 'next stage', message = 'the next stage: ' .. a.stage.fields.stage})
-local f = redis.call('HMGET', key('job', a.job), 'owner', 'priority')
-local complete = begin_stage(a.job, f[1], f[2], a.stage, ARGV[2], ARGV[3], ARGV[4])
+local complete = begin_stage(a.job, job_field(a.job, 'owner'), a.stage, ARGV[2], ARGV[3], ARGV[4])
 return cjson.encode({advanced = true, complete = complete})

@@ -1,5 +1,4 @@
--- Says whose token this is.  a: token (hash)    Returns {} or {role, subject, name, left_ms (to live, or nil)};
--- the role of a worker that was shut out is revoked.
+-- Says whose token this is.  a: token (hash)    Returns {} or {role, subject, name, left_ms (to live, or nil)}.
 -- needs: call, keys, workers
 
 local f = redis.call('HMGET', key('token', a.token), 'role', 'subject', 'expires')

@@ -1,8 +1,8 @@
 -- Stops or resumes giving work to a worker; what it holds, it finishes.
--- a: worker, drain    Returns {error = 'not_found'} or {}.
--- needs: call, keys, news
+-- a: worker, by (its owner; '' for an administrator), drain    Returns {error = 'not_found'} or {}.
+-- needs: call, keys, news, owners
 
-if redis.call('EXISTS', key('worker', a.worker)) == 0 then return cjson.encode({error = 'not_found'}) end
+if not may_decide(a.worker, a.by) then return cjson.encode({error = 'not_found'}) end
 if a.drain then
   redis.call('HSET', key('worker', a.worker), 'draining', '1')
 else

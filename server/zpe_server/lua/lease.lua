@@ -1,18 +1,20 @@
--- Gives a worker a share of the first job in line that it can run.
--- a: worker, instance, lease, ttl_ms, max_tasks (0: the whole job, which nobody else may be working on),
+-- Gives a worker a share of the first job in line that it can and may run; one with an owner does the owner's jobs first.
+-- a: worker, instance, lease, ttl_ms, max_scfs (that an owner may run at once on workers of others; absent: any), max_tasks (0: the whole job, which nobody else may be working on),
 --    alive_ms (whoever was heard of so long ago counts as a worker), warm [jobs it has densities of], warm_turns,
---    offset, scan (which part of the line to look at), or of_job (the one job wanted),
+--    offset, scan (which part to look at of the owner's line and, behind it, of everybody's), or of_job (the one job wanted),
 --    force (skip the capability check; the lease only serves to report a failure),
---    able {engine, engine_version ('': unknown), environ, environ_input (Environ with an input that the job brings), relaxes,
+--    able {accepts (whose jobs the machine itself takes at most), engine, engine_version ('': unknown), environ,
+--      environ_input (Environ with an input that the job brings), relaxes,
 --      pseudopotentials (a set, or absent: unknown), slots (SCFs it runs at once), cores, memory_gb, tags (a set), digest}
 -- ARGV[2]: the capabilities in full, to be shown
 -- Returns {job, lease, tasks, payload, task_table, request_id, more (whether others wait), starts (task -> density, of
 -- tasks that are run again), steps (of its relaxation, that are stored), steps_from (those that do not count), course (where
 -- it goes on)}, or {} when there is nothing to do, or
 -- {blocked = true} when there is, but not for this worker; {next = offset} where the line goes on.
--- needs: call, keys, leases, line, physics, status, tasks, twins, versions, workers
+-- needs: call, keys, leases, limits, line, owners, physics, status, tasks, twins, versions, workers
 
 local able = a.able
+local terms = terms_of(a.worker, able.accepts)
 
 -- Whether the worker has what a job needs. What a job waits for when no worker has it, is told with its status.
 local function is_equipped(job)
@@ -62,17 +64,41 @@ local function explain(job, why)
   end
 end
 
+-- How many workers there are that may run a job. One without an owner runs any that is not for certain workers.
+local function workers_for(job)
+  local count = redis.call('ZCOUNT', P .. 'workers', now - a.alive_ms, '+inf')
+  if count == 0 then return 0 end
+  local bounded = job_field(job, 'only') and redis.call('ZRANGEBYSCORE', P .. 'workers', now - a.alive_ms, '+inf')
+    or redis.call('SMEMBERS', P .. 'owned')
+  for _, worker in ipairs(bounded) do
+    local seen_at = tonumber(redis.call('ZSCORE', P .. 'workers', worker) or 0)
+    if seen_at >= now - a.alive_ms and not may_run(job, worker, terms_of(worker)) then count = count - 1 end
+  end
+  return count
+end
+
+-- How many SCFs more the owner of a job may run on this worker.
+local function room_of(job)
+  local owner = job_field(job, 'owner')
+  local most = owner ~= terms.owner and limit_of(owner, 'scfs', a.max_scfs)
+  return most and most - scfs_running(owner) or math.huge
+end
+
 -- With fewer jobs than workers, several have to work on one. Each takes an equal part of what is left, so the parts
 -- get smaller towards the end and all are through at about the same time.
 local function share(job)
-  local workers = redis.call('ZCOUNT', P .. 'workers', now - a.alive_ms, '+inf')
+  local workers = workers_for(job)
   local per_job = math.max(1, math.ceil(workers / redis.call('ZCARD', P .. 'ready')))
   local due = redis.call('ZCOUNT', key('job', job, 'open'), '-inf', now)
-  return math.min(a.max_tasks, math.ceil(due / per_job))
+  return math.min(a.max_tasks, math.ceil(due / per_job), room_of(job))
 end
 
 -- The tasks of a job that this worker gets; else nil, and what keeps it from the job.
 local function choose(job)
+  if room_of(job) < 1 then
+    redis.call('SADD', P .. 'held_back', job_field(job, 'owner'))
+    return nil, 'you run as many SCFs on workers of others as you may'
+  end
   local why = redis.call('HGET', key('job', job, 'avoid'), a.worker .. ' ' .. able.digest)
   if why then return nil, why end
   local twins = redis.call('EXISTS', key('job', job, 'twins')) == 1
@@ -118,7 +144,7 @@ local function take(job, tasks)
   redis.call('SADD', key('job', job, 'leases'), a.lease)
   redis.call('HSETNX', key('job', job), 'started', now)
   set_status(job, 'started')
-  move_on(job, #tasks)
+  if terms.owner == job_field(job, 'owner') then uncount(job, #tasks) else move_on(job, #tasks) end
   local first = redis.call('ZRANGE', key('job', job, 'open'), 0, 0, 'WITHSCORES')
   if #first == 0 or tonumber(first[2]) > now then place(job) end
 end
@@ -165,41 +191,61 @@ if redis.call('HGET', key('worker', a.worker), 'draining') == '1' then return no
 
 -- A job of which this worker has densities may go before the first in line, as long as it is not far ahead of its
 -- turn: a worker that changed jobs with each share would start from scratch each time.
-local function warm_first(line)
-  local first = line[1] and redis.call('ZSCORE', P .. 'ready', line[1])
+local function warm_first(line, jobs)
+  local first = jobs[1] and redis.call('ZSCORE', line, jobs[1])
   for _, job in ipairs(first and a.warm or {}) do
-    local score = redis.call('ZSCORE', P .. 'ready', job)
+    local score = redis.call('ZSCORE', line, job)
     if score and score - first <= a.warm_turns then
-      table.insert(line, 1, job)
-      return line
+      table.insert(jobs, 1, job)
+      return jobs
     end
   end
-  return line
+  return jobs
 end
 
-local line
-if a.of_job then
-  line = redis.call('ZSCORE', P .. 'ready', a.of_job) and {a.of_job} or {}
-else
-  line = redis.call('ZRANGE', P .. 'ready', a.offset, a.offset + a.scan - 1)
-  -- Nobody waits: everybody's next turn is now.
-  if #line == 0 and a.offset == 0 and redis.call('EXISTS', P .. 'delayed') == 0 then
-    redis.call('DEL', P .. 'turns')
-  end
+-- Up to `most` jobs of a line from an offset on, and how many of these are its own.
+local function part_of(line, offset, most)
+  local jobs = redis.call('ZRANGE', line, offset, offset + most - 1)
+  local count = #jobs
+  return offset == 0 and warm_first(line, jobs) or jobs, count
 end
-local looked_at = #line
-if a.offset == 0 then line = warm_first(line) end
+
+-- The jobs that this call looks at: those of the worker's owner, then everybody's; and how many it has looked at.
+local function jobs_to_look_at()
+  if a.of_job then return redis.call('ZSCORE', P .. 'ready', a.of_job) and {a.of_job} or {}, 0 end
+  local own = terms.owner and redis.call('ZCARD', key('ready', terms.owner)) or 0
+  local jobs, count = {}, 0
+  if a.offset < own then jobs, count = part_of(key('ready', terms.owner), a.offset, a.scan) end
+  if count < a.scan and terms.accepts ~= 'own' then
+    local others, more = part_of(P .. 'ready', math.max(0, a.offset - own), a.scan - count)
+    for _, job in ipairs(others) do table.insert(jobs, job) end
+    count = count + more
+  end
+  return jobs, count
+end
+
+local function is_for_it(job)
+  return may_run(job, a.worker, terms) and (a.force or is_equipped(job))
+end
+
+local line, looked_at = jobs_to_look_at()
+-- Nobody waits: everybody's next turn is now.
+if redis.call('EXISTS', P .. 'ready', P .. 'delayed') == 0 then redis.call('DEL', P .. 'turns') end
 for _, job in ipairs(line) do
-  if a.force or is_equipped(job) then
-    local tasks, why = choose(job)
-    if tasks then
-      take(job, tasks)
-      return reply(job, tasks)
+  if is_for_it(job) then
+    for _, chosen in ipairs(job_field(job, 'owner') ~= terms.owner and instead_of(job, a.scan) or {job}) do
+      local tasks, why = nil, nil
+      if chosen == job or is_for_it(chosen) then tasks, why = choose(chosen) end
+      if tasks then
+        trade_turns(job, chosen)
+        take(chosen, tasks)
+        return reply(chosen, tasks)
+      end
+      if why then explain(chosen, why) end
     end
-    explain(job, why)
   end
 end
 return cjson.encode({
-  blocked = a.offset + looked_at > 0 or nil,
+  blocked = redis.call('EXISTS', P .. 'ready') == 1 or nil,
   next = looked_at == a.scan and a.offset + a.scan or nil,
 })

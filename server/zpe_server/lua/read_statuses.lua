@@ -3,7 +3,7 @@
 -- needs: call, keys, status, workers
 
 local FIELDS = {'status', 'detail', 'created', 'updated', 'started', 'finished', 'owner', 'name', 'formula',
-  'error', 'version', 'needs', 'taken_back', 'kind', 'stage', 'ionic_step', 'max_force'}
+  'error', 'version', 'needs', 'taken_back', 'kind', 'stage', 'ionic_step', 'max_force', 'only'}
 
 -- How far the SCFs of a job are, by what the workers told of those that are still theirs.
 local function running(job)

@@ -7,7 +7,7 @@
 -- Returns {error = 'not_found' | 'lease_not_yours' | 'malformed'} or
 --   {accepted, idempotent, refused, reason, difference (to what was leased, if that is the reason), status, progress,
 --    complete, lease_held, left (tasks still with the lease, if some were taken out of it)}
--- needs: call, ends, keys, leases, line, news, origin, physics, scfs, shown, status, tasks, twins
+-- needs: call, ends, keys, leases, limits, line, news, origin, physics, scfs, shown, status, tasks, twins
 
 heard(a.worker, a.instance, a.ttl_ms)
 local status = job_field(a.job, 'status')
@@ -141,6 +141,7 @@ elseif #out.accepted > 0 or #offending > 0 or line_changed then
     settle_status(a.job, why)
   end
 end
+if #out.accepted > 0 then let_run_more(owner) end
 out.status = job_field(a.job, 'status')
 out.progress = progress(a.job)
 out.left = left_of(a.lease, lease.recalled)

@@ -3,7 +3,7 @@
 -- a: job, worker, instance, lease, ttl_ms    ARGV[2], ARGV[3], ARGV[4]: result, summary, freqs
 -- Returns {error = 'not_found' | 'lease_not_yours' | 'partial' | 'cancelled' | 'discarded'},
 --   {idempotent = true} or {settled = true}.
--- needs: call, ends, keys, leases, status
+-- needs: call, ends, keys, leases, limits, status
 
 heard(a.worker, a.instance, a.ttl_ms)
 local status = job_field(a.job, 'status')
@@ -28,4 +28,5 @@ redis.call('HSET', key('job', a.job, 'by'), '*', a.worker)
 redis.call('HDEL', key('job', a.job), 'error', 'finished')
 to_assembly(a.job)
 set_status(a.job, 'started', 'storing the result')
+let_run_more(job_field(a.job, 'owner'))
 return cjson.encode({settled = true})

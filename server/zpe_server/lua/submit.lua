@@ -1,9 +1,10 @@
--- Accepts a planned job, once per idempotency key.
--- a: job, owner, priority, idempotency_key, digest, idempotency_ms, stage (see stage.lua)
+-- Accepts a planned job, once per idempotency key, as far as its owner's limits go.
+-- a: job, owner, only (for which workers it is, see owners.lua; absent: for any), priority,
+--    limits {priority, jobs, scfs, bytes} (what goes for all; absent: an administrator, who has none), idempotency_key, digest, idempotency_ms, stage (see stage.lua)
 -- ARGV[2]: payload   ARGV[3]: plan   ARGV[4]: the task table
--- Returns {job, created, complete (nothing is left to compute)}, {conflict = true}, or
--- {disabled = true} while an admin has stopped submission.
--- needs: call, keys, stage
+-- Returns {job, created, priority (among all), complete (nothing is left to compute)}, {conflict = true}, or
+-- {over = 'jobs' | 'bytes', may}, or {disabled = true} while an admin has stopped submission.
+-- needs: call, keys, limits, stage
 
 if a.idempotency_key ~= '' then
   local known = redis.call('HMGET', key('idem', a.owner, a.idempotency_key), 'job', 'digest')
@@ -20,6 +21,15 @@ if redis.call('EXISTS', record) == 1 then
 end
 
 if redis.call('HGET', P .. 'flags', 'submission_enabled') == '0' then return cjson.encode({disabled = true}) end
+if a.limits then
+  local has = {jobs = jobs_in_line(a.owner), bytes = bytes_kept(a.owner)}
+  for _, name in ipairs({'jobs', 'bytes'}) do
+    local may = limit_of(a.owner, name, a.limits[name])
+    if may and has[name] >= may then return cjson.encode({over = name, may = may}) end
+  end
+end
+local among_all = a.priority
+if a.limits then among_all = math.min(a.priority, limit_of(a.owner, 'priority', a.limits.priority)) end
 if a.idempotency_key ~= '' then
   local idem = key('idem', a.owner, a.idempotency_key)
   redis.call('HSET', idem, 'job', a.job, 'digest', a.digest)
@@ -27,6 +37,9 @@ if a.idempotency_key ~= '' then
   redis.call('HSET', record, 'idempotency_key', a.idempotency_key)
 end
 
-redis.call('HSET', record, 'created', now, 'updated', now, 'priority', a.priority, 'turn', 0, 'owner', a.owner)
-local complete = begin_stage(a.job, a.owner, a.priority, a.stage, ARGV[2], ARGV[3], ARGV[4])
-return cjson.encode({job = a.job, created = true, complete = complete})
+redis.call('HSET', record, 'created', now, 'updated', now, 'priority', a.priority,
+  'among_all', among_all, 'turn', 0, 'owner', a.owner)
+if a.only then redis.call('HSET', record, 'only', a.only) end
+count_bytes(a.job, a.owner, #ARGV[2] + #ARGV[3] + #ARGV[4])
+local complete = begin_stage(a.job, a.owner, a.stage, ARGV[2], ARGV[3], ARGV[4])
+return cjson.encode({job = a.job, created = true, priority = among_all, complete = complete})

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NotRequired, TypedDict
 
-from zpe_sdk.wire import ErrorInfo
+from zpe_sdk.wire import ErrorInfo, Limits
 from zpe_server.transitions.base import Listed, Transition
 
 
@@ -15,11 +15,17 @@ class Nothing(TypedDict):
 
 
 class Submitted(TypedDict):
-    """Which job it is, and whether nothing is left to compute; or why there is none."""
+    """Which job it is, its priority among all, and whether nothing is left to compute; or why there is none.
+
+    ``over`` names the limit of the owner that is reached, which ``may`` says.
+    """
 
     job: str
     created: bool
+    priority: NotRequired[int]
     complete: NotRequired[bool]
+    over: NotRequired[Literal["jobs", "bytes"]]
+    may: NotRequired[int]
     conflict: NotRequired[bool]
     disabled: NotRequired[bool]
 
@@ -58,11 +64,18 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class Submit(Transition[Submitted], texts=("payload", "plan", "task_table")):
-    """Accept a planned job, once per idempotency key."""
+    """Accept a planned job, once per idempotency key.
+
+    ``limits`` are those that go for all owners; None: of an administrator, who has none. ``only`` says, as
+    JSON, for which workers it is: ``{"mine": true}``, ``{"workers": {id: true}}`` or
+    ``{"group": name}``.
+    """
 
     job: str
     owner: str
+    only: str | None = None
     priority: int = 0
+    limits: Limits | None = None
     idempotency_key: str = ""
     digest: str = ""
     idempotency_ms: int
@@ -150,6 +163,7 @@ class Finish(Transition[Finished]):
     """Mark a job finished whose result, made of this generation of forces, is stored."""
 
     job: str
+    bytes: int
     generation: str
     retire_ms: int
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NotRequired, TypedDict
 
+from zpe_sdk.wire import Accepts
 from zpe_server.transitions.base import Listed, Transition
 from zpe_server.transitions.jobs import Nothing
 
@@ -33,6 +34,8 @@ class Able:
 
     Attributes
     ----------
+    accepts
+        Whose jobs the machine takes at most, whatever its owner lets it.
     pseudopotentials, tags
         A set each: its members are the keys.
     slots
@@ -41,6 +44,7 @@ class Able:
         Stands for all of it.
     """
 
+    accepts: Accepts = "all"
     engine: str = ""
     engine_version: str = ""
     environ: bool = True
@@ -74,9 +78,13 @@ class Leased(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class Lease(ByWorker, Transition[Leased], texts=("capabilities",)):
-    """Give a worker a share of the first job in line that it can run."""
+    """Give a worker a share of the first job in line that it can and may run.
+
+    ``max_scfs`` is how many SCFs an owner may run at once on workers of others.
+    """
 
     lease: str
+    max_scfs: int | None = None
     max_tasks: int
     alive_ms: float
     warm: Sequence[str] = ()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NotRequired, TypedDict
 
+from zpe_sdk.wire import Accepts
 from zpe_server.transitions.base import Listed, Transition
 from zpe_server.transitions.jobs import Nothing
 from zpe_server.transitions.leases import ByWorker
@@ -17,6 +18,8 @@ class Enrolled(TypedDict):
     registered: float
     expires: float
     name: str
+    owner: NotRequired[str]
+    accepts: NotRequired[Accepts]
     error: NotRequired[Literal["invalid", "revoked"]]
 
 
@@ -49,17 +52,27 @@ class Introduce(Transition[Nothing]):
     name: str
 
 
-class Drained(TypedDict):
+class Changed(TypedDict):
     """Nothing, or why it could not be."""
 
-    error: NotRequired[Literal["not_found"]]
+    error: NotRequired[Literal["not_found", "no_owner"]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drain(Transition[Drained]):
-    """Stop or resume giving work to a worker."""
+class Accept(Transition[Changed]):
+    """Change whose jobs a worker takes; ``by`` is its owner, or empty for an administrator."""
 
     worker: str
+    by: str = ""
+    accepts: Accepts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drain(Transition[Changed]):
+    """Stop or resume giving work to a worker; ``by`` is its owner, or empty for an administrator."""
+
+    worker: str
+    by: str = ""
     drain: bool
 
 
@@ -73,9 +86,10 @@ class Revoked(TypedDict):
 
 @dataclass(frozen=True, kw_only=True)
 class Revoke(Transition[Revoked]):
-    """Shut a worker out at once."""
+    """Shut a worker out at once; ``by`` is its owner, or empty for an administrator."""
 
     worker: str
+    by: str = ""
 
 
 class WorkerTable(TypedDict):

@@ -119,6 +119,7 @@ class EspressoEngine:
             slots=self._machine.slots,
             cores=len(self._machine.cores),
             memory_gb=self._settings.memory_gb or available_memory_gb(),
+            accepts=self._settings.accepts,
             tags=self._settings.tags,
         )
 

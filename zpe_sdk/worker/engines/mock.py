@@ -107,6 +107,7 @@ class MockEngine:
             slots=self._slots,
             cores=self._cores,
             memory_gb=available_memory_gb(),
+            accepts=self._settings.accepts,
             tags=self._settings.tags,
         )
 

@@ -30,7 +30,7 @@ POLL_SECONDS = 0.2
 OF_ENGINES = frozenset(
     {
         *("worker_mode", "pseudo_dir", "allow_input_pseudo_dir", "pw_path", "pw_command"),
-        *("tags", "use_mpi", "mpi_cmd", "np_core", "environ_path", "mock_scf_seconds", "mock_log"),
+        *("tags", "accepts", "use_mpi", "mpi_cmd", "np_core", "environ_path", "mock_scf_seconds", "mock_log"),
     }
 )
 

@@ -1,5 +1,5 @@
 -- How the work on a job ends: with all its SCFs, without them, or for good.
--- needs: call, keys, leases, line, status
+-- needs: call, keys, leases, limits, line, status
 
 -- All that the result needs is there; it remains to be made and stored.
 local function to_assembly(job)
@@ -22,6 +22,7 @@ local function withdraw(job)
   release_all_leases(job, 'cancelled')
   leave_line(job)
   redis.call('ZREM', P .. 'assemble', job)
+  let_run_more(job_field(job, 'owner'))
 end
 
 -- All that only a job which may still be worked on needs.

@@ -24,6 +24,7 @@
 --   job:<id>:workers, leases  set  who has worked on it, and under which leases
 --   job:<id>:history   list  attempts and decisions, newest first
 --   ready / delayed    zset  jobs with a task to run now (the line) / later (score: time in ms)
+--   ready:<owner>      zset  the jobs of one owner in the line
 --   turns              hash  what decides the order of the line: see line.lua
 --   spare              zset  leases with more tasks than their worker runs at once; score = when one was last reported
 --   leases             zset  lease -> deadline (ms); the one place where deadlines live
@@ -32,14 +33,18 @@
 --   assemble           zset  jobs whose tasks are all done and whose result is not stored yet
 --   dlq, retire        zset  job -> when it failed for good / when it is to be forgotten
 --   index:<owner>:<status>  zset  jobs by creation; either part may be *: all
---   replicas           hash  replica of the control plane -> when it was last heard of, its settings
 --   rq                 the lock of whoever tells RQ what there is to do;  job:<id>:completing  likewise, of one result
 --   counters           hash  attempts by class since the beginning
---   worker:<id>        hash  name, capabilities, digest, counts;  workers  zset  worker -> when last heard of
+--   worker:<id>        hash  name, capabilities, digest, counts, owner and accepts (see owners.lua);  workers  zset  worker -> when last heard of
 --   worker:<id>:shown  zset  "<digest of its capabilities> <setup>": with what it has computed, being as it was; score = when
+--   owner:<name>       hash  of a researcher: target (selected; '' for any), shows_jobs (to their groups), bytes (kept),
+--                            max_priority, max_jobs, max_scfs, max_bytes (an administrator's word)
+--   held_back          set   owners some of whose jobs wait because they run as many SCFs as they may
+--   owned              set   workers with an owner
+--   group:<name>       set   researchers in a group;  groups:<owner>  set  the groups of one;  groups  set  of all
 --   scf:<owner>:<key>  hash  "report <physics>", "run <physics>", "by <physics>" (id of its worker), "setup <physics>" (what
 --                            its worker brought to it) of an SCF done; forgotten some time after its last use
---   token:<hash>       hash  role, subject, expires;  enroll:<hash>  hash  label, expires
+--   token:<hash>       hash  role, subject, expires;  enroll:<hash>  hash  label, expires, owner, accepts
 --   tokens, enrolls    zset  researchers' tokens / enroll tokens by creation
 
 local P = KEYS[1]

@@ -38,7 +38,7 @@ end
 -- stage: {total, full, fields, scf_keys [by task; '' where none is to be taken over], copies [tasks that the last ones
 --   are copies of], reuse (take over what earlier jobs of the owner have computed), keep_ms, alive_ms (whoever was heard
 --   of so long ago counts as a worker)}
-local function begin_stage(job, owner, priority, stage, payload, plan, task_table)
+local function begin_stage(job, owner, stage, payload, plan, task_table)
   local record = key('job', job)
   redis.call('HSET', record, 'total', stage.total, 'full', stage.full, 'reused', 0,
     'payload', payload, 'plan', plan, 'tasks', task_table)
@@ -84,7 +84,7 @@ local function begin_stage(job, owner, priority, stage, payload, plan, task_tabl
       end
     end
     set_status(job, 'queued')
-    join_line(job, priority, owner, stage.total - #covered)
+    join_line(job, stage.total - #covered)
     announce_work(stage.total - #covered)
   end
   return complete

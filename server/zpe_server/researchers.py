@@ -1,0 +1,87 @@
+"""Researchers: their groups, and what the members of a group show one another."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from zpe_sdk.errors import AuthError, InputError
+from zpe_sdk.wire import Group, GroupRequest, Limits, Me, MeRequest, Usage
+from zpe_server.owners import Groups, all_groups
+from zpe_server.settings import Settings
+from zpe_server.store import Store, key
+from zpe_server.targets import ANY, MINE
+from zpe_server.tokens import ANONYMOUS, Principal
+from zpe_server.transitions.base import items
+from zpe_server.transitions.researchers import Limit, ReadUsage, Regroup
+
+
+class Researchers:
+    """Who is in which group, who shows their jobs to it, and who may have how much."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self._store = store
+        self._settings = settings
+
+    async def groups(self) -> Groups:
+        """Return all groups, and who is in them."""
+        return await all_groups(self._store)
+
+    async def regroup(self, name: str, request: GroupRequest) -> Group:
+        """Change who is in a group; it begins with its first member and ends with its last.
+
+        Raises
+        ------
+        InputError
+            ``bad_choice``: the name means something else where a job says ``where``.
+        """
+        if name in (ANY, MINE):
+            raise InputError(f"{name!r} cannot be the name of a group", code="bad_choice", field="name")
+        reply = await self._store.transition(Regroup(group=name, add=request.add, remove=request.remove))
+        return Group(name=name, members=sorted(items(reply["members"])))
+
+    async def me(self, who: Principal) -> Me:
+        """Return who somebody is here."""
+        return await self.about(who.subject, role="admin" if who.role == "admin" else "researcher")
+
+    async def about(self, owner: str, *, role: Literal["admin", "researcher"] = "researcher") -> Me:
+        """Return what there is to say of an owner."""
+        record = await self._store.fields(key("owner", owner))
+        groups = await self.groups()
+        usual = Limits(priority=100) if role == "admin" else self._settings.limits
+        used = await self._store.transition(ReadUsage(owner=owner, usual=usual))
+        return Me(
+            name=owner,
+            role=role,
+            groups=sorted(name for name, members in groups.items() if owner in members),
+            shows_jobs=record.get("shows_jobs") == "1",
+            # Lua writes large numbers with an exponent.
+            usage=Usage(**{name: int(count) for name, count in used["has"].items()}),
+            limits=Limits(**{name: int(most) for name, most in dict(used["may"]).items()}),
+        )
+
+    async def limit(self, owner: str, limits: Limits) -> Me:
+        """Say what an owner may have, in place of what goes for all; null: as for all."""
+        await self._store.transition(Limit(owner=owner, limits=limits))
+        return await self.about(owner)
+
+    async def change(self, who: Principal, request: MeRequest) -> Me:
+        """Change what one shows to one's groups.
+
+        Raises
+        ------
+        AuthError
+            ``forbidden``: whoever comes without a token is nobody in particular.
+        """
+        if who == ANONYMOUS:
+            raise AuthError("without a token there is nobody whose jobs these are", code="forbidden")
+        await self._store.set_fields(key("owner", who.subject), {"shows_jobs": str(int(request.shows_jobs))})
+        return await self.me(who)
+
+    async def shows_jobs(self, owner: str, who: Principal) -> bool:
+        """Tell whether somebody may see the jobs of an owner."""
+        if who.decides_for in ("", owner):
+            return True
+        record = await self._store.fields(key("owner", owner))
+        return record.get("shows_jobs") == "1" and any(
+            {owner, who.subject} <= members for members in (await self.groups()).values()
+        )

@@ -1,0 +1,115 @@
+"""What researchers ask and hear of themselves, their groups, and the workers that may run their jobs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from zpe_sdk.wire.messages import Message, OwnerName
+from zpe_sdk.wire.names import Accepts
+
+
+class WorkerTarget(Message):
+    """A worker that may run one's jobs.
+
+    ``target_id`` and ``server_id`` are its id, ``queue_name`` is its name: what a job's ``where`` may be.
+    ``owner`` is null where administrators have enrolled it.
+    """
+
+    target_id: str
+    queue_name: str
+    server_id: str
+    registered_at: str
+    name: str
+    owner: str | None = None
+    accepts: Accepts = "all"
+    mine: bool = False
+    alive: bool = False
+    draining: bool = False
+    engine: str | None = None
+    engine_version: str | None = None
+    slots: int | None = None
+    leases: int = 0
+    last_seen_at: str | None = None
+
+
+class TargetList(Message):
+    """The workers that may run one's jobs, one's own first; ``active_target_id`` is the selected target.
+
+    It is null where any of them may run a job that does not say ``where``, and ``mine`` where one's own may.
+    """
+
+    targets: list[WorkerTarget]
+    active_target_id: str | None = None
+
+
+class TargetRequest(Message):
+    """The target of jobs that do not say ``where``: a worker's id, ``mine`` or ``any``."""
+
+    target_id: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class TargetReply(Message):
+    """The target that is selected now; null: any."""
+
+    active_target_id: str | None = None
+
+
+class Limits(Message):
+    """What a researcher may have; null: as much as there is.
+
+    ``priority`` is the highest that counts against the jobs of others, ``jobs`` how many may be queued or
+    started, ``scfs`` how many SCFs workers of others may run at once, ``bytes`` how much may be kept of
+    requests and results.
+    """
+
+    priority: Annotated[int, Field(strict=True, ge=-100, le=100)] | None = None
+    jobs: Annotated[int, Field(strict=True, ge=0, le=10**14)] | None = None
+    scfs: Annotated[int, Field(strict=True, ge=0, le=10**14)] | None = None
+    bytes: Annotated[int, Field(strict=True, ge=0, le=10**14)] | None = None
+
+
+class Usage(Message):
+    """What a researcher has: jobs queued or started, SCFs running on workers of others, bytes kept."""
+
+    jobs: int
+    scfs: int
+    bytes: int
+
+
+class MeRequest(Message):
+    """Whether the members of one's groups may see one's jobs and their results."""
+
+    shows_jobs: bool
+
+
+class Me(Message):
+    """Who one is here: the name of one's jobs, one's groups and what these may see, and one's limits."""
+
+    name: str
+    role: Literal["admin", "researcher"]
+    groups: list[str] = []
+    shows_jobs: bool = False
+    usage: Usage
+    limits: Limits
+
+
+class Group(Message):
+    """A group of researchers: workers may be shared in it, and jobs be shown."""
+
+    name: str
+    members: list[str]
+
+
+class GroupList(Message):
+    """All groups, by name."""
+
+    groups: list[Group]
+
+
+class GroupRequest(Message):
+    """Who joins a group and who leaves it."""
+
+    add: Annotated[list[OwnerName], Field(max_length=1000)] = []
+    remove: Annotated[list[OwnerName], Field(max_length=1000)] = []
