@@ -1,14 +1,18 @@
-"""Point groups against spglib, irreducible representations of modes against tables of measured spectra."""
+"""Point groups against spglib, irreducible representations against phonopy and tables of measured spectra."""
 
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 import spglib
+import yaml
 from ase import Atoms
 from ase.build import molecule
+from phonopy import Phonopy
+from phonopy.structure.atoms import PhonopyAtoms
 
 from tests.springs import springs_result
 from zpe_sdk.vibrations.hessian import symmetrised
@@ -165,6 +169,29 @@ def test_an_isotope_lowers_the_symmetry() -> None:
     mixed = water.with_masses({1: "D"})
     assert (mixed.point_group, mixed.irreps[6:]) == ("Cs", ["A'"] * 3)
     assert water.with_masses({"H": "D"}).point_group == "C2v"
+
+
+@pytest.mark.parametrize("name", ["H2O", "CH4", "CH3OH"])
+def test_phonopy_names_the_modes_alike(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = springs_result(name)
+    atoms, count = result.atoms, len(result.atoms)
+    phonon = Phonopy(
+        PhonopyAtoms(
+            symbols=atoms.get_chemical_symbols(),
+            positions=atoms.positions,
+            cell=atoms.cell.array,
+            masses=atoms.get_masses(),
+        ),
+        supercell_matrix=np.eye(3),
+    )
+    phonon.force_constants = result.hessian.reshape(count, 3, count, 3).swapaxes(1, 2)
+    phonon.run_irreps([0, 0, 0], degeneracy_tolerance=1e-3)
+    monkeypatch.chdir(tmp_path)
+    phonon.write_yaml_irreps()
+    sets = yaml.safe_load((tmp_path / "irreps.yaml").read_text())["normal_modes"]
+    # It does not tell motions of the whole apart, so these are compared too; it counts modes from 1.
+    named = {index - 1: each["ir_label"] for each in sets for index in each["band_indices"]}
+    assert [named[k] for k in range(3 * count)] == result.irreps
 
 
 def test_summary_and_csv_have_the_representations() -> None:
