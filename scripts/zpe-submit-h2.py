@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Submit H2, wait for it and print its result: a first test of a control plane and its workers.
 
-Where the control plane is and who you are comes from ZPE_CONTROL_API_URL and ZPE_TOKEN, or from `zpe login`::
+Where the control plane is comes from ZPE_API_URL or ZPE_CONTROL_API_URL, who you are from ZPE_TOKEN; or both
+from `zpe login`::
 
     ZPE_CONTROL_API_URL=https://zpe.example.org ZPE_TOKEN=... scripts/zpe-submit-h2.py [FILE]
 """
@@ -9,6 +10,7 @@ Where the control plane is and who you are comes from ZPE_CONTROL_API_URL and ZP
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -25,7 +27,7 @@ def main() -> int:
     parser.add_argument("--timeout", type=float, help="seconds to wait at most")
     arguments = parser.parse_args()
     try:
-        with ZPEClient() as client:
+        with ZPEClient(os.environ.get("ZPE_API_URL") or None) as client:
             job = client.submit(
                 arguments.file,
                 name=arguments.file.stem,

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from zpe_sdk.client.async_job import AsyncJob
     from zpe_sdk.client.blocking_client import ZPEClient
     from zpe_sdk.client.job import Job, as_completed
+    from zpe_sdk.result.bare import BareResult
     from zpe_sdk.result.free_energy import step_diagram
     from zpe_sdk.result.kinds import read_result
     from zpe_sdk.result.models import Hindered, IdealGas, QuasiHarmonic
@@ -23,6 +24,7 @@ __all__ = [
     "AsyncJob",
     "AsyncZPEClient",
     "AuthError",
+    "BareResult",
     "ComputeError",
     "ConfigError",
     "EnergyResult",
@@ -47,6 +49,7 @@ _MODULES = {
     "AsyncZPEClient": "client.async_client",
     "ZPEClient": "client.blocking_client",
     "AsyncJob": "client.async_job",
+    "BareResult": "result.bare",
     "Job": "client.job",
     "EnergyResult": "result.structure",
     "Hindered": "result.models",

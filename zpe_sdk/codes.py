@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 from zpe_sdk.errors import Side
 
+# A pw.x input that cannot be carried out is 400, as pages and scripts know it; a request that is malformed
+# itself is 422. The class of the error, for those who use the SDK, is the same.
+UNFIT_INPUT = 400
 # Of an error whose code has no status of its own.
 STATUS_OF_SIDE: dict[Side, int] = {"input": 422, "auth": 403, "store": 503, "config": 422, "compute": 422}
 
@@ -22,9 +25,12 @@ class Meaning:
     status: int | None = None
 
 
-def _table(side: Side, rows: dict[str, str | tuple[int, str]]) -> dict[str, Meaning]:
+def _table(
+    side: Side, rows: dict[str, str | tuple[int, str]], *, status: int | None = None
+) -> dict[str, Meaning]:
+    """Return a table's rows, each with its own status or that of them all."""
     return {
-        code: Meaning((side,), row) if isinstance(row, str) else Meaning((side,), row[1], row[0])
+        code: Meaning((side,), row, status) if isinstance(row, str) else Meaning((side,), row[1], row[0])
         for code, row in rows.items()
     }
 
@@ -54,15 +60,21 @@ CODES: dict[str, Meaning] = {
             "symmetry_not_found": "Check the structure, or submit with `symmetry=False`.",
             "unknown_element": "Name the species so that its element can be told.",
             "unknown_key": "Correct the spelling; the message suggests the nearest key.",
+            "bad_mobile_indices": "Name existing atoms that are not fixed.",
+            "bad_task": "Take a larger `delta`, or update the worker.",
+        },
+        status=UNFIT_INPUT,
+    ),
+    **_table(
+        "input",
+        {
             # A request.
             "bad_choice": "Give one of the named choices.",
             "bad_delta": "Give a positive displacement in Å.",
             "bad_job_id": "Give the id that the submission printed.",
             "bad_json": "Give the JSON that `to_json` wrote.",
-            "bad_mobile_indices": "Name existing atoms, each once, that are not fixed.",
             "bad_request": "Correct the named field.",
             "bad_selection": "Say which jobs or SCFs are meant.",
-            "bad_task": "Take a larger `delta`, or update the worker.",
             "body_too_large": (413, "Send less; the limit is `ZPE_MAX_BODY_BYTES`."),
             "dipoles_invalid": "Give three numbers in e Å for each SCF.",
             "forces_malformed": "Report one row of forces for each atom of the input.",
@@ -116,7 +128,7 @@ CODES: dict[str, Meaning] = {
         "auth",
         {
             "accepts_too_wide": "Let the worker accept fewer jobs, or ask an administrator.",
-            "bad_enroll_token": (401, "Mint a new enroll token, or ask an administrator for one."),
+            "bad_enroll_token": (400, "Mint a new enroll token, or ask an administrator for one."),
             "bad_token": (401, "Log in again (`zpe login`), or ask for a new token."),
             "forbidden": "Ask an administrator; this token may not do that.",
             "no_admin": "Set `ZPE_ADMIN_TOKEN` on the control plane.",
@@ -125,6 +137,7 @@ CODES: dict[str, Meaning] = {
             "token_missing": "Set `ZPE_TOKEN`, or run `zpe login`.",
             "too_many_failures": (429, "Wait a minute, then use a valid token."),
             "user_workers_off": "Ask an administrator for an enroll token, or to set `ZPE_USER_WORKERS`.",
+            "worker_revoked": (403, "Ask an administrator; enrol again with a new enroll token."),
         },
     ),
     **_table(
@@ -168,7 +181,7 @@ CODES: dict[str, Meaning] = {
             "submission_disabled": (503, "Wait until an administrator allows submissions again."),
             "url_missing": "Set `ZPE_CONTROL_API_URL`, or run `zpe login URL`.",
             "work_dir_in_use": "Stop the other worker, or set another `ZPE_WORK_DIR`.",
-            "zpe_missing": "Install zpe on the nodes of the cluster.",
+            "zpe_missing": "Install zpe, in this version, on the nodes that the message names.",
         },
     ),
     **_table(
@@ -189,7 +202,7 @@ CODES: dict[str, Meaning] = {
             "pw_crashed": "Read the last lines of pw.x's output in the traceback.",
             "pw_killed": "Find out what ended pw.x: a batch system, an administrator.",
             "report_refused": "Update the worker; the control plane refused what it reported.",
-            "result_incomplete": "Use summary and CSV of this old worker, or compute it anew.",
+            "result_incomplete": "Compute it anew on another worker: `calc_mode='new'`.",
             "scf_not_converged": "Submit with other mixing, more smearing or the right magnetic moments.",
             "stopped": "Nothing: the run was stopped on request.",
             "walltime": "Give the worker more time, or run fewer atoms per SCF.",
@@ -209,7 +222,7 @@ CODES: dict[str, Meaning] = {
         },
     ),
     # Whose failure these are depends on what exactly happened.
-    "bad_input": Meaning(("input",), "Correct what pw.x or the reader of its input names."),
+    "bad_input": Meaning(("input",), "Correct what pw.x or the reader of its input names.", UNFIT_INPUT),
     "forces_invalid": Meaning(("compute", "input"), "Look at the run: its energy or forces are not numbers."),
     "scf_too_slow": Meaning(
         ("compute", "config"),
@@ -241,7 +254,8 @@ def errors_page() -> str:
         "",
         "Every error has a side (who can mend it) and a code (a stable name, for programs): `error.side` and",
         "`error.code`, of the exception in Python and of the reply over HTTP. The status is that of the",
-        "control plane's reply.",
+        "control plane's reply: 400 for a `pw.x` input that cannot be carried out, 422 for a malformed",
+        "request.",
     ]
     for side, title in titles.items():
         lines += ["", f"## {title}", "", "| code | status | what to do |", "| --- | --- | --- |"]

@@ -25,6 +25,8 @@ REQUEST_ID = "X-Request-ID"
 # A uuid per worker process: any call that carries it renews all leases of that process.
 INSTANCE = "X-ZPE-Instance"
 IDEMPOTENCY_KEY = "Idempotency-Key"
+# The administrator's token, from scripts that send no Authorization.
+ADMIN_TOKEN = "X-Admin-Token"
 # The version of zpe that sends a request. Clients of other makes send none.
 VERSION = "X-ZPE-Version"
 # Not a header: stands in the ASGI scope of a request from within the process, where no client can put it.

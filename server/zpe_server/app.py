@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import signal
 import threading
@@ -15,6 +16,7 @@ import structlog
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
+from zpe_sdk.errors import StoreError
 from zpe_sdk.version import __version__
 from zpe_server.api import admin, compute, errors, health, jobs, researchers, workers
 from zpe_server.api.cors import cross_origin
@@ -54,7 +56,8 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
             log.warning("ZPE_RESEARCHER_AUTH is off: anybody who reaches this port may submit and read jobs")
         sweep = partial(sweep_for_ever, plane.store, plane.completion, plane.results, plane.leases, settings)
         background = [
-            asyncio.create_task(_again_if_broken(part)) for part in (plane.events.listen, backend.run, sweep)
+            asyncio.create_task(_again_if_broken(part))
+            for part in (plane.events.listen, backend.run, sweep, plane.replicas.run)
         ]
         try:
             # Freeze what is loaded, so that the garbage collector stops rescanning it.
@@ -69,6 +72,8 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
                 for task in running:
                     task.cancel()
                 await asyncio.wait(running, timeout=1)
+            with contextlib.suppress(StoreError):
+                await plane.replicas.leave()
             await plane.store.close()
 
     # No documentation pages: they would load their scripts from other hosts.

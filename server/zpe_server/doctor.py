@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import secrets
 import subprocess
@@ -20,8 +21,10 @@ from zpe_sdk.worker.doctor import machine_checks
 from zpe_sdk.worker.settings import settings_from
 from zpe_server.command import read_settings
 from zpe_server.embedded import server_program
+from zpe_server.replicas import ALIVE_SECONDS, differences, shared_settings
 from zpe_server.results.base import Result
 from zpe_server.settings import Settings
+from zpe_server.store import key
 
 REDIS_MIN = (6, 2)
 _REPLY_SECONDS = 5.0
@@ -35,7 +38,7 @@ def server_checks() -> Iterator[Check]:
     if settings.redis_url is None:
         yield _embedded(settings.data_dir)
     else:
-        yield from _redis(settings.redis_url.get_secret_value())
+        yield from _redis(settings, settings.redis_url.get_secret_value())
     if settings.result_store == "s3":
         yield _s3(settings)
     else:
@@ -88,7 +91,7 @@ def _embedded(data_dir: Path) -> Check:
     return ok(name, f"embedded, version {version}, data in {folder}")
 
 
-def _redis(url: str) -> Iterator[Check]:
+def _redis(settings: Settings, url: str) -> Iterator[Check]:
     parts = urlsplit(url)
     where = parts.hostname or parts.path
     name = "Redis"
@@ -104,6 +107,7 @@ def _redis(url: str) -> Iterator[Check]:
             milliseconds = (time.monotonic() - started) * 1000
             info: dict[str, Any] = dict(connection.info())
             options = _options(connection)
+            replicas = _told(connection)
     except (redis.RedisError, OSError, ValueError) as error:
         # Its own text may hold the URL, and that the password.
         reason = f"{where} does not answer as it should ({type(error).__name__})"
@@ -114,6 +118,7 @@ def _redis(url: str) -> Iterator[Check]:
         yield warn("Redis, network", f"{where} without TLS", "use rediss://, or a network of its own")
     yield _persistence(info, options)
     yield _memory(info)
+    yield _replicas(settings, replicas)
 
 
 def _options(connection: redis.Redis) -> dict[str, str] | None:
@@ -123,6 +128,28 @@ def _options(connection: redis.Redis) -> dict[str, str] | None:
         }
     except (redis.ResponseError, KeyError):  # managed services do not let their customers look
         return None
+
+
+def _told(connection: redis.Redis) -> dict[str, dict[str, str]]:
+    """Return the settings of the control planes that run on this Redis, by name."""
+    now = float(connection.time()[0])
+    found: Any = connection.hgetall(key("replicas"))
+    entries = {name: json.loads(text) for name, text in found.items()}
+    return {
+        name: json.loads(entry["settings"])
+        for name, entry in entries.items()
+        if now - entry["seen"] / 1000 < ALIVE_SECONDS
+    }
+
+
+def _replicas(settings: Settings, replicas: dict[str, dict[str, str]]) -> Check:
+    name = "replicas"
+    if not replicas:
+        return ok(name, "no control plane runs on this Redis now")
+    found = differences(replicas | {"here": shared_settings(settings)})
+    if found:
+        return warn(name, "; ".join(found), "give all replicas the same settings, and restart them")
+    return ok(name, f"{len(replicas)} on this Redis, with these settings")
 
 
 def _version(info: dict[str, Any], found: str) -> Check:

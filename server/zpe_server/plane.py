@@ -12,6 +12,7 @@ from zpe_server.jobs import Jobs
 from zpe_server.kept import Kept
 from zpe_server.leases import Leases
 from zpe_server.outcomes import Outcomes
+from zpe_server.replicas import Replicas
 from zpe_server.reports import Reports
 from zpe_server.researchers import Researchers
 from zpe_server.results import ResultStore, make_result_store
@@ -44,6 +45,7 @@ class Plane:
     researchers: Researchers
     results: ResultStore
     completion: Completion
+    replicas: Replicas
 
     @classmethod
     def build(cls, settings: Settings, redis_url: str) -> Plane:
@@ -74,4 +76,5 @@ class Plane:
             researchers=researchers,
             results=results,
             completion=Completion(store, results, settings),
+            replicas=Replicas(store, settings),
         )

@@ -101,7 +101,7 @@ class Tokens:
         Raises
         ------
         AuthError
-            ``bad_token``: unknown, expired or revoked.
+            ``bad_token``: unknown, expired or revoked; ``worker_revoked``: of a worker that was shut out.
         """
         digest = hash_of(token)
         if self._admin_hash is not None and hmac.compare_digest(digest, self._admin_hash):
@@ -111,8 +111,10 @@ class Tokens:
             return known.who
         asked = time.monotonic()
         found = await self._store.transition(Authenticate(token=digest))
-        if not found:
+        if not found or found["role"] == "revoked":
             self._known.pop(digest, None)
+            if found:
+                raise AuthError("this worker has been revoked", code="worker_revoked")
             raise AuthError("this token is unknown, expired or revoked", code="bad_token")
         who = Principal(found["role"], found["subject"], found["name"])
         if len(self._known) >= _MAX_REMEMBERED:

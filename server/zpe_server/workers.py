@@ -57,7 +57,7 @@ class Workers:
         AuthError
             ``bad_enroll_token``: unknown, used or expired.
         """
-        worker, token = uuid.uuid4().hex, new_token("w")
+        worker, token = f"compute-{uuid.uuid4().hex}", new_token("w")
         ttl = self._settings.worker_token_ttl_seconds
         reply = await self._store.transition(
             Register(
@@ -92,7 +92,7 @@ class Workers:
         Raises
         ------
         AuthError
-            ``bad_token``: the worker was revoked in this moment.
+            ``worker_revoked``: in this moment.
         """
         token, ttl = new_token("w"), self._settings.worker_token_ttl_seconds
         reply = await self._store.transition(
@@ -106,7 +106,7 @@ class Workers:
             )
         )
         if "error" in reply:
-            raise AuthError("this worker has been revoked", code="bad_token")
+            raise AuthError("this worker has been revoked", code="worker_revoked")
         return WorkerTokenReply(
             worker_token=token, token_expires_at=iso(reply["expires"]), token_ttl_seconds=ttl
         )

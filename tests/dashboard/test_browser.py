@@ -209,6 +209,24 @@ def test_a_relaxation_and_an_energy_show_their_own_results(
     expect(page.locator("main dt").get_by_text("Energy", exact=True)).to_be_visible()
 
 
+def test_the_result_of_a_worker_of_another_make_is_shown_as_far_as_it_goes(
+    open_page: Open, control_plane: ControlPlane
+) -> None:
+    """It knows only how to lease a whole job and post its numbers."""
+    job = submit(control_plane, engine="espresso")  # which the worker of this module does not take
+    with control_plane.api(control_plane.register(name="old")["worker_token"]) as node:
+        lease = node.post("/calc/zpe/compute/jobs/lease").raise_for_status().json()
+        assert lease["job_id"] == job
+        numbers = {"freqs_cm": [0.0] * 5 + [4400.0], "zpe_ev": 0.2728, "s_vib_jmol_k": 0.01}
+        files = {"summary_text": "# ZPE summary", "freqs_csv": "frequency_cm^-1"}
+        body = {"lease_id": lease["lease_id"], "result": numbers | {"mobile_indices": [0, 1]}} | files
+        node.post(f"/calc/zpe/compute/jobs/{job}/result", json=body).raise_for_status()
+    page = open_page(f"#/job/{job}")
+    expect(page.locator("main")).to_contain_text("0.272800")
+    expect(page.locator("main")).to_contain_text("The worker that computed this sent no")
+    expect(page.get_by_role("link", name="CSV")).to_be_visible()
+
+
 def test_from_the_dead_letters_back_to_life(
     open_page: Open, control_plane: ControlPlane, worker: str
 ) -> None:

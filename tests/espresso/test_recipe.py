@@ -50,7 +50,7 @@ def test_the_threshold_is_tight_enough_for_forces_and_grows_with_the_cell() -> N
     assert recipe(job("", loose)).conv_thr == pytest.approx(1e-11)
     assert recipe(job(METAL, loose)).conv_thr == pytest.approx(2e-10)
     assert recipe(job(METAL, loose, atoms=12)).conv_thr == pytest.approx(6e-10)
-    assert recipe(job(METAL, loose, element="Cu")).conv_thr == pytest.approx(1e-11)
+    assert recipe(job(METAL, loose, element="Cu")).conv_thr == pytest.approx(5e-12)
     assert recipe(job(METAL + ", nspin = 2", loose)).conv_thr == pytest.approx(4e-13)
     assert recipe(job(METAL, loose, atoms=300)).conv_thr == pytest.approx(1e-8)
 

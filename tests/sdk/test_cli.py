@@ -91,7 +91,7 @@ def test_from_submission_to_result(zpe: Run, settings: dict[str, object], tmp_pa
     assert result["freqs_cm"][-1] == pytest.approx(4400, abs=60)
     assert zpe("result", job, "--csv", "-o", str(tmp_path / "freqs.csv")).stdout == ""
     rows = list(csv.DictReader((tmp_path / "freqs.csv").open()))
-    assert float(rows[-1]["frequency_cm-1"]) == pytest.approx(result["freqs_cm"][-1], abs=1e-5)
+    assert float(rows[-1]["frequency_cm^-1"]) == pytest.approx(result["freqs_cm"][-1], abs=1e-5)
 
 
 def test_submit_and_wait_from_standard_input(zpe: Run) -> None:

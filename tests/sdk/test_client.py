@@ -21,6 +21,7 @@ from tests.processes import PATIENCE, ControlPlane, environment, h2, wait_until
 from zpe_sdk import (
     AsyncZPEClient,
     AuthError,
+    BareResult,
     ComputeError,
     ConfigError,
     EnergyResult,
@@ -471,7 +472,9 @@ def test_what_was_chosen_for_atoms_is_told_once(
     assert caught.value.field == "pseudopotentials"
 
 
-def test_a_result_that_lacks_our_fields_still_has_its_files(plane: ControlPlane, admin: ZPEClient) -> None:
+def test_the_result_of_a_worker_of_another_make_is_shown_as_far_as_it_goes(
+    plane: ControlPlane, admin: ZPEClient
+) -> None:
     """Of a worker that knows only how to lease a whole job and post its result."""
     worker = plane.register(name="old")
     for other in admin.admin.workers().workers:
@@ -491,7 +494,7 @@ def test_a_result_that_lacks_our_fields_still_has_its_files(plane: ControlPlane,
                     "mobile_indices": [0, 1],
                 },
                 "summary_text": "# ZPE summary\nby an old worker\n",
-                "freqs_csv": "frequency_cm-1\n4400.0\n",
+                "freqs_csv": "frequency_cm^-1\n4400.0\n",
             }
             api.post(f"/calc/zpe/compute/jobs/{job.id}/result", json=body).raise_for_status()
     finally:
@@ -499,9 +502,14 @@ def test_a_result_that_lacks_our_fields_still_has_its_files(plane: ControlPlane,
             if not other.revoked:
                 admin.admin.drain(other.server_id, False)
     job.wait(PATIENCE, progress=False)
-    with pytest.raises(ComputeError) as caught:
-        job.result()
-    assert caught.value.code == "result_incomplete"
+    result = job.result()
+    assert isinstance(result, BareResult)
+    assert (result.zpe_ev, list(result.frequencies_cm)) == (0.2728, [0.0] * 5 + [4400.0])
+    assert {"hessian", "modes", "symbols", "pw_input"} <= set(result.missing)
+    assert "hessian" in result.summary()
+    assert result.document.mobile_indices == [0, 1]
+    with pytest.raises(AttributeError, match=r"no 'hessian'.*sent no .*hessian"):
+        _ = result.hessian
     assert job.summary() == body["summary_text"]
     assert job.freqs_csv() == body["freqs_csv"]
 

@@ -88,6 +88,17 @@ def test_a_node_that_is_fit(doctor: Doctor, control_plane: ControlPlane, node: d
     assert worker_token not in json.dumps(found)
 
 
+@pytest.mark.qe
+def test_it_says_what_will_run(doctor: Doctor, node: dict[str, object]) -> None:
+    if len(os.sched_getaffinity(0)) == 1:
+        pytest.skip("one core: MPI has nothing to share")
+    program = {"ZPE_PW_COMMAND": "pw.x", "ZPE_NP_CORE": 2, "ZPE_USE_MPI": "true"}
+    found = doctor(**node | program)[1]["cores"]["found"]
+    assert "2 rank(s) each: mpirun -np 2 /" in str(found)
+    found = doctor(**node | {"ZPE_PW_COMMAND": "env pw.x"})[1]["cores"]["found"]
+    assert "ranks as ZPE_PW_COMMAND says: env pw.x -in pw.in" in str(found)
+
+
 def test_what_a_bare_machine_lacks(doctor: Doctor, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
@@ -189,6 +200,18 @@ def test_a_redis_that_keeps_everything(doctor: Doctor, redis_server: RedisServer
     assert status == 0
     assert {check["state"] for check in found.values()} == {"ok"}
     assert "appendfsync always" in str(found["Redis, persistence"]["found"])
+
+
+def test_replicas_with_other_settings(
+    doctor: Doctor, own_control_plane: Callable[..., ControlPlane], redis_server: RedisServer
+) -> None:
+    shared = {"ZPE_REDIS_URL": redis_server.url, "ZPE_DEFAULT_ENGINE": "mock"}
+    plane = own_control_plane(**shared)
+    shared["ZPE_ADMIN_TOKEN"] = plane.admin_token
+    assert doctor("--server", **shared)[1]["replicas"]["state"] == "ok"
+    found = doctor("--server", **shared, ZPE_LEASE_TTL_SECONDS=60)[1]["replicas"]
+    assert found["state"] == "warn"
+    assert "ZPE_LEASE_TTL_SECONDS is 60.0 (here), 600.0 (" in str(found["found"])
 
 
 def test_a_redis_that_would_lose_jobs(doctor: Doctor, tmp_path: Path) -> None:

@@ -153,8 +153,8 @@ def test_what_to_cite_follows_from_the_calculation(water: ZPEResult) -> None:
     assert all(doi in told for doi in ("10.1088/1361-648X/aa8f79", "10.1103/PhysRevLett.77.3865"))
     assert told.count("@") == told.count("\n}") == 6
     d = water.document
-    other = d.qe_input.replace("&SYSTEM", "&SYSTEM\n  input_dft = 'b3lyp', vdw_corr = 'dft-d3'")
-    told = ZPEResult(d.model_copy(update={"qe_input": other})).export("bibtex")
+    other = d.pw_input.replace("&SYSTEM", "&SYSTEM\n  input_dft = 'b3lyp', vdw_corr = 'dft-d3'")
+    told = ZPEResult(d.model_copy(update={"pw_input": other})).export("bibtex")
     assert "PhysRevLett" not in told
     assert "Cite the functional too: b3lyp" in told
     assert "10.1063/1.3382344" in told

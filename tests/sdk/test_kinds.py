@@ -141,7 +141,7 @@ def test_both_sides_of_a_mode_are_submitted_as_the_job_was(plane: Plane) -> None
         assert (request.kind, request.mobile_indices, request.engine) == ("vibrations", [1], "espresso")
         assert (request.delta, request.low_cut_cm, request.priority) == (0.02, 80.0, 2)
         # All else is the input's own.
-        assert request.content.count("\n") == result.document.qe_input.count("\n")
+        assert request.content.count("\n") == result.document.pw_input.count("\n")
 
 
 def test_environ_that_a_result_does_not_hold_has_to_be_given_again(plane: Plane) -> None:

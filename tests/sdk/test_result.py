@@ -66,7 +66,8 @@ def h2() -> ZPEResult:
             low_cut_cm=50,
             temperature=298.15,
             use_environ=False,
-            qe_input="",
+            qe_input="inline",
+            pw_input="",
             pseudo_dir="",
             calc_start_time="2026-01-01T00:00:00+00:00",
             calc_end_time="2026-01-01T00:00:10+00:00",
@@ -271,7 +272,8 @@ def molecule_of(
             kpts=(1, 1, 1),
             delta=0.01,
             use_environ=False,
-            qe_input="",
+            qe_input="inline",
+            pw_input="",
             pseudo_dir="",
             calc_start_time="2026-01-01T00:00:00+00:00",
             calc_end_time="2026-01-01T00:00:10+00:00",
@@ -453,7 +455,7 @@ def oxygen(system: str, *, total: float | None = None) -> ZPEResult:
     """O2 as Huber and Herzberg (1979) have it, with keys of &SYSTEM and a total magnetisation."""
     result = diatomic("O2", 1.2075, 1580.19)
     document = result.document
-    document.qe_input, document.total_magnetization = OXYGEN.format(system=system), total
+    document.pw_input, document.total_magnetization = OXYGEN.format(system=system), total
     return ZPEResult(document)
 
 

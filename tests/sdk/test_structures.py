@@ -29,7 +29,7 @@ def test_an_energy_has_the_forces_and_what_was_asked_for() -> None:
     assert d.kind == "energy"
     assert d.energy_ev == pytest.approx(-99.91)
     assert (d.ecutwfc, d.ecutrho, d.kpts) == (30, 240, (2, 2, 1))
-    assert d.qe_input == IRON
+    assert d.pw_input == IRON
     assert d.elapsed_seconds == 12.5
     assert [(run.worker, run.scf_seconds) for run in d.tasks] == [("ada", 1.5)]
 
@@ -43,10 +43,10 @@ def test_a_force_that_the_flags_take_away_is_not_the_largest() -> None:
 
 def test_the_input_of_a_relaxation_has_the_relaxed_positions() -> None:
     d = relaxation_document()
-    again = PwInput.parse(d.qe_input)
+    again = PwInput.parse(d.pw_input)
     np.testing.assert_allclose(again.positions, d.positions, atol=1e-12)
     np.testing.assert_array_equal(again.free, d.free)
-    assert d.qe_input.splitlines()[:16] == IRON.splitlines()[:16]
+    assert d.pw_input.splitlines()[:16] == IRON.splitlines()[:16]
     assert [(run.task, run.worker) for run in d.tasks] == [(0, "ada"), (1, "ada"), (2, "bob")]
     assert d.warnings == []
 
@@ -111,7 +111,7 @@ def test_the_atoms_of_a_result_written_as_an_input_give_the_same_physics() -> No
         kpts=(2, 2, 1),
         input_data={"nspin": 2, "occupations": "fixed"},
     )
-    mine, theirs = PwInput.parse(text), PwInput.parse(document.qe_input)
+    mine, theirs = PwInput.parse(text), PwInput.parse(document.pw_input)
     np.testing.assert_allclose(mine.positions, theirs.positions, atol=1e-9)
     np.testing.assert_array_equal(mine.free, theirs.free)
     moments = mine.namelists["system"]["starting_magnetization"]

@@ -243,44 +243,48 @@ def test_an_input_failure_ends_in_the_dead_letter_queue_and_can_be_requeued(
     assert again.json() == {"done": [], "skipped": [job]}
 
 
+UNFIT: list[tuple[Json, str]] = [
+    ({"content": ""}, "content"),
+    ({"content": "\x00\x01\x02"}, "content"),
+    ({"content": h2().replace("ATOMIC_POSITIONS", "! ATOMIC_POSITIONS")}, "ATOMIC_POSITIONS"),
+    ({"content": h2().replace("H 1.008", "Qq 100.0")}, "ATOMIC_SPECIES"),
+    ({"content": h2(), "mobile_indices": [7]}, "mobile_indices"),
+    ({"content": h2().replace("0.75", "0.75 0 0 0"), "mobile_indices": [1]}, "mobile_indices"),
+    ({"content": h2(), "mobile_indices": [-1]}, "mobile_indices"),
+    ({"content": h2().replace("0.75", "0.02")}, "ATOMIC_POSITIONS"),
+    ({"content": h2().replace("0.75", "0.0"), "symmetry": False}, "ATOMIC_POSITIONS"),
+    ({"content": h2().replace("0.75", "0.0"), "symmetry": True}, "ATOMIC_POSITIONS"),
+    ({"content": h2() + "HUBBARD atomic\nU H-1s 1.0\n", "requires": {"pw": "<7.1"}}, "requires.pw"),
+]
+MALFORMED: list[tuple[Json, str]] = [
+    ({}, "content"),
+    ({"content": h2(), "delta": -1}, "delta"),
+    ({"content": h2(), "delta": 1e-7}, "delta"),
+    ({"content": h2(), "delta": 0.4}, "delta"),
+    ({"content": h2(), "delta": True}, "delta"),
+    ({"content": h2(), "temperature": 1e-300}, "temperature"),
+    ({"content": h2(), "temperature": "300"}, "temperature"),
+    ({"content": h2(), "low_cut_cm": 1e9}, "low_cut_cm"),
+    ({"content": h2(), "mobile_indices": [True]}, "mobile_indices.0"),
+    ({"content": h2(), "mobile_indices": [1.0]}, "mobile_indices.0"),
+    ({"content": h2(), "mobile_indices": [1.5]}, "mobile_indices.0"),
+    ({"content": h2(), "priority": True}, "priority"),
+    ({"content": h2(), "requires": {"cores": True}}, "requires.cores"),
+    ({"content": h2(), "calc_mode": "sometimes"}, "calc_mode"),
+    ({"content": h2(), "requires": {"core": 64}}, "requires.core"),
+    ({"content": h2(), "requires": {"pw": "7.1"}}, "requires.pw"),
+    ({"content": h2(), "requires": {"pw": ">=7.2,<7.1"}}, "requires.pw"),
+]
+
+
 @pytest.mark.parametrize(
-    ("body", "field"),
-    [
-        ({}, "content"),
-        ({"content": ""}, "content"),
-        ({"content": "\x00\x01\x02"}, "content"),
-        ({"content": h2().replace("ATOMIC_POSITIONS", "! ATOMIC_POSITIONS")}, "ATOMIC_POSITIONS"),
-        ({"content": h2().replace("H 1.008", "Qq 100.0")}, "ATOMIC_SPECIES"),
-        ({"content": h2(), "mobile_indices": [7]}, "mobile_indices"),
-        ({"content": h2().replace("0.75", "0.75 0 0 0"), "mobile_indices": [1]}, "mobile_indices"),
-        ({"content": h2(), "delta": -1}, "delta"),
-        ({"content": h2(), "delta": 1e-7}, "delta"),
-        ({"content": h2(), "delta": 0.4}, "delta"),
-        ({"content": h2(), "delta": True}, "delta"),
-        ({"content": h2(), "temperature": 1e-300}, "temperature"),
-        ({"content": h2(), "temperature": "300"}, "temperature"),
-        ({"content": h2(), "low_cut_cm": 1e9}, "low_cut_cm"),
-        ({"content": h2(), "mobile_indices": [True]}, "mobile_indices.0"),
-        ({"content": h2(), "mobile_indices": [1.0]}, "mobile_indices.0"),
-        ({"content": h2(), "mobile_indices": [1.5]}, "mobile_indices.0"),
-        ({"content": h2(), "mobile_indices": [-1]}, "mobile_indices"),
-        ({"content": h2(), "priority": True}, "priority"),
-        ({"content": h2(), "requires": {"cores": True}}, "requires.cores"),
-        ({"content": h2().replace("0.75", "0.02")}, "ATOMIC_POSITIONS"),
-        ({"content": h2().replace("0.75", "0.0"), "symmetry": False}, "ATOMIC_POSITIONS"),
-        ({"content": h2().replace("0.75", "0.0"), "symmetry": True}, "ATOMIC_POSITIONS"),
-        ({"content": h2(), "calc_mode": "sometimes"}, "calc_mode"),
-        ({"content": h2(), "requires": {"core": 64}}, "requires.core"),
-        ({"content": h2(), "requires": {"pw": "7.1"}}, "requires.pw"),
-        ({"content": h2(), "requires": {"pw": ">=7.2,<7.1"}}, "requires.pw"),
-        ({"content": h2() + "HUBBARD atomic\nU H-1s 1.0\n", "requires": {"pw": "<7.1"}}, "requires.pw"),
-    ],
+    ("status", "body", "field"), [(400, *row) for row in UNFIT] + [(422, *row) for row in MALFORMED]
 )
 def test_bad_input_names_the_field_and_leaves_nothing_behind(
-    api: httpx.Client, body: Json, field: str
+    api: httpx.Client, status: int, body: Json, field: str
 ) -> None:
     before = api.get("/calc/zpe/jobs").json()["total"]
-    found = error(api.post("/calc/zpe/jobs", json=body), 422)
+    found = error(api.post("/calc/zpe/jobs", json=body), status)
     assert (found["side"], found["field"]) == ("input", field)
     assert api.get("/calc/zpe/jobs").json()["total"] == before
 
@@ -393,7 +397,7 @@ def test_a_status_request_waits_for_news(api: httpx.Client) -> None:
         params = {"wait_seconds": 30, "after": version}
         waiting = pool.submit(api.get, f"/calc/zpe/jobs/{job}", params=params)
         api.post(f"/calc/zpe/jobs/{job}/cancel")
-        assert waiting.result(timeout=25).json()["status"] == "cancelled"
+        assert waiting.result(timeout=25).json()["error"]["code"] == "job_cancelled"
 
 
 def test_one_owner_cannot_see_or_cancel_the_job_of_another(control_plane: ControlPlane) -> None:
@@ -443,7 +447,7 @@ def test_an_enroll_token_works_once_and_a_revoked_worker_is_out_at_once(
     path = "/calc/zpe/compute/servers/register"
     node = httpx.post(control_plane.url + path, json={"token": token}).json()
     assert (
-        error(httpx.post(control_plane.url + path, json={"token": token}), 401)["code"] == "bad_enroll_token"
+        error(httpx.post(control_plane.url + path, json={"token": token}), 400)["code"] == "bad_enroll_token"
     )
     with control_plane.api(node["worker_token"]) as worker:
         job = submit(api)
@@ -452,9 +456,9 @@ def test_an_enroll_token_works_once_and_a_revoked_worker_is_out_at_once(
         assert worker.post("/calc/zpe/compute/heartbeat", json={}).status_code == 200
         reply = api.delete(f"/calc/zpe/compute/servers/{node['server_id']}")
         assert reply.json()["revoked_count"] == 2
-        assert error(worker.post("/calc/zpe/compute/heartbeat", json={}), 401)["code"] == "bad_token"
+        assert error(worker.post("/calc/zpe/compute/heartbeat", json={}), 403)["code"] == "worker_revoked"
         with control_plane.api(renewed) as same:
-            assert same.post("/calc/zpe/compute/jobs/lease", json={}).status_code == 401
+            assert same.post("/calc/zpe/compute/jobs/lease", json={}).status_code == 403
         assert api.get(f"/calc/zpe/jobs/{job}").json()["status"] == "queued"
     acts = [entry["what"] for entry in api.get("/calc/zpe/admin/audit").json()["entries"]]
     assert acts[:3] == ["worker revoked", "registered", "enroll token minted"]
@@ -466,13 +470,13 @@ def test_the_structure_of_any_calculation_is_shown_though_it_cannot_be_submitted
     found = api.post("/calc/zpe/parse", json={"content": content}).json()
     assert found["structure"]["atoms"][1] == {"symbol": "H", "x": 0.0, "y": 0.0, "z": 0.75}
     assert found["kpoints"] is None
-    assert error(api.post("/calc/zpe/jobs", json={"content": content}), 422)["field"] == "calculation"
+    assert error(api.post("/calc/zpe/jobs", json={"content": content}), 400)["field"] == "calculation"
 
 
 def test_atoms_too_close_are_named_with_their_distance(api: httpx.Client) -> None:
     for symmetry in (True, False):
         body = {"content": h2().replace("0.75", "0.02"), "symmetry": symmetry}
-        found = error(api.post("/calc/zpe/jobs", json=body), 422)
+        found = error(api.post("/calc/zpe/jobs", json=body), 400)
         assert (found["code"], found["field"]) == ("atoms_too_close", "ATOMIC_POSITIONS")
         assert "atoms 0 (H) and 1 (H) are 0.02 \u00c5 apart" in found["message"]
 

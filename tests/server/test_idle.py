@@ -110,7 +110,7 @@ def test_a_revoked_token_is_refused_at_the_next_call_by_every_server(
         admin.delete(f"/calc/zpe/admin/tokens/{token['token_id']}").raise_for_status()
     for plane in (one, two):
         with plane.api(worker["worker_token"]) as api:
-            assert poll(api).status_code == 401
+            assert poll(api).status_code == 403
         with plane.api(ann) as api:
             assert api.get("/calc/zpe/jobs").status_code == 401
 

@@ -24,6 +24,7 @@ from zpe_sdk import ZPEClient
 from zpe_sdk.client.job import Job
 from zpe_sdk.errors import ComputeError, ZPEError
 from zpe_sdk.wire import DeadJob
+from zpe_server.backends.remote_queue.offers import QUEUE
 
 RQ = str(Path(sys.executable).parent / "rq")
 ZPE = str(Path(sys.executable).parent / "zpe")
@@ -37,7 +38,7 @@ class Site:
         self.redis_url = redis_server.url
         self.redis = redis.Redis.from_url(redis_server.url)
         self.redis.flushall()
-        self.queue = Queue("zpe", connection=self.redis)
+        self.queue = Queue(QUEUE, connection=self.redis)
         self.plane = self.control_plane("plane")
         self.client = ZPEClient(self.plane.url, self.plane.admin_token)
         self.log = folder / "scfs.log"
@@ -57,7 +58,7 @@ class Site:
         return plane
 
     def worker(self, *command: str, **settings: object) -> Process:
-        """Start ``rq worker zpe``, or another command, with the mock engine unless told otherwise."""
+        """Start ``rq worker zpe-2``, or another command, with the mock engine unless told otherwise."""
         defaults: dict[str, object] = {
             "ZPE_REDIS_URL": self.redis_url,
             "RQ_REDIS_URL": self.redis_url,
@@ -67,7 +68,7 @@ class Site:
             "ZPE_MOCK_LOG": self.log,
         }
         process = Process(
-            command or [RQ, "worker", "zpe"],
+            command or [RQ, "worker", QUEUE],
             self.folder / "rq.log",
             env=environment(**(defaults | settings)),
         )
@@ -289,7 +290,7 @@ def test_what_is_requeued_in_rq_is_requeued_with_us_and_what_we_discard_leaves_r
             each.wait(PATIENCE, progress=False)
         assert caught.value.code == "bad_input"
         site.agree(each, "failed")
-    subprocess.run([RQ, "requeue", "--queue", "zpe", "-u", site.redis_url, f"zpe-{job.id}"], check=True)
+    subprocess.run([RQ, "requeue", "--queue", QUEUE, "-u", site.redis_url, f"zpe-{job.id}"], check=True)
     wait_until(lambda: job.status().status != "failed")
     assert job.wait(PATIENCE, progress=False).result().zpe_ev > 0.2
     assert site.dead(job) is None
@@ -352,6 +353,37 @@ def test_what_rq_cannot_even_begin_is_counted_and_ends_in_the_dead_letter_queue(
     assert dead is not None
     assert len(dead.attempts) == 4
     site.agree(job, "failed")
+
+
+# An RQ worker on a machine where zpe is not installed, as those of other services are.
+STRANGER = """import sys
+sys.modules["zpe_server"] = None
+from rq.cli import main
+main()
+"""
+
+
+def test_workers_of_other_services_see_no_job_of_ours(site: Site) -> None:
+    site.worker(sys.executable, "-c", STRANGER, "worker", "zpe")
+    job = site.submit(h2())
+    site.agree(job, "queued")
+    site.worker()
+    assert job.wait(PATIENCE, progress=False).result().zpe_ev > 0.2
+    assert not job.detail().history
+    assert not Queue("zpe", connection=site.redis).failed_job_registry.get_job_ids()
+
+
+def test_what_no_worker_of_ours_can_have_begun_goes_back_uncounted(site: Site) -> None:
+    stranger = site.worker(sys.executable, "-c", STRANGER, "worker", QUEUE)
+    job = site.submit(h2())
+    wait_until(lambda: "cannot run what zpe offers" in (job.status().detail or ""))
+    assert job.status().status == "queued"
+    assert [event.code for event in job.detail().history] == ["zpe_missing"]
+    kill(stranger)
+    site.worker()
+    assert job.wait(PATIENCE, progress=False).result().zpe_ev > 0.2
+    assert sum(task.attempts for task in job.detail().tasks) == 0
+    site.agree(job, None)
 
 
 @pytest.mark.parametrize("requires", NEEDS)

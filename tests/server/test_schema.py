@@ -13,7 +13,7 @@ from schemathesis.generation import GenerationMode
 from tests.processes import ControlPlane
 
 ROLES = ("nobody", "worker", "researcher", "admin")
-OPEN = {"/healthz", "/readyz", "/calc/zpe/compute/servers/register"}
+OPEN = {"/health", "/healthz", "/readyz", "/calc/zpe/compute/servers/register"}
 
 
 def role_of(path: str, method: str) -> str:

@@ -744,7 +744,7 @@ def test_a_revoked_worker_is_out_at_once_and_its_tasks_go_back_uncounted(
         await submit(store, "j")
         await lease(store, "l1")
         assert await store.transition(Revoke(worker="w1")) == {"revoked": 1, "jobs": ["j"]}
-        assert await store.transition(Authenticate(token="t")) == {}
+        assert (await store.transition(Authenticate(token="t")))["role"] == "revoked"
         assert await store.redis.hgetall(key("job", "j", "attempts")) == {}
         # Requests that were let in before must not bring it back: one waits for work, one asks for a token.
         assert await lease(store, "l2") == {"blocked": True}

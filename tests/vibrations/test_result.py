@@ -173,7 +173,7 @@ def test_thermochemistry_is_that_of_ase() -> None:
 def test_the_document_says_what_was_asked_and_done() -> None:
     text = pw_text(H2, system=", ecutrho = 240", kpoints="automatic\n 2 2 2 1 1 1")
     document = Job(text).result(reused=[1])
-    assert document.qe_input == text
+    assert document.pw_input == text
     assert document.kpts == (2, 2, 2)
     assert (document.ecutwfc, document.ecutrho) == (30, 240)
     assert (document.delta, document.low_cut_cm, document.temperature) == (0.01, 50, 298.15)
@@ -232,7 +232,7 @@ def test_an_imaginary_mode_is_kept_marked_and_left_out() -> None:
     assert "imaginary" in document.warnings[0]
     assert f"{frequency:.2f}i" in summary_text(document)
     rows = list(csv.DictReader(io.StringIO(freqs_csv(document))))
-    assert float(rows[0]["frequency_cm-1"]) == pytest.approx(-frequency)
+    assert float(rows[0]["frequency_cm^-1"]) == pytest.approx(-frequency)
     assert [row["counted_in_zpe"] for row in rows] == ["no", "no", "yes"]
 
 
@@ -487,6 +487,10 @@ def test_the_summary_tells_the_story() -> None:
     assert "7 of 19 SCFs (4 symmetry operations)" in text
     assert f"{document.zpe_ev:.6f} eV" in text
     assert f"{document.s_vib_jmol_k:.4f} J/(mol K)" in text
+    assert text.splitlines()[-2:] == [
+        f"ZPE (eV): {document.zpe_ev:.6f}",
+        f"S_vib(298.15 K): {document.s_vib_jmol_k:.4f} J/mol/K",
+    ]
     assert "bob: 3 SCFs, 6.0 s" in text
     assert "ada: 2 SCFs, 4.0 s" in text
     assert "2 taken over from earlier jobs" in text
@@ -500,12 +504,21 @@ def test_the_summary_tells_the_story() -> None:
     assert "2.0000 Bohr magnetons per cell   (absolute 2.0846)" in summary_text(triplet)
 
 
+def test_a_document_of_an_earlier_version_has_its_input_where_it_is_now() -> None:
+    document = Job(pw_text(H2)).result()
+    earlier = document.model_dump() | {"qe_input": document.pw_input}
+    del earlier["pw_input"]
+    assert ZPEResultDocument.model_validate(earlier) == document
+    assert document.qe_input == "inline"
+
+
 def test_the_csv_has_a_row_per_mode() -> None:
     document = Job(pw_text(H2O, H2O_SPECIES)).result()
     rows = list(csv.DictReader(io.StringIO(freqs_csv(document))))
-    assert list(rows[0]) == ["mode", "frequency_cm-1", "energy_meV", "kind", "counted_in_zpe", "irrep"]
+    assert freqs_csv(document).startswith("frequency_cm^-1,")  # what some programs look for
+    assert list(rows[0]) == ["frequency_cm^-1", "mode", "energy_meV", "kind", "counted_in_zpe", "irrep"]
     assert [int(row["mode"]) for row in rows] == list(range(9))
-    assert [float(row["frequency_cm-1"]) for row in rows] == pytest.approx(document.freqs_cm, abs=1e-6)
+    assert [float(row["frequency_cm^-1"]) for row in rows] == pytest.approx(document.freqs_cm, abs=1e-6)
     assert float(rows[-1]["energy_meV"]) == pytest.approx(1000 * document.freqs_cm[-1] * invcm, abs=1e-5)
     counted = [float(row["energy_meV"]) for row in rows if row["counted_in_zpe"] == "yes"]
     assert sum(counted) / 2000 == pytest.approx(document.zpe_ev, abs=1e-8)

@@ -132,7 +132,19 @@ def test_mpi_that_is_wanted_and_does_not_work_is_an_error(options: dict[str, obj
 def test_mpi_that_is_not_ours_to_start_is_not_tried(tmp_path: Path) -> None:
     assert machine(tmp_path, SERIAL, np_core=4, use_mpi=False).version() == "7.3"
     # A whole command decides on its ranks itself.
-    assert machine(tmp_path, PW, pw_command=str(tmp_path / "pw.x"), use_mpi=True).version() == "7.3"
+    assert machine(tmp_path, SERIAL, pw_command=f"env {tmp_path / 'pw.x'}", use_mpi=True).version() == "7.3"
+
+
+@pytest.mark.usefixtures("eight_cores")
+def test_a_command_of_one_word_is_a_program_that_runs_under_mpi(tmp_path: Path) -> None:
+    pw, launch = program(tmp_path / "pw.x", PW), program(tmp_path / "launch", LAUNCHER)
+    named = WorkerSettings(pw_command=f" {pw} ", mpi_cmd=str(launch), np_core=4, work_dir=tmp_path)
+    here = Machine(named)
+    assert here.version() == "7.3"
+    with here.take(SMALL, Event()) as place:
+        assert (place.command[:4], place.ranks) == ([str(launch), "-np", "4", str(pw)], 4)
+    # The path of a program goes before its name.
+    assert WorkerSettings(pw_command="pw.x", pw_path=str(pw)).pw_path == str(pw)
 
 
 @needs_binary

@@ -283,7 +283,7 @@ def test_a_revoked_worker_says_so_and_ends(plane: Plane) -> None:
         server_id = leases(plane)[0]["server_id"]
         api.delete(f"/calc/zpe/compute/servers/{server_id}").raise_for_status()
     assert worker.wait() == 1
-    assert "[auth/bad_token]" in log(plane)
+    assert "[auth/worker_revoked]" in log(plane)
     assert status(plane, job_id)["status"] == "queued"
     (plane.folder / "worker" / "identity.json").unlink()
 

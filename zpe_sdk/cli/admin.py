@@ -473,6 +473,8 @@ def overview(context: typer.Context, json: Json = False) -> None:
         ("SCFs running", found.scfs_running),
         ("workers alive", f"{found.workers_alive} of {found.workers}"),
         ("waits the longest", f"{oldest.job_id}: {oldest.detail}" if oldest else "nothing"),
+        ("replicas of the control plane", found.replicas),
+        *(("their settings differ", difference) for difference in found.differences),
     ]
     table(("WHAT", "NOW"), rows)
 

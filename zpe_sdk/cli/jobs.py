@@ -12,7 +12,7 @@ from zpe_sdk.cli import options
 from zpe_sdk.cli.context import Connection
 from zpe_sdk.cli.output import as_json, moment, plain, table, write
 from zpe_sdk.client.progress import relaxing
-from zpe_sdk.errors import InputError
+from zpe_sdk.errors import ComputeError, InputError
 from zpe_sdk.wire import JobOrder, JobState
 
 if TYPE_CHECKING:
@@ -191,7 +191,12 @@ def result(
         if json:
             text = found.result().to_json()
         elif pw_input:
-            text = found.result().document.qe_input
+            document = found.result().document
+            if not hasattr(document, "pw_input"):
+                raise ComputeError(
+                    "the worker that computed this sent no input", code="result_incomplete", field="pw_input"
+                )
+            text = document.pw_input
         else:
             text = found.freqs_csv() if csv else found.summary()
     write(text, output)

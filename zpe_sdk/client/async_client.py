@@ -435,7 +435,7 @@ class AsyncZPEClient:
                 field="environ",
             )
         options.setdefault("engine", "mock" if d.is_mock else "espresso")
-        pw_input = PwInput.parse(d.qe_input)
+        pw_input = PwInput.parse(d.pw_input)
         return await self.submit_many(
             [
                 moved_text(pw_input, result.displaced(mode, side).positions)

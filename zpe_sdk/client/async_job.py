@@ -109,6 +109,9 @@ class AsyncJob(Generic[R_co]):
     async def result(self) -> R_co:
         """Return the result of the finished job: of vibrations, of a relaxation or of a single energy.
 
+        From a worker of another make, which sends frequencies and ZPE alone, it is a
+        :class:`zpe_sdk.BareResult`; that says what is missing.
+
         Raises
         ------
         InputError

@@ -135,12 +135,12 @@ class PwInput:
         )
 
     def mobile(self, indices: Sequence[int] | None = None) -> tuple[int, ...]:
-        """Return the atoms that vibrate, ascending; by default all that are not fixed.
+        """Return the atoms that vibrate, each once, ascending; by default all that are not fixed.
 
         Raises
         ------
         InputError
-            ``bad_mobile_indices``: none, out of range, twice, fixed, or fixed in part.
+            ``bad_mobile_indices``: none, out of range, fixed, or fixed in part.
         """
         nat, fixed = len(self.labels), set(self.fixed_indices)
         chosen = [i for i in range(nat) if i not in fixed] if indices is None else list(indices)
@@ -150,7 +150,6 @@ class PwInput:
                 "no atom is mobile; without vibrations, ask for a job of the kind 'energy' or 'relax'",
             ),
             (any(not 0 <= i < nat for i in chosen), f"indices run from 0 to {nat - 1}, given: {chosen}"),
-            (len(set(chosen)) < len(chosen), f"an atom is named twice: {chosen}"),
             (bool(set(chosen) & fixed), "an atom with 0 0 0 flags is fixed, not mobile"),
             (
                 bool(set(chosen) & set(self.partly_fixed)),
@@ -160,7 +159,7 @@ class PwInput:
         for wrong, message in problems:
             if wrong:
                 raise _error(message, "mobile_indices", "bad_mobile_indices")
-        return tuple(sorted(chosen))
+        return tuple(sorted(set(chosen)))
 
     @property
     def formula(self) -> str:

@@ -23,7 +23,7 @@ DEFAULT_CONV_THR = 1e-6  # pw.x's own
 # Ry for each atom, since errors of the energy add up over the cell and those of single forces do not; and
 # never less than FEWEST_ATOMS' worth. What pw.x estimates is an energy, in which the forces on stiff
 # molecules and beside a d or f shell weigh little, and the magnetisation less.
-GAP, SP_METAL, D_METAL, MAGNET, FEWEST_ATOMS = 2.5e-12, 5e-11, 2.5e-12, 1e-13, 4
+GAP, SP_METAL, D_METAL, MAGNET, FEWEST_ATOMS = 2.5e-12, 5e-11, 1.25e-12, 1e-13, 4
 LOOSEST = 1e-8
 OPEN_EV = 0.5  # a gap above this is one, whatever the displacements do to it
 

@@ -87,7 +87,7 @@ def make_structure_document(
         "total_magnetization": report.total_magnetization,
         "absolute_magnetization": report.absolute_magnetization,
         "dipole_e_ang": report.dipole_e_ang,
-        "qe_input": content,
+        "pw_input": content,
         "use_environ": payload.use_environ,
         "calc_start_time": started_at.isoformat(),
         "calc_end_time": finished_at.isoformat(),

@@ -13,7 +13,7 @@ from zpe_sdk.espresso.input import parse
 from zpe_sdk.espresso.render import MOMENT_TO_SHARE
 
 
-def atoms_of(symbols: Sequence[str], positions: ArrayLike, cell: ArrayLike, qe_input: str) -> Atoms:
+def atoms_of(symbols: Sequence[str], positions: ArrayLike, cell: ArrayLike, pw_input: str) -> Atoms:
     """Return a structure with the flags and initial magnetic moments of its input.
 
     Parameters
@@ -22,7 +22,7 @@ def atoms_of(symbols: Sequence[str], positions: ArrayLike, cell: ArrayLike, qe_i
         Chemical symbol of each atom.
     positions, cell
         In Å, shapes (nat, 3) and (3, 3).
-    qe_input
+    pw_input
         The pw.x input that it was computed from; empty: there was none.
 
     Returns
@@ -33,14 +33,14 @@ def atoms_of(symbols: Sequence[str], positions: ArrayLike, cell: ArrayLike, qe_i
         ``starting_magnetization`` of.
     """
     atoms = Atoms(symbols, positions, cell=cell, pbc=True)
-    if not qe_input:
+    if not pw_input:
         return atoms
-    pw_input = parse(qe_input)
-    held = [FixCartesian([i], mask=(~pw_input.free[i]).tolist()) for i in pw_input.partly_fixed]
-    atoms.set_constraint(([FixAtoms(list(pw_input.fixed_indices))] if pw_input.fixed_indices else []) + held)
-    shares = pw_input.namelists["system"].get("starting_magnetization")
-    if shares and pw_input.namelists["system"].get("nspin") == 2:
-        by_label = dict(zip((species.label for species in pw_input.species), shares, strict=False))
-        moments: NDArray[np.float64] = np.array([by_label.get(label) or 0.0 for label in pw_input.labels])
+    given = parse(pw_input)
+    held = [FixCartesian([i], mask=(~given.free[i]).tolist()) for i in given.partly_fixed]
+    atoms.set_constraint(([FixAtoms(list(given.fixed_indices))] if given.fixed_indices else []) + held)
+    shares = given.namelists["system"].get("starting_magnetization")
+    if shares and given.namelists["system"].get("nspin") == 2:
+        by_label = dict(zip((species.label for species in given.species), shares, strict=False))
+        moments: NDArray[np.float64] = np.array([by_label.get(label) or 0.0 for label in given.labels])
         atoms.set_initial_magnetic_moments(MOMENT_TO_SHARE * moments)
     return atoms

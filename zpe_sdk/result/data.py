@@ -144,7 +144,7 @@ class ResultData:
         is computed with the same physics.
         """
         d = self.document
-        atoms = atoms_of(d.symbols, d.positions, d.cell, d.qe_input)
+        atoms = atoms_of(d.symbols, d.positions, d.cell, d.pw_input)
         masses = atoms.get_masses()
         masses[d.mobile_indices] = d.masses
         atoms.set_masses(masses)

@@ -41,7 +41,7 @@ def differences(documents: Mapping[str, Document]) -> list[str]:
     for name, document in documents.items():
         for what, value in _settings(document).items():
             told.setdefault(what, {})[name] = value
-    told |= _keys({name: parse(d.qe_input) for name, d in documents.items() if d.qe_input})
+    told |= _keys({name: parse(d.pw_input) for name, d in documents.items() if d.pw_input})
     sentences = [
         f"{what}: " + ", ".join(f"{value} ({name})" for name, value in values.items())
         for what, values in told.items()
@@ -65,9 +65,9 @@ def _settings(document: Document) -> dict[str, str]:
         "ecutrho": f"{d.ecutrho or 'as the pseudopotentials suggest'}",
         "Environ": f"{d.fingerprint.environ or d.use_environ}",
     }
-    if not d.qe_input:
+    if not d.pw_input:
         return found
-    pw_input = parse(d.qe_input)
+    pw_input = parse(d.pw_input)
     system = pw_input.namelists["system"]
     if system.get("occupations") == "smearing":
         found["smearing"] = f"{system.get('smearing', 'gaussian')} of {system.get('degauss', 0):g} Ry"

@@ -56,7 +56,7 @@ def electronic_spin(document: ZPEResultDocument) -> float:
         ``bad_spin``: neither tells, or the magnetisation is not that of whole electrons.
     """
     # A document that was not made from an input has none.
-    system = PwInput.parse(document.qe_input).namelists["system"] if document.qe_input else {}
+    system = PwInput.parse(document.pw_input).namelists["system"] if document.pw_input else {}
     unpaired = document.total_magnetization
     if unpaired is None:
         if system.get("nspin", 1) == 1 and not system.get("noncolin", False):

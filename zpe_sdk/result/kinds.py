@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from zpe_sdk.errors import ComputeError
+from zpe_sdk.result.bare import BareResult
 from zpe_sdk.result.result import ZPEResult
 from zpe_sdk.result.structure import EnergyResult, RelaxationResult
 
 AnyResult = ZPEResult | EnergyResult | RelaxationResult
 
 
-def read_result(result: Mapping[str, Any]) -> AnyResult:
+def read_result(result: Mapping[str, Any]) -> AnyResult | BareResult:
     """Return the result that a document holds; its ``kind`` says which, vibrations if it has none.
+
+    Of a worker that sent frequencies and ZPE alone it is a :class:`BareResult`, which says what is missing.
 
     Raises
     ------
@@ -22,7 +25,8 @@ def read_result(result: Mapping[str, Any]) -> AnyResult:
     """
     match result.get("kind", "vibrations"):
         case "vibrations":
-            return ZPEResult.from_dict(result)
+            whole = not BareResult.missing_in(result)
+            return ZPEResult.from_dict(result) if whole else BareResult.from_dict(result)
         case "energy":
             return EnergyResult.from_dict(result)
         case "relax":

@@ -78,7 +78,7 @@ class StructureResult(Generic[D]):
         Submitted again with the same options, it is computed with the same physics.
         """
         d = self.document
-        atoms = atoms_of(d.symbols, d.positions, d.cell, d.qe_input)
+        atoms = atoms_of(d.symbols, d.positions, d.cell, d.pw_input)
         atoms.calc = SinglePointCalculator(
             atoms, energy=d.energy_ev, forces=self.forces, magmom=d.total_magnetization
         )

@@ -16,7 +16,10 @@ from zpe_sdk.wire import ZPEResultDocument
 
 
 def summary_text(document: ZPEResultDocument) -> str:
-    """Return the result for people to read, its first line beginning with ``# ZPE summary``."""
+    """Return the result for people to read, its first line beginning with ``# ZPE summary``.
+
+    The last lines are for programs that look for ``ZPE (eV):`` and ``S_vib(298.15 K):``.
+    """
     d = document
     noise = d.checks.get("force_noise_ev_ang")
     mobile = f"{len(d.mobile_indices)} of {len(d.symbols)} atoms mobile"
@@ -54,6 +57,11 @@ def summary_text(document: ZPEResultDocument) -> str:
         + (f", noise in the forces {noise:.2g} eV/Å" if noise else ""),
         *_sum_rule(d),
         f"from {d.calc_start_time} to {d.calc_end_time} ({d.elapsed_seconds:.1f} s)",
+        "",
+        "## For programs",
+        "",
+        f"ZPE (eV): {d.zpe_ev:.6f}",
+        f"S_vib({d.temperature} K): {d.s_vib_jmol_k:.4f} J/mol/K",
     ]
     return "\n".join(lines) + "\n"
 
@@ -134,14 +142,14 @@ def _symmetry(document: ZPEResultDocument) -> list[str]:
 
 
 def freqs_csv(document: ZPEResultDocument) -> str:
-    """Return one line per mode, as CSV with a header; imaginary modes are negative.
+    """Return one line per mode, as CSV with a header, the wavenumber first; imaginary modes are negative.
 
     Intensities (km/mol) and irreducible representations have columns where they are known.
     """
     intensities = document.ir_intensities_km_mol
-    header = ["mode", "frequency_cm-1", "energy_meV", "kind", "counted_in_zpe"]
+    header = ["frequency_cm^-1", "mode", "energy_meV", "kind", "counted_in_zpe"]
     rows = [
-        [str(k), f"{cm:.6f}", f"{mev:.6f}", kind, counts] for k, cm, mev, kind, counts in _table(document)
+        [f"{cm:.6f}", str(k), f"{mev:.6f}", kind, counts] for k, cm, mev, kind, counts in _table(document)
     ]
     if document.is_mock:
         # In a column of its own: a line more would trip programs that read the table.

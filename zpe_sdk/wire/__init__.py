@@ -118,7 +118,7 @@ if TYPE_CHECKING:
         Usage,
         WorkerTarget,
     )
-    from zpe_sdk.wire.results import SymmetryOperation, ZPEResultDocument
+    from zpe_sdk.wire.results import BareDocument, SymmetryOperation, ZPEResultDocument
     from zpe_sdk.wire.structures import EnergyDocument, RelaxationDocument, StructureDocument
 
 __all__ = [
@@ -133,6 +133,7 @@ __all__ = [
     "Atom",
     "AuditEntry",
     "AuditTrail",
+    "BareDocument",
     "Capabilities",
     "DeadJob",
     "DeadJobList",

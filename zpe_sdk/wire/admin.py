@@ -242,7 +242,8 @@ class Overview(Message):
 
     ``dead`` is the length of the dead-letter queue, ``oldest`` the job that waits the longest. Lists by hour
     have one number for each of the last 24 hours, the last hour first; ``failed_by_hour`` counts jobs that
-    are still in the dead-letter queue.
+    are still in the dead-letter queue. ``replicas`` of the control plane are there; ``differences`` says in
+    sentences in which settings they differ, which they must not.
     """
 
     jobs: dict[JobState, int]
@@ -254,6 +255,8 @@ class Overview(Message):
     flags: Flags
     finished_by_hour: list[int]
     failed_by_hour: list[int]
+    replicas: int = 1
+    differences: list[str] = []
 
 
 class AuditEntry(Message):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import model_validator
+
 from zpe_sdk.task import Vector
 from zpe_sdk.wire.messages import Fingerprint, Message, TaskRun
 from zpe_sdk.wire.names import Expect
@@ -17,12 +19,52 @@ class SymmetryOperation(Message):
     permutation: tuple[int, ...]
 
 
+def input_of_before(document: Any) -> Any:
+    """Return a document with its input in ``pw_input``: earlier versions had it in ``qe_input``."""
+    if not isinstance(document, dict) or "pw_input" in document:
+        return document
+    text = document.get("qe_input")
+    # Of a worker that settles whole jobs it is a label, as it is now.
+    if not isinstance(text, str) or "\n" not in text:
+        return document
+    return {**document, "pw_input": text, "qe_input": "inline"}
+
+
+class BareDocument(Message):
+    """The result of a worker that settles whole jobs and sends the numbers alone.
+
+    Names and units are those of a :class:`ZPEResultDocument`; null: the worker did not say. Imaginary modes
+    may stand as 0.
+    """
+
+    freqs_cm: list[float]
+    zpe_ev: float
+    s_vib_jmol_k: float
+    mobile_indices: list[int]
+    fixed_indices: list[int] | None = None
+    kpts: tuple[int, int, int] | None = None
+    delta: float | None = None
+    low_cut_cm: float | None = None
+    temperature: float | None = None
+    use_environ: bool | None = None
+    qe_input: str | None = None
+    pseudo_dir: str | None = None
+    calc_start_time: str | None = None
+    calc_end_time: str | None = None
+    elapsed_seconds: float | None = None
+    cache_checked: int | None = None
+    cache_deleted: int | None = None
+    ecutwfc: float | None = None
+    ecutrho: float | None = None
+
+
 class ZPEResultDocument(Message):
     """The result of a job. Imaginary modes are negative numbers in ``freqs_cm``; within ±0.01 they are 0.
 
     Atoms and modes are counted from 0. ``freqs_cm`` ascend. ZPE, U, F, S and Cv sum the vibrations above
     ``low_cut_cm`` (:func:`zpe_sdk.vibrations.kinds.counted_modes`); U and F include the ZPE. ``kpts`` is
-    (1, 1, 1) for the gamma point and (0, 0, 0) for a list of k-points, which is in ``qe_input``.
+    (1, 1, 1) for the gamma point and (0, 0, 0) for a list of k-points, which is in ``pw_input``,
+    the text of the pw.x input; ``qe_input`` is a short label, the request's ``input_dir`` or ``inline``.
     ``fixed_indices`` are the atoms with ``0 0 0`` flags, ``cache_checked`` counts the SCFs taken over from
     earlier jobs, ``ecutwfc`` and ``ecutrho`` are in Ry.
 
@@ -62,6 +104,7 @@ class ZPEResultDocument(Message):
     ecutwfc: float | None = None
     ecutrho: float | None = None
     # Ours.
+    pw_input: str
     u_vib_ev: float
     f_vib_ev: float
     cv_jmol_k: float
@@ -90,6 +133,11 @@ class ZPEResultDocument(Message):
     relaxation: RelaxationRecord | None = None
     fingerprint: Fingerprint
     tasks: list[TaskRun]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before(cls, document: Any) -> Any:
+        return input_of_before(document)
 
     @property
     def is_mock(self) -> bool:

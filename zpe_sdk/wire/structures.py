@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import model_validator
 
 from zpe_sdk.task import Vector
 from zpe_sdk.wire.messages import Fingerprint, Message, TaskRun
 from zpe_sdk.wire.relaxation import RelaxationRecord
+from zpe_sdk.wire.results import input_of_before
 
 
 class StructureDocument(Message):
     """A structure with its energy and forces. Units and names are those of a ZPEResultDocument.
 
     ``forces_ev_ang`` (nat, 3) are those of ``positions``; ``free`` says which Cartesian components the input
-    leaves free to move, (nat, 3), and ``max_force_ev_ang`` is the largest force of these. Of a relaxation no
-    dipole is known.
+    leaves free to move, (nat, 3), and ``max_force_ev_ang`` is the largest force of these. ``pw_input`` is the
+    text of the pw.x input. Of a relaxation no dipole is known.
     """
 
     energy_ev: float
@@ -30,7 +33,7 @@ class StructureDocument(Message):
     total_magnetization: float | None = None
     absolute_magnetization: float | None = None
     dipole_e_ang: Vector | None = None
-    qe_input: str
+    pw_input: str
     use_environ: bool = False
     calc_start_time: str
     calc_end_time: str
@@ -38,6 +41,11 @@ class StructureDocument(Message):
     warnings: list[str] = []
     fingerprint: Fingerprint
     tasks: list[TaskRun]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before(cls, document: Any) -> Any:
+        return input_of_before(document)
 
     @property
     def is_mock(self) -> bool:
@@ -54,7 +62,7 @@ class EnergyDocument(StructureDocument):
 class RelaxationDocument(StructureDocument):
     """The result of a job of the kind ``relax``: the relaxed structure.
 
-    ``qe_input`` is the input with the relaxed positions in it.
+    ``pw_input`` is the input with the relaxed positions in it.
     """
 
     kind: Literal["relax"] = "relax"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import tempfile
 import time
@@ -17,7 +18,7 @@ from zpe_sdk.checks import Check, fail, failed, ok, warn
 from zpe_sdk.errors import AuthError, ConfigError, ZPEError
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.libraries import REFERENCE, blas_of, links_hdf5
-from zpe_sdk.espresso.run import pw_command, pw_version
+from zpe_sdk.espresso.run import INPUT, pw_command, pw_version
 from zpe_sdk.http import base_url, raise_for_error, tls, unreachable
 from zpe_sdk.wire import Capabilities, HeartbeatRequest
 from zpe_sdk.worker.control import ControlPlane
@@ -156,14 +157,22 @@ def _environ(settings: WorkerSettings) -> Iterator[Check]:
 def _cores(settings: WorkerSettings, engine: EspressoEngine, capabilities: Capabilities) -> Check:
     small, large = (engine.ranks(PwInput.parse(_CELL.format(length=length))) for length in (6.0, 20.0))
     if settings.pw_command:
-        each = "ranks as ZPE_PW_COMMAND says"
+        each = f"ranks as ZPE_PW_COMMAND says: {_runs(settings, 1)}"
     elif small == large:
-        each = f"{small} rank(s) each"
+        each = f"{small} rank(s) each: {_runs(settings, small)}"
     else:
-        each = f"1 rank for a cell of 6 Å, {large} for one of 20 Å"
+        each = f"1 rank for a cell of 6 Å, {large} for one of 20 Å: {_runs(settings, large)}"
     slots = capabilities.slots
     found = f"{len(available_cores())} core(s): {slots} SCF(s) side by side, {each}"
     return ok("cores", found)
+
+
+def _runs(settings: WorkerSettings, ranks: int) -> str:
+    """Return what will be run for an SCF on so many ranks."""
+    command = pw_command(
+        settings.pw_path, pw_command=settings.pw_command, mpi_cmd=settings.mpi_cmd, ranks=ranks
+    )
+    return f"{shlex.join(command)} -in {INPUT}"
 
 
 def _work_dir(folder: Path) -> Check:

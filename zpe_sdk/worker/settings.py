@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AliasChoices,
@@ -13,6 +13,7 @@ from pydantic import (
     ValidationError,
     ValidatorFunctionWrapHandler,
     field_validator,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -55,7 +56,7 @@ class WorkerSettings(BaseSettings):
     allow_input_pseudo_dir
         Let an input's own ``pseudo_dir`` decide where pseudopotentials are read from.
     pw_path, pw_command
-        The pw.x program, or a whole command that starts it.
+        The pw.x program, or a whole command that starts it; a command of one word is the program.
     use_mpi, mpi_cmd, np_core
         Whether one SCF runs on several MPI ranks (default: if its cell is large), the launcher, and
         the number of ranks.
@@ -129,6 +130,15 @@ class WorkerSettings(BaseSettings):
     @classmethod
     def _by_commas(cls, tags: object) -> object:
         return [tag.strip() for tag in tags.split(",") if tag.strip()] if isinstance(tags, str) else tags
+
+    @model_validator(mode="after")
+    def _one_word_is_a_program(self) -> Self:
+        # It says nothing of MPI: it is started as any program is, on as many ranks as an SCF gets.
+        if self.pw_command and len(self.pw_command.split()) == 1:
+            if "pw_path" not in self.model_fields_set:
+                self.pw_path = self.pw_command.strip()
+            self.pw_command = None
+        return self
 
 
 def settings_from(options: dict[str, Any]) -> WorkerSettings:

@@ -9,6 +9,7 @@ import param
 from zpe_dashboard.state.base import State, WorkerNames, job_page
 from zpe_sdk.client.async_client import AsyncZPEClient
 from zpe_sdk.errors import ZPEError
+from zpe_sdk.result.bare import BareResult
 from zpe_sdk.result.result import ZPEResult
 from zpe_sdk.result.structure import StructureResult
 from zpe_sdk.wire import JobDetail, JobOrder, JobState, JobStatus
@@ -83,7 +84,9 @@ class JobInside(State):
 
     job_id = param.String(default="")
     detail = param.ClassSelector(class_=JobDetail, default=None, allow_None=True)
-    result = param.ClassSelector(class_=(ZPEResult, StructureResult), default=None, allow_None=True)
+    result = param.ClassSelector(
+        class_=(ZPEResult, StructureResult, BareResult), default=None, allow_None=True
+    )
 
     def __init__(self, client: AsyncZPEClient, **params: Any) -> None:
         super().__init__(client, **params)
@@ -106,7 +109,7 @@ class JobInside(State):
             try:
                 news["result"] = await job.result()
             except ZPEError as error:
-                # The result of an old worker may lack what is shown here; it can be downloaded all the same.
+                # One that another version made, or nobody understands, can be downloaded all the same.
                 if error.code != "result_incomplete":
                     raise
         return news

@@ -27,6 +27,7 @@ class Overview(State):
     flags = param.ClassSelector(class_=Flags, default=Flags(submission_enabled=True, dequeue_enabled=True))
     finished_last_hour = param.Integer(default=0)
     by_hour = param.List(default=[], doc="(hours ago, finished, failed) of the last day, the oldest first.")
+    differences = param.List(default=[], item_type=str, doc="Settings in which the replicas differ.")
     samples = param.List(default=[], doc="(time, queued, started, SCFs running), the oldest first.")
 
     async def fetch(self) -> dict[str, Any]:
@@ -45,6 +46,7 @@ class Overview(State):
             "flags": found.flags,
             "finished_last_hour": found.finished_by_hour[0],
             "by_hour": [(hour, done, lost) for hour, (done, lost) in enumerate(hours)][::-1],
+            "differences": found.differences,
             "samples": [*self.samples[-SAMPLES + 1 :], sample],
         }
 

@@ -67,7 +67,7 @@ class WorkersView(View[Workers]):
         accepts = {"own": w("the owner"), "group": w("the groups"), "all": w("everybody")}
         return {
             "id": worker.server_id,
-            "name": {"text": worker.name, "note": host if host != worker.name else worker.server_id[:8]},
+            "name": {"text": worker.name, "note": host if host != worker.name else worker.server_id[-8:]},
             "state": chips,
             "owner": worker.owner,
             "accepts": accepts[worker.accepts],

@@ -11,6 +11,7 @@ from zpe_dashboard.state.jobs import JobInside
 from zpe_dashboard.views.molecule import MoleculeView
 from zpe_dashboard.views.page import View, heading
 from zpe_dashboard.views.plots import SpectrumPlot
+from zpe_sdk.result.bare import BareResult
 from zpe_sdk.result.result import ZPEResult
 from zpe_sdk.result.structure import RelaxationResult
 from zpe_sdk.result.thermo import gas_thermochemistry
@@ -79,7 +80,7 @@ class Outcome(View[JobInside]):
             vibrates = isinstance(result, ZPEResult)
             for part, shown in (
                 (facts, result is not None),
-                (panes, result is not None),
+                (panes, result is not None and not isinstance(result, BareResult)),
                 (spectral, vibrates),
                 (modes, vibrates),
             ):
@@ -98,6 +99,11 @@ class Outcome(View[JobInside]):
                     }
                 ]
             if result is None:
+                return
+            if isinstance(result, BareResult):
+                facts.facts = self._bare(result)
+                lacks = w("The worker that computed this sent no {fields}.", fields=", ".join(result.missing))
+                warnings.param.update(title=lacks, visible=True)
                 return
             d = result.document
             mock = [w("MOCK: springs in place of pw.x, no physics")] if d.is_mock else []
@@ -175,6 +181,23 @@ class Outcome(View[JobInside]):
             },
             {"label": energy[0], "value": f"{energy[1]:.6f}", "note": w("eV, with the ZPE")},
             {"label": w("Free energy"), "value": f"{free:.6f}", "note": note},
+        ]
+
+    def _bare(self, result: BareResult) -> list[dict[str, Any]]:
+        """Return what there is to say of a result without Hessian and modes."""
+        w, d = self.words, result.document
+        return [
+            {
+                "label": w("Zero-point energy"),
+                "value": f"{d.zpe_ev:.6f}",
+                "note": "eV",
+                "tone": "main toned",
+            },
+            {
+                "label": w("Entropy"),
+                "value": f"{d.s_vib_jmol_k:.3f}",
+                "note": "J/(mol K)" if d.temperature is None else f"J/(mol K), {d.temperature:g} K",
+            },
         ]
 
     def _structure(self, result: Any) -> list[dict[str, Any]]:

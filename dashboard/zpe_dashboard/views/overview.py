@@ -23,6 +23,7 @@ class OverviewView(View[Overview]):
         return [
             heading(w("Overview"), 1),
             self.problem(),
+            self._differences(),
             self._tiles(),
             pn.FlexBox(
                 self._card(self._live()),
@@ -49,6 +50,23 @@ class OverviewView(View[Overview]):
                 ),
             ),
         ]
+
+    def _differences(self) -> pn.viewable.Viewable:
+        """Return a warning that is there while the replicas of the control plane differ."""
+        w, state = self.words, self.state
+        warning = pmui.Alert(
+            title="", severity="warning", visible=False, sizing_mode="stretch_width", margin=0
+        )
+
+        def draw() -> None:
+            told = w(
+                "Replicas of the control plane have different settings: {text}",
+                text="; ".join(state.differences),
+            )
+            warning.param.update(title=told, visible=bool(state.differences))
+
+        self.watch(draw, "differences")
+        return warning
 
     def _tiles(self) -> pn.viewable.Viewable:
         w, state, tiles = self.words, self.state, self.facts("tiles")

@@ -124,15 +124,17 @@ async def drop_scfs(who: Admin, plane: InPlane, address: Address, choice: Chosen
 @router.get("/admin/overview")
 async def at_a_glance(who: Admin, plane: InPlane) -> Overview:
     """Show the service at a glance."""
-    return await overview(plane.store, plane.jobs, plane.workers, plane.flags)
+    return await overview(plane.store, plane.jobs, plane.workers, plane.flags, plane.replicas)
 
 
+@router.get("/admin/ops")
 @router.get("/admin/flags")
 async def flags(who: Admin, plane: InPlane) -> Flags:
     """Return the operational switches."""
     return await plane.flags.get()
 
 
+@router.post("/admin/ops")
 @router.patch("/admin/flags")
 async def set_flags(body: Flags, who: Admin, plane: InPlane, address: Address) -> Flags:
     """Stop or resume the submission of jobs, or the giving out of work; running work goes on."""

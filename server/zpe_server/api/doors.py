@@ -6,15 +6,19 @@ from typing import Annotated
 
 import structlog
 from fastapi import Depends, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
 from zpe_sdk.errors import AuthError
+from zpe_sdk.http import ADMIN_TOKEN
 from zpe_server.plane import Plane
 from zpe_server.tokens import ANONYMOUS, SCRAPER, Principal, Role
 
 log = structlog.get_logger(__name__)
 
 _bearer = HTTPBearer(auto_error=False, description="A worker's, a researcher's or the administrator's token")
+_admin_token = APIKeyHeader(
+    name=ADMIN_TOKEN, auto_error=False, description="The administrator's token, where no bearer token is sent"
+)
 
 
 async def plane_of(request: Request) -> Plane:  # FastAPI runs what is not async in a thread
@@ -31,6 +35,7 @@ async def address_of(request: Request) -> str:
 InPlane = Annotated[Plane, Depends(plane_of)]
 Address = Annotated[str, Depends(address_of)]
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+AdminToken = Annotated[str | None, Depends(_admin_token)]
 
 
 async def _principal(plane: Plane, bearer: HTTPAuthorizationCredentials | None, address: str) -> Principal:
@@ -71,8 +76,18 @@ async def worker(plane: InPlane, bearer: Bearer, address: Address) -> Principal:
     return who
 
 
-async def researcher(plane: InPlane, bearer: Bearer, address: Address) -> Principal:
+def _given(
+    bearer: HTTPAuthorizationCredentials | None, admin_token: str | None
+) -> HTTPAuthorizationCredentials | None:
+    """Return the bearer token, or in its absence what was sent as the administrator's."""
+    if bearer is None and admin_token:
+        return HTTPAuthorizationCredentials(scheme="Bearer", credentials=admin_token)
+    return bearer
+
+
+async def researcher(plane: InPlane, bearer: Bearer, admin_token: AdminToken, address: Address) -> Principal:
     """Let researchers and the administrator in, and anybody where researchers need no token."""
+    bearer = _given(bearer, admin_token)
     if not plane.settings.researcher_auth and bearer is None:
         return ANONYMOUS
     who = await _principal(plane, bearer, address)
@@ -81,23 +96,23 @@ async def researcher(plane: InPlane, bearer: Bearer, address: Address) -> Princi
     return who
 
 
-async def admin(plane: InPlane, bearer: Bearer, address: Address) -> Principal:
+async def admin(plane: InPlane, bearer: Bearer, admin_token: AdminToken, address: Address) -> Principal:
     """Let the administrator in."""
     if not plane.tokens.has_admin:
         raise AuthError(
             "there is no administrator: start the control plane with ZPE_ADMIN_TOKEN set", code="no_admin"
         )
-    who = await _principal(plane, bearer, address)
+    who = await _principal(plane, _given(bearer, admin_token), address)
     if who.role != "admin":
         raise _refused(who, "admin")
     return who
 
 
-async def scraper(plane: InPlane, bearer: Bearer, address: Address) -> Principal:
+async def scraper(plane: InPlane, bearer: Bearer, admin_token: AdminToken, address: Address) -> Principal:
     """Let whoever collects metrics in: with a token for that alone, or the administrator's."""
     if bearer is not None and plane.tokens.may_scrape(bearer.credentials):
         return SCRAPER
-    return await admin(plane, bearer, address)
+    return await admin(plane, bearer, admin_token, address)
 
 
 Worker = Annotated[Principal, Depends(worker)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from fastapi import APIRouter
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -18,6 +20,12 @@ router = APIRouter(tags=["health"])
 async def healthz() -> Ok:
     """Answer as long as the process runs."""
     return Ok()
+
+
+@router.get("/health")
+async def health() -> dict[Literal["status"], Literal["ok"]]:
+    """Answer as ``/healthz`` does, in the words that older monitors look for."""
+    return {"status": "ok"}
 
 
 @router.get("/readyz")

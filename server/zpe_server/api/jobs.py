@@ -9,7 +9,9 @@ from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response
 
 from zpe_sdk.espresso.input import PwInput
+from zpe_sdk.http import VERSION
 from zpe_sdk.wire import (
+    ErrorInfo,
     JobDetail,
     JobList,
     JobOrder,
@@ -80,9 +82,18 @@ async def status(
     plane: InPlane,
     wait_seconds: Annotated[float, Query(ge=0, le=30)] = 0,
     after: Annotated[int, Query(ge=0, le=2**53)] = 0,
+    version: Annotated[str, Header(alias=VERSION)] = "",
 ) -> JobStatus:
     """Say where a job stands; with ``wait_seconds``, as soon as its version is past ``after``."""
-    return await plane.jobs.wait(who, job_id, after=after, seconds=wait_seconds)
+    found = await plane.jobs.wait(who, job_id, after=after, seconds=wait_seconds)
+    return found if version or found.status != "cancelled" else _ended(found)
+
+
+def _ended(status: JobStatus) -> JobStatus:
+    """Show a cancelled job to callers of other makes, which poll until it is ``finished`` or ``failed``."""
+    detail = status.detail or "cancelled"
+    error = ErrorInfo(side="input", code="job_cancelled", message=detail)
+    return status.model_copy(update={"status": "failed", "detail": detail, "error": error})
 
 
 @router.get("/jobs/{job_id}/detail")

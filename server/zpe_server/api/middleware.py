@@ -29,7 +29,7 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
-_QUIET = {"/healthz", "/readyz", "/metrics"}
+_QUIET = {"/health", "/healthz", "/readyz", "/metrics"}
 
 
 class Requests:

@@ -1,4 +1,5 @@
--- Says whose token this is.  a: token (hash)    Returns {} or {role, subject, name, left_ms (to live, or nil)}.
+-- Says whose token this is.  a: token (hash)    Returns {} or {role, subject, name, left_ms (to live, or nil)};
+-- the role of a worker that was shut out is revoked.
 -- needs: call, keys, workers
 
 local f = redis.call('HMGET', key('token', a.token), 'role', 'subject', 'expires')

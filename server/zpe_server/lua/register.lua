@@ -11,7 +11,7 @@ redis.call('DEL', enroll)
 redis.call('ZREM', P .. 'enrolls', a.enroll)
 
 label = label or ''
-local name = a.name ~= '' and a.name or label ~= '' and label or 'worker ' .. string.sub(a.worker, 1, 8)
+local name = a.name ~= '' and a.name or label ~= '' and label or 'worker ' .. string.sub(a.worker, -8)
 redis.call('HSET', key('worker', a.worker), 'name', name, 'label', label, 'registered', now, 'meta', ARGV[2])
 if owner then
   redis.call('HSET', key('worker', a.worker), 'owner', owner, 'accepts', accepts)

@@ -54,3 +54,18 @@ class Rank(Transition[Ranked]):
     """Find a job's place in the line."""
 
     job: str
+
+
+class Told(TypedDict):
+    """What each replica that is there has told of its settings (JSON)."""
+
+    replicas: Listed[dict[str, str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoteReplica(Transition[Told], texts=("settings",)):
+    """Note the settings of a replica of the control plane, and read those of all."""
+
+    replica: str
+    settings: str
+    alive_ms: float

@@ -121,7 +121,7 @@ def bibtex(result: ResultData) -> str:
     that is not known here is named in a comment.
     """
     document = result.document
-    system = PwInput.parse(document.qe_input).namelists["system"] if document.qe_input else {}
+    system = PwInput.parse(document.pw_input).namelists["system"] if document.pw_input else {}
     keys, comments = [], []
     if document.fingerprint.engine == "espresso":
         keys += ["giannozzi2009", "giannozzi2017"]

@@ -33,7 +33,7 @@ def qcschema(result: ResultData) -> str:
             code="atoms_fixed",
             field="mobile_indices",
         )
-    system = PwInput.parse(document.qe_input).namelists["system"] if document.qe_input else {}
+    system = PwInput.parse(document.pw_input).namelists["system"] if document.pw_input else {}
     energy = document.energy_ev / Hartree
     hessian = (result.hessian * Bohr**2 / Hartree).tolist()
     properties: dict[str, Any] = {
@@ -74,7 +74,7 @@ def qcschema(result: ResultData) -> str:
             "mode_kinds": document.mode_kinds,
             "ir_intensities_km_mol": None if intensities is None else intensities.tolist(),
             "cell_angstrom": document.cell,
-            "qe_input": document.qe_input,
+            "pw_input": document.pw_input,
         },
     }
     return json.dumps(output, indent=2) + "\n"

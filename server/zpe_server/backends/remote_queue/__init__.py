@@ -1,4 +1,4 @@
-"""RQ hands out the work: ``rq worker zpe`` on trusted hosts, for sites that run RQ already.
+"""RQ hands out the work: ``rq worker zpe-2`` on trusted hosts, for sites that run RQ already.
 
 RQ is the dispatcher and nothing else: attempts, delays, timeouts and the dead-letter queue are ours, kept
 by the same transitions as with every other backend. ``docs/remote-queue.md`` says how the two agree.

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from zpe_sdk.errors import InputError, StoreError
 from zpe_sdk.wire import FailedRequest
 from zpe_server.backends.remote_queue.leases import JobLeases
-from zpe_server.backends.remote_queue.offers import Offer, Offers, State
+from zpe_server.backends.remote_queue.offers import RESULT_SECONDS, Offer, Offers, State
 from zpe_server.plane import Plane
 from zpe_server.store import as_store_errors, key
 from zpe_server.tokens import Principal
@@ -46,7 +46,7 @@ _RULES = {"lease_ttl_seconds", "retry_max", "retry_base_delay_seconds", "retry_m
 
 
 class RemoteQueue:
-    """Offers jobs to ``rq worker zpe``."""
+    """Offers jobs to ``rq worker zpe-2``."""
 
     def __init__(self, plane: Plane) -> None:
         self._plane = plane
@@ -56,7 +56,7 @@ class RemoteQueue:
         url = plane.settings.redis_url.get_secret_value()
         self._offers = Offers(url, plane.settings.model_dump(include=_RULES))
         self._news = asyncio.Event()
-        # Since when a worker of RQ has had a job, and not yet the lease of that id.
+        # Since when a worker of RQ has had a job, and not taken the lease of that id.
         self._beginning: dict[tuple[str, str], float] = {}
         self._buried: set[str] = set()  # known to be so; saves a look at each in each pass
         self._completing: set[asyncio.Task[None]] = set()
@@ -102,7 +102,7 @@ class RemoteQueue:
             self._beginning = {
                 (job_id, lease_id): since
                 for (job_id, lease_id), since in self._beginning.items()
-                if theirs.get(job_id) in ("taken", "started")
+                if theirs.get(job_id) in ("taken", "started", "failed")
             }
             waiting = [job_id for job_id in ready if theirs.get(job_id) == "queued"]
             place = {job_id: n for n, job_id in enumerate(ready)}
@@ -205,9 +205,36 @@ class RemoteQueue:
         if offer and offer.stopped:
             await self._cancel(job_id)
             return
-        if offer:
+        if offer and offer.is_foreign:
+            taken = (job_id, offer.lease_id)
+            if taken not in self._beginning:
+                self._beginning[taken] = time.monotonic()
+                await self._decline(job_id, offer)
+            # The same worker would have it again at once.
+            if time.monotonic() - self._beginning[taken] < RESULT_SECONDS:
+                return
+        elif offer:
             await self._count(job_id, offer)
         await self._withdraw(job_id)
+
+    async def _decline(self, job_id: str, offer: Offer) -> None:
+        """Say in the job's status who took it without being able to; no attempt is counted."""
+        if offer.again or not await self._leases.lease_job(
+            _RQ_WORKER, job_id, offer.lease_id, None, instance=""
+        ):
+            return
+        failure = FailedRequest(
+            lease_id=offer.lease_id,
+            error_code="zpe_missing",
+            error_message=f"it is an RQ worker that cannot run what zpe offers: {_last_line(offer)}",
+            traceback=offer.failure,
+            side="config",
+        )
+        with contextlib.suppress(InputError):  # the job is gone
+            await self._plane.reports.fail(_RQ_WORKER, job_id, failure, instance="")
+            log.warning(
+                "an RQ worker of another make took a job", job_id=job_id, reason=failure.error_message
+            )
 
     async def _count(self, job_id: str, offer: Offer) -> None:
         lease = await self._store.fields(key("lease", offer.lease_id))
@@ -220,11 +247,10 @@ class RemoteQueue:
             who = _RQ_WORKER
             if not await self._leases.lease_job(who, job_id, offer.lease_id, None, instance=""):
                 return
-        lines = offer.failure.strip().splitlines() or ["no reason given"]
         failure = FailedRequest(
             lease_id=offer.lease_id,
             error_code="worker_died" if lease else "worker_error",
-            error_message=f"RQ: {lines[-1].rstrip('; ')}",
+            error_message=f"RQ: {_last_line(offer)}",
             traceback=offer.failure,
         )
         with contextlib.suppress(InputError):  # the job is gone
@@ -246,3 +272,9 @@ class RemoteQueue:
             await self._plane.completion.complete(job_id)
         except StoreError as error:  # the sweeper tries again
             log.warning("the result could not be stored yet", job_id=job_id, reason=str(error))
+
+
+def _last_line(offer: Offer) -> str:
+    """Return what RQ says of a failure in a line."""
+    lines = offer.failure.strip().splitlines() or ["no reason given"]
+    return lines[-1].rstrip("; ")

@@ -24,7 +24,7 @@ def rq_worker(
 ) -> None:
     """Run SCFs that RQ hands out, on a trusted host that may reach Redis.
 
-    The same as `rq worker zpe`, but it makes sure first that this machine can compute. Set ZPE_REDIS_URL
+    The same as `rq worker zpe-2`, but it makes sure first that this machine can compute. Set ZPE_REDIS_URL
     and what `zpe worker` reads of the machine: ZPE_PSEUDO_DIR, ZPE_PW_PATH, ZPE_SLOTS, ZPE_WORK_DIR, …
     The control plane must run with ZPE_COMPUTE_MODE=remote-queue.
     """

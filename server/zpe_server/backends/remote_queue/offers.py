@@ -13,11 +13,15 @@ from rq.exceptions import DeserializationError, NoSuchJobError
 from rq.job import Job, JobStatus
 from rq.results import Result
 
-QUEUE = "zpe"
+# The name says the protocol: one lease on one job. Workers of services that hand out whole jobs listen to
+# ``zpe``, and fail for good what they cannot run. It changes with what an execution is given.
+QUEUE = "zpe-2"
 PREFIX = "zpe-"
 # By name: the control plane need not import what only workers run.
 RUN = "zpe_server.backends.remote_queue.work.run"
 AGAIN = "zpe_server.backends.remote_queue.work.again"
+# In each traceback of what was begun at all.
+_WORK = "remote_queue/work.py"
 # So long RQ remembers an execution that is over. One that found nothing to do is not offered again before:
 # its job waits for another worker, and would go round in circles.
 RESULT_SECONDS = 10
@@ -48,9 +52,14 @@ class Offer:
     stopped: bool
     failure: str
 
+    @property
+    def is_foreign(self) -> bool:
+        """Whether a worker took it that cannot have begun it, for want of zpe or of this version of it."""
+        return self.failure.startswith("Traceback") and _WORK not in self.failure
+
 
 class Offers:
-    """The RQ queue ``zpe``. Each of our jobs is there at most once, as ``zpe-<job id>``.
+    """The RQ queue ``zpe-2``. Each of our jobs is there at most once, as ``zpe-<job id>``.
 
     All methods block, and raise :class:`redis.RedisError` if Redis is away.
 
