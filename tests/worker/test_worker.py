@@ -19,6 +19,7 @@ import pytest
 
 from tests.processes import PATIENCE, Process, environment, h2, wait_until
 from tests.processes import ControlPlane as Plane
+from zpe_sdk.worker.settings import WorkerSettings
 
 ALL = set(range(13))  # the equilibrium and six displacements of each atom
 NEVER = 3600.0
@@ -299,6 +300,19 @@ def test_wall_time_ends_a_worker_without_a_failure(plane: Plane) -> None:
     assert sum(task["attempts"] for task in found["tasks"]) == 0
     # Nothing was begun that was then thrown away.
     assert computed(plane, job_id) == dict.fromkeys(acknowledged(plane, job_id), 1)
+
+
+def test_the_end_of_the_wall_time_is_a_time_of_the_clock(plane: Plane) -> None:
+    later = time.time() + 1000
+    assert 900 < (WorkerSettings(ends_at=later).seconds_left() or 0) <= 1000
+    assert WorkerSettings(ends_at=later, max_seconds=100).seconds_left() == 100
+    assert WorkerSettings().seconds_left() is None
+    # One whose time was over before it had started begins nothing.
+    job_id = submit(plane)
+    assert start(plane, scf_seconds=NEVER, ZPE_ENDS_AT=time.time()).wait() == 0
+    found = detail(plane, job_id)
+    assert (found["job"]["status"], found["job"]["progress"]["done"]) == ("queued", 0)
+    assert sum(task["attempts"] for task in found["tasks"]) == 0
 
 
 def test_the_first_batch_job_enrols_and_later_ones_do_without_the_token(plane: Plane, tmp_path: Path) -> None:

@@ -126,6 +126,12 @@ def worker(
             rich_help_panel=_WHEN,
         ),
     ] = None,
+    ends_at: Annotated[
+        float | None,
+        typer.Option(
+            help="Unix time at which that wall time ends, e.g. $SLURM_JOB_END_TIME.", rich_help_panel=_WHEN
+        ),
+    ] = None,
     drain: Annotated[
         bool | None, typer.Option("--drain", help="End when there is no work left.", rich_help_panel=_WHEN)
     ] = None,
@@ -171,6 +177,7 @@ def worker(
         "pw_path": pw,
         "work_dir": work_dir,
         "max_seconds": max_seconds,
+        "ends_at": ends_at,
         "drain": drain,
         "log_level": log_level,
     }

@@ -75,7 +75,10 @@ class Worker:
         # Held while the workload is told something and what it wants is done.
         self._changed = Condition()
         self._workload = Workload(
-            self._slots, has_others=control.has_others, now=time.monotonic(), max_seconds=settings.max_seconds
+            self._slots,
+            has_others=control.has_others,
+            now=time.monotonic(),
+            max_seconds=settings.seconds_left(),
         )
         self._stops: dict[Run, Event] = {}
         self._sight = Sight()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -68,8 +69,9 @@ class WorkerSettings(BaseSettings):
         ``environ.in`` or the folder that holds it, for jobs with ``use_environ``.
     work_dir
         Folder of this worker alone: identity, results to be delivered, scratch files.
-    max_seconds
-        Wall time in seconds that this worker may take, in a batch queue.
+    max_seconds, ends_at
+        Wall time in seconds that this worker may take in a batch queue, from its start on; or the Unix time
+        (in s) of its end, which counts how long the start took, too. Of both, what comes first.
     max_scf_seconds
         The longest that an SCF may take on this machine; other workers get one that takes longer.
     drain
@@ -109,6 +111,7 @@ class WorkerSettings(BaseSettings):
     work_dir: Path = Field(default_factory=lambda: Path.home() / ".zpe" / "worker")
 
     max_seconds: Annotated[float, Field(gt=0)] | None = None
+    ends_at: Annotated[float, Field(gt=0)] | None = None
     max_scf_seconds: Annotated[float, Field(gt=0)] | None = None
     drain: bool = False
     mock_scf_seconds: Annotated[float, Field(ge=0)] = 0.0
@@ -130,6 +133,11 @@ class WorkerSettings(BaseSettings):
     @classmethod
     def _by_commas(cls, tags: object) -> object:
         return [tag.strip() for tag in tags.split(",") if tag.strip()] if isinstance(tags, str) else tags
+
+    def seconds_left(self) -> float | None:
+        """Return the wall time (s) that is left for a worker that starts now; None: there is no end."""
+        left = self.max_seconds if self.ends_at is None else self.ends_at - time.time()
+        return left if left is None or self.max_seconds is None else min(left, self.max_seconds)
 
     @model_validator(mode="after")
     def _one_word_is_a_program(self) -> Self:
