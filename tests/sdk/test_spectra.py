@@ -139,6 +139,20 @@ def test_the_plot_runs_down_and_takes_results_and_an_experiment_on_top(
     assert "<svg" in (tmp_path / "water.svg").read_text()
 
 
+def test_hydrogen_which_absorbs_nothing_has_its_vibration_drawn() -> None:
+    hydrogen = springs_result("H2")
+    assert hydrogen.ir_intensities.max() < 1e-6
+    axes = hydrogen.plot()
+    assert axes.get_ylabel() == "modes"
+    assert axes.get_title().endswith("eV, no vibration absorbs infrared light")
+    assert axes.lines[0].get_ydata().max() == pytest.approx(1, abs=0.01)
+    assert "mode 5" in hydrogen.hover(scale=0.9).html
+    # What is asked for is drawn, and what is put on top of a spectrum is one too.
+    assert hydrogen.plot(transmission=True).get_ylabel() == "transmission"
+    both = springs_result("H2O").plot()
+    assert hydrogen.plot(axes=both).get_ylabel().startswith("ε")
+
+
 def test_without_intensities_modes_are_drawn_alike_and_no_spectrum_is_made_up() -> None:
     without = springs_result("H2O", dipoles=False)
     assert without.plot().get_ylabel() == "modes"

@@ -39,7 +39,7 @@ def empty_axes(pyplot: Any) -> Axes:
     return axes
 
 
-def hover_plot(result: ResultData, axes: Axes, scale: float) -> HoverPlot:
+def hover_plot(result: ResultData, axes: Axes, scale: float, *, infrared: bool) -> HoverPlot:
     """Return what was drawn of a result, with what each of its modes is.
 
     Parameters
@@ -47,17 +47,20 @@ def hover_plot(result: ResultData, axes: Axes, scale: float) -> HoverPlot:
     axes
         Of :func:`empty_axes`.
     scale
-        Factor of the wavenumbers.
+        Factor of the wavenumbers in an infrared spectrum.
+    infrared
+        Whether it is one: without imaginary modes. Else all modes are drawn, where they are.
     """
     figure: Any = axes.figure
     figure.draw_without_rendering()  # it finds the places of the axes
     picture = StringIO()
     figure.savefig(picture, format="svg", metadata={"Date": None})
     svg = " ".join(picture.getvalue().split())  # half as long, and one line in a notebook's file
-    cm = scale * result.frequencies_cm
+    cm = result.frequencies_cm
     shown = vibrations(result.document.mode_kinds)
-    if result.ir_intensities is not None:
-        shown &= cm > 0  # the others are not in an infrared spectrum
+    if infrared:
+        shown &= cm > 0
+        cm = scale * cm
     across = axes.transData.transform(np.column_stack([cm, np.zeros(len(cm))]))[:, 0]
     told = _told(result)
     lines = [{"x": round(float(across[k]), 2), "text": told[k]} for k in np.flatnonzero(shown)]

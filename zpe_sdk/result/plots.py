@@ -16,7 +16,7 @@ from zpe_sdk.errors import ConfigError, InputError
 from zpe_sdk.result.data import ResultData
 from zpe_sdk.result.moves import checked_mode, in_one_piece, mode_moves
 from zpe_sdk.result.page import Page
-from zpe_sdk.result.spectra import Sharing, densities_of_states, dos_grid
+from zpe_sdk.result.spectra import Sharing, densities_of_states, dos_grid, is_dark
 from zpe_sdk.vibrations.modes import wavenumber
 from zpe_sdk.vibrations.molecule import BOND
 
@@ -77,7 +77,8 @@ def plot(result: ResultData, width_cm: float, axes: Axes | None) -> Axes:
             (imaginary, "tab:red", "imaginary"),
         ],
     )
-    axes.set_title(f"{_mock(result)}{result.atoms.get_chemical_formula()}: ZPE {result.zpe_ev:.4f} eV")
+    dark = ", no vibration absorbs infrared light" if is_dark(result) else ""
+    axes.set_title(f"{_mock(result)}{result.atoms.get_chemical_formula()}: ZPE {result.zpe_ev:.4f} eV{dark}")
     return axes
 
 

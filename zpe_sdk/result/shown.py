@@ -15,7 +15,7 @@ from zpe_sdk.result.exports import Format, exported
 from zpe_sdk.result.hover import HoverPlot, empty_axes, hover_plot
 from zpe_sdk.result.infrared import plot_infrared
 from zpe_sdk.result.moves import mode_images
-from zpe_sdk.result.spectra import Shape, Sharing, densities_of_states, dos_grid
+from zpe_sdk.result.spectra import Shape, Sharing, densities_of_states, dos_grid, is_dark
 from zpe_sdk.result.texts import freqs_csv, summary_text
 
 if TYPE_CHECKING:
@@ -117,8 +117,9 @@ class ShownResult(ResultData):
     ) -> Axes:
         """Draw the infrared spectrum: a stick for each vibration, and lines with a width; needs matplotlib.
 
-        The coefficient ε is molar and decadic, in L/(mol cm). Where no intensities are known, all modes are
-        drawn as high, the imaginary ones left of zero. ``axes.figure.savefig("water.svg")`` keeps it.
+        The coefficient ε is molar and decadic, in L/(mol cm). Where no intensities are known, or no vibration
+        absorbs, all modes are drawn as high, the imaginary ones left of zero.
+        ``axes.figure.savefig("water.svg")`` keeps it.
 
         Parameters
         ----------
@@ -146,7 +147,8 @@ class ShownResult(ResultData):
         ConfigError
             ``extra_missing``.
         """
-        if self.ir_intensities is None and not transmission and experiment is None:
+        asked = transmission or experiment is not None or (axes is not None and axes.has_data())
+        if not self._is_infrared(asked):
             return views.plot(self, width_cm, axes)
         return plot_infrared(
             self,
@@ -195,8 +197,12 @@ class ShownResult(ResultData):
             label=label,
             axes=empty_axes(views.pyplot()),
         )
-        # Without intensities the wavenumbers are drawn as they are.
-        return hover_plot(self, axes, 1.0 if self.ir_intensities is None else scale)
+        infrared = self._is_infrared(transmission or experiment is not None)
+        return hover_plot(self, axes, scale, infrared=infrared)
+
+    def _is_infrared(self, asked: bool) -> bool:
+        """Tell whether a plot is an infrared spectrum: if that is asked for, or there is something to see."""
+        return asked or not (self.ir_intensities is None or is_dark(self))
 
     def density_of_states(
         self,

@@ -22,6 +22,7 @@ DECADIC = 100 / np.log(10)
 # Of a Voigt profile, in widths of its Lorentzian and Gaussian if these are as wide: J. J. Olivero, R. L.
 # Longbothum, J. Quant. Spectrosc. Radiat. Transf. 17, 233 (1977).
 _VOIGT = 0.5346 + np.sqrt(0.2166 + 1)
+DARK = 0.01  # km/mol; less is what the noise of dipoles leaves
 _GAUSSIAN = 2 * np.sqrt(2 * np.log(2))
 
 
@@ -103,6 +104,12 @@ def absorbing(result: ResultData, scale: float = 1.0) -> tuple[Array, Array]:
         )
     real = (np.array(result.document.mode_kinds) == "vibration") & (result.frequencies_cm > 0)
     return scale * result.frequencies_cm[real], intensities[real]
+
+
+def is_dark(result: ResultData) -> bool:
+    """Tell whether intensities are known, and no vibration has one, as in hydrogen."""
+    intensities = result.ir_intensities
+    return intensities is not None and bool(np.all(intensities < DARK))
 
 
 def densities_of_states(

@@ -13,6 +13,7 @@ from zpe_dashboard.views.page import View, heading
 from zpe_dashboard.views.plots import SpectrumPlot
 from zpe_sdk.result.bare import BareResult
 from zpe_sdk.result.result import ZPEResult
+from zpe_sdk.result.spectra import is_dark
 from zpe_sdk.result.structure import RelaxationResult
 from zpe_sdk.result.thermo import gas_thermochemistry
 from zpe_sdk.vibrations.modes import wavenumber
@@ -133,7 +134,7 @@ class Outcome(View[JobInside]):
                 result.frequencies_cm,
                 result.counted,
                 result.imaginary,
-                intensities=intensities,
+                intensities=None if is_dark(result) else intensities,
                 motions=[
                     f"{irrep}: {motion}" if irrep else motion
                     for irrep, motion in zip(irreps, motions, strict=True)
