@@ -102,7 +102,8 @@ def test_the_heat_capacity_is_the_slope_of_the_enthalpy(model: str, options: dic
 
 
 def test_the_summary_of_a_gas_begins_with_what_the_gas_has() -> None:
-    names = re.findall(r"^(ZPE|E_scf|S_\w+|Cp_gas) ", springs_result("H2O").summary(), re.MULTILINE)
+    for_people, _, _ = springs_result("H2O").summary().partition("## For programs")
+    names = re.findall(r"^(ZPE|E_scf|S_\w+|Cp_gas) ", for_people, re.MULTILINE)
     assert names == ["ZPE", "E_scf", "S_gas", "Cp_gas", "S_vib"]
 
 
