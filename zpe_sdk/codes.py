@@ -75,7 +75,8 @@ CODES: dict[str, Meaning] = {
             "bad_json": "Give the JSON that `to_json` wrote.",
             "bad_request": "Correct the named field.",
             "bad_selection": "Say which jobs or SCFs are meant.",
-            "body_too_large": (413, "Send less; the limit is `ZPE_MAX_BODY_BYTES`."),
+            "body_too_large": (413, "Send less; docs/http-api.md has the limit of each call."),
+            "body_too_slow": (408, "Send the body of the request without long pauses."),
             "dipoles_invalid": "Give three numbers in e Å for each SCF.",
             "forces_malformed": "Report one row of forces for each atom of the input.",
             "forces_missing": "Wait until all SCFs are in.",
@@ -214,6 +215,7 @@ CODES: dict[str, Meaning] = {
     **_table(
         "store",
         {
+            "busy": "Wait a moment; too much is asked for at a time.",
             "redis_not_started": "Read the last line that the message shows.",
             "result_too_large": (413, "Raise `ZPE_MAX_RESULT_BYTES`, or use the result store `s3`."),
             "store_unavailable": "Wait, or look at Redis or the object store; nothing is lost.",

@@ -15,6 +15,7 @@ from zpe_dashboard.app import PREFIX, connect_to, mount
 from zpe_sdk.cli.context import Connection
 from zpe_sdk.client.settings import Login
 from zpe_sdk.errors import ConfigError
+from zpe_sdk.forwarded import Forwarded, trusted_proxies
 from zpe_sdk.http import base_url, tls
 from zpe_sdk.logging import Level, configure_logging
 
@@ -74,10 +75,19 @@ def dashboard(
     tls(Path(ca_bundle) if ca_bundle else None)
     configure_logging(log_level, None)
     app = FastAPI(openapi_url=None)
+    app.add_middleware(Forwarded, proxies=trusted_proxies())
     app.get("/")(_home)
     mount(app, connect_to(url, insecure=insecure, ca_bundle=ca_bundle), place=url.rstrip("/"))
     log.info("dashboard", url=f"http://{host}:{port}{PREFIX}/", control_plane=url)
-    uvicorn.run(app, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=3)
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        proxy_headers=False,  # ours believes only whom it is told to
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=3,
+    )
 
 
 async def _home() -> RedirectResponse:

@@ -17,9 +17,11 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from zpe_sdk.errors import StoreError
+from zpe_sdk.forwarded import Forwarded, trusted_proxies
 from zpe_sdk.version import __version__
 from zpe_server.api import admin, compute, errors, health, jobs, researchers, workers
 from zpe_server.api.cors import cross_origin
+from zpe_server.api.gate import Gate
 from zpe_server.api.middleware import Requests
 from zpe_server.backends import make_backend
 from zpe_server.events import Events
@@ -57,7 +59,7 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
         sweep = partial(sweep_for_ever, plane.store, plane.completion, plane.results, plane.leases, settings)
         background = [
             asyncio.create_task(_again_if_broken(part))
-            for part in (plane.events.listen, backend.run, sweep, plane.replicas.run)
+            for part in (plane.events.listen, backend.run, sweep, plane.replicas.run, plane.planner.begin)
         ]
         try:
             # Freeze what is loaded, so that the garbage collector stops rescanning it.
@@ -84,9 +86,11 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
     for part in (health, jobs, researchers, compute, workers, admin):
         app.include_router(part.router)
     errors.install(app)
-    app.add_middleware(Requests, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(Gate, plane=plane)
+    app.add_middleware(Requests)
     if settings.cors_origins:
         app.add_middleware(CORSMiddleware, **cross_origin(settings.cors_origins))
+    app.add_middleware(Forwarded, proxies=trusted_proxies())
     return app
 
 

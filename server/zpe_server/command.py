@@ -19,9 +19,11 @@ from fastapi import FastAPI
 from pydantic import SecretStr, ValidationError
 
 from zpe_sdk.errors import ConfigError
+from zpe_sdk.forwarded import trusted_proxies
 from zpe_sdk.logging import configure_logging
 from zpe_server.app import create_app
 from zpe_server.backends.local import URL as LOCAL_URL
+from zpe_server.connections import Connection, raise_descriptors
 from zpe_server.embedded import embedded_redis
 from zpe_server.settings import LOOPBACK, Settings
 
@@ -72,6 +74,7 @@ def serve(
     Example:  ZPE_ADMIN_TOKEN=$(openssl rand -hex 32) zpe serve --port 8000
     """
     settings = read_settings()
+    trusted_proxies()  # a wrong name in it is told here
     if data_dir is not None:
         settings = settings.model_copy(update={"data_dir": data_dir})
     _check_folder(settings.data_dir)
@@ -80,6 +83,7 @@ def serve(
     if (tls_cert is None) != (tls_key is None):
         raise ConfigError("give --tls-cert and --tls-key together", code="bad_tls", field="--tls-key")
     configure_logging(settings.log_level, settings.log_json)
+    raise_descriptors()
     # uvicorn ends by the signal it was sent, once it has shut down; we have a Redis to close after it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with contextlib.ExitStack() as stack:
@@ -91,6 +95,8 @@ def serve(
         # The environment is how they reach the factory below, also in processes of its own.
         os.environ[_REDIS_URL] = url
         os.environ["ZPE_DATA_DIR"] = str(settings.data_dir)
+        # Python processes that it starts import nothing from the folder in which it was started.
+        os.environ["PYTHONSAFEPATH"] = "1"
         os.environ["ZPE_CORS_ORIGINS"] = ",".join(settings.cors_origins)
         if settings.admin_token:
             os.environ["ZPE_ADMIN_TOKEN"] = settings.admin_token.get_secret_value()
@@ -107,6 +113,8 @@ def serve(
             workers=workers,
             ssl_certfile=tls_cert,
             ssl_keyfile=tls_key,
+            http=Connection,
+            proxy_headers=False,  # ours believes only whom it is told to
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=10,

@@ -6,8 +6,15 @@ from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.wire import Atom, Lattice, ParseReply, Point, Structure
 
 
-def parse_reply(pw_input: PwInput) -> ParseReply:
-    """Return structure, fixed atoms, species and k-point mesh of an input."""
+def parse_reply(content: str) -> ParseReply:
+    """Return structure, fixed atoms, species and k-point mesh of an input.
+
+    Raises
+    ------
+    InputError
+        Naming the namelist key or card at fault.
+    """
+    pw_input = PwInput.read(content)
     a, b, c = (Point(x=float(x), y=float(y), z=float(z)) for x, y, z in pw_input.cell)
     atoms = [
         Atom(symbol=symbol, x=float(x), y=float(y), z=float(z))

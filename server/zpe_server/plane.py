@@ -12,6 +12,7 @@ from zpe_server.jobs import Jobs
 from zpe_server.kept import Kept
 from zpe_server.leases import Leases
 from zpe_server.outcomes import Outcomes
+from zpe_server.planner import Planner
 from zpe_server.replicas import Replicas
 from zpe_server.reports import Reports
 from zpe_server.researchers import Researchers
@@ -35,6 +36,7 @@ class Plane:
     workers: Workers
     leases: Leases
     reports: Reports
+    planner: Planner
     submission: Submission
     jobs: Jobs
     outcomes: Outcomes
@@ -55,6 +57,7 @@ class Plane:
         results = make_result_store(settings, store)
         workers = Workers(store, settings, events)
         flags = Switches(store)
+        planner = Planner()
         targets = Targets(store, workers)
         researchers = Researchers(store, settings)
         jobs = Jobs(store, events, workers, flags, researchers, settings)
@@ -66,7 +69,8 @@ class Plane:
             workers=workers,
             leases=Leases(store, events, settings),
             reports=Reports(store, settings),
-            submission=Submission(store, settings, targets),
+            planner=planner,
+            submission=Submission(store, planner, settings, targets),
             jobs=jobs,
             outcomes=Outcomes(store, jobs, results),
             dead=DeadLetters(store, jobs, settings),

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-import anyio.to_thread
-
 from zpe_sdk.errors import ConfigError, InputError
 from zpe_sdk.wire import JobRequest
+from zpe_server.planner import Planner
 from zpe_server.settings import Settings
 from zpe_server.store import Store
 from zpe_server.targets import Targets
@@ -33,13 +33,20 @@ _OVER = {
 class Submission:
     """Takes jobs in."""
 
-    def __init__(self, store: Store, settings: Settings, targets: Targets) -> None:
+    def __init__(self, store: Store, planner: Planner, settings: Settings, targets: Targets) -> None:
         self._store = store
+        self._planner = planner
         self._settings = settings
         self._targets = targets
 
     async def submit(
-        self, who: Principal, request: JobRequest, *, idempotency_key: str, request_id: str
+        self,
+        who: Principal,
+        request: JobRequest,
+        *,
+        idempotency_key: str,
+        request_id: str,
+        disconnected: Callable[[], Awaitable[bool]],
     ) -> tuple[str, bool, list[str]]:
         """Plan a job and queue it; return its id, whether only its result has to be made, and warnings.
 
@@ -50,10 +57,13 @@ class Submission:
             another request; ``quota_jobs``, ``quota_bytes``: the owner has as many as allowed.
         ConfigError
             ``submission_disabled``.
+        StoreError
+            ``busy``.
         """
         where, only = await self._targets.decide(who, request.where)
-        # Thousands of displacements and a large structure take a moment: never on the event loop.
-        planned = await anyio.to_thread.run_sync(_plan, request, self._settings)
+        stage, texts, warnings = await self._planner.run(
+            who.subject, disconnected, _plan, request, self._settings, request_id, where
+        )
         reply = await self._store.transition(
             Submit(
                 job=uuid.uuid4().hex,
@@ -66,8 +76,8 @@ class Submission:
                 else "",
                 digest=hashlib.sha256(request.model_dump_json().encode()).hexdigest(),
                 idempotency_ms=self._settings.idempotency_ttl_seconds * 1000,
-                stage=stage_of(planned, request, self._settings, request_id=request_id, where=where),
-                **stage_texts(planned),
+                stage=stage,
+                **texts,
             )
         )
         if reply.get("conflict"):
@@ -82,7 +92,6 @@ class Submission:
             raise ConfigError(
                 "an administrator has stopped the submission of jobs for now", code="submission_disabled"
             )
-        warnings = planned.warnings
         if (counts := reply.get("priority", request.priority)) < request.priority:
             warnings = [
                 *warnings,
@@ -92,11 +101,18 @@ class Submission:
         return str(reply["job"]), bool(reply.get("complete")), warnings
 
 
-def _plan(request: JobRequest, settings: Settings) -> PlannedJob:
+def _plan(
+    request: JobRequest, settings: Settings, request_id: str, where: str
+) -> tuple[Stage, dict[str, str], list[str]]:
     # It brings SciPy and much of ASE: a control plane that starts does not wait for them.
     from zpe_server.planning import plan_job
 
-    return plan_job(request, settings)
+    planned = plan_job(request, settings)
+    return (
+        stage_of(planned, request, settings, request_id=request_id, where=where),
+        stage_texts(planned),
+        planned.warnings,
+    )
 
 
 def stage_of(planned: PlannedJob, request: JobRequest, settings: Settings, **fields: str | float) -> Stage:

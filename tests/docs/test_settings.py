@@ -52,6 +52,7 @@ def test_the_examples_name_settings_that_exist(file: str) -> None:
     settings = Settings if "control" in file else WorkerSettings
     known = {f"ZPE_{name.upper()}" for name in settings.model_fields}
     known |= {"ZPE_TLS_CERT", "ZPE_TLS_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+    known.add("FORWARDED_ALLOW_IPS")
     named = re.findall(r"^#?([A-Z][A-Z0-9_]+)=", (PAGE.parents[1] / file).read_text(), flags=re.M)
     assert named
     assert set(named) <= known

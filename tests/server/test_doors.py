@@ -80,7 +80,7 @@ def test_researchers_need_no_token_where_that_is_switched_off(
     own_control_plane: Callable[..., ControlPlane],
 ) -> None:
     plane = own_control_plane(ZPE_RESEARCHER_AUTH="false")
-    reply = httpx.post(f"{plane.url}/calc/zpe/jobs", json={"content": h2()}).json()
+    reply = httpx.post(f"{plane.url}/calc/zpe/jobs", json={"content": h2()}, timeout=PATIENCE).json()
     assert httpx.get(f"{plane.url}/calc/zpe/jobs/{reply['job_id']}").json()["owner"] == "anonymous"
     assert httpx.get(f"{plane.url}/calc/zpe/admin/flags").status_code == 401
     assert "ZPE_RESEARCHER_AUTH is off" in plane.log

@@ -38,7 +38,14 @@ Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 AdminToken = Annotated[str | None, Depends(_admin_token)]
 
 
-async def _principal(plane: Plane, bearer: HTTPAuthorizationCredentials | None, address: str) -> Principal:
+async def principal_of(plane: Plane, bearer: HTTPAuthorizationCredentials | None, address: str) -> Principal:
+    """Return whose token came with a request.
+
+    Raises
+    ------
+    AuthError
+        ``no_token``, ``bad_token``, ``too_many_failures``.
+    """
     if bearer is None or not bearer.credentials:
         raise AuthError("this call needs a token: Authorization: Bearer <token>", code="no_token")
     try:
@@ -70,7 +77,7 @@ def _refused(who: Principal, wanted: Role) -> AuthError:
 
 async def worker(plane: InPlane, bearer: Bearer, address: Address) -> Principal:
     """Let workers in."""
-    who = await _principal(plane, bearer, address)
+    who = await principal_of(plane, bearer, address)
     if who.role != "worker":
         raise _refused(who, "worker")
     return who
@@ -90,7 +97,7 @@ async def researcher(plane: InPlane, bearer: Bearer, admin_token: AdminToken, ad
     bearer = _given(bearer, admin_token)
     if not plane.settings.researcher_auth and bearer is None:
         return ANONYMOUS
-    who = await _principal(plane, bearer, address)
+    who = await principal_of(plane, bearer, address)
     if who.role == "worker":
         raise _refused(who, "researcher")
     return who
@@ -102,7 +109,7 @@ async def admin(plane: InPlane, bearer: Bearer, admin_token: AdminToken, address
         raise AuthError(
             "there is no administrator: start the control plane with ZPE_ADMIN_TOKEN set", code="no_admin"
         )
-    who = await _principal(plane, _given(bearer, admin_token), address)
+    who = await principal_of(plane, _given(bearer, admin_token), address)
     if who.role != "admin":
         raise _refused(who, "admin")
     return who

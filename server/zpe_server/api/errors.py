@@ -15,6 +15,8 @@ from zpe_sdk.wire import ErrorInfo, ErrorReply
 
 log = structlog.get_logger(__name__)
 
+# Of the faults of a request, so many are named.
+_TOLD = 10
 _RETRY_AFTER = {429: "60", 503: "5"}
 
 
@@ -28,6 +30,14 @@ def reply(
         headers["WWW-Authenticate"] = "Bearer"
     body = ErrorReply(detail=message, error=info).model_dump(mode="json", exclude_none=True)
     return JSONResponse(body, status_code=status, headers=headers)
+
+
+def reply_to(error: ZPEError, *, request_id: str | None) -> JSONResponse:
+    """Return the reply that tells of an error."""
+    status = status_of(error.code, error.side)
+    if status == 503:
+        log.warning("request refused", side=error.side, code=error.code, reason=_cause(error))
+    return reply(status, error.side, error.code, error.message, request_id=request_id, field=error.field)
 
 
 def install(app: FastAPI) -> None:
@@ -45,12 +55,7 @@ def _request_id(request: Request) -> str | None:
 
 async def _zpe_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ZPEError)
-    status = status_of(error.code, error.side)
-    if status == 503:
-        log.warning("request refused", side=error.side, code=error.code, reason=_cause(error))
-    return reply(
-        status, error.side, error.code, error.message, request_id=_request_id(request), field=error.field
-    )
+    return reply_to(error, request_id=_request_id(request))
 
 
 def _cause(error: ZPEError) -> str:
@@ -63,8 +68,8 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     problems = [
         ("body", e["ctx"]["error"])
         if e["type"] == "json_invalid"
-        else (".".join(str(part) for part in e["loc"][1:]) or "body", e["msg"])
-        for e in error.errors()
+        else (".".join(str(part) for part in e["loc"][1:])[:200] or "body", e["msg"])
+        for e in error.errors()[:_TOLD]
     ]
     message = "; ".join(f"{field}: {text}" for field, text in problems)
     return reply(
@@ -74,7 +79,12 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    codes = {404: "no_such_page", 405: "method_not_allowed", 413: "body_too_large"}
+    codes = {
+        404: "no_such_page",
+        405: "method_not_allowed",
+        408: "body_too_slow",
+        413: "body_too_large",
+    }
     code = codes.get(error.status_code, "bad_request")
     answer = reply(error.status_code, "input", code, str(error.detail), request_id=_request_id(request))
     answer.headers.update(error.headers or {})

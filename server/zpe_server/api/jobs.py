@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import anyio.to_thread
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response
 
-from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.http import VERSION
 from zpe_sdk.wire import (
     ErrorInfo,
@@ -35,9 +33,9 @@ _FILES = {"summary": ("text/plain", "summary.txt"), "freqs": ("text/csv", "freqs
 
 
 @router.post("/parse")
-async def parse(request: ParseRequest, who: Researcher) -> ParseReply:
+async def parse(body: ParseRequest, who: Researcher, plane: InPlane, request: Request) -> ParseReply:
     """Look into a QE input: structure, fixed atoms, species, k-points."""
-    return await anyio.to_thread.run_sync(lambda: parse_reply(PwInput.read(request.content)))
+    return await plane.planner.run(who.subject, request.is_disconnected, parse_reply, body.content)
 
 
 @router.post("/jobs")
@@ -50,7 +48,11 @@ async def submit(
 ) -> JobReply:
     """Submit a job. The same ``Idempotency-Key`` with the same body gives the same job."""
     job_id, complete, warnings = await plane.submission.submit(
-        who, body, idempotency_key=idempotency_key, request_id=request.state.request_id
+        who,
+        body,
+        idempotency_key=idempotency_key,
+        request_id=request.state.request_id,
+        disconnected=request.is_disconnected,
     )
     if complete:
         await plane.completion.complete(job_id)

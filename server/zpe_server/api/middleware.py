@@ -1,4 +1,4 @@
-"""Around every request: its id, a line in the log, a limit on its body, security headers."""
+"""Around every request: its id, a line in the log, security headers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import uuid
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from zpe_sdk.http import REQUEST_ID, VERSION, WITHIN
@@ -39,13 +38,10 @@ class Requests:
     ----------
     app
         What to wrap.
-    max_body_bytes
-        The largest body that is read.
     """
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -74,14 +70,10 @@ class Requests:
 
         with structlog.contextvars.bound_contextvars(**bound):
             try:
-                limited = _Limited(receive, self._max_body_bytes)
-                length = headers.get("content-length", "0")
-                if not length.isdigit() or int(length) > self._max_body_bytes:
-                    await _too_large(self._max_body_bytes, request_id)(scope, receive, send_with_headers)
-                elif not fits(sender, f">={OLDEST_CLIENT}"):
-                    await _too_old(sender, request_id)(scope, receive, send_with_headers)
+                if fits(sender, f">={OLDEST_CLIENT}"):
+                    await self._app(scope, receive, send_with_headers)
                 else:
-                    await self._app(scope, limited, send_with_headers)
+                    await _too_old(sender, request_id)(scope, receive, send_with_headers)
             finally:
                 if scope["path"] not in _QUIET:
                     # The dashboard looks every two seconds; what it does, and what goes wrong, is told.
@@ -96,30 +88,6 @@ class Requests:
                     )
 
 
-class _Limited:
-    """Counts the bytes of a body that told no length, or a wrong one."""
-
-    def __init__(self, receive: Receive, limit: int) -> None:
-        self._receive = receive
-        self._limit = limit
-        self._count = 0
-
-    async def __call__(self) -> Message:
-        message = await self._receive()
-        self._count += len(message.get("body", b""))
-        if self._count > self._limit:
-            raise HTTPException(413, _too_large_message(self._limit))
-        return message
-
-
 def _too_old(version: str, request_id: str) -> ASGIApp:
     message = f"zpe {version} is too old for this control plane, which needs {OLDEST_CLIENT} or newer"
     return reply(426, "config", "client_too_old", message, request_id=request_id)
-
-
-def _too_large_message(limit: int) -> str:
-    return f"the request is larger than the {limit} bytes that are accepted"
-
-
-def _too_large(limit: int, request_id: str) -> ASGIApp:
-    return reply(413, "input", "body_too_large", _too_large_message(limit), request_id=request_id)
