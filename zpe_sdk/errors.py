@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from zpe_sdk.plain import plain_lines
+
 Side = Literal["compute", "store", "config", "auth", "input"]
 
 
@@ -32,6 +34,7 @@ class ZPEError(Exception):
     def __init__(
         self, message: str, *, code: str, field: str | None = None, request_id: str | None = None
     ) -> None:
+        message = plain_lines(message)  # a part of it may be what others have written
         super().__init__(message)
         self.message = message
         self.code = code

@@ -5,18 +5,17 @@ Where a token may be sent, how a reply becomes an error, and when a request is t
 
 from __future__ import annotations
 
-import ipaddress
 import re
-import ssl
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 from pydantic import ValidationError
 
 from zpe_sdk.errors import BY_SIDE, AuthError, ConfigError, StoreError, ZPEError
-from zpe_sdk.wire import ErrorReply
+from zpe_sdk.transport import is_loopback, lasting
+from zpe_sdk.wire import ErrorReply, Message
+from zpe_sdk.wire.messages import in_words
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -31,6 +30,8 @@ ADMIN_TOKEN = "X-Admin-Token"
 VERSION = "X-ZPE-Version"
 # Not a header: stands in the ASGI scope of a request from within the process, where no client can put it.
 WITHIN = "zpe.within"
+
+M = TypeVar("M", bound=Message)
 
 # 429: too many failed logins; 502 and 504: a proxy whose control plane is being restarted; 503: its store.
 _PASSING = {429, 502, 503, 504}
@@ -72,7 +73,7 @@ def base_url(url: str, *, insecure: bool = False) -> httpx.URL:
             code="bad_url",
             field="ZPE_CONTROL_API_URL",
         )
-    if parsed.scheme == "http" and not insecure and not _is_loopback(parsed.host):
+    if parsed.scheme == "http" and not insecure and not is_loopback(parsed.host):
         raise ConfigError(
             f"refusing to send a token to {parsed.host} over plain HTTP; use https://, "
             "or --insecure (insecure=True) on a network you trust",
@@ -82,31 +83,18 @@ def base_url(url: str, *, insecure: bool = False) -> httpx.URL:
     return parsed
 
 
-def tls(ca_bundle: Path | None) -> ssl.SSLContext | bool:
-    """Return what to verify servers with: the usual authorities, or those of a PEM file.
-
-    Raises
-    ------
-    ConfigError
-        ``bad_ca_bundle``: the file is missing or holds no certificates.
-    """
-    if ca_bundle is None:
-        return True
-    try:
-        return ssl.create_default_context(cafile=str(ca_bundle))
-    except OSError as error:
-        raise ConfigError(
-            f"{ca_bundle} cannot be used as a CA bundle: {error.strerror or error}",
-            code="bad_ca_bundle",
-            field="ZPE_CA_BUNDLE",
-        ) from error
-
-
 def raise_for_error(response: httpx.Response) -> None:
     """Raise the error that a reply carries, as the class of the side it names.
 
-    The response must have been read. Replies below 400 raise nothing.
+    The response must have been read. Other replies below 400 than redirections raise nothing.
     """
+    if response.is_redirect and (asked := httpx.URL(response.headers["Location"])).host:
+        # Not followed: whoever redirects would decide where the token goes.
+        raise ConfigError(
+            f"the control plane is at {asked.scheme}://{asked.netloc.decode()}: give that address",
+            code="wrong_scheme",
+            field="ZPE_CONTROL_API_URL",
+        )
     if response.status_code < 400:
         return
     request_id = response.headers.get(REQUEST_ID)
@@ -116,6 +104,37 @@ def raise_for_error(response: httpx.Response) -> None:
         raise _foreign(response.status_code, request_id) from None
     raise BY_SIDE[info.side](
         info.message, code=info.code, field=info.field, request_id=info.request_id or request_id
+    )
+
+
+def read_reply(response: httpx.Response, kind: type[M]) -> M:
+    """Return what a reply says, as a message of a kind.
+
+    What comes from a control plane is checked as what goes to one: ids are ids, numbers within their bounds.
+
+    Raises
+    ------
+    ConfigError
+        ``not_a_control_plane``: it is none of ours; ``bad_reply``: one of its fields is not as it must be.
+    """
+    try:
+        return kind.model_validate_json(response.content)
+    except ValidationError as error:
+        problem = error.errors(include_input=False, include_url=False)[0]
+    request_id = response.headers.get(REQUEST_ID)
+    if problem["type"] in ("json_invalid", "model_type", "missing"):
+        raise ConfigError(
+            "this does not look like a ZPE control plane: its replies are not in the ZPE format",
+            code="not_a_control_plane",
+            field="ZPE_CONTROL_API_URL",
+            request_id=request_id,
+        )
+    field = ".".join(str(part) for part in problem["loc"])
+    raise ConfigError(
+        f"the reply of the control plane is refused: {field}: {in_words(problem)}",
+        code="bad_reply",
+        field=field,
+        request_id=request_id,
     )
 
 
@@ -137,21 +156,11 @@ def _foreign(status: int, request_id: str | None) -> ZPEError:
     )
 
 
-def unreachable(url: httpx.URL, error: httpx.TransportError) -> ConfigError:
-    """Return the error for a control plane that cannot be reached, naming only its host."""
-    where = f"{url.host}:{url.port}" if url.port else url.host
-    return ConfigError(
-        f"the control plane at {where} cannot be reached ({type(error).__name__}: {error})",
-        code="control_plane_unreachable",
-        field="ZPE_CONTROL_API_URL",
-    )
-
-
 def is_passing(error: BaseException) -> bool:
     """Tell whether a request may go well if it is sent again: all requests of this API may be."""
     if isinstance(error, httpx.HTTPStatusError):
         return error.response.status_code in _PASSING
-    return isinstance(error, httpx.TransportError)
+    return isinstance(error, httpx.TransportError) and lasting(error) is None
 
 
 def retrying(seconds: float, before_sleep: Callable[[RetryCallState], None] | None = None) -> dict[str, Any]:
@@ -188,12 +197,3 @@ def retrying(seconds: float, before_sleep: Callable[[RetryCallState], None] | No
 def _retry_after(headers: Mapping[str, str]) -> float:
     value = headers.get("Retry-After", "")
     return min(float(value), 60.0) if value.isdigit() else 0.0
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

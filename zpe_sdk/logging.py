@@ -20,10 +20,15 @@ import structlog
 from pydantic import BeforeValidator
 from structlog.types import EventDict, Processor, WrappedLogger
 
+from zpe_sdk.plain import plain, plain_lines
+
 # For settings; small letters will do.
 Level = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)]
 
 REDACTED = "[redacted]"
+
+# Fields that have several lines; any other would begin a line that nobody has logged.
+_OF_LINES = {"exception", "stack"}
 
 _SECRET_NAME = re.compile(r"(^|_)(token|secret|password|authorization|cookie|api_?key)$", re.I)
 _SECRET_VALUE = re.compile(
@@ -58,8 +63,11 @@ def configure_logging(level: str = "INFO", json: bool | None = None) -> None:
         structlog.processors.format_exc_info,
         redact,
     ]
-    renderer: Processor = (
-        structlog.processors.JSONRenderer(default=str) if json else structlog.dev.ConsoleRenderer()
+    # JSON escapes what could command a terminal; lines for people do not.
+    rendering: list[Processor] = (
+        [structlog.processors.JSONRenderer(default=str)]
+        if json
+        else [_plain, structlog.dev.ConsoleRenderer()]
     )
     structlog.configure(
         processors=[
@@ -75,7 +83,7 @@ def configure_logging(level: str = "INFO", json: bool | None = None) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
         )
     )
     root = logging.getLogger()
@@ -87,6 +95,13 @@ def configure_logging(level: str = "INFO", json: bool | None = None) -> None:
 
 def _without_colours(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     event.pop("color_message", None)  # uvicorn's second copy of its messages
+    return event
+
+
+def _plain(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = plain_lines(value) if name in _OF_LINES else plain(value)
     return event
 
 

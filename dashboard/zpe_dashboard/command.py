@@ -16,8 +16,9 @@ from zpe_sdk.cli.context import Connection
 from zpe_sdk.client.settings import Login
 from zpe_sdk.errors import ConfigError
 from zpe_sdk.forwarded import Forwarded, trusted_proxies
-from zpe_sdk.http import base_url, tls
+from zpe_sdk.http import base_url
 from zpe_sdk.logging import Level, configure_logging
+from zpe_sdk.transport import options
 
 log = structlog.get_logger(__name__)
 
@@ -71,8 +72,7 @@ def dashboard(
         )
     insecure = bool(connection and connection.insecure)
     ca_bundle = connection.ca_bundle if connection else None
-    base_url(url, insecure=insecure)
-    tls(Path(ca_bundle) if ca_bundle else None)
+    options(base_url(url, insecure=insecure), Path(ca_bundle) if ca_bundle else None)
     configure_logging(log_level, None)
     app = FastAPI(openapi_url=None)
     app.add_middleware(Forwarded, proxies=trusted_proxies())

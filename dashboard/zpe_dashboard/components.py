@@ -14,6 +14,8 @@ import panel as pn
 import param
 from panel.custom import JSComponent
 
+from zpe_sdk.plain import plain_lines
+
 _ASSETS = files("zpe_dashboard").joinpath("assets")
 
 
@@ -21,7 +23,23 @@ def _asset(*names: str) -> str:
     return "".join(_ASSETS.joinpath(name).read_text("utf-8") for name in names)
 
 
-class Table(JSComponent):
+class Component(JSComponent):
+    """A component that shows texts as they are, without characters that turn them round."""
+
+    def _process_param_change(self, params: dict[str, Any]) -> dict[str, Any]:
+        shown: dict[str, Any] = super()._process_param_change(_shown(params))
+        return shown
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, str):
+        return plain_lines(value)
+    if isinstance(value, dict):
+        return {key: _shown(item) for key, item in value.items()}
+    return [_shown(item) for item in value] if isinstance(value, list) else value
+
+
+class Table(Component):
     """Rows with the same columns; on a narrow screen each row is a card.
 
     A column is a dict: ``key``, ``label``, ``kind`` (see ``cells.js``), maybe ``align``, ``sort`` and
@@ -69,7 +87,7 @@ def _actions(value: list[Any]) -> list[dict[str, Any]]:
     return [item for item in value if isinstance(item, dict) and "id" in item]
 
 
-class Facts(JSComponent):
+class Facts(Component):
     """Labels with values: dicts with ``label``, ``value``, maybe ``kind``, ``note``, ``tone``, ``big``."""
 
     facts = param.List(default=[])
@@ -83,7 +101,7 @@ class Facts(JSComponent):
         super().__init__(**{"sizing_mode": "stretch_width"} | params)
 
 
-class Code(JSComponent):
+class Code(Component):
     """A text as it is, with a button that copies it."""
 
     text = param.String(default="")
@@ -99,7 +117,7 @@ class Code(JSComponent):
         super().__init__(**{"sizing_mode": "stretch_width"} | params)
 
 
-class Molecule(JSComponent):
+class Molecule(Component):
     """Atoms, each a dict: ``at`` (Å), ``radius`` (Å), ``colour``, maybe ``mode``, its displacement (Å)."""
 
     atoms = param.List(default=[])
@@ -113,7 +131,7 @@ class Molecule(JSComponent):
         super().__init__(**{"sizing_mode": "stretch_width", "height": 302} | params)
 
 
-class Pages(JSComponent):
+class Pages(Component):
     """The list of pages, the other language, the way out.
 
     Parameters
@@ -139,7 +157,7 @@ class Pages(JSComponent):
             self._on_language()
 
 
-class Link(JSComponent):
+class Link(Component):
     """Joins a tab to its session: place, sight, width, beats, notices. It shows up only to tell something.
 
     Parameters

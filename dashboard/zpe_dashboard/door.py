@@ -6,7 +6,6 @@ A pure ASGI class, since it has to stand before websockets as well as before pag
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from urllib.parse import parse_qsl, urlsplit
@@ -22,6 +21,7 @@ from zpe_dashboard.sessions import Attempts, Session, Sessions, current_session
 from zpe_dashboard.words import Language, Words, language_of
 from zpe_sdk.client.async_client import AsyncZPEClient
 from zpe_sdk.errors import ZPEError
+from zpe_sdk.transport import is_loopback
 
 log = structlog.get_logger(__name__)
 
@@ -142,7 +142,7 @@ class Door:
             path=_cookie_path(request.scope),
             httponly=True,
             samesite="strict",
-            secure=request.url.scheme == "https" or not _is_loopback(request.url.hostname or ""),
+            secure=request.url.scheme == "https" or not is_loopback(request.url.hostname or ""),
         )
         return response
 
@@ -253,10 +253,3 @@ def _cookie_path(scope: Scope) -> str:
 def _from_here(headers: Headers) -> bool:
     """Tell whether a page of this very host sent a request: browsers say where a page is from."""
     return urlsplit(headers.get("origin", "")).netloc == headers.get("host") != ""
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")

@@ -21,6 +21,7 @@ from pydantic import SecretStr, ValidationError
 from zpe_sdk.errors import ConfigError
 from zpe_sdk.forwarded import trusted_proxies
 from zpe_sdk.logging import configure_logging
+from zpe_sdk.wire.messages import in_words
 from zpe_server.app import create_app
 from zpe_server.backends.local import URL as LOCAL_URL
 from zpe_server.connections import Connection, raise_descriptors
@@ -147,7 +148,7 @@ def read_settings() -> Settings:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         name = "ZPE_" + "_".join(str(part) for part in first["loc"]).upper() if first["loc"] else None
-        text = first["msg"].removeprefix("Value error, ")
+        text = in_words(first)
         message = f"{name}: {text}" if name else text
         raise ConfigError(message, code="bad_setting", field=name) from None
 

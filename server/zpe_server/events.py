@@ -58,6 +58,7 @@ class Events:
         self.closing = False
         self.principals_changed = 0  # how often
         self._heard_at = float("-inf")
+        self._epoch = ""
         self._for_work: dict[Waiter, None] = {}  # in order of arrival
         self._for_job: dict[str, set[Waiter]] = {}
 
@@ -125,6 +126,9 @@ class Events:
     def _hear(self, message: str) -> None:
         kind, _, subject = message.partition(" ")
         if kind == "principals":
+            self.forget_principals()
+        elif kind == "sweep" and subject != self._epoch:  # another store than what is remembered comes from
+            self._epoch = subject
             self.forget_principals()
         elif kind == "job":
             for waiter in self._for_job.get(subject, ()):

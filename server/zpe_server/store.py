@@ -20,6 +20,7 @@ PREFIX = "{zpe}:"
 # Redis does one thing at a time: more connections would not be quicker.
 CONNECTIONS = 32
 TURN_SECONDS = 20.0
+_PROBE_SECONDS = 5
 
 
 def key(*parts: str) -> str:
@@ -189,9 +190,10 @@ class Store:
             await self.redis.publish(key("events"), message)
 
     async def ping(self) -> None:
-        """Raise unless Redis answers."""
+        """Raise unless Redis answers and takes writes: it may be full, read-only or without a disk."""
         with as_store_errors():
-            await self.redis.ping()
+            # Refused by such a Redis whether the key is there or not; written once in that time.
+            await self.redis.set(key("probe"), "", ex=_PROBE_SECONDS, nx=True)
 
     async def close(self) -> None:
         """Close all connections."""

@@ -96,7 +96,8 @@ class Tokens:
     async def authenticate(self, token: str) -> Principal:
         """Return whose token this is.
 
-        Redis is asked once; after that, it tells of changes by itself, to this process as to all others.
+        Redis is asked once; after that, it tells of changes by itself, to this process as to all others. That
+        it was emptied or restored is heard with the next sweep.
 
         Raises
         ------

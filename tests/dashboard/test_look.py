@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from zpe_dashboard.components import Code, Table
 from zpe_dashboard.look import kind_of, relaxing
 from zpe_dashboard.words import Words
 from zpe_sdk.wire import JobStatus, Progress
@@ -35,3 +36,13 @@ def test_a_relaxation_says_how_far_it_is_while_it_goes_on(fields: dict[str, Any]
 def test_each_kind_of_job_has_a_name() -> None:
     named = {kind: kind_of(job(kind=kind), Words("en")) for kind in ("vibrations", "relax", "energy")}
     assert named == {"vibrations": "vibrations", "relax": "relaxation", "energy": "single energy"}
+
+
+def test_what_a_component_shows_turns_no_line_round() -> None:
+    evil, shown = "ada\u202egnp.exe\x1b[31m", "ada gnp.exe [31m"
+    table = Table(columns=[{"key": "name", "label": "Name"}], rows=[{"id": "1", "name": {"text": evil}}])
+    model = table.get_root()
+    assert model.data.rows == [{"id": "1", "name": {"text": shown}}]
+    table.rows = [{"id": "2", "name": [evil]}]
+    assert model.data.rows == [{"id": "2", "name": [shown]}]
+    assert Code(text=f"{evil}\nsecond line").get_root().data.text == f"{shown}\nsecond line"

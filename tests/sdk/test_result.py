@@ -246,6 +246,31 @@ def test_ase_gets_the_same_frequencies(h2: ZPEResult) -> None:
         assert data.get_atoms().get_masses()[1:].tolist() == result.document.masses
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("symbols", ["Cu", "H", "Xy"]),
+        ("symbols", ["Cu", "H", "\x1b[31m"]),
+        ("positions", [[0.0, 0.0, 0.0]]),
+        ("cell", [[8.0, 0.0, 0.0]]),
+        ("mobile_indices", [1, 7]),
+        ("mobile_indices", [-1, 1]),
+        ("masses", [1.008]),
+        ("masses", [1.008, -1.0]),
+        ("freqs_cm", [4400.0]),
+        ("mode_kinds", []),
+        ("modes", [[[1.0, 0.0, 0.0]]]),
+        ("hessian", [[1.0]]),
+        ("ir_intensities_km_mol", [1.0]),
+    ],
+)
+def test_a_forged_result_is_refused_by_name(h2: ZPEResult, field: str, value: object) -> None:
+    forged = h2.document.model_dump(mode="json") | {field: value}
+    with pytest.raises(ComputeError, match=field) as refused:
+        ZPEResult.from_dict(forged)
+    assert refused.value.code == "result_incomplete"
+
+
 def test_json_there_and_back(h2: ZPEResult) -> None:
     again = ZPEResult.from_json(h2.to_json())
     assert again.document == h2.document

@@ -12,8 +12,9 @@ import typer
 from zpe_sdk.checks import Check
 from zpe_sdk.cli.context import Connection
 from zpe_sdk.cli.jobs import Json
-from zpe_sdk.cli.output import as_json, plain, table
+from zpe_sdk.cli.output import as_json, table
 from zpe_sdk.extras import loaded
+from zpe_sdk.plain import plain
 
 # Where the control plane's own checks come from, if it is installed here.
 GROUP = "zpe.doctor"

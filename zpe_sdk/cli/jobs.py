@@ -10,9 +10,10 @@ import typer
 
 from zpe_sdk.cli import options
 from zpe_sdk.cli.context import Connection
-from zpe_sdk.cli.output import as_json, moment, plain, table, write
+from zpe_sdk.cli.output import as_json, moment, table, write
 from zpe_sdk.client.progress import relaxing
 from zpe_sdk.errors import ComputeError, InputError
+from zpe_sdk.plain import escaped, plain
 from zpe_sdk.wire import JobOrder, JobState
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ def result(
     with connection.client() as client:
         found = client.job(job)
         if json:
-            text = found.result().to_json()
+            text = escaped(found.result().to_json())
         elif pw_input:
             document = found.result().document
             if not hasattr(document, "pw_input"):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zpe_sdk.errors import InputError, ZPEError
+from zpe_sdk.plain import escaped, plain, plain_lines
 
 if TYPE_CHECKING:
     from zpe_sdk.wire import Message
@@ -51,13 +53,14 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 def as_json(value: Message | Sequence[Message]) -> None:
     """Print a message, or a list of them, as JSON."""
     if isinstance(value, Sequence):
-        print(json.dumps([item.model_dump(mode="json") for item in value], indent=2, ensure_ascii=False))
+        text = json.dumps([item.model_dump(mode="json") for item in value], indent=2, ensure_ascii=False)
     else:
-        print(value.model_dump_json(indent=2))
+        text = value.model_dump_json(indent=2)
+    print(escaped(text))
 
 
 def write(text: str, file: Path | None) -> None:
-    """Write a text to a file, or to standard output.
+    """Write a text to a file as it is, or to standard output without what commands a terminal.
 
     Raises
     ------
@@ -65,7 +68,7 @@ def write(text: str, file: Path | None) -> None:
         ``file_unwritable``.
     """
     if file is None:
-        print(text.rstrip("\n"))
+        print(plain_lines(text).rstrip("\n"))
         return
     try:
         file.write_text(text, encoding="utf-8")
@@ -75,9 +78,21 @@ def write(text: str, file: Path | None) -> None:
         ) from error
 
 
-def plain(text: str) -> str:
-    """Return a text in one line, without the characters by which it could command a terminal."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
+def write_secret(secret: str, file: Path) -> None:
+    """Write a secret to a new file with mode 0600.
+
+    Raises
+    ------
+    InputError
+        ``file_unwritable``: also if the file is there already, with whatever mode it has.
+    """
+    try:
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
+            opened.write(f"{secret}\n")
+    except OSError as error:
+        raise InputError(
+            f"{file} cannot be written: {error.strerror}", code="file_unwritable", field="output"
+        ) from error
 
 
 def moment(time: str | None) -> str:

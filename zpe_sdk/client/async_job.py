@@ -16,6 +16,7 @@ from typing_extensions import TypeVar
 from zpe_sdk.client.progress import Bar, html, in_words
 from zpe_sdk.errors import BY_SIDE, ComputeError, InputError, ZPEError
 from zpe_sdk.http import IDEMPOTENCY_KEY
+from zpe_sdk.plain import plain_lines
 from zpe_sdk.wire import OVER, JobDetail, JobReply, JobRequest, JobStatus, PartialReply, ResultReply
 
 if TYPE_CHECKING:
@@ -206,7 +207,7 @@ class AsyncJob(Generic[R_co]):
             response = await self._connection.send("GET", f"{self._path}/files", params={"kind": kind})
         except ZPEError as error:
             raise await self._why_none(error) from None
-        return response.text
+        return plain_lines(response.text)  # a worker may have written it
 
     async def _why_none(self, error: ZPEError) -> ZPEError:
         """Return why there is no result: the failure of the job says more than that it is not finished."""

@@ -13,9 +13,11 @@ from pydantic import ValidationError
 
 from zpe_sdk import http
 from zpe_sdk.client.settings import ClientSettings
-from zpe_sdk.errors import ConfigError, InputError, StoreError, ZPEError
+from zpe_sdk.errors import InputError, StoreError, ZPEError
+from zpe_sdk.transport import options, unreachable
 from zpe_sdk.version import __version__
 from zpe_sdk.wire import Message
+from zpe_sdk.wire.messages import in_words
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -42,7 +44,7 @@ class Connection:
     Raises
     ------
     ConfigError
-        ``bad_url``, ``insecure_url``, ``bad_ca_bundle``.
+        ``bad_url``, ``insecure_url``, ``bad_ca_bundle``, ``bad_proxy``, ``insecure_proxy``.
     """
 
     def __init__(
@@ -63,10 +65,11 @@ class Connection:
             "retry_seconds": retry_seconds,
         }
         self._token = settings.token
-        self._verify = http.tls(settings.ca_bundle)
+        self._way: dict[str, Any] = (
+            {"transport": transport} if transport else options(self.url, settings.ca_bundle)
+        )
         self._timeout = httpx.Timeout(timeout)
         self._retry_seconds = retry_seconds
-        self._transport = transport
         self._open: tuple[asyncio.AbstractEventLoop, httpx.AsyncClient] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -91,21 +94,13 @@ class Connection:
         InputError
             ``bad_request``: the fields make no such message.
         ConfigError
-            ``not_a_control_plane``.
+            ``not_a_control_plane``, ``bad_reply``.
         ZPEError
             What the control plane answers, or ``unreachable``.
         """
         message = None if body is None else _checked(body, fields or {})
         response = await self.send(method, path, body=message, **more)
-        try:
-            return reply.model_validate_json(response.content)
-        except ValidationError:
-            raise ConfigError(
-                f"{self.url.host} answered with something else than a ZPE control plane would",
-                code="not_a_control_plane",
-                field="ZPE_CONTROL_API_URL",
-                request_id=response.headers.get(http.REQUEST_ID),
-            ) from None
+        return http.read_reply(response, reply)
 
     async def send(
         self,
@@ -142,7 +137,7 @@ class Connection:
                     if not _is_final(response):
                         response.raise_for_status()
         except httpx.TransportError as error:
-            raise http.unreachable(self.url, error) from error
+            raise unreachable(self.url, error) from error
         except httpx.HTTPStatusError as error:
             response = error.response
         http.raise_for_error(response)
@@ -165,8 +160,7 @@ class Connection:
                 base_url=self.url,
                 headers={"Authorization": f"Bearer {self._token.get_secret_value()}"},
                 timeout=self._timeout,
-                verify=self._verify,
-                transport=self._transport,
+                **self._way,
             )
             self._open = (loop, client)
         return self._open[1]
@@ -182,7 +176,7 @@ def _checked(kind: type[Message], fields: Mapping[str, Any]) -> Message:
     except ValidationError as error:
         problem = error.errors()[0]
         field = ".".join(str(part) for part in problem["loc"])
-        raise InputError(f"{field}: {problem['msg']}", code="bad_request", field=field) from None
+        raise InputError(f"{field}: {in_words(problem)}", code="bad_request", field=field) from None
 
 
 def _is_final(response: httpx.Response) -> bool:

@@ -26,6 +26,7 @@ import httpx
 
 from zpe_sdk.errors import ConfigError
 from zpe_sdk.keeper import keep
+from zpe_sdk.transport import options
 from zpe_sdk.wire import EngineName
 
 Engine = Literal["qe", "mock"]
@@ -156,9 +157,10 @@ def _process(
 
 def _wait_until_ready(service: LocalService, control_plane: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + _START_SECONDS
+    here = options(httpx.URL(service.url))
     while time.monotonic() < deadline and control_plane.poll() is None:
         with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"{service.url}/readyz").status_code == httpx.codes.OK:
+            if httpx.get(f"{service.url}/readyz", **here).status_code == httpx.codes.OK:
                 return
         time.sleep(0.05)
     log = service.folder / "control-plane.log"
@@ -175,6 +177,7 @@ def _enroll_token(service: LocalService) -> str:
         f"{service.url}/calc/zpe/compute/enroll-tokens",
         json={"label": "this machine"},
         headers={"Authorization": f"Bearer {service.token}"},
+        **options(httpx.URL(service.url)),
     )
     return EnrollTokenReply.model_validate(reply.raise_for_status().json()).token
 

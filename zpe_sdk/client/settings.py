@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from zpe_sdk.errors import AuthError, ConfigError
 from zpe_sdk.http import is_token
+from zpe_sdk.wire.messages import in_words
 
 
 class Login(BaseModel):
@@ -115,7 +116,7 @@ class ClientSettings(BaseSettings):
             problem = error.errors()[0]
             name = str(problem["loc"][0])
             raise ConfigError(
-                f"{name}: {problem['msg']}", code="bad_setting", field=f"ZPE_{name.upper()}"
+                f"{name}: {in_words(problem)}", code="bad_setting", field=f"ZPE_{name.upper()}"
             ) from None
         login = Login.load()
         # A saved token goes to the control plane it was saved for, and to no other.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
+from ase.data import atomic_numbers
 from pydantic import BaseModel, ValidationError
 
 from zpe_sdk.errors import ComputeError, InputError
+from zpe_sdk.wire import ZPEResultDocument
 
 D = TypeVar("D", bound=BaseModel)
 R = TypeVar("R")
@@ -23,16 +25,43 @@ def validated(model: type[D], result: Mapping[str, Any]) -> D:
         ``result_incomplete``: it lacks fields, e.g. because an old worker made it, or has wrong ones.
     """
     try:
-        return model.model_validate(result)
+        document = model.model_validate(result)
     except ValidationError as error:
         fields = sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}) or [
             "result"
         ]
-        raise ComputeError(
-            f"the result lacks or misstates {', '.join(fields)}; its summary and CSV can still be had",
-            code="result_incomplete",
-            field=fields[0],
-        ) from None
+    else:
+        fields = [name for name, is_right in _fitting(document) if not is_right]
+        if not fields:
+            return document
+    raise ComputeError(
+        f"the result lacks or misstates {', '.join(fields)}; its summary and CSV can still be had",
+        code="result_incomplete",
+        field=fields[0],
+    )
+
+
+def _fitting(document: BaseModel) -> Iterator[tuple[str, bool]]:
+    """Yield the name of each field that must fit the others, and whether it does."""
+    d: Any = document
+    nat = len(d.symbols)
+    yield "symbols", all(symbol in atomic_numbers for symbol in d.symbols)
+    yield "positions", len(d.positions) == nat
+    yield "cell", len(d.cell) == 3
+    if not isinstance(d, ZPEResultDocument):
+        yield "forces_ev_ang", len(d.forces_ev_ang) == nat
+        yield "free", len(d.free) == nat
+        return
+    mobile = len(d.mobile_indices)
+    in_range = all(0 <= index < nat for index in d.mobile_indices)
+    yield "mobile_indices", in_range and len(set(d.mobile_indices)) == mobile
+    yield "masses", len(d.masses) == mobile and all(mass > 0 for mass in d.masses)
+    yield "freqs_cm", len(d.freqs_cm) == 3 * mobile
+    yield "mode_kinds", len(d.mode_kinds) == 3 * mobile
+    yield "modes", len(d.modes) == 3 * mobile and all(len(mode) == mobile for mode in d.modes)
+    yield "hessian", len(d.hessian) == 3 * mobile and all(len(row) == 3 * mobile for row in d.hessian)
+    for name, count in (("born_charges", mobile), ("ir_intensities_km_mol", 3 * mobile)):
+        yield name, getattr(d, name) is None or len(getattr(d, name)) == count
 
 
 def from_text(read: Callable[[Any], R], text: str | bytes) -> R:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from zpe_sdk.wire.compute import Capabilities
 from zpe_sdk.wire.jobs import HistoryEvent, JobStatus
-from zpe_sdk.wire.messages import ErrorInfo, Id, Message, OwnerName
+from zpe_sdk.wire.messages import ErrorInfo, Id, Line, Message, OwnerName, SecretToken, TaskIndex
 from zpe_sdk.wire.names import Accepts, JobState
 
 
@@ -21,7 +21,7 @@ class EnrollTokenRequest(Message):
     """
 
     ttl_seconds: Annotated[int, Field(gt=0, le=30 * 86400)] | None = None
-    label: Annotated[str, Field(max_length=200)] | None = None
+    label: Annotated[Line, Field(max_length=200)] | None = None
     owner: OwnerName | None = None
     accepts: Accepts | None = None
 
@@ -29,22 +29,22 @@ class EnrollTokenRequest(Message):
 class EnrollTokenReply(Message):
     """A one-time enroll token; this is the only time it is shown."""
 
-    token: str = Field(repr=False)
+    token: SecretToken
     expires_at: str
     ttl_seconds: int
-    label: str | None = None
-    owner: str | None = None
+    label: Line | None = None
+    owner: Line | None = None
     accepts: Accepts = "all"
 
 
 class EnrollToken(Message):
     """An enroll token that nobody has used yet, without the token itself."""
 
-    token_id: str
-    label: str | None = None
+    token_id: Id
+    label: Line | None = None
     created_at: str
     expires_at: str
-    owner: str | None = None
+    owner: Line | None = None
     accepts: Accepts = "all"
 
 
@@ -59,25 +59,25 @@ class ApiTokenRequest(Message):
 
     owner: OwnerName
     ttl_seconds: Annotated[int, Field(gt=0, le=3650 * 86400)] | None = None
-    label: Annotated[str, Field(max_length=200)] | None = None
+    label: Annotated[Line, Field(max_length=200)] | None = None
 
 
 class ApiTokenReply(Message):
     """A researcher's token; this is the only time it is shown."""
 
-    token: str = Field(repr=False)
-    token_id: str
-    owner: str
-    label: str | None = None
+    token: SecretToken
+    token_id: Id
+    owner: Line
+    label: Line | None = None
     expires_at: str | None = None
 
 
 class ApiToken(Message):
     """A researcher's token, without the token itself."""
 
-    token_id: str
-    owner: str
-    label: str | None = None
+    token_id: Id
+    owner: Line
+    label: Line | None = None
     created_at: str
     expires_at: str | None = None
 
@@ -108,11 +108,11 @@ class KeptScfs(Message):
     worker was noted.
     """
 
-    owner: str
-    server_id: str | None = None
-    worker: str
-    engine_version: str
-    pseudopotentials: dict[str, str] = {}
+    owner: Line
+    server_id: Id | None = None
+    worker: Line
+    engine_version: Line
+    pseudopotentials: dict[Line, str] = {}
     count: int
 
 
@@ -136,18 +136,18 @@ class WorkerStatus(Message):
     its owner's.
     """
 
-    server_id: str
-    name: str
+    server_id: Id
+    name: Line
     registered_at: str
     last_seen_at: str | None = None
     alive: bool
     draining: bool = False
     revoked: bool = False
-    owner: str | None = None
+    owner: Line | None = None
     accepts: Accepts = "all"
     meta: dict[str, Any] = {}
     capabilities: Capabilities | None = None
-    leases: list[str] = []
+    leases: list[Id] = []
     scf_done: int = 0
     scf_failed: int = 0
     scf_seconds: float = 0.0
@@ -174,11 +174,11 @@ class AcceptRequest(Message):
 class LeaseStatus(Message):
     """A lease in force."""
 
-    lease_id: str
-    job_id: str
-    server_id: str
-    worker: str
-    tasks: list[int]
+    lease_id: Id
+    job_id: Id
+    server_id: Id
+    worker: Line
+    tasks: list[TaskIndex]
     issued_at: str
     expires_at: str
     expires_in_seconds: float
@@ -203,8 +203,8 @@ class DeadJob(Message):
 class DeadReason(Message):
     """How many jobs of the dead-letter queue failed for the same reason."""
 
-    side: str
-    code: str
+    side: Line
+    code: Line
     count: int
 
 
@@ -226,8 +226,8 @@ class DeadJobsRequest(Message):
 class DeadJobsReply(Message):
     """The jobs acted on, and those that were not in the dead-letter queue (any more)."""
 
-    done: list[str]
-    skipped: list[str] = []
+    done: list[Id]
+    skipped: list[Id] = []
 
 
 class Flags(Message):
@@ -263,10 +263,10 @@ class AuditEntry(Message):
     """An act of an admin, or a registration: who did what, when, from where."""
 
     at: str
-    who: str
-    what: str
-    subject: str | None = None
-    address: str | None = None
+    who: Line
+    what: Line
+    subject: Line | None = None
+    address: Line | None = None
 
 
 class AuditTrail(Message):

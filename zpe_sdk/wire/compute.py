@@ -10,24 +10,33 @@ from zpe_sdk.errors import Side
 from zpe_sdk.task import Task
 from zpe_sdk.wire.jobs import Progress, RunningScf
 from zpe_sdk.wire.messages import (
+    AtomIndex,
     Fingerprint,
     Force,
     Id,
     JsonObject,
+    LeasedTask,
+    Line,
+    Lines,
     Magnetization,
     Message,
+    RequestId,
+    SecretToken,
     Tag,
     TaskIndex,
 )
 from zpe_sdk.wire.names import Accepts, EngineName, Expect, JobKind, JobState
 from zpe_sdk.wire.relaxation import RelaxationEnd, RelaxationState, RelaxOptions
 
+# In seconds.
+Ttl = Annotated[float, Field(gt=0, le=1e9)]
+
 
 class RegisterRequest(Message):
     """A compute node enrolling with a one-time token."""
 
     token: str = Field(repr=False)
-    name: Annotated[str, Field(max_length=200)] | None = None
+    name: Annotated[Line, Field(max_length=200)] | None = None
     meta: JsonObject = {}
 
 
@@ -37,14 +46,14 @@ class RegisterReply(Message):
     ``owner`` and ``accepts`` are as the enroll token has them, see :class:`EnrollTokenRequest`.
     """
 
-    server_id: str
+    server_id: Id
     registered_at: str
-    name: str | None = None
-    owner: str | None = None
+    name: Line | None = None
+    owner: Line | None = None
     accepts: Accepts = "all"
-    worker_token: str = Field(repr=False)
+    worker_token: SecretToken
     token_expires_at: str
-    token_ttl_seconds: int
+    token_ttl_seconds: Annotated[int, Field(gt=0)]
 
 
 class Capabilities(Message):
@@ -58,14 +67,14 @@ class Capabilities(Message):
     ``memory_gb`` and ``tags`` are held against what jobs require.
     """
 
-    engine: str = "espresso"
-    engine_version: str | None = None
-    pseudopotentials: list[str] | None = None
+    engine: Line = "espresso"
+    engine_version: Line | None = None
+    pseudopotentials: list[Line] | None = None
     environ: bool = False
     environ_input: bool = False
     relaxes: bool = False
     files_sha256: Annotated[str, Field(max_length=64)] | None = None
-    zpe_version: Annotated[str, Field(max_length=50)] | None = None
+    zpe_version: Annotated[Line, Field(max_length=50)] | None = None
     slots: Annotated[int, Field(ge=1, le=4096)] = 1
     accepts: Accepts = "all"
     cores: Annotated[int, Field(ge=1, le=10**6)] | None = None
@@ -99,7 +108,7 @@ class JobPayload(Message):
     kind: JobKind = "vibrations"
     stage: JobKind = "vibrations"
     relax: RelaxOptions | None = None
-    mobile_indices: list[int]
+    mobile_indices: list[AtomIndex]
     use_environ: bool = False
     environ: str | None = None
     input_dir: str | None = None
@@ -110,7 +119,13 @@ class JobPayload(Message):
     temperature: float
     expect: Expect = "minimum"
     engine: EngineName | None = None
-    max_scf_seconds: float | None = None
+    max_scf_seconds: Annotated[float, Field(gt=0)] | None = None
+
+
+def _each_once(tasks: list[Task]) -> list[Task]:
+    if len({task.index for task in tasks}) < len(tasks):
+        raise ValueError("an SCF is in it twice")
+    return tasks
 
 
 class LeaseReply(Message):
@@ -120,14 +135,14 @@ class LeaseReply(Message):
     stage.
     """
 
-    job_id: str
+    job_id: Id
     payload: JobPayload
-    lease_id: str
-    lease_ttl_seconds: float
-    tasks: list[Task]
+    lease_id: Id
+    lease_ttl_seconds: Ttl
+    tasks: Annotated[list[LeasedTask], AfterValidator(_each_once)]
     relaxation: RelaxationState | None = None
     more: bool = True
-    request_id: str | None = None
+    request_id: RequestId | None = None
 
 
 NO_FORCES = "all forces are exactly zero although an atom is displaced: none were computed"
@@ -151,12 +166,12 @@ class TaskReport(Message):
     fingerprint: Fingerprint
     scf_seconds: Annotated[float, Field(ge=0, le=1e9)]
     scf_iterations: Annotated[int, Field(ge=0, le=10**9)] | None = None
-    pseudo_dir: str | None = None
+    pseudo_dir: Line | None = None
     dipole_e_ang: tuple[DipoleComponent, DipoleComponent, DipoleComponent] | None = None
     total_magnetization: Magnetization | None = None
     absolute_magnetization: Magnetization | None = None
     lacking_ry: Annotated[float, Field(ge=0, le=1e6)] | None = None
-    warnings: Annotated[list[Annotated[str, Field(max_length=500)]], Field(max_length=20)] = []
+    warnings: Annotated[list[Annotated[Line, Field(max_length=500)]], Field(max_length=20)] = []
     relaxation: RelaxationEnd | None = None
 
     @property
@@ -181,15 +196,15 @@ class TaskReportReply(Message):
     """
 
     ok: bool = True
-    accepted: list[int] = []
-    idempotent: list[int] = []
-    refused: list[int] = []
-    reason: str | None = None
-    detail: str | None = None
+    accepted: list[TaskIndex] = []
+    idempotent: list[TaskIndex] = []
+    refused: list[TaskIndex] = []
+    reason: Line | None = None
+    detail: Line | None = None
     job_status: JobState
     progress: Progress
     lease_held: bool = True
-    left: list[int] | None = None
+    left: list[TaskIndex] | None = None
 
 
 class HeartbeatRequest(Message):
@@ -207,9 +222,9 @@ class HeartbeatReply(Message):
     ``left``: as in a :class:`TaskReportReply`, of the leases of which it is not null.
     """
 
-    leases: dict[str, Literal["held", "lost", "cancelled"]]
-    left: dict[str, list[int]] = {}
-    lease_ttl_seconds: float
+    leases: dict[Id, Literal["held", "lost", "cancelled"]]
+    left: dict[Id, list[TaskIndex]] = {}
+    lease_ttl_seconds: Ttl
     draining: bool = False
 
 
@@ -218,8 +233,8 @@ class WholeResultRequest(Message):
 
     lease_id: Id
     result: JsonObject
-    summary_text: str
-    freqs_csv: str
+    summary_text: Lines
+    freqs_csv: Lines
     meta: JsonObject = {}
 
 
@@ -238,9 +253,9 @@ class FailedRequest(Message):
     """
 
     lease_id: Id
-    error_code: Annotated[str, Field(max_length=100)]
-    error_message: Annotated[str, AfterValidator(lambda text: text[:2000])]
-    traceback: Annotated[str, AfterValidator(lambda text: text[-20_000:])] | None = None
+    error_code: Annotated[Line, Field(max_length=100)]
+    error_message: Annotated[Lines, AfterValidator(lambda text: text[:2000])]
+    traceback: Annotated[Lines, AfterValidator(lambda text: text[-20_000:])] | None = None
     tasks: list[TaskIndex] | None = None
     side: Side = "compute"
 
@@ -269,6 +284,6 @@ class Ok(Message):
 class WorkerTokenReply(Message):
     """A new worker token; the old one goes on for a grace period."""
 
-    worker_token: str = Field(repr=False)
+    worker_token: SecretToken
     token_expires_at: str
-    token_ttl_seconds: int
+    token_ttl_seconds: Annotated[int, Field(gt=0)]

@@ -7,7 +7,18 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from zpe_sdk.task import Vector
-from zpe_sdk.wire.messages import ErrorInfo, Fingerprint, Message, Number, Tag
+from zpe_sdk.wire.messages import (
+    AtomIndex,
+    ErrorInfo,
+    Fingerprint,
+    Id,
+    Line,
+    Lines,
+    Message,
+    Number,
+    Tag,
+    TaskIndex,
+)
 from zpe_sdk.wire.names import EngineName, Expect, JobKind, JobState
 from zpe_sdk.wire.relaxation import RelaxOptions
 from zpe_sdk.wire.versions import check_condition
@@ -46,7 +57,7 @@ class ParseRequest(Message):
     """A QE input to look into."""
 
     content: str
-    structure_id: str | None = None
+    structure_id: Line | None = None
 
 
 class ParseReply(Message):
@@ -138,14 +149,14 @@ class JobRequest(Message):
     mobile_indices: list[Index] | None = None
     use_environ: bool = False
     environ: str | None = None
-    input_dir: str | None = None
+    input_dir: Line | None = None
     calc_mode: Literal["continue", "new"] = "continue"
-    structure_id: str | None = None
+    structure_id: Line | None = None
     delta: Annotated[Delta, Number] | None = None
     low_cut_cm: Annotated[Cutoff, Number] | None = None
     temperature: Annotated[Temperature, Number] | None = None
     symmetry: bool = True
-    name: Annotated[str, Field(max_length=200)] | None = None
+    name: Annotated[Line, Field(max_length=200)] | None = None
     priority: Annotated[int, Field(strict=True, ge=-100, le=100)] = 0
     requires: Requirements = Requirements()
     where: Annotated[str, Field(min_length=1, max_length=200)] | None = None
@@ -171,8 +182,8 @@ class JobRequest(Message):
 class JobReply(Message):
     """The id of an accepted job, and what its author should know of the input: one sentence each."""
 
-    job_id: str
-    warnings: list[str] = []
+    job_id: Id
+    warnings: list[Line] = []
 
 
 class Progress(Message):
@@ -215,24 +226,24 @@ class JobStatus(Message):
     has.
     """
 
-    job_id: str
+    job_id: Id
     status: JobState
-    detail: str | None = None
+    detail: Line | None = None
     updated_at: str
     created_at: str
     started_at: str | None = None
     finished_at: str | None = None
     progress: Progress
-    owner: str | None = None
-    name: str | None = None
-    formula: str | None = None
+    owner: Line | None = None
+    name: Line | None = None
+    formula: Line | None = None
     error: ErrorInfo | None = None
-    workers: list[str] = []
+    workers: list[Line] = []
     running: list[RunningScf] = []
     in_dlq: bool = False
     version: int = 0
     engine: EngineName | None = None
-    taken_back: list[str] = []
+    taken_back: list[Line] = []
     kind: JobKind = "vibrations"
     stage: JobKind = "vibrations"
     ionic_step: int | None = None
@@ -252,12 +263,12 @@ class TaskStatus(Message):
     ``copy_of`` is the task whose SCF this one computes again, on another worker.
     """
 
-    index: int
-    atom: int | None = None
+    index: TaskIndex
+    atom: AtomIndex | None = None
     displacement: Vector | None = None
-    copy_of: int | None = None
+    copy_of: TaskIndex | None = None
     state: Literal["open", "held", "done"]
-    worker: str | None = None
+    worker: Line | None = None
     scf_seconds: float | None = None
     attempts: int = 0
 
@@ -266,13 +277,13 @@ class HistoryEvent(Message):
     """Something that happened to a job: a failed attempt, an expiry, a requeue, a cancellation."""
 
     at: str
-    what: str
-    worker: str | None = None
-    by: str | None = None
-    code: str | None = None
-    message: str | None = None
-    traceback: str | None = None
-    tasks: list[int] = []
+    what: Line
+    worker: Line | None = None
+    by: Line | None = None
+    code: Line | None = None
+    message: Lines | None = None
+    traceback: Lines | None = None
+    tasks: list[TaskIndex] = []
 
 
 class JobDetail(JobRequest):
@@ -310,9 +321,9 @@ class PartialReply(Message):
     freqs_cm: list[float]
     mode_kinds: list[str] = []
     atoms: list[int]
-    symbols: list[str]
+    symbols: list[Line]
     scf_done: int
     scf_total: int
     differences: Literal["central", "forward"]
-    detail: str
+    detail: Line
     engine: EngineName | None = None

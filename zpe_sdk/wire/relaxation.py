@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from zpe_sdk.task import Vector
-from zpe_sdk.wire.messages import Fingerprint, Force, Id, Magnetization, Message, Number, TaskIndex
+from zpe_sdk.wire.messages import Fingerprint, Force, Id, Line, Magnetization, Message, Number, TaskIndex
 from zpe_sdk.wire.names import JobState
 
 # More steps than that are no relaxation but a search.
@@ -72,10 +72,10 @@ class RelaxationState(Message):
         How many more steps may be taken.
     """
 
-    done: int = 0
+    done: Annotated[int, Field(ge=0, le=10 * MAX_STEPS)] = 0
     positions: list[Vector] | None = None
     history: Annotated[str, Field(max_length=4_000_000)] | None = None
-    steps: int
+    steps: Annotated[int, Field(ge=0, le=10 * MAX_STEPS)]
 
 
 class StepRequest(Message):
@@ -101,8 +101,8 @@ class StepReply(Message):
     ok: bool = True
     idempotent: bool = False
     lease_held: bool = True
-    reason: str | None = None
-    detail: str | None = None
+    reason: Line | None = None
+    detail: Line | None = None
     job_status: JobState
 
 
@@ -116,7 +116,7 @@ class RelaxationEnd(Message):
 
     positions: list[Vector]
     reason: Ending
-    detail: Annotated[str, Field(max_length=500)] | None = None
+    detail: Annotated[Line, Field(max_length=500)] | None = None
 
     @property
     def converged(self) -> bool:
@@ -129,4 +129,4 @@ class RelaxationRecord(Message):
 
     steps: list[IonicStep]
     reason: Ending
-    detail: str | None = None
+    detail: Line | None = None

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from zpe_sdk.wire.messages import Message, OwnerName
+from zpe_sdk.wire.messages import Id, Line, Message, OwnerName
 from zpe_sdk.wire.names import Accepts
 
 
@@ -17,18 +17,18 @@ class WorkerTarget(Message):
     ``owner`` is null where administrators have enrolled it.
     """
 
-    target_id: str
-    queue_name: str
-    server_id: str
+    target_id: Line
+    queue_name: Line
+    server_id: Id
     registered_at: str
-    name: str
-    owner: str | None = None
+    name: Line
+    owner: Line | None = None
     accepts: Accepts = "all"
     mine: bool = False
     alive: bool = False
     draining: bool = False
-    engine: str | None = None
-    engine_version: str | None = None
+    engine: Line | None = None
+    engine_version: Line | None = None
     slots: int | None = None
     leases: int = 0
     last_seen_at: str | None = None
@@ -41,7 +41,7 @@ class TargetList(Message):
     """
 
     targets: list[WorkerTarget]
-    active_target_id: str | None = None
+    active_target_id: Line | None = None
 
 
 class TargetRequest(Message):
@@ -53,7 +53,7 @@ class TargetRequest(Message):
 class TargetReply(Message):
     """The target that is selected now; null: any."""
 
-    active_target_id: str | None = None
+    active_target_id: Line | None = None
 
 
 class Limits(Message):
@@ -87,9 +87,9 @@ class MeRequest(Message):
 class Me(Message):
     """Who one is here: the name of one's jobs, one's groups and what these may see, and one's limits."""
 
-    name: str
+    name: Line
     role: Literal["admin", "researcher"]
-    groups: list[str] = []
+    groups: list[Line] = []
     shows_jobs: bool = False
     usage: Usage
     limits: Limits
@@ -98,8 +98,8 @@ class Me(Message):
 class Group(Message):
     """A group of researchers: workers may be shared in it, and jobs be shown."""
 
-    name: str
-    members: list[str]
+    name: Line
+    members: list[Line]
 
 
 class GroupList(Message):

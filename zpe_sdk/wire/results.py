@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import model_validator
 
 from zpe_sdk.task import Vector
-from zpe_sdk.wire.messages import Fingerprint, Message, TaskRun
+from zpe_sdk.wire.messages import Fingerprint, Line, Message, TaskRun
 from zpe_sdk.wire.names import Expect
 from zpe_sdk.wire.relaxation import RelaxationRecord
 
@@ -95,9 +95,9 @@ class ZPEResultDocument(Message):
     temperature: float
     use_environ: bool
     qe_input: str
-    pseudo_dir: str
-    calc_start_time: str
-    calc_end_time: str
+    pseudo_dir: Line
+    calc_start_time: Line
+    calc_end_time: Line
     elapsed_seconds: float
     cache_checked: int
     cache_deleted: int
@@ -108,13 +108,13 @@ class ZPEResultDocument(Message):
     u_vib_ev: float
     f_vib_ev: float
     cv_jmol_k: float
-    symbols: list[str]
+    symbols: list[Line]
     positions: list[Vector]
     cell: list[Vector]
     masses: list[float]
     hessian: list[list[float]]
     modes: list[list[Vector]]
-    mode_kinds: list[str]
+    mode_kinds: list[Line]
     imaginary_modes: list[int]
     energy_ev: float
     max_force_ev_ang: float
@@ -123,7 +123,7 @@ class ZPEResultDocument(Message):
     dipole_e_ang: Vector | None = None
     born_charges: list[tuple[Vector, Vector, Vector]] | None = None
     ir_intensities_km_mol: list[float] | None = None
-    warnings: list[str] = []
+    warnings: list[Line] = []
     expect: Expect = "minimum"
     symmetry: dict[str, Any] = {}
     symmetry_operations: list[SymmetryOperation] = []

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from zpe_sdk.task import Vector
-from zpe_sdk.wire.messages import Fingerprint, Message, TaskRun
+from zpe_sdk.wire.messages import Fingerprint, Line, Message, TaskRun
 from zpe_sdk.wire.relaxation import RelaxationRecord
 from zpe_sdk.wire.results import input_of_before
 
@@ -24,7 +24,7 @@ class StructureDocument(Message):
     forces_ev_ang: list[Vector]
     max_force_ev_ang: float
     free: list[tuple[bool, bool, bool]]
-    symbols: list[str]
+    symbols: list[Line]
     positions: list[Vector]
     cell: list[Vector]
     kpts: tuple[int, int, int]
@@ -35,10 +35,10 @@ class StructureDocument(Message):
     dipole_e_ang: Vector | None = None
     pw_input: str
     use_environ: bool = False
-    calc_start_time: str
-    calc_end_time: str
+    calc_start_time: Line
+    calc_end_time: Line
     elapsed_seconds: float
-    warnings: list[str] = []
+    warnings: list[Line] = []
     fingerprint: Fingerprint
     tasks: list[TaskRun]
 

@@ -20,10 +20,10 @@ from zpe_sdk.http import (
     base_url,
     is_passing,
     raise_for_error,
+    read_reply,
     retrying,
-    tls,
-    unreachable,
 )
+from zpe_sdk.transport import options, unreachable
 from zpe_sdk.version import __version__
 from zpe_sdk.wire import (
     HeartbeatReply,
@@ -93,7 +93,7 @@ class ControlPlane:
     Raises
     ------
     ConfigError
-        ``bad_url``, ``insecure_url`` or ``bad_ca_bundle``.
+        ``bad_url``, ``insecure_url``, ``bad_ca_bundle``, ``bad_proxy`` or ``insecure_proxy``.
     """
 
     def __init__(self, settings: WorkerSettings, stop: Event) -> None:
@@ -102,8 +102,8 @@ class ControlPlane:
         self._stop = stop
         self._http = httpx.Client(
             base_url=self.url,
-            verify=tls(settings.ca_bundle),
             headers={INSTANCE: str(uuid.uuid4()), VERSION: __version__},
+            **options(self.url, settings.ca_bundle),
         )
         self._state = Lock()
         self._away = False
@@ -153,7 +153,7 @@ class ControlPlane:
     ) -> Reply:
         found = self.call(path, request, reply, seconds=seconds)
         if found is None:
-            raise _foreign()
+            raise self._refused(path, "it is empty")
         return found
 
     def call(
@@ -173,7 +173,8 @@ class ControlPlane:
         Raises
         ------
         ZPEError
-            What the control plane answered, or that it stayed away.
+            What the control plane answered, or that it stayed away. ``bad_reply``: the answer is not what it
+            must be; so much is in the log.
         """
         policy = retrying(seconds, before_sleep=self._say_away)
         policy["retry"] = tenacity.retry_if_exception(self._may_pass)
@@ -188,14 +189,24 @@ class ControlPlane:
             response = error.response
         raise_for_error(response)
         with self._state:
-            self._known = True
             back, self._away = self._away, False
         if back:
             log.info("the control plane is back")
+        if response.status_code == 204:
+            return None
         try:
-            return None if response.status_code == 204 else reply.model_validate_json(response.content)
-        except ValueError:
-            raise _foreign() from None
+            found = read_reply(response, reply)
+        except ConfigError as error:
+            if error.code == "not_a_control_plane" and not self._known:
+                raise
+            raise self._refused(path, error.message) from None
+        self._known = True
+        return found
+
+    def _refused(self, path: str, why: str) -> ConfigError:
+        """Log that a reply is not what it must be, and return the error that says so to the caller."""
+        log.warning("a reply of the control plane changes nothing here", call=path, reason=why)
+        return ConfigError(why, code="bad_reply")
 
     def _post(self, path: str, request: Message | None, reply_seconds: float) -> httpx.Response:
         headers = {REQUEST_ID: uuid.uuid4().hex, "Content-Type": "application/json"}
@@ -215,8 +226,11 @@ class ControlPlane:
         """Tell whether the request may succeed later.
 
         A 5xx is not final: giving up would discard a finished SCF. Neither is a proxy's reply, whatever its
-        status, while the control plane behind it is down.
+        status, while the control plane behind it is down. One that was there before may get another
+        certificate; one that never was has the wrong address.
         """
+        if isinstance(error, httpx.TransportError) and self._known:
+            return True
         if not isinstance(error, httpx.HTTPStatusError):
             return is_passing(error)
         status = error.response.status_code
@@ -225,7 +239,7 @@ class ControlPlane:
         try:
             raise_for_error(error.response)
         except ZPEError as named:
-            return self._known and named.code == "not_a_control_plane"
+            return self._known and named.code in ("not_a_control_plane", "wrong_scheme")
         return False
 
     def _say_away(self, state: tenacity.RetryCallState) -> None:
@@ -236,6 +250,8 @@ class ControlPlane:
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, httpx.HTTPStatusError):
             reason = f"HTTP {error.response.status_code}"
+        elif isinstance(error, httpx.TransportError):
+            reason = unreachable(self.url, error).message
         else:
             reason = f"{type(error).__name__}: {error}"
         log.warning("the control plane is away; work goes on and waits", url=str(self.url), reason=reason)
@@ -243,11 +259,3 @@ class ControlPlane:
     def close(self) -> None:
         """Close all connections."""
         self._http.close()
-
-
-def _foreign() -> ConfigError:
-    return ConfigError(
-        "this does not look like a ZPE control plane: its replies are not in the ZPE format",
-        code="not_a_control_plane",
-        field="ZPE_CONTROL_API_URL",
-    )

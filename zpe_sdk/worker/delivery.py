@@ -21,6 +21,10 @@ from zpe_sdk.worker.outbox import Outbox
 MAX_BATCH = 32
 REST_PER_SECOND = 99.0
 MAX_REST_SECONDS = 1.0
+# Before a message is sent again whose answer could not be understood.
+BAD_REPLY_SECONDS = 2.0
+# Between two attempts to bring results of jobs that the control plane does not know.
+AGAIN_SECONDS = 30.0
 # The lease or the job that a message is about is gone.
 _GONE = {"lease_not_yours", "lease_not_found", "not_found", "job_not_found"}
 
@@ -49,6 +53,7 @@ class Delivery:
         self._deadline: float | None = None
         self._hurry = False
         self._rest_until = 0.0
+        self._again_at = 0.0
 
     def send(self, message: OutboxMessage, *, hurry: bool = True) -> None:
         """Keep a message, and send it at once or, without ``hurry``, with others that follow soon."""
@@ -62,6 +67,13 @@ class Delivery:
         with self._changed:
             self._hurry = True
             self._changed.notify_all()
+
+    def offer_again(self) -> None:
+        """Send once more, from time to time, what the control plane knew no job or lease of."""
+        if time.monotonic() >= self._again_at:
+            self._again_at = time.monotonic() + AGAIN_SECONDS
+            if self._outbox.bring_back():
+                self.hurry()
 
     def close(self, seconds: float) -> None:
         """Let :meth:`run` end once all is sent, or after about ``seconds``; what is left stays on disk."""
@@ -97,6 +109,10 @@ class Delivery:
             except ZPEError as error:
                 if error.side == "auth" or (error.code == "not_a_control_plane" and deadline is None):
                     raise
+                if error.code == "bad_reply" and deadline is None:
+                    with self._changed:
+                        self._changed.wait_for(lambda: self._deadline is not None, BAD_REPLY_SECONDS)
+                    continue
                 if error.side in ("store", "config"):  # away, and patience ended because the worker stops
                     with self._changed:
                         self._changed.wait_for(lambda: self._deadline is not None)
@@ -159,16 +175,19 @@ class Delivery:
 
     def _refused(self, messages: list[OutboxMessage], error: ZPEError) -> None:
         first = messages[0]
-        log.warning(
-            "the control plane refused what it was told",
-            job_id=first.job_id,
-            lease_id=first.lease_id,
-            kind=first.kind,
-            tasks=[message.report.task for message in messages if message.report],
-            reason=str(error),
-        )
+        if not first.again:
+            log.warning(
+                "the control plane refused what it was told",
+                job_id=first.job_id,
+                lease_id=first.lease_id,
+                kind=first.kind,
+                tasks=[message.report.task for message in messages if message.report],
+                reason=str(error),
+            )
         if error.code in _GONE:
-            self._outbox.remove(len(messages))
+            results = self._outbox.postpone(len(messages))
+            if results and not first.again:
+                log.warning("finished SCFs are kept, and offered again for a week", count=results)
             self._answered(first, Answer(lease="cancelled"))
             return
         # Not for any fault of the SCF: kept for people to look at, and the task is tried again.

@@ -19,7 +19,8 @@ from zpe_sdk.errors import AuthError, ConfigError, ZPEError
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.libraries import REFERENCE, blas_of, links_hdf5
 from zpe_sdk.espresso.run import INPUT, pw_command, pw_version
-from zpe_sdk.http import base_url, raise_for_error, tls, unreachable
+from zpe_sdk.http import base_url, raise_for_error
+from zpe_sdk.transport import options, unreachable
 from zpe_sdk.wire import Capabilities, HeartbeatRequest
 from zpe_sdk.worker.control import ControlPlane
 from zpe_sdk.worker.engines import make_engine
@@ -196,14 +197,17 @@ def _control_plane(settings: WorkerSettings) -> Iterator[Check]:
     name = "control plane"
     try:
         url = base_url(settings.control_api_url, insecure=settings.insecure)
-        with httpx.Client(base_url=url, verify=tls(settings.ca_bundle), timeout=_REPLY_SECONDS) as http:
+        with httpx.Client(base_url=url, timeout=_REPLY_SECONDS, **options(url, settings.ca_bundle)) as http:
             response = http.get("readyz")
         raise_for_error(response)
     except httpx.TransportError as error:
-        hint = "is the address right, does it run, does a proxy or firewall stand between?"
-        if "CERTIFICATE" in str(error):
-            hint = "set ZPE_CA_BUNDLE to the PEM file of the authority that signed its certificate"
-        yield failed(name, unreachable(url, error), hint)
+        named = unreachable(url, error)
+        hint = {
+            "tls_failed": "set ZPE_CA_BUNDLE to the PEM file of the authority that signed its certificate",
+            "wrong_scheme": "correct ZPE_CONTROL_API_URL",
+            "bad_proxy": "correct HTTPS_PROXY, HTTP_PROXY or ALL_PROXY",
+        }.get(named.code, "is the address right, does it run, does a proxy or firewall stand between?")
+        yield failed(name, named, hint)
         return
     except ZPEError as error:
         hint = {

@@ -6,18 +6,20 @@ from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from zpe_sdk.wire import LeaseReply, Task
+import pydantic.dataclasses
+
+from zpe_sdk.wire import Id, LeaseReply, Task, TaskIndex
 
 KEPT_JOBS = 4
 
 
-@dataclass(frozen=True)
+@pydantic.dataclasses.dataclass(frozen=True)
 class Entry:
     """What the journal says of a lease: which of its tasks run."""
 
-    job_id: str
-    lease_id: str
-    running: list[int]
+    job_id: Id
+    lease_id: Id
+    running: list[TaskIndex]
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 import structlog
+from pydantic import TypeAdapter
 
 from zpe_sdk.worker.files import remove_half_written, write_durably
 from zpe_sdk.worker.held import Entry
+
+_ENTRY = TypeAdapter(Entry)
 
 log = structlog.get_logger(__name__)
 
@@ -31,7 +32,7 @@ class Journal:
     def note(self, entry: Entry) -> None:
         """Write an entry, in place of an earlier one about the same lease."""
         try:
-            write_durably(self._path(entry.lease_id), json.dumps(asdict(entry)))
+            write_durably(self._path(entry.lease_id), _ENTRY.dump_json(entry).decode())
         except OSError as error:  # without the entry, the lease expires in its own time
             log.warning("a journal entry could not be written", reason=str(error))
 
@@ -47,12 +48,10 @@ class Journal:
         remove_half_written(self._folder)
         for path in sorted(self._folder.iterdir()):
             try:
-                note = json.loads(path.read_text())
-                running = [int(task) for task in note["running"]]
-                entry = Entry(str(note["job_id"]), str(note["lease_id"]), running)
+                entry = _ENTRY.validate_json(path.read_bytes())
                 if path != self._path(entry.lease_id):
                     raise ValueError(path.name)
-            except (OSError, ValueError, KeyError, TypeError):
+            except (OSError, ValueError):
                 log.warning("a journal entry cannot be read; its lease will expire", file=path.name)
                 path.unlink(missing_ok=True)
             else:

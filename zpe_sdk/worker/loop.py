@@ -32,6 +32,7 @@ from zpe_sdk.worker.sight import Sight
 from zpe_sdk.worker.workload import CLOSING_SECONDS, Workload
 
 # Cancellations travel with heartbeats.
+MIN_HEARTBEAT_SECONDS = 0.2  # whatever time to live a control plane names
 MAX_HEARTBEAT_SECONDS = 10.0
 DEFAULT_TTL_SECONDS = 600.0
 
@@ -251,6 +252,7 @@ class Worker:
                 self._ttl = reply.lease_ttl_seconds
                 with self._changed:
                     self._do(self._workload.renewed(reply))
+                self._delivery.offer_again()
             except AuthError:
                 raise
             except ZPEError as error:  # the next beat will tell
@@ -260,7 +262,7 @@ class Worker:
 
     @property
     def _beat_seconds(self) -> float:
-        return min(self._ttl / 3, MAX_HEARTBEAT_SECONDS)
+        return max(MIN_HEARTBEAT_SECONDS, min(self._ttl / 3, MAX_HEARTBEAT_SECONDS))
 
     def _answered(self, message: OutboxMessage, answer: Answer) -> None:
         """Act on an answer to a message."""

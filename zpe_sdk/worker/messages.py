@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 from zpe_sdk.errors import Side
 from zpe_sdk.wire import (
     FailedRequest,
+    Id,
     JobState,
     Message,
     ReleaseRequest,
@@ -23,15 +24,17 @@ from zpe_sdk.worker.engines import StepTaken
 class OutboxMessage(Message):
     """One thing to tell about a lease: exactly one of ``report``, ``step`` and ``failure``, or none of them.
 
-    Without any, ``returned`` tasks go back, or, if it is null, all that the lease still has.
+    Without any, ``returned`` tasks go back, or, if it is null, all that the lease still has. ``again``: it
+    was sent before, to a control plane that did not know its job or lease.
     """
 
-    job_id: str
-    lease_id: str
+    job_id: Id
+    lease_id: Id
     report: TaskReport | None = None
     step: StepRequest | None = None
     failure: FailedRequest | None = None
     returned: list[int] | None = None
+    again: bool = False
 
     @property
     def kind(self) -> Literal["tasks", "steps", "failed", "release"]:

@@ -70,6 +70,7 @@ class Polling:
         """
         # One key until there is an answer: a lost reply must not leave a lease that nobody knows of.
         lease_key = uuid.uuid4().hex
+        refused = 0
         while ask := self._wanted():
             try:
                 capabilities = self._engine.capabilities()
@@ -89,10 +90,14 @@ class Polling:
             except ZPEError as error:
                 if self._stopping.is_set():
                     return
+                if error.code == "bad_reply":  # whatever it was, it is not taken: another lease may be better
+                    self._request, lease_key, refused = None, uuid.uuid4().hex, refused + 1
+                    self._stopping.wait(min(POLL_SECONDS, 2.0 ** (refused - 1)))
+                    continue
                 if self._has_messages() and error.side in ("config", "store"):
                     continue
                 raise
-            lease_key = uuid.uuid4().hex
+            lease_key, refused = uuid.uuid4().hex, 0
             if lease is None:
                 self._request = None
                 self._answered(ask, None)

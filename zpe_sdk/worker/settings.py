@@ -22,6 +22,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from zpe_sdk.errors import ConfigError
 from zpe_sdk.logging import Level
 from zpe_sdk.wire import Accepts, Tag
+from zpe_sdk.wire.messages import in_words
 
 
 class WorkerSettings(BaseSettings):
@@ -34,7 +35,7 @@ class WorkerSettings(BaseSettings):
     worker_token
         A worker token to use as it is; without it, the worker enrolls once and keeps its own.
     enroll_token, enroll_file
-        A one-time enroll token, or a file that holds one.
+        A one-time enroll token, or a file that holds one; ``-`` is standard input, at the first start.
     worker_name
         Name shown to researchers and administrators; default: the host's name.
     worker_mode
@@ -162,4 +163,4 @@ def settings_from(options: dict[str, Any]) -> WorkerSettings:
     except ValidationError as error:
         problem = error.errors()[0]
         name = f"ZPE_{str(problem['loc'][0]).upper()}"
-        raise ConfigError(f"{name}: {problem['msg']}", code="bad_setting", field=name) from None
+        raise ConfigError(f"{name}: {in_words(problem)}", code="bad_setting", field=name) from None

@@ -141,6 +141,9 @@ class Workload:
             What the control plane did not know when it answered. A lease may have expired while it was away,
             so that it gives out again what is finished here.
         """
+        if lease.lease_id in self.leases:  # what runs under it goes on
+            log.warning("a lease came twice; the second is not taken", lease_id=lease.lease_id)
+            return []
         self._is_all = not lease.more or len(lease.tasks) < ask.tasks
         if self.ended:
             return [Send(handed_back(lease))]
@@ -262,6 +265,9 @@ class Workload:
     def answered(self, message: OutboxMessage, answer: Answer) -> list[Action]:
         """Act on the answer to a message."""
         actions: list[Action] = []
+        if message.again and answer.lease == "held" and message.lease_id not in self.leases:
+            # The control plane has found it again, with tasks that were dropped here when it did not know it.
+            actions.append(Send(handed_back(message)))
         if answer.left is not None:
             actions += self._keep_only(message.lease_id, answer.left)
         actions += self._lose(message.lease_id, answer.lease)

@@ -12,6 +12,7 @@ from zpe_sdk.codes import status_of
 from zpe_sdk.errors import Side, ZPEError
 from zpe_sdk.http import REQUEST_ID
 from zpe_sdk.wire import ErrorInfo, ErrorReply
+from zpe_sdk.wire.messages import in_words
 
 log = structlog.get_logger(__name__)
 
@@ -68,7 +69,7 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     problems = [
         ("body", e["ctx"]["error"])
         if e["type"] == "json_invalid"
-        else (".".join(str(part) for part in e["loc"][1:])[:200] or "body", e["msg"])
+        else (".".join(str(part) for part in e["loc"][1:])[:200] or "body", in_words(e))
         for e in error.errors()[:_TOLD]
     ]
     message = "; ".join(f"{field}: {text}" for field, text in problems)

@@ -30,7 +30,7 @@ async def health() -> dict[Literal["status"], Literal["ok"]]:
 
 @router.get("/readyz")
 async def readyz(plane: InPlane) -> Ok:
-    """Answer 200 only if the store does."""
+    """Answer 200 only if the store takes what it is given: 503 while it is away, full or read-only."""
     await plane.store.ping()
     return Ok()
 

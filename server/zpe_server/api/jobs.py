@@ -22,6 +22,7 @@ from zpe_sdk.wire import (
     PartialReply,
     ResultReply,
 )
+from zpe_sdk.wire.messages import OwnerName
 from zpe_server.api.body import Route
 from zpe_server.api.doors import InPlane, Researcher
 from zpe_server.api.paths import JobId
@@ -64,7 +65,7 @@ async def jobs(
     who: Researcher,
     plane: InPlane,
     status: JobState | None = None,
-    owner: Annotated[str | None, Query(max_length=100, pattern=r"^[\w.@+-]+$")] = None,
+    owner: Annotated[OwnerName | None, Query()] = None,
     search: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
     order: JobOrder = "newest",
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,

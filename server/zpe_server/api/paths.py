@@ -9,14 +9,13 @@ from fastapi import Path
 from pydantic import AfterValidator
 
 from zpe_sdk.errors import InputError
-
-_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+from zpe_sdk.wire.messages import ID
 
 
 def _check(kind: str, code: str) -> AfterValidator:
     def known(value: str) -> str:
         # An id becomes part of a key's name: nothing else may get there.
-        if not _ID.fullmatch(value):
+        if not re.fullmatch(ID, value):
             raise InputError(f"there is no such {kind}", code=code)
         return value
 

@@ -79,8 +79,9 @@ if redis.call('EXISTS', P .. 'ready') == 0 then
   end
 end
 
--- For those who listen to know that they would hear.
-redis.call('PUBLISH', P .. 'events', 'sweep')
+-- For those who listen to know that they would hear. A store that was emptied since, or restored, has another epoch.
+redis.call('SET', P .. 'epoch', now, 'NX')
+redis.call('PUBLISH', P .. 'events', 'sweep ' .. redis.call('GET', P .. 'epoch'))
 
 local next_at = nil
 for index, after in pairs({leases = 0, delayed = 0, spare = a.patience_ms}) do

@@ -38,6 +38,7 @@ from zpe_sdk.wire import (
     Task,
     TaskReport,
 )
+from zpe_sdk.wire.messages import ID
 from zpe_sdk.worker.engines import OnIteration, OnStep
 from zpe_sdk.worker.engines.cores import available_memory_gb
 from zpe_sdk.worker.engines.machine import Machine, Place
@@ -455,7 +456,7 @@ class EspressoEngine:
         return bool(smallest and not self._without_environ and self._machine.has_environ(smallest))
 
     def _job_folder(self, job_id: str) -> Path:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_\-]*", job_id):
+        if not re.fullmatch(ID, job_id):
             raise InputError(f"{job_id!r} cannot be a job's id", code="bad_job_id", field="job_id")
         return self._jobs / job_id
 

@@ -37,6 +37,8 @@
 --   rq                 the lock of whoever tells RQ what there is to do;  job:<id>:completing  likewise, of one result
 --   counters           hash  attempts by class since the beginning
 --   worker:<id>        hash  name, capabilities, digest, counts, owner and accepts (see owners.lua);  workers  zset  worker -> when last heard of
+--   epoch              text  when the store was new (ms): another one after a flush;  probe  text  there for a moment, to
+--                            see whether the store takes writes
 --   worker:<id>:shown  zset  "<digest of its capabilities> <setup>": with what it has computed, being as it was; score = when
 --   owner:<name>       hash  of a researcher: target (selected; '' for any), shows_jobs (to their groups), bytes (kept),
 --                            max_priority, max_jobs, max_scfs, max_bytes (an administrator's word)

@@ -1,0 +1,33 @@
+"""Texts of others, made safe to show: in a terminal, in a notebook, in the dashboard.
+
+A name, a warning or the last lines of a program may hold characters that command a terminal (ESC, OSC and the
+C1 controls) or turn a line round (U+202E and its like). They become blanks. Messages clean their fields as
+they are read (:data:`zpe_sdk.wire.messages.Line`), errors their message, the commands of the shell and the
+dashboard whatever they show besides.
+"""
+
+from __future__ import annotations
+
+
+def plain(text: str) -> str:
+    """Return a text in one line, of printable characters."""
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def plain_lines(text: str) -> str:
+    """Return a text of printable characters; its lines and tabs stay."""
+    lines = text.replace("\r\n", "\n").split("\n")
+    return "\n".join("\t".join(plain(part) for part in line.split("\t")) for line in lines)
+
+
+def escaped(json: str) -> str:
+    """Return JSON that says the same in printable characters."""
+    lines = json.split("\n")
+    return "\n".join("".join(c if c.isprintable() else _escape(c) for c in line) for line in lines)
+
+
+def _escape(letter: str) -> str:
+    units = letter.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))
