@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, exp
 
 from tests import browser
 from tests.processes import PATIENCE, ZPE, ControlPlane, Process, environment, free_port, h2, wait_until
+from zpe_sdk.client.enrolment import enrol_commands
 
 WIDE: ViewportSize = {"width": 1280, "height": 900}
 NARROW: ViewportSize = {"width": 390, "height": 844}
@@ -117,7 +118,10 @@ def worker(chromium: Browser, control_plane: ControlPlane, tmp_path_factory: pyt
     dialog = page.get_by_role("dialog")
     token = dialog.locator("pre").first.inner_text()
     command = dialog.locator("pre").last.inner_text()
-    assert command == f"ZPE_ENROLL_TOKEN={token} zpe worker --url {control_plane.url}"
+    assert command == enrol_commands(control_plane.url)["terminal"]
+    dialog.get_by_role("button", name="Slurm").click()
+    expect(dialog.locator("pre").last).to_contain_text("sbatch")
+    assert token not in dialog.locator("pre").last.inner_text()
     expect(row(page, "lab-pc-3")).to_have_count(1)
     dialog.get_by_role("button", name="Done").click()
     expect(dialog).to_have_count(0)
@@ -125,6 +129,8 @@ def worker(chromium: Browser, control_plane: ControlPlane, tmp_path_factory: pyt
     assert token not in page.content()
 
     folder = tmp_path_factory.mktemp("worker")
+    pasted = folder / "pasted"
+    pasted.write_text(f"{token}\n")
     settings = environment(
         ZPE_WORKER_MODE="mock",
         ZPE_WORKER_NAME="lab-pc-3",
@@ -134,7 +140,7 @@ def worker(chromium: Browser, control_plane: ControlPlane, tmp_path_factory: pyt
     )
     settings["PATH"] = f"{Path(ZPE).parent}{os.pathsep}{settings['PATH']}"
     control_plane.workers.append(
-        Process(["bash", "-c", f"exec env {command}"], folder / "worker.log", env=settings)
+        Process(["bash", "-c", f"exec {command} < {pasted}"], folder / "worker.log", env=settings)
     )
     go(page, "workers")
     expect(row(page, "lab-pc-3").get_by_text("alive")).to_be_visible()

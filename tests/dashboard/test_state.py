@@ -253,16 +253,14 @@ def test_a_token_is_shown_once_with_the_command_for_it(control_plane: ControlPla
         tokens = Tokens(client)
         await tokens.mint_enroll(" lab-pc-3 ", 8, "https://zpe.example.org/a b")
         assert tokens.minted.startswith("zpee_")
-        assert (
-            tokens.command
-            == f"ZPE_ENROLL_TOKEN={tokens.minted} zpe worker --url 'https://zpe.example.org/a b'"
-        )
+        assert "zpe worker --url 'https://zpe.example.org/a b'" in tokens.commands["terminal"]
+        assert not any(tokens.minted in command for command in tokens.commands.values())
         await tokens.refresh()
         [open_one] = tokens.enroll_tokens
         assert open_one.label == "lab-pc-3"
         assert tokens.minted not in repr(tokens)
         tokens.forget()
-        assert (tokens.minted, tokens.command) == ("", "")
+        assert (tokens.minted, tokens.commands) == ("", {})
         await tokens.revoke_enroll(open_one.token_id)
 
         await tokens.mint_researcher("ann", "", None, "https://zpe.example.org")

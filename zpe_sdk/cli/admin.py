@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from zpe_sdk.cli.context import Connection
 from zpe_sdk.cli.jobs import Json
-from zpe_sdk.cli.output import as_json, moment, table
+from zpe_sdk.cli.output import as_json, moment, table, write_secret
 from zpe_sdk.cli.workers import limit_rows
+from zpe_sdk.client.enrolment import enrol_commands
 from zpe_sdk.errors import InputError
 from zpe_sdk.wire import Accepts
 
@@ -43,11 +45,15 @@ def enroll_token(
     accepts: Annotated[
         Accepts | None, typer.Option(help="Whose jobs a worker with an owner takes. [default: own]")
     ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Write it to this file, which only you may read."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Mint a token with which one compute node can enroll, once. It is shown only now.
 
-    Example: `zpe admin enroll-token --label lab-pc-3 --ttl 3600`
+    Example: `zpe admin enroll-token --label lab-pc-3 --ttl 3600 -o enroll-token`
     """
     connection: Connection = context.obj
     with connection.client() as client:
@@ -55,8 +61,12 @@ def enroll_token(
     if json:
         as_json(minted)
         return
-    print(minted.token)
-    print(f"good for one worker, until {moment(minted.expires_at)} UTC", file=sys.stderr)
+    if output:
+        write_secret(minted.token, output)
+    else:
+        print(minted.token)
+    print(f"good for one worker, until {moment(minted.expires_at)} UTC. On the node:", file=sys.stderr)
+    print(enrol_commands(str(client.url))["terminal"], file=sys.stderr)
 
 
 @app.command("enroll-tokens")

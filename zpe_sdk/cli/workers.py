@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from zpe_sdk.cli.context import Connection
 from zpe_sdk.cli.jobs import Json
-from zpe_sdk.cli.output import as_json, moment, table
+from zpe_sdk.cli.output import as_json, moment, table, write_secret
+from zpe_sdk.client.enrolment import enrol_commands
 from zpe_sdk.wire import Accepts
 
 if TYPE_CHECKING:
@@ -66,6 +68,10 @@ def enroll_token(
     ] = "own",
     label: Annotated[str | None, typer.Option(help="A note on its purpose.")] = None,
     ttl: Annotated[int | None, typer.Option("--ttl", min=1, help="Seconds until it expires.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Write it to this file, which only you may read."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Mint a token with which one worker of your own can enroll, once. It is shown only now.
@@ -78,12 +84,16 @@ def enroll_token(
     if json:
         as_json(minted)
         return
-    print(minted.token)
+    if output:
+        write_secret(minted.token, output)
+    else:
+        print(minted.token)
     print(
         f"good for one worker of {minted.owner} that accepts {minted.accepts}, "
-        f"until {moment(minted.expires_at)} UTC",
+        f"until {moment(minted.expires_at)} UTC. On the node:",
         file=sys.stderr,
     )
+    print(enrol_commands(str(client.url))["terminal"], file=sys.stderr)
 
 
 @app.command()

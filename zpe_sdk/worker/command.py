@@ -33,17 +33,21 @@ def worker(
             help="Base URL of the control plane, e.g. https://zpe.example.org", rich_help_panel=_WHERE
         ),
     ] = None,
+    enroll_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="File that holds the one-time enroll token; - asks for it, or reads standard input.",
+            rich_help_panel=_WHERE,
+        ),
+    ] = None,
     enroll: Annotated[
         str | None,
         typer.Option(
             metavar="TOKEN",
-            help="One-time enroll token. Everybody on this machine can read it in the list of processes: "
-            "--enroll-file or ZPE_ENROLL_TOKEN keep it to yourself.",
+            help="The enroll token itself. Everybody on this machine can read it in the list of processes, "
+            "and it stays in the history of the shell: --enroll-file keeps it to yourself.",
             rich_help_panel=_WHERE,
         ),
-    ] = None,
-    enroll_file: Annotated[
-        Path | None, typer.Option(help="File that holds the enroll token.", rich_help_panel=_WHERE)
     ] = None,
     name: Annotated[
         str | None, typer.Option(help="Name shown to others; default: the host's.", rich_help_panel=_WHERE)
@@ -151,7 +155,7 @@ def worker(
 
     \b
     First start:
-      zpe worker --url https://zpe.example.org --enroll-file token \\
+      zpe worker --url https://zpe.example.org --enroll-file - \\
                  --pseudo-dir ~/pseudo
     Afterwards:
       zpe worker --url https://zpe.example.org --pseudo-dir ~/pseudo

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import sys
 import tempfile
 import time
+from getpass import getpass
 from pathlib import Path
 
 import structlog
@@ -124,6 +126,8 @@ class Credentials:
             ) from None
         if identity.control_url.rstrip("/") != str(self._control.url).rstrip("/"):
             return None
+        if self._asks:  # for the first start, and nobody is there at a restart
+            return identity
         try:
             enroll_token = self._enroll_token()
         except ConfigError as error:  # used once, an enroll file may go
@@ -138,10 +142,10 @@ class Credentials:
         if enroll_token is None:
             raise AuthError(
                 f"this worker is not enrolled at {self._control.url}: mint an enroll token with `zpe "
-                "workers enroll-token`, or ask an administrator for one, and give it with --enroll-file or "
-                "ZPE_ENROLL_TOKEN",
+                "workers enroll-token`, or ask an administrator for one, and give it with --enroll-file: a "
+                "file, or - to be asked for it",
                 code="not_enrolled",
-                field="ZPE_ENROLL_TOKEN",
+                field="ZPE_ENROLL_FILE",
             )
         meta = {
             "host": platform.node(),
@@ -201,8 +205,19 @@ class Credentials:
     def _enroll_token(self) -> str | None:
         if self._settings.enroll_token:
             return _plain(self._settings.enroll_token.get_secret_value(), "ZPE_ENROLL_TOKEN")
+        if self._asks:
+            return _plain(_asked(), "ZPE_ENROLL_FILE")
         file = self._settings.enroll_file
         return _plain(_read(file), "ZPE_ENROLL_FILE") if file else None
+
+    @property
+    def _asks(self) -> bool:
+        """Whether the enroll token comes from standard input."""
+        return self._settings.enroll_file == Path("-")
+
+
+def _asked() -> str:
+    return getpass("Enroll token: ") if sys.stdin.isatty() else sys.stdin.readline()
 
 
 def _read(file: Path) -> str:

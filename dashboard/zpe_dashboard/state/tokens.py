@@ -9,6 +9,7 @@ from typing import Any
 import param
 
 from zpe_dashboard.state.base import State
+from zpe_sdk.client.enrolment import enrol_commands
 from zpe_sdk.wire import ApiToken, AuditEntry, EnrollToken
 
 HOUR = 3600
@@ -17,14 +18,13 @@ HOUR = 3600
 class Tokens(State):
     """Tokens in force, and the one that was made a moment ago.
 
-    ``minted`` and ``command`` hold a secret. They are set in the session that asked for it alone, and
-    :meth:`forget` empties them.
+    ``minted`` holds a secret. It is set in the session that asked for it alone; :meth:`forget` empties it.
     """
 
     enroll_tokens = param.List(default=[], item_type=EnrollToken)
     researcher_tokens = param.List(default=[], item_type=ApiToken)
     minted = param.String(default="", doc="The new token.")
-    command = param.String(default="", doc="What to run with it.")
+    commands = param.Dict(default={}, doc="What to run there, by the way of running; it asks for the token.")
 
     async def fetch(self) -> dict[str, Any]:
         """Ask for the tokens in force."""
@@ -38,9 +38,7 @@ class Tokens(State):
         reply = await self.client.admin.enroll_token(
             label=label.strip() or None, ttl_seconds=round(hours * HOUR)
         )
-        self.param.update(
-            minted=reply.token, command=f"ZPE_ENROLL_TOKEN={reply.token} zpe worker --url {shlex.quote(url)}"
-        )
+        self.param.update(minted=reply.token, commands=enrol_commands(url))
 
     async def mint_researcher(self, owner: str, label: str, days: float | None, url: str) -> None:
         """Make a researcher's token; ``days`` None: in force until it is revoked."""
@@ -49,11 +47,11 @@ class Tokens(State):
             label=label.strip() or None,
             ttl_seconds=None if days is None else round(days * 24 * HOUR),
         )
-        self.param.update(minted=reply.token, command=f"zpe login {shlex.quote(url)}")
+        self.param.update(minted=reply.token, commands={"terminal": f"zpe login {shlex.quote(url)}"})
 
     def forget(self) -> None:
         """Show the new token no more."""
-        self.param.update(minted="", command="")
+        self.param.update(minted="", commands={})
 
     async def revoke_enroll(self, token_id: str) -> None:
         """Make an enroll token useless."""

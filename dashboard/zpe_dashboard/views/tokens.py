@@ -82,6 +82,18 @@ class TokensView(View[Tokens]):
         w, state = self.words, self.state
         token, command = self.code(w("Token"), wrap=True), self.code(w("Command"), wrap=True)
         done = pmui.Button(label=w("Done"), variant="contained")
+        way = pmui.RadioButtonGroup(
+            label=w("How the worker runs"),
+            options={
+                w("in a terminal"): "terminal",
+                "systemd": "systemd",
+                "Slurm": "slurm",
+                w("in a container"): "container",
+            },
+            value="terminal",
+            size="small",
+            margin=(0, 0, 8, 0),
+        )
         dialog = pmui.Dialog(
             pn.Column(
                 pmui.Typography(
@@ -89,7 +101,10 @@ class TokensView(View[Tokens]):
                 ),
                 pmui.Typography(w("Token"), variant="subtitle2", margin=(0, 0, 4, 0)),
                 token,
-                pmui.Typography(w("Run this there"), variant="subtitle2", margin=(12, 0, 4, 0)),
+                pmui.Typography(
+                    w("Run this there; it asks for the token"), variant="subtitle2", margin=(12, 0, 4, 0)
+                ),
+                way,
                 command,
                 pn.Row(pn.HSpacer(), done, margin=(16, 0, 0, 0), sizing_mode="stretch_width"),
                 sizing_mode="stretch_width",
@@ -100,9 +115,12 @@ class TokensView(View[Tokens]):
         )
 
         def draw() -> None:
-            token.text, command.text, dialog.open = state.minted, state.command, bool(state.minted)
+            way.visible = len(state.commands) > 1
+            command.text = state.commands.get(way.value if way.visible else "terminal", "")
+            token.text, dialog.open = state.minted, bool(state.minted)
 
-        self.watch(draw, "minted", "command")
+        self.watch(draw, "minted", "commands")
+        way.param.watch(lambda _: draw(), "value")
         done.on_click(lambda _: state.forget())
         return dialog
 
