@@ -40,7 +40,7 @@ def test_a_worker_and_a_client_trust_a_private_authority_and_nothing_else(
     with ZPEClient(plane.url, plane.admin_token, retry_seconds=0) as stranger:
         with pytest.raises(ConfigError) as caught:
             stranger.jobs()
-        assert caught.value.code == "control_plane_unreachable"
+        assert caught.value.code == "tls_failed"
 
 
 def test_every_reply_has_security_headers(control_plane: ControlPlane) -> None:
