@@ -131,6 +131,8 @@ CODES: dict[str, Meaning] = {
             "accepts_too_wide": "Let the worker accept fewer jobs, or ask an administrator.",
             "bad_enroll_token": (400, "Mint a new enroll token, or ask an administrator for one."),
             "bad_token": (401, "Log in again (`zpe login`), or ask for a new token."),
+            "login_failed": "Log in again, and within the time that the issuer gives.",
+            "not_allowed": "Ask an administrator to let you in (`ZPE_OIDC_ALLOWED`).",
             "forbidden": "Ask an administrator; this token may not do that.",
             "no_admin": "Set `ZPE_ADMIN_TOKEN` on the control plane.",
             "no_token": (401, "Send a token: `Authorization: Bearer …`."),
@@ -167,6 +169,8 @@ CODES: dict[str, Meaning] = {
             "executor_unreachable": "Check `ZPE_EXECUTOR` and the scheduler.",
             "extra_missing": "Install the extra that the message names.",
             "insecure_proxy": "Use https://, or name the control plane's host in `NO_PROXY`.",
+            "issuer_unreachable": (503, "Wait; the issuer of logins (`ZPE_OIDC_ISSUER`) does not answer."),
+            "no_device_login": "Use a token of an administrator: `zpe login --with-token`.",
             "insecure_url": "Use https://, or `insecure=True` on a network you trust.",
             "internal_error": (
                 500,

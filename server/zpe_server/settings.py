@@ -11,7 +11,8 @@ import redis
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from zpe_sdk.http import is_token
+from zpe_sdk.errors import ConfigError
+from zpe_sdk.http import base_url, is_token
 from zpe_sdk.logging import Level
 from zpe_sdk.wire import EngineName, Limits
 from zpe_sdk.wire.jobs import Cutoff, Delta, Temperature
@@ -20,6 +21,8 @@ from zpe_server.transitions.leases import Retry
 
 # Among the origins: any port of this machine.
 LOOPBACK = "loopback"
+# Among those whom an issuer lets in: whoever it knows.
+EVERYONE = "everyone"
 Seconds = Annotated[int, Field(gt=0, le=10 * 365 * 86400)]
 
 
@@ -56,6 +59,19 @@ class Settings(BaseSettings):
     cors_origins
         Origins, separated by commas, whose web pages may call the API from a browser, such as
         ``https://ui.example.org``; ``loopback`` is any port of this machine, and the default with ``--dev``.
+    oidc_issuer
+        Issuer of OpenID Connect whose tokens are let in, e.g. ``https://login.example.org/realms/lab``.
+    oidc_audience
+        The audience that its tokens must be for.
+    oidc_allowed
+        Whose tokens, separated by commas: names, domains such as ``@example.org``, or ``everyone``.
+    oidc_name_claim
+        The claim that is the researcher's name; of ``email``, only an address that the issuer has verified.
+    oidc_client_id, oidc_scope, oidc_token
+        For ``zpe login``: its client id at the issuer, what it asks for, and which of the tokens it gets is
+        for the control plane.
+    login_ttl_seconds
+        Life of the token that ``zpe login`` gets for such a login.
     enroll_token_ttl_seconds, worker_token_ttl_seconds
         Life of an enroll token, and of a worker token unless it is rotated.
     lease_ttl_seconds
@@ -95,6 +111,14 @@ class Settings(BaseSettings):
     quota_bytes: Annotated[int, Field(gt=0)] | None = None
     researcher_auth: bool = True
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    oidc_issuer: str | None = None
+    oidc_audience: str = ""
+    oidc_allowed: Annotated[tuple[str, ...], NoDecode] = ()
+    oidc_name_claim: str = "email"
+    oidc_client_id: str = ""
+    oidc_scope: str = "openid email"
+    oidc_token: Literal["id_token", "access_token"] = "id_token"
+    login_ttl_seconds: Seconds = 7 * 86400
     enroll_token_ttl_seconds: Seconds = 3600
     worker_token_ttl_seconds: Seconds = 7 * 86400
     worker_token_grace_seconds: Seconds = 86400
@@ -146,6 +170,29 @@ class Settings(BaseSettings):
                     f"or {LOOPBACK}"
                 )
         return origins
+
+    @field_validator("oidc_allowed", mode="before")
+    @classmethod
+    def _by_commas(cls, given: str | Sequence[str]) -> Sequence[str]:
+        parts = given.split(",") if isinstance(given, str) else given
+        # Addresses are compared in small letters.
+        return [part.lower() if "@" in part else part for part in map(str.strip, parts) if part]
+
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _is_issuer(cls, url: str | None) -> str | None:
+        if url is not None:
+            try:
+                base_url(url)
+            except ConfigError:
+                raise ValueError("must look like https://login.example.org/realms/lab") from None
+        return url
+
+    @model_validator(mode="after")
+    def _issuer_is_bounded(self) -> Settings:
+        if self.oidc_issuer and not (self.oidc_audience and self.oidc_allowed):
+            raise ValueError("ZPE_OIDC_ISSUER needs ZPE_OIDC_AUDIENCE and ZPE_OIDC_ALLOWED")
+        return self
 
     @field_validator("redis_url")
     @classmethod

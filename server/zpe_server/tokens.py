@@ -7,9 +7,10 @@ import hmac
 import secrets
 import time
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from zpe_sdk.errors import AuthError, InputError
+from zpe_sdk.extras import needed_for
 from zpe_sdk.wire import (
     ApiToken,
     ApiTokenReply,
@@ -25,6 +26,9 @@ from zpe_server.store import Store, iso, key
 from zpe_server.transitions.base import items
 from zpe_server.transitions.tokens import Authenticate, Kind, ListTokens, Mint, Minted
 
+if TYPE_CHECKING:
+    from zpe_server.issuer import Issuer
+
 Role = Literal["admin", "researcher", "worker", "scraper"]
 
 _ID_LENGTH = 16
@@ -35,11 +39,15 @@ _MAX_REMEMBERED = 10_000
 
 @dataclass(frozen=True)
 class Principal:
-    """Whoever makes a request: ``subject`` is an owner's name, or a worker's id."""
+    """Whoever makes a request: ``subject`` is an owner's name, or a worker's id.
+
+    ``by_issuer``: an issuer says so, and not a token of ours.
+    """
 
     role: Role
     subject: str
     name: str
+    by_issuer: bool = False
 
     @property
     def decides_for(self) -> str:
@@ -50,6 +58,7 @@ class Principal:
 ADMIN = Principal("admin", "admin", "admin")
 ANONYMOUS = Principal("researcher", "anonymous", "anonymous")
 SCRAPER = Principal("scraper", "metrics", "metrics")
+_RESERVED = (ADMIN.subject, ANONYMOUS.subject)
 
 
 @dataclass(frozen=True)
@@ -79,6 +88,7 @@ class Tokens:
         self._settings = settings
         self._events = events
         self._known: dict[str, _Known] = {}
+        self._issuer = _issuer(settings)
         admin = settings.admin_token
         self._admin_hash = hash_of(admin.get_secret_value()) if admin else None
         metrics = settings.metrics_token
@@ -102,8 +112,16 @@ class Tokens:
         Raises
         ------
         AuthError
-            ``bad_token``: unknown, expired or revoked; ``worker_revoked``: of a worker that was shut out.
+            ``bad_token``: unknown, expired or revoked; ``worker_revoked``: of a worker that was shut out;
+            ``not_allowed``: of somebody who may not come in.
+        ConfigError
+            ``issuer_unreachable``.
         """
+        if self._issuer and token.count(".") == 2:  # ours have no dots
+            name = await self._issuer.verify(token)
+            if name in _RESERVED:
+                raise AuthError(f"the name {name!r} stands for somebody else here", code="not_allowed")
+            return Principal("researcher", name, name, by_issuer=True)
         digest = hash_of(token)
         if self._admin_hash is not None and hmac.compare_digest(digest, self._admin_hash):
             return ADMIN
@@ -173,16 +191,31 @@ class Tokens:
             ``owner_reserved``: the name stands for somebody else.
         """
         _check_owner(request.owner)
+        return await self._researcher_token(request.owner, request.ttl_seconds or 0, request.label)
+
+    async def _researcher_token(self, owner: str, ttl: int, label: str | None) -> ApiTokenReply:
         token = new_token("r")
-        fields = {"role": "researcher", "subject": request.owner, "label": request.label or ""}
-        made = await self._mint("token", token, request.ttl_seconds or 0, fields)
+        fields = {"role": "researcher", "subject": owner, "label": label or ""}
+        made = await self._mint("token", token, ttl, fields)
         return ApiTokenReply(
             token=token,
             token_id=hash_of(token)[:_ID_LENGTH],
-            owner=request.owner,
-            label=request.label,
+            owner=owner,
+            label=label,
             expires_at=iso(made["expires"]) if made["expires"] else None,
         )
+
+    async def keep_login(self, who: Principal) -> ApiTokenReply:
+        """Make a token for somebody whom an issuer has let in; its life is longer than that of a login.
+
+        Raises
+        ------
+        AuthError
+            ``forbidden``: a token is not renewed by itself.
+        """
+        if not who.by_issuer:
+            raise AuthError("this call is for whoever has logged in at the issuer", code="forbidden")
+        return await self._researcher_token(who.subject, self._settings.login_ttl_seconds, "login")
 
     async def enroll_tokens(self, who: Principal) -> list[EnrollToken]:
         """List the enroll tokens that may still be used, newest first; a researcher's own alone."""
@@ -240,5 +273,14 @@ class Tokens:
 
 
 def _check_owner(owner: str) -> None:
-    if owner in (ADMIN.subject, ANONYMOUS.subject):
+    if owner in _RESERVED:
         raise InputError(f"the owner {owner!r} is reserved", code="owner_reserved", field="owner")
+
+
+def _issuer(settings: Settings) -> Issuer | None:
+    if settings.oidc_issuer is None:
+        return None
+    with needed_for("ZPE_OIDC_ISSUER", "PyJWT", "oidc", "jwt", "cryptography"):
+        from zpe_server.issuer import Issuer
+
+        return Issuer(settings)

@@ -17,6 +17,7 @@ from zpe_sdk.client.settings import ClientSettings
 from zpe_sdk.client.submission import Mobile, Structure, environ_text, input_text, is_atoms, mobile_indices
 from zpe_sdk.errors import InputError
 from zpe_sdk.wire import (
+    ApiTokenReply,
     EngineName,
     Expect,
     JobList,
@@ -607,6 +608,16 @@ class AsyncZPEClient:
     async def me(self) -> Me:
         """Return who you are on this control plane: the name that your jobs carry, and your groups."""
         return await self.connection.call("GET", "/calc/zpe/me", Me)
+
+    async def keep_login(self) -> ApiTokenReply:
+        """Return a token of longer life for the login at an issuer with whose token this client calls.
+
+        Raises
+        ------
+        AuthError
+            ``forbidden``: this client calls with a token of the control plane.
+        """
+        return await self.connection.call("POST", "/calc/zpe/login", ApiTokenReply)
 
     async def show_jobs(self, shown: bool = True) -> Me:
         """Let the members of your groups see your jobs and their results, or (False) nobody but you."""

@@ -16,7 +16,7 @@ from zpe_sdk.client.blocking import in_notebook, run
 from zpe_sdk.client.job import Job, as_completed
 from zpe_sdk.client.local_service import EMBEDDED_FOLDER, Engine
 from zpe_sdk.client.submission import Mobile, Structure
-from zpe_sdk.wire import EngineName, Expect, JobOrder, JobState, Me, ParseReply
+from zpe_sdk.wire import ApiTokenReply, EngineName, Expect, JobOrder, JobState, Me, ParseReply
 
 if TYPE_CHECKING:
     from zpe_sdk.client.admin import Admin
@@ -398,6 +398,17 @@ class ZPEClient:
         """Return who you are on this control plane: the name that your jobs carry, and your groups."""
         __tracebackhide__ = True  # IPython leaves such frames out
         return run(self._async.me())
+
+    def keep_login(self) -> ApiTokenReply:
+        """Return a token of longer life for the login at an issuer with whose token this client calls.
+
+        Raises
+        ------
+        AuthError
+            ``forbidden``: this client calls with a token of the control plane.
+        """
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(self._async.keep_login())
 
     def show_jobs(self, shown: bool = True) -> Me:
         """Let the members of your groups see your jobs and their results, or (False) nobody but you."""

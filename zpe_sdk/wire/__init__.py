@@ -17,7 +17,6 @@ if TYPE_CHECKING:
         AcceptRequest,
         ApiToken,
         ApiTokenList,
-        ApiTokenReply,
         ApiTokenRequest,
         AuditEntry,
         AuditTrail,
@@ -106,10 +105,12 @@ if TYPE_CHECKING:
         StepRequest,
     )
     from zpe_sdk.wire.researchers import (
+        ApiTokenReply,
         Group,
         GroupList,
         GroupRequest,
         Limits,
+        LoginOptions,
         Me,
         MeRequest,
         TargetList,
@@ -181,6 +182,7 @@ __all__ = [
     "LeaseRequest",
     "LeaseStatus",
     "Limits",
+    "LoginOptions",
     "Me",
     "MeRequest",
     "Message",

@@ -62,16 +62,6 @@ class ApiTokenRequest(Message):
     label: Annotated[Line, Field(max_length=200)] | None = None
 
 
-class ApiTokenReply(Message):
-    """A researcher's token; this is the only time it is shown."""
-
-    token: SecretToken
-    token_id: Id
-    owner: Line
-    label: Line | None = None
-    expires_at: str | None = None
-
-
 class ApiToken(Message):
     """A researcher's token, without the token itself."""
 

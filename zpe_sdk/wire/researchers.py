@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from zpe_sdk.wire.messages import Id, Line, Message, OwnerName
+from zpe_sdk.wire.messages import Id, Line, Message, OwnerName, SecretToken
 from zpe_sdk.wire.names import Accepts
 
 
@@ -76,6 +76,28 @@ class Usage(Message):
     jobs: int
     scfs: int
     bytes: int
+
+
+class LoginOptions(Message):
+    """How one logs in: at ``issuer``, or (null) with a token from an administrator.
+
+    ``zpe login`` is the client ``client_id`` there, asks for ``scope``, and sends the ``token`` of that kind.
+    """
+
+    issuer: str | None = None
+    client_id: str = ""
+    scope: str = ""
+    token: Literal["id_token", "access_token"] = "id_token"
+
+
+class ApiTokenReply(Message):
+    """A researcher's token; this is the only time it is shown."""
+
+    token: SecretToken
+    token_id: Id
+    owner: Line
+    label: Line | None = None
+    expires_at: str | None = None
 
 
 class MeRequest(Message):

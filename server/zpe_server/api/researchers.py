@@ -4,11 +4,32 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from zpe_sdk.wire import Me, MeRequest, TargetList, TargetReply, TargetRequest
+from zpe_sdk.wire import ApiTokenReply, LoginOptions, Me, MeRequest, TargetList, TargetReply, TargetRequest
+from zpe_server import audit
 from zpe_server.api.body import Route
-from zpe_server.api.doors import InPlane, Researcher
+from zpe_server.api.doors import Address, InPlane, Researcher
 
 router = APIRouter(prefix="/calc/zpe", tags=["researchers"], route_class=Route)
+
+
+@router.get("/login")
+async def login_options(plane: InPlane) -> LoginOptions:
+    """Say how one logs in; needs no token."""
+    settings = plane.settings
+    return LoginOptions(
+        issuer=settings.oidc_issuer,
+        client_id=settings.oidc_client_id,
+        scope=settings.oidc_scope,
+        token=settings.oidc_token,
+    )
+
+
+@router.post("/login")
+async def keep_login(who: Researcher, plane: InPlane, address: Address) -> ApiTokenReply:
+    """Get a token of longer life for a login at the issuer; it is shown only here."""
+    reply = await plane.tokens.keep_login(who)
+    await audit.record(plane.store, who=who.name, what="logged in", subject=reply.token_id, address=address)
+    return reply
 
 
 @router.get("/me")

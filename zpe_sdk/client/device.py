@@ -1,0 +1,115 @@
+"""A login on a machine without a browser: the device flow of OAuth 2.0 (RFC 8628)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from zpe_sdk.errors import AuthError, ConfigError
+from zpe_sdk.http import base_url, raise_for_error, read_reply
+from zpe_sdk.transport import options as way_to
+from zpe_sdk.transport import unreachable
+from zpe_sdk.wire import LoginOptions
+
+_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
+_REPLY_SECONDS = 30.0
+
+
+def login_options(url: str, *, insecure: bool = False, ca_bundle: Path | None = None) -> LoginOptions:
+    """Ask a control plane how one logs in.
+
+    Raises
+    ------
+    ConfigError
+        ``bad_url``, ``insecure_url``, ``bad_ca_bundle``, ``not_a_control_plane``,
+        ``control_plane_unreachable``.
+    """
+    base = base_url(url, insecure=insecure)
+    try:
+        with httpx.Client(base_url=base, timeout=_REPLY_SECONDS, **way_to(base, ca_bundle)) as client:
+            reply = client.get("/calc/zpe/login")
+    except httpx.TransportError as error:
+        raise unreachable(base, error) from error
+    raise_for_error(reply)
+    return read_reply(reply, LoginOptions)
+
+
+def device_token(issuer: str, options: LoginOptions, show: Callable[[str, str], None]) -> str:
+    """Let somebody log in at the issuer, in any browser, and return the token that it gives.
+
+    Parameters
+    ----------
+    issuer
+        Where, e.g. ``https://login.example.org/realms/lab``.
+    options
+        Which client the control plane names, and what it asks for.
+    show
+        Tells the address to open and the code to enter there.
+
+    Raises
+    ------
+    AuthError
+        ``login_failed``: refused, or not done in time.
+    ConfigError
+        ``issuer_unreachable``, ``insecure_url``; ``no_device_login``: the issuer has none.
+    """
+    with httpx.Client(timeout=_REPLY_SECONDS, **way_to(base_url(issuer), None)) as client:
+        about = _get(client, f"{issuer.rstrip('/')}/.well-known/openid-configuration")
+        if "device_authorization_endpoint" not in about:
+            raise ConfigError(f"{issuer} has no login for devices", code="no_device_login")
+        asked = {"client_id": options.client_id, "scope": options.scope}
+        begun = _post(client, about["device_authorization_endpoint"], asked)
+        if "device_code" not in begun:
+            raise AuthError(f"the issuer refuses: {_why(begun)}", code="login_failed")
+        show(begun.get("verification_uri_complete") or begun["verification_uri"], begun["user_code"])
+        return _poll(client, about["token_endpoint"], options, begun)
+
+
+def _poll(client: httpx.Client, endpoint: str, options: LoginOptions, begun: dict[str, Any]) -> str:
+    pause = float(begun.get("interval", 5))
+    end = time.monotonic() + float(begun.get("expires_in", 600))
+    asked = {"grant_type": _GRANT, "device_code": begun["device_code"], "client_id": options.client_id}
+    while time.monotonic() < end:
+        time.sleep(pause)
+        reply = _post(client, endpoint, asked)
+        if token := reply.get(options.token):
+            return str(token)
+        match reply.get("error"):
+            case "authorization_pending":
+                continue
+            case "slow_down":
+                pause += 5
+            case _:
+                raise AuthError(f"the issuer refuses: {_why(reply)}", code="login_failed")
+    raise AuthError("nobody has logged in within the time that the issuer gives", code="login_failed")
+
+
+def _why(reply: dict[str, Any]) -> str:
+    return str(reply.get("error_description") or reply.get("error") or "it sent no token")[:200]
+
+
+def _get(client: httpx.Client, url: str) -> dict[str, Any]:
+    return _sent(client, "GET", url)
+
+
+def _post(client: httpx.Client, url: str, fields: dict[str, str]) -> dict[str, Any]:
+    return _sent(client, "POST", url, data=fields)
+
+
+def _sent(client: httpx.Client, method: str, url: str, **more: Any) -> dict[str, Any]:
+    base_url(url)  # over plain HTTP to this machine only
+    try:
+        reply = client.request(method, url, **more)
+        found = reply.json()
+        if not isinstance(found, dict) or reply.status_code >= 500:
+            raise ValueError
+    except (httpx.HTTPError, ValueError):
+        raise ConfigError(
+            f"the login's issuer does not answer as it should ({httpx.URL(url).host})",
+            code="issuer_unreachable",
+        ) from None
+    return found
