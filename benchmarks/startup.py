@@ -21,7 +21,7 @@ COMMANDS: dict[str, list[str]] = {
     "python -c pass": [sys.executable, "-c", "pass"],
     "from zpe_sdk import ZPEClient": [sys.executable, "-c", "from zpe_sdk import ZPEClient"],
     "zpe --help": [ZPE, "--help"],
-    "zpe status, until it asks": [ZPE, "status"],
+    "zpe jobs, until it asks": [ZPE, "jobs"],
     "zpe worker --help": [ZPE, "worker", "--help"],
 }
 

@@ -39,7 +39,18 @@ TWINS = (
         "async_job.py",
         "AsyncJob",
         "job.py",
-        ("status", "result", "partial", "summary", "freqs_csv", "detail", "cancel", "requeue", "resubmit"),
+        (
+            "status",
+            "result",
+            "partial",
+            "summary",
+            "freqs_csv",
+            "detail",
+            "cancel",
+            "requeue",
+            "update",
+            "resubmit",
+        ),
         {"resubmit": "Job({})"},
         {},
     ),
@@ -48,17 +59,8 @@ TWINS = (
         "AsyncZPEClient",
         "blocking_client.py",
         (
-            "submit",
-            "relax",
-            "energy",
-            "follow",
-            "submit_many",
-            "parse",
-            "jobs",
-            "me",
-            "keep_login",
-            "show_jobs",
-            "aclose",
+            *("submit", "relax", "energy", "follow", "submit_many", "plan", "pseudopotentials"),
+            *("parse", "jobs", "me", "keep_login", "show_jobs", "aclose"),
         ),
         {
             "submit": "self._told([{}])[0]",
@@ -66,9 +68,21 @@ TWINS = (
             "energy": "self._told([{}])[0]",
             "follow": "self._told({})",
             "submit_many": "self._told({})",
-            "jobs": "[Job(job) for job in {}]",
+            "jobs": "{}.each(Job)",
         },
         {"aclose": "close"},
+    ),
+    Twin(
+        "async_project.py",
+        "AsyncProject",
+        "project.py",
+        ("submit", "submit_many", "jobs", "results", "table", "export"),
+        {
+            "submit": "self._client._told([{}])[0]",
+            "submit_many": "self._client._told({})",
+            "jobs": "{}.each(Job)",
+        },
+        {},
     ),
     Twin("async_admin.py", "AsyncAdmin", "admin.py", (), {}, {}),
     Twin("async_workers.py", "AsyncWorkers", "workers.py", (), {}, {}),
@@ -118,7 +132,7 @@ def _indented(text: str, docstring: str) -> str:
 
 
 def _plain(text: str) -> str:
-    for twin in ("Job", "ZPEClient", "Admin", "Workers"):
+    for twin in ("Job", "ZPEClient", "Admin", "Project", "Workers"):
         text = text.replace(f"Async{twin}", twin)
     return text
 

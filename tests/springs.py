@@ -69,9 +69,11 @@ def computed(atoms: Atoms) -> tuple[Plan, dict[int, np.ndarray], dict[int, np.nd
     return plan, forces, dipoles
 
 
-def springs_result(name: str, *, dipoles: bool = True, charge: int = 0) -> ZPEResult:
-    """Return the result of a job whose SCFs are those of springs."""
+def springs_result(name: str, *, dipoles: bool = True, charge: int = 0, turned: bool = False) -> ZPEResult:
+    """Return the result of a job whose SCFs are those of springs; ``turned``: of the molecule turned."""
     atoms = boxed(name)
+    if turned:
+        atoms.rotate(40, (1, 2, 3), center="COP")
     symbols = atoms.get_chemical_symbols()
     species = "\n".join(
         f"{s} {atomic_masses[atomic_numbers[s]]:.4f} {s}.pbe-kjpaw.UPF" for s in dict.fromkeys(symbols)

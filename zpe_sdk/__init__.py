@@ -7,10 +7,11 @@ from zpe_sdk.errors import AuthError, ComputeError, ConfigError, InputError, Sto
 from zpe_sdk.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from zpe_sdk.client.archive import read_archive
     from zpe_sdk.client.async_client import AsyncZPEClient
     from zpe_sdk.client.async_job import AsyncJob
     from zpe_sdk.client.blocking_client import ZPEClient
-    from zpe_sdk.client.job import Job, as_completed
+    from zpe_sdk.client.job import Job, as_completed, wait_all
     from zpe_sdk.result.bare import BareResult
     from zpe_sdk.result.free_energy import step_diagram
     from zpe_sdk.result.kinds import read_result
@@ -42,8 +43,10 @@ __all__ = [
     "as_table",
     "modes_table",
     "reaction",
+    "read_archive",
     "read_result",
     "step_diagram",
+    "wait_all",
 ]
 _MODULES = {
     "AsyncZPEClient": "client.async_client",
@@ -61,8 +64,10 @@ _MODULES = {
     "as_table": "result.tables",
     "modes_table": "result.tables",
     "reaction": "result.reaction",
+    "read_archive": "client.archive",
     "read_result": "result.kinds",
     "step_diagram": "result.free_energy",
+    "wait_all": "client.job",
 }
 
 

@@ -69,6 +69,7 @@ CODES: dict[str, Meaning] = {
         "input",
         {
             # A request.
+            "bad_archive": "Give the file that `project.export` wrote.",
             "bad_choice": "Give one of the named choices.",
             "bad_delta": "Give a positive displacement in Å.",
             "bad_job_id": "Give the id that the submission printed.",
@@ -90,6 +91,7 @@ CODES: dict[str, Meaning] = {
             "lease_partial": (409, "Report the tasks one by one."),
             "method_not_allowed": "See docs/http-api.md for the methods of each address.",
             "no_such_page": "Check the address; docs/http-api.md lists all.",
+            "name_taken": (409, "Give the job another name, or cancel the one that has it."),
             "not_finished": (409, "Wait for the job to finish."),
             "not_in_dlq": (409, "Only jobs in the dead-letter queue can be requeued or discarded."),
             "owner_reserved": "Choose another name for the owner.",
@@ -112,6 +114,7 @@ CODES: dict[str, Meaning] = {
             "bad_model": "Give `harmonic`, `ideal_gas` or `quasi_harmonic`.",
             "bad_pressure": "Give a pressure above 0 Pa.",
             "bad_reaction": "Correct the coefficients, or add the result that is missing.",
+            "bad_result": "Give the result of a job of vibrations.",
             "bad_rotor": "Give pairs of bonded atoms, such as (0, 1); what hangs on the first turns.",
             "bad_shape": "Give `lorentzian`, `gaussian` or `voigt`.",
             "bad_spectrum": "Give a JCAMP-DX file, or two columns of wavenumber and absorbance.",
@@ -156,6 +159,7 @@ CODES: dict[str, Meaning] = {
             "bad_identity_file": "Remove the named file, and enrol again.",
             "bad_proxy": "Correct the named variable, or name the control plane's host in `NO_PROXY`.",
             "bad_reply": "Update the control plane; or find out who answers in its place.",
+            "command_not_found": "Correct the command, or install the program.",
             "bad_setting": "Correct the named setting; docs/settings.md lists all.",
             "bad_tls": "Give certificate and key of the server.",
             "bad_url": "Give a URL such as https://zpe.example.org.",

@@ -29,7 +29,6 @@ from zpe_sdk.errors import ConfigError, StoreError
 log = structlog.get_logger(__name__)
 
 _PR_SET_PDEATHSIG = 1
-_START_SECONDS = 60.0
 _RESTART_SECONDS = 0.5
 _SOCKET_PATH_MAX = 100  # the kernel's limit is 108 bytes
 
@@ -52,7 +51,7 @@ def embedded_redis(folder: Path) -> Iterator[str]:
     program = server_program()
     with _locked(folder), _socket_path(folder) as socket:
         url = f"unix://{socket}"
-        stop, started = threading.Event(), threading.Event()
+        stop, started, ended = threading.Event(), threading.Event(), threading.Event()
 
         def keep_running() -> None:
             # The kernel ends a child with the thread that started it: this one lives as long as we do.
@@ -64,6 +63,7 @@ def embedded_redis(folder: Path) -> Iterator[str]:
                 if stop.is_set():
                     _end(server)
                 else:
+                    ended.set()
                     log.error("the embedded Redis ended; starting it again", status=server.returncode)
                     stop.wait(_RESTART_SECONDS)
 
@@ -71,7 +71,7 @@ def embedded_redis(folder: Path) -> Iterator[str]:
         keeper.start()
         try:
             started.wait()
-            _wait_until_ready(url, folder)
+            _wait_until_ready(url, folder, ended)
             yield url
         finally:
             stop.set()
@@ -139,15 +139,15 @@ def _end(server: subprocess.Popen[bytes]) -> None:
         server.wait()
 
 
-def _wait_until_ready(url: str, folder: Path) -> None:
-    deadline = time.monotonic() + _START_SECONDS
+def _wait_until_ready(url: str, folder: Path, ended: threading.Event) -> None:
+    """Wait as long as the server lives: to read a large file of data takes what it takes."""
     with redis.Redis.from_url(url) as connection:
         while True:
             try:
                 connection.ping()
                 return
             except redis.exceptions.RedisError as error:  # not there yet, or loading its data
-                if time.monotonic() < deadline:
+                if not ended.is_set():
                     time.sleep(0.02)
                     continue
                 file = folder / "redis.log"

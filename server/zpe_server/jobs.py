@@ -6,28 +6,27 @@ import json
 import time
 
 from zpe_sdk.errors import AuthError, InputError
-from zpe_sdk.espresso.versions import VersionNeed
 from zpe_sdk.wire import (
     Fingerprint,
     JobDetail,
     JobOrder,
-    JobState,
     JobStatus,
+    LabelChanges,
     Task,
     TaskRun,
     TaskStatus,
 )
 from zpe_server.events import Events
 from zpe_server.flags import Switches
-from zpe_server.records import history_event, job_status, request_of, requirements
+from zpe_server.records import history_event, job_status, label_fields, request_of
 from zpe_server.researchers import Researchers
-from zpe_server.search import SEARCHED, Search
+from zpe_server.search import Search, Wanted
 from zpe_server.settings import Settings
 from zpe_server.store import Store, key
 from zpe_server.tokens import Principal
 from zpe_server.transitions.base import items
-from zpe_server.transitions.jobs import Cancel, ReadStatuses, Requeue
-from zpe_server.waiting import why_waiting
+from zpe_server.transitions.jobs import Cancel, ReadStatuses, Relabel, Requeue
+from zpe_server.waiting import wants, why_waiting
 from zpe_server.workers import Workers
 
 
@@ -89,43 +88,23 @@ class Jobs:
                 job = found[n]
                 assert job is not None
                 job.detail = why_waiting(
-                    needs.get("pseudopotentials", []),
                     owner=records[n]["owner"],
                     only=json.loads(records[n].get("only") or "null"),
                     groups=groups,
-                    engine=needs.get("engine", "espresso"),
-                    environ=needs.get("environ", False),
-                    versions=[VersionNeed(**need) for need in needs.get("versions", [])],
-                    environ_input=needs.get("environ_input", False),
-                    relaxes=needs.get("relaxes", False),
-                    requires=requirements(needs),
                     workers=workers,
                     leasing=leasing,
+                    **wants(needs),
                 )
         return found
 
     async def find(
-        self,
-        who: Principal,
-        *,
-        status: JobState | None,
-        owner: str | None,
-        search: str | None,
-        order: JobOrder,
-        limit: int,
-        offset: int,
+        self, who: Principal, wanted: Wanted, *, owner: str | None, order: JobOrder, limit: int, offset: int
     ) -> tuple[list[JobStatus], int]:
         """Return a page of jobs and how many there are in all."""
         whose = owner or ("*" if who.role == "admin" else who.subject)
         if owner and not await self._researchers.shows_jobs(owner, who):
             return [], 0
-        index = key("index", whose, status or "*")
-        if search is None:
-            job_ids, total = await self._store.page(index, offset, limit, lowest_first=order == "oldest")
-        else:
-            candidates, _ = await self._store.page(index, 0, SEARCHED)
-            found = await self._search.matching(candidates if order == "newest" else candidates[::-1], search)
-            job_ids, total = found[offset : offset + limit], len(found)
+        job_ids, total = await self._search.page(whose, wanted, order=order, limit=limit, offset=offset)
         return [job for job in await self.statuses(job_ids) if job is not None], total
 
     async def detail(self, who: Principal, job_id: str) -> JobDetail:
@@ -171,6 +150,21 @@ class Jobs:
         job = await self.status(who, job_id)
         if who.decides_for not in ("", job.owner):
             raise AuthError(f"only {job.owner} and administrators decide about this job", code="forbidden")
+
+    async def relabel(self, who: Principal, job_id: str, changes: LabelChanges) -> JobStatus:
+        """Change the labels of a job.
+
+        Raises
+        ------
+        InputError
+            ``job_not_found``.
+        AuthError
+            ``forbidden``: it is somebody else's, who only shows it.
+        """
+        await self._own(who, job_id)
+        retire_ms = self._settings.result_ttl_seconds * 1000
+        await self._store.transition(Relabel(job=job_id, labels=label_fields(changes), retire_ms=retire_ms))
+        return await self.status(who, job_id)
 
     async def cancel(self, who: Principal, job_id: str) -> JobStatus:
         """Cancel a queued or running job.

@@ -13,6 +13,7 @@ from zpe_server.kept import Kept
 from zpe_server.leases import Leases
 from zpe_server.outcomes import Outcomes
 from zpe_server.planner import Planner
+from zpe_server.prospects import Prospects
 from zpe_server.replicas import Replicas
 from zpe_server.reports import Reports
 from zpe_server.researchers import Researchers
@@ -40,6 +41,7 @@ class Plane:
     submission: Submission
     jobs: Jobs
     outcomes: Outcomes
+    prospects: Prospects
     dead: DeadLetters
     kept: Kept
     flags: Switches
@@ -73,6 +75,7 @@ class Plane:
             submission=Submission(store, planner, settings, targets),
             jobs=jobs,
             outcomes=Outcomes(store, jobs, results),
+            prospects=Prospects(store, planner, workers, flags, researchers, targets, settings),
             dead=DeadLetters(store, jobs, settings),
             kept=Kept(store, settings),
             flags=flags,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from zpe_sdk.errors import InputError
 from zpe_sdk.espresso import environ, patch, physics
 from zpe_sdk.espresso.contacts import check_contacts
+from zpe_sdk.espresso.cost import scf_cost
 from zpe_sdk.espresso.gamma import gamma_warning
 from zpe_sdk.espresso.input import PwInput, parse
 from zpe_sdk.espresso.relaxation import check_relaxation, steps_wanted
@@ -50,6 +51,8 @@ class PlannedJob:
         What the author of the input should know.
     formula, nat
         Chemical formula and number of atoms of the whole structure.
+    cost
+        Of an SCF, to compare it with others: see :func:`zpe_sdk.espresso.cost.scf_cost`.
     """
 
     payload: JobPayload
@@ -63,6 +66,7 @@ class PlannedJob:
     warnings: list[str]
     formula: str
     nat: int
+    cost: float
 
 
 def plan_job(request: JobRequest, settings: Settings) -> PlannedJob:
@@ -155,6 +159,7 @@ def plan_stage(request: JobRequest, stage: JobKind, settings: Settings) -> Plann
         warnings=warnings,
         formula=pw_input.formula,
         nat=len(pw_input.labels),
+        cost=scf_cost(pw_input),
     )
 
 

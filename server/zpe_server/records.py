@@ -6,7 +6,16 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from zpe_sdk.wire import ErrorInfo, HistoryEvent, JobRequest, JobStatus, Progress, Requirements
+from zpe_sdk.wire import (
+    ErrorInfo,
+    HistoryEvent,
+    JobRequest,
+    JobStatus,
+    LabelChanges,
+    Labels,
+    Progress,
+    Requirements,
+)
 from zpe_server.store import iso
 from zpe_server.transitions.base import items
 
@@ -37,7 +46,28 @@ def job_status(record: dict[str, Any]) -> JobStatus:
         stage=record.get("stage") or "vibrations",
         ionic_step=int(record["ionic_step"]) if record.get("ionic_step") else None,
         max_force_ev_ang=float(record["max_force"]) if record.get("max_force") else None,
+        expires_at=iso(record["expires"]) if record.get("expires") else None,
+        **_labels(record),
     )
+
+
+def label_fields(labels: Labels | LabelChanges) -> dict[str, str]:
+    """Return labels as a record holds them, "" where there is none; what is None is left out."""
+    fields = {"project": labels.project, "note": labels.note}
+    if labels.tags is not None:
+        fields["tags"] = json.dumps(labels.tags) if labels.tags else ""
+    if labels.keep is not None:
+        fields["keep"] = "1" if labels.keep else ""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _labels(record: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "project": record.get("project"),
+        "tags": json.loads(record.get("tags") or "[]"),
+        "note": record.get("note"),
+        "keep": bool(record.get("keep")),
+    }
 
 
 def request_of(record: Mapping[str, str]) -> JobRequest:
@@ -51,6 +81,7 @@ def request_of(record: Mapping[str, str]) -> JobRequest:
         requires=requirements(json.loads(record.get("needs") or "{}")),
         name=record.get("name"),
         where=record.get("where"),
+        **_labels(record),
     )
 
 

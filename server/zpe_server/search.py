@@ -1,10 +1,13 @@
-"""Finds jobs by a text."""
+"""Finds jobs by what is written on them, when they were submitted and where they stand."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 
-from zpe_server.store import Store
+from zpe_sdk.wire import JobOrder, JobState
+from zpe_server.store import Store, key
 from zpe_server.transitions.base import items
 from zpe_server.transitions.jobs import ReadFields
 
@@ -13,16 +16,77 @@ SEARCHED = 100_000
 STEP = 500
 
 
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """Which jobs are meant; what is left out may be anything.
+
+    Attributes
+    ----------
+    states
+        One of these.
+    project
+        Its name.
+    tags
+        All of these.
+    since_ms, until_ms
+        Submitted at the first or later, and before the second (ms).
+    text
+        In name, formula, owner or id, in any case.
+    """
+
+    states: frozenset[JobState] = frozenset()
+    project: str | None = None
+    tags: frozenset[str] = frozenset()
+    since_ms: int | None = None
+    until_ms: int | None = None
+    text: str | None = None
+
+    @property
+    def is_one_index(self) -> bool:
+        """Whether the store has a list of just these."""
+        return self == Wanted(states=self.states) and len(self.states) < 2
+
+
 class Search:
-    """Finds jobs by a text; keeps what it has read of them in memory."""
+    """Finds jobs; keeps in memory what it has read of their texts."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        # What a search looks at, by job: none of it ever changes.
+        # What a text is looked for in, by job: none of it ever changes.
         self._texts: dict[str, str] = {}
 
-    async def matching(self, job_ids: list[str], search: str) -> list[str]:
-        """Return those of ``job_ids`` that have a text in their name, formula, owner or id, in any case."""
+    async def page(
+        self, whose: str, wanted: Wanted, *, order: JobOrder, limit: int, offset: int
+    ) -> tuple[list[str], int]:
+        """Return the ids of a page of jobs of an owner (``*``: of all), and how many there are in all."""
+        if wanted.is_one_index:
+            name = key("index", whose, *wanted.states or "*")
+            return await self._store.page(name, offset, limit, lowest_first=order == "oldest")
+        if wanted.project:
+            names = [key("project", whose, wanted.project)]
+        else:
+            names = [key("index", whose, state) for state in wanted.states or "*"]
+        found = await self._store.newest(names, SEARCHED, since=wanted.since_ms, until=wanted.until_ms)
+        if wanted.tags or (wanted.project and wanted.states):
+            found = [job_id async for job_id in self._fitting(found, wanted)]
+        if wanted.text:
+            found = await self._matching(found, wanted.text)
+        if order == "oldest":
+            found.reverse()
+        return found[offset : offset + limit], len(found)
+
+    async def _fitting(self, job_ids: list[str], wanted: Wanted) -> AsyncIterator[str]:
+        """Yield those that have the tags and are of one of the states."""
+        for step in batched(job_ids, STEP):
+            reply = await self._store.transition(ReadFields(jobs=step, fields=["status", "tags"]))
+            for job_id, (status, tags) in zip(step, items(reply["rows"]), strict=True):
+                if (status in wanted.states or not wanted.states) and wanted.tags <= set(
+                    json.loads(tags or "[]")
+                ):
+                    yield job_id
+
+    async def _matching(self, job_ids: list[str], search: str) -> list[str]:
+        """Return those that have a text in their name, formula, owner or id, in any case."""
         if len(self._texts) > 2 * SEARCHED:
             self._texts = {}
         texts = self._texts

@@ -103,6 +103,21 @@ class Store:
                 members, total = await pipeline.execute()
         return members, total
 
+    async def newest(
+        self, names: list[str], limit: int, *, since: int | None = None, until: int | None = None
+    ) -> list[str]:
+        """Return the members of several sorted sets, highest score first, of scores in [since, until)."""
+        above = "-inf" if since is None else since
+        below = "+inf" if until is None else f"({until}"
+        with as_store_errors():
+            async with self.redis.pipeline(transaction=False) as pipeline:
+                for name in names:
+                    pipeline.zrevrangebyscore(name, below, above, start=0, num=limit, withscores=True)
+                found: list[list[tuple[str, float]]] = await pipeline.execute()
+        scores = dict(pair for pairs in found for pair in pairs)
+        # As Redis has it: by name where scores are equal.
+        return sorted(scores, key=lambda member: (scores[member], member), reverse=True)[:limit]
+
     async def many_fields(self, names: list[str]) -> list[dict[str, str]]:
         """Return all fields of several hashes, in one round trip."""
         with as_store_errors():
@@ -124,6 +139,15 @@ class Store:
                     pipeline.smembers(name)
                 found: list[set[str]] = await pipeline.execute()
         return found
+
+    async def existing(self, names: list[str]) -> list[bool]:
+        """Tell of each key whether there is one, in one round trip."""
+        with as_store_errors():
+            async with self.redis.pipeline(transaction=False) as pipeline:
+                for name in names:
+                    pipeline.exists(name)
+                found: list[int] = await pipeline.execute()
+        return [bool(count) for count in found]
 
     async def delete(self, *names: str) -> int:
         """Delete keys; return how many there were."""

@@ -10,8 +10,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from zpe_sdk.errors import ConfigError, InputError
-from zpe_sdk.wire import JobRequest
+from zpe_sdk.wire import JobReply, JobRequest, Labels
 from zpe_server.planner import Planner
+from zpe_server.records import label_fields
 from zpe_server.settings import Settings
 from zpe_server.store import Store
 from zpe_server.targets import Targets
@@ -47,14 +48,15 @@ class Submission:
         idempotency_key: str,
         request_id: str,
         disconnected: Callable[[], Awaitable[bool]],
-    ) -> tuple[str, bool, list[str]]:
-        """Plan a job and queue it; return its id, whether only its result has to be made, and warnings.
+    ) -> tuple[JobReply, bool]:
+        """Plan a job and queue it; say also whether only its result has to be made.
 
         Raises
         ------
         InputError
             The input cannot be carried out; ``unknown_target``; ``idempotency_conflict``: the key came with
-            another request; ``quota_jobs``, ``quota_bytes``: the owner has as many as allowed.
+            another request; ``name_taken``: the project has another job of this name, and it was asked for
+            once; ``quota_jobs``, ``quota_bytes``: the owner has as many as allowed.
         ConfigError
             ``submission_disabled``.
         StoreError
@@ -76,6 +78,9 @@ class Submission:
                 else "",
                 digest=hashlib.sha256(request.model_dump_json().encode()).hexdigest(),
                 idempotency_ms=self._settings.idempotency_ttl_seconds * 1000,
+                labels=_labels(request),
+                asked=_asked(request),
+                once=request.once,
                 stage=stage,
                 **texts,
             )
@@ -88,6 +93,13 @@ class Submission:
             )
         if over := reply.get("over"):
             raise InputError(_OVER[over].format(may=int(reply["may"])), code=f"quota_{over}")
+        if reply.get("taken"):
+            raise InputError(
+                f"the project {request.project!r} has a job {request.name!r} already, of another structure "
+                "or with other settings: give this one another name, or cancel that one",
+                code="name_taken",
+                field="name",
+            )
         if reply.get("disabled"):
             raise ConfigError(
                 "an administrator has stopped the submission of jobs for now", code="submission_disabled"
@@ -98,7 +110,23 @@ class Submission:
                 f"the priority {request.priority} counts among your own jobs; among those of others it is "
                 f"{counts}",
             ]
-        return str(reply["job"]), bool(reply.get("complete")), warnings
+        accepted = JobReply(job_id=reply["job"], created=reply["created"], warnings=warnings)
+        return accepted, bool(reply.get("complete"))
+
+
+# What decides nothing of a result, or only where and when it is computed.
+_ASIDE = {*Labels.model_fields, "name", "once", "priority", "where", "requires", "calc_mode"}
+
+
+def _asked(request: JobRequest) -> str:
+    """Return a hash of what a request asks for; that of a later version of the service is the same."""
+    text = request.model_dump_json(exclude=_ASIDE, exclude_defaults=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _labels(request: JobRequest) -> dict[str, str]:
+    named = {"name": request.name} if request.name else {}
+    return named | {field: value for field, value in label_fields(request).items() if value}
 
 
 def _plan(
@@ -143,14 +171,13 @@ def stage_of(planned: PlannedJob, request: JobRequest, settings: Settings, **fie
         "stage": planned.payload.stage,
         "formula": planned.formula,
         "nat": planned.nat,
+        "cost": planned.cost,
         "physics": planned.physics,
         "symmetry": int(request.symmetry),
         "allow_state_changes": int(request.allow_state_changes),
     }
     if request.verify:
         fields["verify"] = request.verify
-    if request.name:
-        fields["name"] = request.name
     return Stage(
         total=len(planned.tasks),
         full=planned.plan.full_count if planned.plan else len(planned.tasks),

@@ -11,12 +11,16 @@ from zpe_sdk.espresso.versions import VersionNeed
 from zpe_sdk.wire import Capabilities, EngineName, Requirements, WorkerStatus
 from zpe_sdk.wire.versions import fits, numbers
 from zpe_server.owners import Groups, may_run
+from zpe_server.records import requirements
 
 Has = Callable[[Capabilities], bool]
 _NONE_FIT: dict[EngineName, str] = {
     "espresso": "none runs pw.x (they are in mock mode)",
     "mock": "none is in mock mode, which the job asks for",
 }
+
+_WAITS_FOR_TIME = "waiting for {} to have time"
+_YOURS = "your {} {} busy"
 
 
 def why_waiting(
@@ -120,8 +124,27 @@ def _what_they_lack(
         return f"{_count(fit)}, none has {' and '.join(common) or 'all of ' + ', '.join(wanted)}"
     able = [worker for worker, lacks in zip(fit, missing, strict=True) if not lacks]
     if owner and all(worker.owner == owner for worker in able):
-        return f"your {_count(able)} {'are' if len(able) > 1 else 'is'} busy"
-    return f"waiting for {_count(able)} to have time"
+        return _YOURS.format(_count(able), "are" if len(able) > 1 else "is")
+    return _WAITS_FOR_TIME.format(_count(able))
+
+
+def wants(needs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of :func:`why_waiting` that say what a job needs, as its record has it."""
+    return {
+        "needed": needs.get("pseudopotentials", []),
+        "engine": needs.get("engine", "espresso"),
+        "environ": needs.get("environ", False),
+        "versions": [VersionNeed(**need) for need in needs.get("versions", [])],
+        "environ_input": needs.get("environ_input", False),
+        "relaxes": needs.get("relaxes", False),
+        "requires": requirements(needs),
+    }
+
+
+def can_run(worker: WorkerStatus, **wanted: Any) -> bool:
+    """Tell whether a worker takes a job, which then waits for nothing but its time."""
+    one = _count([worker])
+    return why_waiting(workers=[worker], **wanted) in (_WAITS_FOR_TIME.format(one), _YOURS.format(one, "is"))
 
 
 def _wanted(

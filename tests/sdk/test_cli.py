@@ -82,10 +82,10 @@ def test_from_submission_to_result(zpe: Run, settings: dict[str, object], tmp_pa
     assert json.loads(shown.stdout)["status"] == "finished"
     assert "finished" in zpe("status", job).stdout
 
-    listed = json.loads(zpe("status", "--json", "--search", "hydrogen").stdout)
+    listed = json.loads(zpe("jobs", "--json", "--search", "hydrogen").stdout)
     assert [item["job_id"] for item in listed] == [job]
     # Nothing of a table is cut off in a pipe.
-    assert job in zpe("status").stdout
+    assert job in zpe("jobs").stdout
 
     result = json.loads(zpe("result", job, "--json").stdout)
     assert result["freqs_cm"][-1] == pytest.approx(4400, abs=60)
@@ -134,9 +134,9 @@ def test_a_failed_and_a_cancelled_job(zpe: Run) -> None:
         (("submit", "-", "--mobile", "0,5-3"), "the range 5-3 runs backwards"),
         (("submit", "-", "--delta", "-1"), "delta"),
         (("submit", "-", "--delta", "9"), "[input/bad_request]"),
-        (("admin", "workers"), "[auth/"),
+        (("admin", "leases"), "[auth/"),
         (("admin", "requeue"), "[input/bad_choice]"),
-        (("--url", "http://zpe.example.org", "status"), "[config/insecure_url]"),
+        (("--url", "http://zpe.example.org", "jobs"), "[config/insecure_url]"),
     ],
 )
 def test_an_error_is_one_line(zpe: Run, arguments: tuple[str, ...], said: str) -> None:
@@ -157,8 +157,8 @@ def test_an_error_of_a_process_is_one_line_too(settings: dict[str, object]) -> N
 
 
 def test_no_token_and_nobody_there(zpe: Run) -> None:
-    assert "[auth/token_missing]" in zpe("status", ZPE_TOKEN="").stderr
-    away = zpe("status", ZPE_CONTROL_API_URL="http://127.0.0.1:9", ZPE_RETRY_SECONDS="0.1")
+    assert "[auth/token_missing]" in zpe("jobs", ZPE_TOKEN="").stderr
+    away = zpe("jobs", ZPE_CONTROL_API_URL="http://127.0.0.1:9", ZPE_RETRY_SECONDS="0.1")
     assert away.returncode == 1
     assert "[config/control_plane_unreachable]" in away.stderr
 
@@ -178,7 +178,7 @@ def test_login_keeps_the_token_and_never_shows_it(
     assert done.returncode == 0
     kept = tmp_path / "zpe" / "credentials.json"
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
-    assert zpe("status", ZPE_CONTROL_API_URL="", ZPE_TOKEN="").returncode == 0
+    assert zpe("jobs", ZPE_CONTROL_API_URL="", ZPE_TOKEN="").returncode == 0
 
     before = kept.read_text()
     wrong = zpe("login", plane.url, stdin="zpe_api_wrong0123456789abcdef\n")
@@ -227,7 +227,7 @@ def test_what_an_administrator_does(zpe: Run, plane: ControlPlane) -> None:
     assert admin("enroll-token").strip()
     assert "lab-pc" in admin("enroll-tokens")
     researcher = admin("token", "grace").strip()
-    assert zpe("status", ZPE_TOKEN=researcher).returncode == 0
+    assert zpe("jobs", ZPE_TOKEN=researcher).returncode == 0
     assert "grace" in admin("tokens")
     worker = json.loads(admin("workers", "--json"))["workers"][0]
     assert worker["server_id"] in admin("workers")
@@ -255,7 +255,7 @@ def test_what_an_administrator_does(zpe: Run, plane: ControlPlane) -> None:
 
 def test_names_cannot_command_the_terminal(zpe: Run) -> None:
     job = zpe("submit", "-", "--name", "a\x1b[31mb [bold]c", stdin=h2()).stdout.strip()
-    for shown in (zpe("status", job).stdout, zpe("status").stdout):
+    for shown in (zpe("status", job).stdout, zpe("jobs").stdout):
         assert "\x1b" not in shown
         assert "[bold]c" in shown
     zpe("wait", job)
@@ -275,16 +275,34 @@ def test_help_and_version(zpe: Run) -> None:
         "admin",
         "relax",
         "energy",
+        "jobs",
+        "update",
+        "plan",
+        "workers",
+        "pseudopotentials",
     ):
         assert command in shown
     assert "serve" in shown
-    for command in ("submit", "status", "wait", "result", "cancel", "login", "relax", "energy"):
+    for command in (
+        "plan",
+        "pseudopotentials",
+        "submit",
+        "status",
+        "jobs",
+        "update",
+        "wait",
+        "result",
+        "cancel",
+        "login",
+        "relax",
+        "energy",
+    ):
         assert f"Example: zpe {command}" in zpe(command, "--help").stdout
 
 
 def test_the_reader_of_a_pipe_may_leave(settings: dict[str, object]) -> None:
     with subprocess.Popen(
-        [ZPE, "status", "--json"], env=environment(**settings), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [ZPE, "jobs", "--json"], env=environment(**settings), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
         process.stdout.close()

@@ -32,7 +32,9 @@ from zpe_sdk import (
 from zpe_sdk.client.admin import Admin
 from zpe_sdk.client.async_admin import AsyncAdmin
 from zpe_sdk.client.async_job import AsyncJob
+from zpe_sdk.client.async_project import AsyncProject
 from zpe_sdk.client.job import Job
+from zpe_sdk.client.project import Project
 
 ROOT = Path(__file__).parents[2]
 # The engine's springs give H2 at 0.75 Å one stretch near 4400 cm⁻¹.
@@ -326,7 +328,7 @@ def test_a_wrong_token_and_a_token_without_the_right(plane: ControlPlane, client
         stranger.jobs()
     assert "wrong0123456789" not in str(caught.value)
     with pytest.raises(AuthError):
-        client.admin.workers()
+        client.admin.leases()
 
 
 def test_nobody_there(token: str) -> None:
@@ -555,8 +557,9 @@ def test_both_clients_have_the_same_calls() -> None:
         return {name for name in dir(kind) if not name.startswith("_")}
 
     assert calls(AsyncZPEClient) - {"aclose"} == calls(ZPEClient) - {"close"}
-    assert calls(AsyncJob) == calls(Job) - {"id", "last_status", "choices", "warnings"}
+    assert calls(AsyncJob) == calls(Job) - {"id", "last_status", "choices", "warnings", "created"}
     assert calls(AsyncAdmin) == calls(Admin)
+    assert calls(AsyncProject) == calls(Project) - {"name"}
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def imported(code: str, folder: Path) -> tuple[set[str], str]:
             "Run the control plane",
         ),
         (
-            ZPE.format(["status"]),
+            ZPE.format(["jobs"]),
             "zpe_sdk.client.blocking_client",
             SERVERS | PHYSICS | OTHERS | {"tqdm"},
             "zpe: ",
@@ -61,7 +61,7 @@ def imported(code: str, folder: Path) -> tuple[set[str], str]:
         ),
         ("import zpe_sdk.worker.loop", "zpe_sdk.worker.loop", SERVERS | {"scipy", "tqdm", "typer"}, ""),
     ],
-    ids=["client", "help", "status", "serve", "worker"],
+    ids=["client", "help", "jobs", "serve", "worker"],
 )
 def test_a_start_imports_only_what_it_needs(
     code: str, has: str, lacks: set[str], says: str, tmp_path: Path

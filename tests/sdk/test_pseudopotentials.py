@@ -61,6 +61,15 @@ def test_cutoffs_fit_the_files_whoever_named_them(
     assert ("ecutrho" in told) == ("ecutrho" not in given)
 
 
+def test_a_dict_that_lacks_elements_is_completed(files: Choose) -> None:
+    hydride = Atoms("FeH", [(0, 0, 0), (0, 0, 1.6)])
+    text, chosen = input_text(hydride, files, pseudopotentials={"H": "H.nc.UPF"})
+    assert PwInput.parse(text).pseudopotentials == ("Fe.UPF", "H.nc.UPF")
+    assert chosen["pseudopotentials"] == {"Fe": "Fe.UPF"}
+    assert "H.nc.UPF" not in in_words(chosen)
+    assert PwInput.parse(text).cutoffs == (75, 600)
+
+
 def test_without_a_folder_the_cutoff_is_asked_for_and_the_density_gets_enough() -> None:
     named = {"H": "H.pbe-kjpaw.UPF"}
     system, told = made(molecule("H2"), None, pseudopotentials=named, ecutwfc=40)

@@ -11,7 +11,7 @@ from tests.processes import RedisServer
 from tests.server.calls import fail, finish, lease, report, submit
 from zpe_sdk.wire import ErrorInfo
 from zpe_server.plane import Plane
-from zpe_server.search import STEP
+from zpe_server.search import STEP, Wanted
 from zpe_server.settings import Settings
 from zpe_server.store import key
 from zpe_server.tokens import ADMIN
@@ -101,7 +101,7 @@ def test_a_search_goes_through_all_jobs_and_keeps_their_order(play: Play) -> Non
 
         async def found(search: str, order: str, owner: str | None = None) -> list[str]:
             jobs, count = await plane.jobs.find(
-                ADMIN, status=None, owner=owner, search=search, order=order, limit=10, offset=0
+                ADMIN, Wanted(text=search), owner=owner, order=order, limit=10, offset=0
             )
             assert count == len(jobs)
             return [job.job_id for job in jobs]

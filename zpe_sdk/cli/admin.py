@@ -134,6 +134,7 @@ def revoke(
     and_its_results: Annotated[
         bool, typer.Option("--and-its-results", help="Also take back the results of this compute node.")
     ] = False,
+    json: Json = False,
 ) -> None:
     """Revoke a compute node or a token.
 
@@ -156,13 +157,18 @@ def revoke(
             if worker is None:
                 raise typer.BadParameter("--and-its-results is for a --worker")
             reply = client.admin.revoke_worker(worker, and_its_results=True)
-            print(
-                f"{reply.revoked_count} revoked; {reply.scfs_dropped} kept SCFs dropped, "
-                f"{reply.jobs_reopened} jobs compute again, {reply.jobs_marked} finished ones marked"
-            )
-            return
-        subject, call = chosen[0]
-        print(f"{call(subject).revoked_count} revoked")
+        else:
+            subject, call = chosen[0]
+            reply = call(subject)
+    if json:
+        as_json(reply)
+    elif and_its_results:
+        print(
+            f"{reply.revoked_count} revoked; {reply.scfs_dropped} kept SCFs dropped, "
+            f"{reply.jobs_reopened} jobs compute again, {reply.jobs_marked} finished ones marked"
+        )
+    else:
+        print(f"{reply.revoked_count} revoked")
 
 
 @app.command()
@@ -412,7 +418,7 @@ def dlq(
 
 
 @app.command()
-def requeue(context: typer.Context, jobs: JobIds = None, code: Code = None) -> None:
+def requeue(context: typer.Context, jobs: JobIds = None, code: Code = None, json: Json = False) -> None:
     """Put dead jobs back into the queue; their finished SCFs are kept.
 
     Example: `zpe admin requeue --code worker_lost`
@@ -420,11 +426,12 @@ def requeue(context: typer.Context, jobs: JobIds = None, code: Code = None) -> N
     connection: Connection = context.obj
     _check_choice(jobs, code)
     with connection.client() as client:
-        _tell(client.admin.requeue(jobs or None, code=code), "requeued")
+        found = client.admin.requeue(jobs or None, code=code)
+    as_json(found) if json else _tell(found, "requeued")
 
 
 @app.command()
-def discard(context: typer.Context, jobs: JobIds = None, code: Code = None) -> None:
+def discard(context: typer.Context, jobs: JobIds = None, code: Code = None, json: Json = False) -> None:
     """Remove dead jobs from the dead-letter queue for good.
 
     Example: `zpe admin discard JOB`
@@ -432,7 +439,8 @@ def discard(context: typer.Context, jobs: JobIds = None, code: Code = None) -> N
     connection: Connection = context.obj
     _check_choice(jobs, code)
     with connection.client() as client:
-        _tell(client.admin.discard(jobs or None, code=code), "discarded")
+        found = client.admin.discard(jobs or None, code=code)
+    as_json(found) if json else _tell(found, "discarded")
 
 
 @app.command()

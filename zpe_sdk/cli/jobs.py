@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,6 @@ from zpe_sdk.cli.output import as_json, moment, table, write
 from zpe_sdk.client.progress import relaxing
 from zpe_sdk.errors import ComputeError, InputError
 from zpe_sdk.plain import escaped, plain
-from zpe_sdk.wire import JobOrder, JobState
 
 if TYPE_CHECKING:
     from zpe_sdk.client.job import Job
@@ -69,11 +69,17 @@ def submit(
     memory_gb: options.MemoryGb = None,
     pw: options.Pw = None,
     engine: options.Engine = None,
+    project: options.Project = None,
+    job_tag: options.JobTags = None,
+    note: options.Note = None,
+    keep: options.Keep = False,
+    once: options.Once = False,
     verify: Annotated[
         float,
         typer.Option(help="Compute this share of the SCFs (0 to 1) on two workers, and compare."),
     ] = 0.0,
     wait: options.Wait = False,
+    json: Json = False,
 ) -> None:
     """Submit a pw.x input for its vibrations and print the job's id.
 
@@ -89,7 +95,6 @@ def submit(
             given(file),
             relax={"fmax": fmax, "steps": steps} if relax else False,
             mobile=_mobile(mobile or []),
-            name=name,
             delta=delta,
             low_cut_cm=low_cut,
             temperature=temperature,
@@ -103,8 +108,9 @@ def submit(
             requires={"tags": tag or [], "cores": cores, "memory_gb": memory_gb, "pw": pw},
             engine=engine,
             verify=verify,
+            **labels(file, name, project, job_tag, note, keep, once),
         )
-        show(job, wait=wait)
+        show(job, wait=wait, json=json)
 
 
 def given(file: Path) -> Path | str:
@@ -112,59 +118,83 @@ def given(file: Path) -> Path | str:
     return sys.stdin.read() if str(file) == "-" else file
 
 
-def show(job: Job[Any], *, wait: bool) -> None:
+def labels(
+    file: Path,
+    name: str | None,
+    project: str | None,
+    tags: list[str] | None,
+    note: str | None,
+    keep: bool,
+    once: bool,
+) -> dict[str, Any]:
+    """Return what is written on a job, as the client has it; in a project, files name their jobs."""
+    if name is None and project and str(file) != "-":
+        name = file.stem
+    return {"name": name, "project": project, "tags": tags or (), "note": note, "keep": keep, "once": once}
+
+
+def show(job: Job[Any], *, wait: bool, json: bool) -> None:
     """Print the id of a job that was submitted; or wait for it, and print its summary."""
     for warning in job.warnings:
         print(f"zpe: warning: {plain(warning)}", file=sys.stderr)
-    if not wait:
+    if wait:
+        print(f"job {job.id}", file=sys.stderr)
+        _wait([job], None)
+        job.raise_for_status()
+    if json:
+        as_json(job.status())
+    elif wait:
+        write(job.summary(), None)
+    else:
         print(job.id)
-        return
-    print(f"job {job.id}", file=sys.stderr)
-    _wait(job, None)
-    write(job.summary(), None)
 
 
-def status(
-    context: typer.Context,
-    job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="A job's id; without it: all.")] = None,
-    state: Annotated[JobState | None, typer.Option(help="Only jobs in this state.")] = None,
-    search: Annotated[str | None, typer.Option(help="Only jobs with this in name, formula or id.")] = None,
-    owner: Annotated[str | None, typer.Option(help="Only this owner's jobs.")] = None,
-    order: Annotated[JobOrder, typer.Option(help="Which jobs come first, by time of submission.")] = "newest",
-    limit: Annotated[int, typer.Option(min=1, help="How many jobs.")] = 20,
-    offset: Annotated[int, typer.Option(min=0, help="How many to skip first.")] = 0,
-    json: Json = False,
-) -> None:
-    """Show where a job stands, or list jobs.
+def status(context: typer.Context, job: JobId, json: Json = False) -> None:
+    """Show where a job stands; `zpe jobs` lists all.
 
-    Example: `zpe status --state failed --order oldest`
+    Example: `zpe status JOB`
     """
     connection: Connection = context.obj
     with connection.client() as client:
-        if job is not None:
-            found = client.job(job).status()
-            as_json(found) if json else table(("", ""), _card(found))
-            return
-        jobs = client.jobs(status=state, search=search, owner=owner, order=order, limit=limit, offset=offset)
-        listed = [job.last_status for job in jobs if job.last_status is not None]
-    if json:
-        as_json(listed)
-    else:
-        table(("JOB", "STATUS", "SCFS", "FORMULA", "NAME", "OWNER", "SUBMITTED"), map(_row, listed))
+        found = client.job(job).status()
+    as_json(found) if json else table(("", ""), _card(found))
 
 
 def wait(
     context: typer.Context,
-    job: JobId,
+    jobs: Annotated[
+        list[str] | None, typer.Argument(metavar="[JOB]...", help="The ids that `zpe submit` printed.")
+    ] = None,
+    project: Annotated[str | None, typer.Option(help="All jobs of this project.")] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds to wait at most.")] = None,
+    json: Json = False,
 ) -> None:
-    """Wait until a job is over; status 1 if it failed or was cancelled.
+    """Wait until jobs are over; status 1 if one failed or was cancelled, 3 if some go on after --timeout.
 
     Example: `zpe wait JOB && zpe result JOB`
     """
+    if bool(jobs) == (project is not None):
+        raise typer.BadParameter("name either jobs or a --project")
     connection: Connection = context.obj
     with connection.client() as client:
-        _wait(client.job(job), timeout)
+        found = (
+            list(client.jobs(project=project).by_name().values())
+            if project
+            else [client.job(job) for job in jobs or ()]
+        )
+        _wait(found, timeout)
+        over = [job.last_status or job.status() for job in found]
+        if json:
+            as_json(over)
+        if len(found) == 1 and not project:
+            found[0].raise_for_status()
+    for job_ in over:
+        if job_.status != "finished":
+            named = f"{job_.job_id} ({job_.name})" if job_.name else job_.job_id
+            why = job_.error.message if job_.error else job_.detail
+            print(plain(f"zpe: job {named} is {job_.status}: {why or ''}"), file=sys.stderr)
+    if any(job_.status != "finished" for job_ in over):
+        raise typer.Exit(1)
 
 
 def result(
@@ -203,21 +233,25 @@ def result(
     write(text, output)
 
 
-def cancel(context: typer.Context, job: JobId) -> None:
+def cancel(context: typer.Context, job: JobId, json: Json = False) -> None:
     """Cancel a job; workers stop its SCFs.
 
     Example: `zpe cancel JOB`
     """
     connection: Connection = context.obj
     with connection.client() as client:
-        print(client.job(job).cancel().status)
+        found = client.job(job).cancel()
+    as_json(found) if json else print(found.status)
 
 
-def _wait(job: Job[Any], timeout: float | None) -> None:
+def _wait(jobs: Sequence[Job[Any]], timeout: float | None) -> None:
+    from zpe_sdk.client.job import wait_all
+
     try:
-        job.wait(timeout, progress=sys.stderr.isatty())
+        wait_all(jobs, timeout, progress=sys.stderr.isatty())
     except KeyboardInterrupt:
-        print(f"zpe: job {job.id} goes on; `zpe wait {job.id}` waits for it", file=sys.stderr)
+        named = f"job {jobs[0].id} goes" if len(jobs) == 1 else f"{len(jobs)} jobs go"
+        print(f"zpe: {named} on; `zpe wait` waits again", file=sys.stderr)
         raise typer.Exit(130) from None
 
 
@@ -245,17 +279,15 @@ def _mobile(given: list[str]) -> list[int] | list[str] | None:
     return [i for first, last in numbers for i in range(first, last + 1)]
 
 
-def _row(job: JobStatus) -> tuple[str | None, ...]:
-    done = f"{job.progress.done}/{job.progress.total}"
-    return (job.job_id, job.status, done, job.formula, job.name, job.owner, moment(job.created_at))
-
-
 def _card(job: JobStatus) -> list[tuple[str, str | None]]:
     error = job.error and f"{job.error.message} [{job.error.side}/{job.error.code}]"
     rows = [
         ("job", job.job_id),
         ("name", job.name),
         ("formula", job.formula),
+        ("project", job.project),
+        ("tags", ", ".join(job.tags)),
+        ("note", job.note),
         ("engine", "MOCK: springs in place of pw.x, no physics" if job.engine == "mock" else job.engine),
         ("kind", job.kind),
         ("status", job.status),
@@ -267,5 +299,6 @@ def _card(job: JobStatus) -> list[tuple[str, str | None]]:
         ("submitted", moment(job.created_at)),
         ("started", moment(job.started_at)),
         ("finished", moment(job.finished_at)),
+        ("forgotten", "never" if job.keep else moment(job.expires_at)),
     ]
     return [(name, value) for name, value in rows if value]

@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 import zpe_sdk
-from zpe_sdk.cli import admin, jobs, login, structures, workers
+from zpe_sdk.cli import admin, before, jobs, listing, login, structures, workers
 from zpe_sdk.cli.context import Connection
 from zpe_sdk.cli.output import complain
 from zpe_sdk.errors import ZPEError
@@ -25,6 +25,7 @@ GROUP = "zpe.commands"
 OURS = (
     EntryPoint("worker", "zpe_sdk.worker.command:worker", GROUP),
     EntryPoint("demo", "zpe_sdk.cli.demo:demo", GROUP),
+    EntryPoint("embedded", "zpe_sdk.cli.embedded:embedded", GROUP),
     EntryPoint("doctor", "zpe_sdk.cli.doctor:doctor", GROUP),
 )
 
@@ -45,6 +46,14 @@ class Commands(TyperGroup):
             return found
         entry = _commands().get(cmd_name)
         return None if entry is None else Later(entry)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; an interrupt that it leaves to us is told in one line."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            print("zpe: interrupted", file=sys.stderr)
+            raise typer.Exit(130) from None
 
 
 class Later(click.Command):
@@ -68,8 +77,13 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+EXIT_STATUS = """
+Exit status: 0 if all went well; 1 for an error, or a job that failed or was cancelled; 2 for a wrong command
+line; 3 if jobs go on after `--timeout`; 130 for Ctrl-C.
+"""
 app = typer.Typer(
     name="zpe",
+    epilog=EXIT_STATUS,
     cls=Commands,
     no_args_is_help=True,
     rich_markup_mode="markdown",
@@ -78,7 +92,9 @@ app = typer.Typer(
 )
 login.register(app)
 jobs.register(app)
+listing.register(app)
 structures.register(app)
+before.register(app)
 app.command()(workers.whoami)
 app.add_typer(workers.app, name="workers")
 app.add_typer(admin.app, name="admin")
@@ -114,7 +130,7 @@ def options(
 
 
 def main() -> None:
-    """Run ``zpe``. Exit status: 0, 1 for an error of ours, 2 for a wrong command line, 130 for Ctrl-C."""
+    """Run ``zpe``. Exit status: see :data:`EXIT_STATUS`."""
     try:
         app()
     except ZPEError as error:
@@ -122,7 +138,7 @@ def main() -> None:
         sys.exit(1)
     except TimeoutError as error:
         print(f"zpe: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(3)
 
 
 def _commands() -> dict[str, EntryPoint]:

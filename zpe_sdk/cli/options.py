@@ -12,7 +12,9 @@ from zpe_sdk.wire import EngineName
 File: TypeAlias = Annotated[
     Path, typer.Argument(metavar="FILE", help="A pw.x input; `-` reads standard input.")
 ]
-Name: TypeAlias = Annotated[str | None, typer.Option(help="Your name for the job.")]
+Name: TypeAlias = Annotated[
+    str | None, typer.Option(help="Your name for the job. [default: in a project, that of the file]")
+]
 Fmax: TypeAlias = Annotated[
     float | None,
     typer.Option(
@@ -55,3 +57,12 @@ Engine: TypeAlias = Annotated[
     typer.Option(help="pw.x, or springs in its place (mock). [default: set by the control plane]"),
 ]
 Wait: TypeAlias = Annotated[bool, typer.Option("--wait", help="Wait for it and print its summary.")]
+Project: TypeAlias = Annotated[str | None, typer.Option(help="The project that the job belongs to.")]
+JobTags: TypeAlias = Annotated[
+    list[str] | None, typer.Option(help="A word to find the job by; may be given again.")
+]
+Note: TypeAlias = Annotated[str | None, typer.Option(help="A text to keep with the job.")]
+Keep: TypeAlias = Annotated[bool, typer.Option("--keep", help="Keep the job and its result for good.")]
+Once: TypeAlias = Annotated[
+    bool, typer.Option("--once", help="If the project has this job by its name already, show that one.")
+]

@@ -8,7 +8,7 @@ import typer
 
 from zpe_sdk.cli import options
 from zpe_sdk.cli.context import Connection
-from zpe_sdk.cli.jobs import given, show
+from zpe_sdk.cli.jobs import Json, given, labels, show
 
 
 def register(app: typer.Typer) -> None:
@@ -33,7 +33,13 @@ def relax(
     memory_gb: options.MemoryGb = None,
     pw: options.Pw = None,
     engine: options.Engine = None,
+    project: options.Project = None,
+    job_tag: options.JobTags = None,
+    note: options.Note = None,
+    keep: options.Keep = False,
+    once: options.Once = False,
     wait: options.Wait = False,
+    json: Json = False,
 ) -> None:
     """Relax the atoms of a pw.x input that are not fixed, and print the job's id.
 
@@ -45,7 +51,8 @@ def relax(
     connection: Connection = context.obj
     with connection.client() as client:
         options_ = _run(environ, use_environ, new, priority, where, tag, cores, memory_gb, pw, engine)
-        show(client.relax(given(file), fmax=fmax, steps=steps, name=name, **options_), wait=wait)
+        options_ |= labels(file, name, project, job_tag, note, keep, once)
+        show(client.relax(given(file), fmax=fmax, steps=steps, **options_), wait=wait, json=json)
 
 
 def energy(
@@ -62,7 +69,13 @@ def energy(
     memory_gb: options.MemoryGb = None,
     pw: options.Pw = None,
     engine: options.Engine = None,
+    project: options.Project = None,
+    job_tag: options.JobTags = None,
+    note: options.Note = None,
+    keep: options.Keep = False,
+    once: options.Once = False,
     wait: options.Wait = False,
+    json: Json = False,
 ) -> None:
     """Run a single SCF of a pw.x input (energy, forces, magnetisation) and print the job's id.
 
@@ -71,7 +84,8 @@ def energy(
     connection: Connection = context.obj
     with connection.client() as client:
         options_ = _run(environ, use_environ, new, priority, where, tag, cores, memory_gb, pw, engine)
-        show(client.energy(given(file), name=name, **options_), wait=wait)
+        options_ |= labels(file, name, project, job_tag, note, keep, once)
+        show(client.energy(given(file), **options_), wait=wait, json=json)
 
 
 def _run(

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import date, datetime
 from functools import cached_property, partial
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypedDict, Unpack
 
 import httpx
 
-from zpe_sdk.client.async_job import AsyncJob, completed, submit_fields
+from zpe_sdk.client.async_job import AsyncJob, completed, given_tags, submit_fields, wait_all
 from zpe_sdk.client.connection import Connection
+from zpe_sdk.client.listing import Listing, moment, warn_of_expiry
 from zpe_sdk.client.local_service import EMBEDDED_FOLDER, Embedded, Engine, start_embedded
 from zpe_sdk.client.settings import ClientSettings
 from zpe_sdk.client.submission import Mobile, Structure, environ_text, input_text, is_atoms, mobile_indices
@@ -20,9 +23,12 @@ from zpe_sdk.wire import (
     ApiTokenReply,
     EngineName,
     Expect,
+    JobKind,
     JobList,
     JobOrder,
+    JobRequest,
     JobState,
+    JobStatus,
     Me,
     MeRequest,
     ParseReply,
@@ -31,19 +37,30 @@ from zpe_sdk.wire import (
 )
 
 if TYPE_CHECKING:
+    from ase import Atoms
+
     from zpe_sdk.client.async_admin import AsyncAdmin
+    from zpe_sdk.client.async_project import AsyncProject
     from zpe_sdk.client.async_workers import AsyncWorkers
+    from zpe_sdk.client.offers import Offer
+    from zpe_sdk.client.prospect import Plan
     from zpe_sdk.espresso.pseudopotentials import Choose
     from zpe_sdk.result.result import ZPEResult
     from zpe_sdk.result.structure import EnergyResult, RelaxationResult
+    from zpe_sdk.wire import Machine
 
 # Whether to relax first, and how.
 Relax: TypeAlias = bool | Mapping[str, Any] | RelaxOptions
 _TOGETHER = 8  # submissions under way at a time
+_PAGE = 500  # jobs
+_KNOWN_SECONDS = 30.0  # so long it counts which files workers have
 
 
 class RunOptions(TypedDict, total=False):
-    """Where and with which physics a structure is computed; :meth:`AsyncZPEClient.submit` tells of each."""
+    """Where and with which physics a structure is computed, and what is written on the job.
+
+    :meth:`AsyncZPEClient.submit` tells of each.
+    """
 
     use_environ: bool
     environ: Path | str | None
@@ -52,6 +69,11 @@ class RunOptions(TypedDict, total=False):
     where: str | None
     requires: Mapping[str, Any] | None
     engine: EngineName | None
+    project: str | None
+    tags: Iterable[str]
+    note: str | None
+    keep: bool
+    once: bool
     pseudopotentials: Mapping[str, str] | None
     ecutwfc: float | None
     ecutrho: float | None
@@ -73,6 +95,17 @@ class SubmitOptions(RunOptions, total=False):
     expect: Expect
 
 
+class ManyOptions(SubmitOptions, total=False):
+    """Those of all kinds of jobs."""
+
+    fmax: float | None
+    steps: int | None
+
+
+_RUN_OPTIONS = RunOptions.__optional_keys__
+_OPTIONS = ManyOptions.__optional_keys__
+
+
 class AsyncZPEClient:
     """A client for asynchronous code.
 
@@ -91,7 +124,7 @@ class AsyncZPEClient:
         How long a call is repeated while the control plane is away; every call may be.
     pseudo_dir
         A folder of pseudopotential files as the workers have them, from which those of Atoms are chosen;
-        default: ``ZPE_PSEUDO_DIR``. Without it, they have to be named.
+        default: ``ZPE_PSEUDO_DIR``. Without it, they are chosen from what the workers say they have.
     transport
         Another way to the control plane than the network, see :mod:`httpx`; a pickle does not keep it.
 
@@ -146,6 +179,7 @@ class AsyncZPEClient:
             "pseudo_dir": settings.pseudo_dir,
         }
         self._choose: Choose | None = None
+        self._machines: tuple[float, list[Machine]] | None = None  # as they were at a time
         if settings.pseudo_dir:
             from zpe_sdk.espresso.pseudopotentials import choose
 
@@ -179,6 +213,7 @@ class AsyncZPEClient:
         engine: Engine = "qe",
         pseudo_dir: Path | str | None = None,
         settings: Mapping[str, str] | None = None,
+        start_seconds: float | None = None,
     ) -> Self:
         """Start a control plane, its Redis and a worker on this machine, and return a client of them.
 
@@ -196,6 +231,8 @@ class AsyncZPEClient:
             Folder of the pseudopotential files; default: ``ZPE_PSEUDO_DIR``, or that of Debian's package.
         settings
             More ``ZPE_`` variables for control plane and worker.
+        start_seconds
+            How long it may take to start; None: as long as the control plane lives.
 
         Raises
         ------
@@ -207,6 +244,7 @@ class AsyncZPEClient:
             engine=engine,
             pseudo_dir=Path(pseudo_dir) if pseudo_dir else None,
             settings=settings,
+            start_seconds=start_seconds,
         )
         service = running.service
         client = cls(service.url, service.token, pseudo_dir=service.pseudo_dir)
@@ -238,6 +276,11 @@ class AsyncZPEClient:
         engine: EngineName | None = None,
         verify: float = 0.0,
         expect: Expect = "minimum",
+        project: str | None = None,
+        tags: Iterable[str] = (),
+        note: str | None = None,
+        keep: bool = False,
+        once: bool = False,
         pseudopotentials: Mapping[str, str] | None = None,
         ecutwfc: float | None = None,
         ecutrho: float | None = None,
@@ -299,6 +342,13 @@ class AsyncZPEClient:
             above 0. The job waits for a second worker, and fails as ``workers_disagree`` if they differ.
         expect
             ``"saddle"``: the structure is a transition state, at which one imaginary vibration is no alarm.
+        project, tags, note
+            To find the job again: see :meth:`jobs` and :meth:`project`. ``job.update(…)`` changes them.
+        keep
+            Keep the job and its result; otherwise they are forgotten some time after it is over.
+        once
+            If ``project`` has a job ``name`` of yours already, return that one, unless it was cancelled.
+            Only one that has failed may be submitted with other settings by its name.
         pseudopotentials, ecutwfc, ecutrho, kpts, input_data
             For Atoms only: how the pw.x input is made (cutoffs in Ry), see
             :func:`zpe_sdk.espresso.render.render_input`. What is not given is chosen
@@ -330,6 +380,11 @@ class AsyncZPEClient:
             where=where,
             requires=requires,
             engine=engine,
+            project=project,
+            tags=tags,
+            note=note,
+            keep=keep,
+            once=once,
             pseudopotentials=pseudopotentials,
             ecutwfc=ecutwfc,
             ecutrho=ecutrho,
@@ -363,8 +418,8 @@ class AsyncZPEClient:
             How many steps it may take; default: ``nstep`` of the input, or 100.
         **options
             As for :meth:`submit`: ``use_environ``, ``environ``, ``calc_mode``, ``priority``, ``where``,
-            ``requires``, ``engine``, and for Atoms ``pseudopotentials``, ``ecutwfc``, ``ecutrho``, ``kpts``,
-            ``input_data``.
+            ``requires``, ``engine``, ``project``, ``tags``, ``note``, ``keep``, ``once``, and for Atoms
+            ``pseudopotentials``, ``ecutwfc``, ``ecutrho``, ``kpts``, ``input_data``.
 
         Raises
         ------
@@ -455,6 +510,20 @@ class AsyncZPEClient:
         structure: Structure,
         fields: Mapping[str, Any],
         mobile: Mobile | None = None,
+        **options: Any,
+    ) -> AsyncJob[Any]:
+        from zpe_sdk.espresso.pseudopotentials import in_words
+
+        filled, chosen = await self._filled(structure, fields, mobile, **options)
+        job: AsyncJob[Any] = await submit_fields(self.connection, filled)
+        job.choices = in_words(chosen)
+        return job
+
+    async def _filled(
+        self,
+        structure: Structure,
+        fields: Mapping[str, Any],
+        mobile: Mobile | None = None,
         *,
         use_environ: bool = False,
         environ: Path | str | None = None,
@@ -463,54 +532,141 @@ class AsyncZPEClient:
         where: str | None = None,
         requires: Mapping[str, Any] | None = None,
         engine: EngineName | None = None,
+        project: str | None = None,
+        tags: Iterable[str] = (),
+        note: str | None = None,
+        keep: bool = False,
+        once: bool = False,
         **rendering: Any,
-    ) -> AsyncJob[Any]:
-        from zpe_sdk.espresso.pseudopotentials import in_words
-
-        text, chosen = input_text(structure, self._choose, **rendering)
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the fields of a request, and what was chosen because nobody said it."""
         atoms = structure if is_atoms(structure) else None
-        job: AsyncJob[Any] = await submit_fields(
-            self.connection,
-            {
-                **fields,
-                "content": text,
-                "mobile_indices": mobile_indices(mobile, text, atoms),
-                "use_environ": use_environ or environ is not None,
-                "environ": environ_text(environ),
-                "calc_mode": calc_mode,
-                "priority": priority,
-                "where": where,
-                "requires": requires or {},
-                "engine": engine,
-            },
+        choose = self._choose
+        if choose is None and atoms is not None:
+            choose = await self._chooses_offered(atoms, rendering.get("pseudopotentials"), engine)
+        text, chosen = input_text(structure, choose, **rendering)
+        filled = {
+            **fields,
+            "content": text,
+            "mobile_indices": mobile_indices(mobile, text, atoms),
+            "use_environ": use_environ or environ is not None,
+            "environ": environ_text(environ),
+            "calc_mode": calc_mode,
+            "priority": priority,
+            "where": where,
+            "requires": requires or {},
+            "engine": engine,
+            "project": project,
+            "tags": given_tags(tags),
+            "note": note,
+            "keep": keep,
+            "once": once,
+        }
+        return filled, chosen
+
+    async def _chooses_offered(self, atoms: Atoms, named: Any, engine: EngineName | None) -> Choose | None:
+        """Return what chooses from the files that workers offer; None if none tells of any."""
+        if isinstance(named, Mapping) and set(atoms.get_chemical_symbols()) <= set(named):
+            return None
+        now = monotonic()
+        if self._machines is None or now - self._machines[0] > _KNOWN_SECONDS:
+            self._machines = (now, await self.workers.machines())
+        there = [machine for machine in self._machines[1] if machine.takes_work]
+        if there and engine != "espresso" and all(machine.engine == "mock" for machine in there):
+            from zpe_sdk.espresso.pseudopotentials import placeholders
+
+            return placeholders
+        with_files = [machine for machine in there if machine.pseudopotentials]
+        if not with_files:
+            return None
+        from zpe_sdk.client.offers import choose_offered
+
+        return partial(choose_offered, with_files)
+
+    async def plan(
+        self, structure: Structure, *, kind: JobKind = "vibrations", **options: Unpack[ManyOptions]
+    ) -> Plan:
+        """Say what a job would take, and what seems to be wrong with it; nothing is submitted.
+
+        Parameters
+        ----------
+        structure, **options
+            As for :meth:`submit`, :meth:`relax` or :meth:`energy`.
+        kind
+            ``"vibrations"``, ``"relax"`` or ``"energy"``.
+
+        Returns
+        -------
+        Plan
+            SCFs, symmetry, cutoffs, warnings, machines, and the time it is expected to take: from what
+            similar SCFs have taken there.
+
+        Raises
+        ------
+        InputError
+            As a submission would.
+        """
+        from zpe_sdk.client.prospect import Plan
+
+        given: dict[str, Any] = dict(options)
+        if unknown := set(given) - _OPTIONS:
+            raise TypeError(f"plan() got an unexpected keyword argument {unknown.pop()!r}")
+        run = {name: given.pop(name) for name in _RUN_OPTIONS & set(given)}
+        mobile, how = given.pop("mobile", None), {name: given.pop(name, None) for name in ("fmax", "steps")}
+        fields = {"kind": kind, **given} | ({"relax": how} if kind == "relax" else {})
+        filled, _ = await self._filled(structure, fields, mobile, **run)
+        return await self.connection.call(
+            "POST", "/calc/zpe/plan", Plan, body=JobRequest, fields={**filled, "once": False}
         )
-        job.choices = in_words(chosen)
-        return job
+
+    async def pseudopotentials(self, symbols: Iterable[str]) -> dict[str, list[Offer]]:
+        """Return by element which pseudopotential files the machines have, those first that most have.
+
+        Parameters
+        ----------
+        symbols
+            Chemical symbols.
+
+        Returns
+        -------
+        dict
+            With the kind of each file, the cutoffs that it suggests in Ry, and the machines that have it.
+
+        Raises
+        ------
+        InputError
+            ``bad_structure``: no machine tells of one for an element.
+        """
+        from zpe_sdk.client.offers import offers
+
+        return offers(await self.workers.machines(), [symbols] if isinstance(symbols, str) else list(symbols))
 
     async def submit_many(
         self,
         /,
-        structures: Iterable[Structure],
+        structures: Mapping[str, Structure] | Iterable[Structure],
         *,
         names: Iterable[str] | None = None,
-        **options: Unpack[SubmitOptions],
-    ) -> list[AsyncJob[ZPEResult]]:
+        kind: JobKind = "vibrations",
+        **options: Unpack[ManyOptions],
+    ) -> list[AsyncJob[Any]]:
         """Submit several calculations, all of them or none.
 
         Parameters
         ----------
         structures
-            As for :meth:`submit`.
+            As for :meth:`submit`; a dict has them by name.
         names
             Your names for the jobs.
+        kind
+            What is computed: ``"vibrations"``, ``"relax"`` or ``"energy"``.
         **options
-            As for :meth:`submit`, the same for all.
+            As for :meth:`submit`, :meth:`relax` or :meth:`energy`, the same for all.
 
         Raises
         ------
         InputError
-            As for :meth:`submit`; a note tells which structure is at fault. Jobs submitted until then are
-            cancelled.
+            As for these; a note tells which structure is at fault. Jobs made until then are cancelled.
         """
         # Each of these can be iterated over too: Atoms by atom.
         single = is_atoms(structures) or isinstance(structures, str | bytes)
@@ -520,14 +676,20 @@ class AsyncZPEClient:
                 code="bad_request",
                 field="structures",
             )
+        if isinstance(structures, Mapping):
+            names = structures.keys() if names is None else names
+            structures = structures.values()
+        by_kind: dict[JobKind, Callable[..., Awaitable[AsyncJob[Any]]]]
+        by_kind = {"vibrations": self.submit, "relax": self.relax, "energy": self.energy}
+        submit = by_kind[kind]
         items = list(structures)
-        called = [None] * len(items) if names is None else list(names)
+        called: list[str | None] = [None] * len(items) if names is None else list(names)
         if len(called) != len(items):
             raise InputError(
                 f"{len(called)} names for {len(items)} structures", code="bad_request", field="names"
             )
         together = asyncio.Semaphore(_TOGETHER)
-        submitted: dict[int, AsyncJob[ZPEResult]] = {}
+        submitted: dict[int, AsyncJob[Any]] = {}
         failed: list[Exception] = []
 
         async def one(place: int, structure: Structure, name: str | None) -> None:
@@ -536,7 +698,7 @@ class AsyncZPEClient:
                 if failed:
                     return
                 try:
-                    submitted[place] = await self.submit(structure, name=name, **options)
+                    submitted[place] = await submit(structure, name=name, **options)
                 except Exception as error:
                     error.add_note(f"structures[{place}]{f' ({name})' if name else ''}; none was submitted")
                     failed.append(error)
@@ -548,7 +710,8 @@ class AsyncZPEClient:
         finally:
             # An interrupt ends it as a failure does. One may be over already: no matter.
             if len(submitted) < len(items):
-                await asyncio.gather(*(job.cancel() for job in submitted.values()), return_exceptions=True)
+                made = [job for job in submitted.values() if job.created]
+                await asyncio.gather(*(job.cancel() for job in made), return_exceptions=True)
         if failed:
             raise failed[0]
         return [submitted[place] for place in range(len(items))]
@@ -569,22 +732,42 @@ class AsyncZPEClient:
         """Return the job of an id, without asking the control plane yet."""
         return AsyncJob(self.connection, job_id)
 
+    def project(self, name: str) -> AsyncProject:
+        """Return a project of yours: jobs that belong together, by their names."""
+        from zpe_sdk.client.async_project import AsyncProject
+
+        return AsyncProject(self, name)
+
     async def jobs(
         self,
         *,
-        status: JobState | None = None,
+        status: JobState | Iterable[JobState] | None = None,
+        project: str | None = None,
+        tags: Iterable[str] = (),
+        since: datetime | date | str | None = None,
+        until: datetime | date | str | None = None,
         search: str | None = None,
         owner: str | None = None,
         order: JobOrder = "newest",
         limit: int | None = None,
-        offset: int | None = None,
-    ) -> list[AsyncJob[Any]]:
+        offset: int = 0,
+    ) -> Listing[AsyncJob[Any]]:
         """Return your jobs (an administrator: everybody's), the newest first unless told otherwise.
+
+        ``total`` of the list says how many there are in all. A warning tells if some are soon forgotten.
 
         Parameters
         ----------
         status
-            Only these: ``"queued"``, ``"started"``, ``"finished"``, ``"failed"`` or ``"cancelled"``.
+            Only these: ``"queued"``, ``"started"``, ``"finished"``, ``"failed"`` or ``"cancelled"``, or
+            several of them.
+        project
+            Only those of this project.
+        tags
+            Only those that have all of these.
+        since, until
+            Only those submitted at the first or later, and before the second: a time, a day, or either in ISO
+            8601, in local time unless it says otherwise.
         search
             Only jobs with this in their name, formula or id.
         owner
@@ -592,18 +775,37 @@ class AsyncZPEClient:
         order
             ``"newest"`` or ``"oldest"`` first, by the time of submission.
         limit, offset
-            How many, and how many to leave out first.
+            How many (default: all), and how many to leave out first.
+
+        Raises
+        ------
+        InputError
+            ``bad_request``: ``since`` or ``until`` is no time.
         """
         params = {
-            "status": status,
+            "status": [status] if isinstance(status, str) else list(status or ()),
+            "project": project,
+            "tag": given_tags(tags),
+            "since": moment(since, "since"),
+            "until": moment(until, "until"),
             "search": search,
             "owner": owner,
             "order": order,
-            "limit": limit,
-            "offset": offset,
         }
-        page = await self.connection.call("GET", "/calc/zpe/jobs", JobList, params=params)
-        return [AsyncJob(self.connection, job.job_id, job) for job in page.jobs]
+        found: dict[str, JobStatus] = {}
+        total, skipped = 0, offset
+        while True:
+            some = _PAGE if limit is None else min(_PAGE, limit - len(found))
+            page = await self.connection.call(
+                "GET", "/calc/zpe/jobs", JobList, params=params | {"limit": some, "offset": skipped}
+            )
+            # One that came in meanwhile has moved the others on: a job is listed once.
+            found |= {job.job_id: job for job in page.jobs}
+            total, skipped = page.total, skipped + some
+            if skipped >= total or (limit is not None and len(found) >= limit):
+                break
+        warn_of_expiry(found.values())
+        return Listing([AsyncJob(self.connection, *job) for job in found.items()], total)
 
     async def me(self) -> Me:
         """Return who you are on this control plane: the name that your jobs carry, and your groups."""
@@ -626,6 +828,7 @@ class AsyncZPEClient:
         )
 
     as_completed = staticmethod(completed)
+    wait_all = staticmethod(wait_all)
 
     async def aclose(self) -> None:
         """Close the connections, and stop what :meth:`embedded` has started."""

@@ -17,7 +17,16 @@ from zpe_sdk.client.progress import Bar, html, in_words
 from zpe_sdk.errors import BY_SIDE, ComputeError, InputError, ZPEError
 from zpe_sdk.http import IDEMPOTENCY_KEY
 from zpe_sdk.plain import plain_lines
-from zpe_sdk.wire import OVER, JobDetail, JobReply, JobRequest, JobStatus, PartialReply, ResultReply
+from zpe_sdk.wire import (
+    OVER,
+    JobDetail,
+    JobReply,
+    JobRequest,
+    JobStatus,
+    LabelChanges,
+    PartialReply,
+    ResultReply,
+)
 
 if TYPE_CHECKING:
     from zpe_sdk.client.connection import Connection
@@ -29,6 +38,9 @@ if TYPE_CHECKING:
 R_co = TypeVar("R_co", bound="AnyResult", covariant=True, default="ZPEResult")
 # Of one request; the control plane allows 30 s.
 _POLL_SECONDS = 25.0
+_QUEUED_SECONDS = 5.0
+# So many requests wait at a time, whatever the number of jobs.
+_WAITING = 50
 
 
 class AsyncJob(Generic[R_co]):
@@ -44,6 +56,8 @@ class AsyncJob(Generic[R_co]):
         In words, what :meth:`AsyncZPEClient.submit` chose of the input because it was not given.
     warnings
         What the control plane warned of when it took the job.
+    created
+        False if it was there already when it was submitted once (``once=True``).
     """
 
     def __init__(self, connection: Connection, job_id: str, last_status: JobStatus | None = None) -> None:
@@ -55,13 +69,19 @@ class AsyncJob(Generic[R_co]):
         self.last_status = last_status
         self.choices = ""
         self.warnings: list[str] = []
+        self.created = True
+
+    @property
+    def url(self) -> str:
+        """The job's page in the dashboard."""
+        return f"{str(self._connection.url).rstrip('/')}/dashboard/#/job/{quote(self.id, safe='')}"
 
     async def status(self) -> JobStatus:
         """Return where the job stands now."""
         return await self._look()
 
     async def events(self, timeout: float | None = None) -> AsyncGenerator[JobStatus, None]:
-        """Yield the status now, and after each change until the job is over.
+        """Yield the status now, and after each change of the job or of why it waits, until it is over.
 
         Parameters
         ----------
@@ -73,17 +93,9 @@ class AsyncJob(Generic[R_co]):
         TimeoutError
             The job goes on.
         """
-        end = inf if timeout is None else monotonic() + timeout
-        status = await self._look()
-        yield status
-        while status.status not in OVER:
-            left = end - monotonic()
-            if left <= 0:
-                raise TimeoutError(f"job {self.id} is {status.status} after {timeout:g} s; it goes on")
-            newer = await self._look(wait_seconds=min(left, _POLL_SECONDS), after=status.version)
-            if newer.version != status.version:
-                yield newer
-            status = newer
+        async with aclosing(self._events(timeout)) as events:
+            async for status in events:
+                yield status
 
     async def wait(self, timeout: float | None = None, *, progress: bool = True) -> Self:
         """Wait until the job is over. An interrupt ends the waiting, not the job.
@@ -178,6 +190,46 @@ class AsyncJob(Generic[R_co]):
         """
         return await self._act("requeue")
 
+    async def update(
+        self,
+        *,
+        project: str | None = None,
+        tags: Iterable[str] | None = None,
+        note: str | None = None,
+        keep: bool | None = None,
+    ) -> JobStatus:
+        """Change what is written on the job; what is not given stays.
+
+        Parameters
+        ----------
+        project
+            Its project; ``""``: none.
+        tags
+            All its tags; ``[]``: none.
+        note
+            A text; ``""``: none.
+        keep
+            Whether it and its result are kept after the usual time.
+
+        Raises
+        ------
+        InputError
+            ``bad_request``, naming the field.
+        """
+        self.last_status = await self._connection.call(
+            "PATCH",
+            self._path,
+            JobStatus,
+            body=LabelChanges,
+            fields={
+                "project": project,
+                "tags": None if tags is None else given_tags(tags),
+                "note": note,
+                "keep": keep,
+            },
+        )
+        return self.last_status
+
     async def resubmit(self) -> AsyncJob[R_co]:
         """Submit the same request, with all its settings, as a new job of yours."""
         return await submit_fields(self._connection, dict(await self.detail()))
@@ -187,6 +239,28 @@ class AsyncJob(Generic[R_co]):
         if error := _job_error(self.last_status):
             raise error
         return self
+
+    async def _events(
+        self, timeout: float | None, some: asyncio.Semaphore | None = None, share: float = 1.0
+    ) -> AsyncGenerator[JobStatus, None]:
+        """Yield what :meth:`events` does, with requests that take turns with those of other jobs."""
+        end = inf if timeout is None else monotonic() + timeout
+        turn = some or asyncio.Semaphore()
+        async with turn:
+            status = await self._look()
+        yield status
+        while status.status not in OVER:
+            async with turn:
+                left = end - monotonic()
+                if left <= 0:
+                    raise TimeoutError(f"job {self.id} is {status.status} after {timeout:g} s; it goes on")
+                # Why a job waits changes with the workers and not with the job: nothing wakes us then.
+                longest = _POLL_SECONDS if status.progress.running else _QUEUED_SECONDS
+                seconds = min(left, longest * min(1.0, share))
+                newer = await self._look(wait_seconds=seconds, after=status.version)
+            if newer != status:
+                yield newer
+            status = newer
 
     async def _look(self, wait_seconds: float | None = None, after: int | None = None) -> JobStatus:
         self.last_status = await self._connection.call(
@@ -219,7 +293,7 @@ class AsyncJob(Generic[R_co]):
         return f"<{type(self).__name__} {self.id}{in_words(self.last_status)}>"
 
     def _repr_html_(self) -> str:
-        return html(self.id, self.last_status)
+        return html(self.id, self.url, self.last_status)
 
 
 async def submit_fields(connection: Connection, fields: Mapping[str, Any]) -> AsyncJob[Any]:
@@ -229,33 +303,95 @@ async def submit_fields(connection: Connection, fields: Mapping[str, Any]) -> As
     reply = await connection.call(
         "POST", "/calc/zpe/jobs", JobReply, body=JobRequest, fields=fields, headers=key
     )
-    return AsyncJob(connection, reply.job_id)
+    job: AsyncJob[Any] = AsyncJob(connection, reply.job_id)
+    job.warnings, job.created = reply.warnings, reply.created
+    return job
+
+
+def given_tags(tags: Iterable[str]) -> list[str]:
+    """Return tags as a list; a text is one tag and not its letters."""
+    return [tags] if isinstance(tags, str) else list(tags)
 
 
 async def completed(
-    jobs: Iterable[AsyncJob[R_co]], timeout: float | None = None
+    jobs: Iterable[AsyncJob[R_co]], timeout: float | None = None, *, progress: bool = False
 ) -> AsyncGenerator[AsyncJob[R_co], None]:
     """Yield each job when it is over, in whatever way; ``await job.result()`` then tells which.
+
+    Parameters
+    ----------
+    jobs
+        Jobs of one client or of several.
+    timeout
+        Seconds to wait at most; None: as long as it takes.
+    progress
+        Show one bar that counts the SCFs of all.
 
     Raises
     ------
     TimeoutError
         Some go on after ``timeout`` seconds.
     """
+    all_jobs = list(jobs)
+    with Bar(shown=progress, jobs=len(all_jobs)) as bar:
+        async with aclosing(watched(all_jobs, timeout)) as seen:
+            async for job, status in seen:
+                bar.show(status)
+                if status.status in OVER:
+                    yield job
 
-    async def over(job: AsyncJob[R_co]) -> AsyncJob[R_co]:
-        async with aclosing(job.events(timeout)) as events:
-            async for _ in events:
-                pass
-        return job
 
-    tasks = [asyncio.ensure_future(over(job)) for job in jobs]
+async def watched(
+    jobs: Iterable[AsyncJob[R_co]], timeout: float | None = None
+) -> AsyncGenerator[tuple[AsyncJob[R_co], JobStatus], None]:
+    """Yield the status of each job, and after each change, until all are over.
+
+    Raises
+    ------
+    TimeoutError
+        Some go on after ``timeout`` seconds.
+    """
+    all_jobs = list(jobs)
+    some = asyncio.Semaphore(_WAITING)
+    seen: asyncio.Queue[tuple[AsyncJob[R_co], JobStatus] | None] = asyncio.Queue()
+
+    async def watch(job: AsyncJob[R_co]) -> None:
+        async with aclosing(job._events(timeout, some, share=_WAITING / len(all_jobs))) as events:
+            async for status in events:
+                seen.put_nowait((job, status))
+
+    tasks = [asyncio.ensure_future(watch(job)) for job in all_jobs]
+    all_over = asyncio.gather(*tasks)
+    all_over.add_done_callback(lambda _: seen.put_nowait(None))
     try:
-        for done in asyncio.as_completed(tasks):
-            yield await done
+        while (item := await seen.get()) is not None:
+            yield item
+        await all_over
     finally:
         for task in tasks:
             task.cancel()
+
+
+async def wait_all(
+    jobs: Iterable[AsyncJob[R_co]], timeout: float | None = None, *, progress: bool = True
+) -> list[AsyncJob[R_co]]:
+    """Wait until all jobs are over, in whatever way, and return them; an interrupt ends only the waiting.
+
+    Parameters
+    ----------
+    jobs, timeout, progress
+        As for :func:`as_completed`.
+
+    Raises
+    ------
+    TimeoutError
+        Some go on after ``timeout`` seconds.
+    """
+    all_jobs = list(jobs)
+    async with aclosing(completed(all_jobs, timeout, progress=progress)) as ended:
+        async for _ in ended:
+            pass
+    return all_jobs
 
 
 def _job_error(status: JobStatus | None) -> ZPEError | None:

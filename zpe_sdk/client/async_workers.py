@@ -11,6 +11,8 @@ from zpe_sdk.wire import (
     DrainRequest,
     EnrollTokenReply,
     EnrollTokenRequest,
+    Machine,
+    MachineList,
     Ok,
     RevokeReply,
     TargetList,
@@ -30,6 +32,13 @@ class AsyncWorkers:
     async def all(self) -> TargetList:
         """List the workers that may run your jobs, your own first, and which is selected."""
         return await self._call("GET", f"{_COMPUTE}/targets", TargetList)
+
+    async def machines(self) -> list[Machine]:
+        """Return what the workers have that may run your jobs, those first that take work.
+
+        Their version of pw.x, cores, memory, tags, and pseudopotential files with their headers.
+        """
+        return (await self._call("GET", "/calc/zpe/machines", MachineList)).machines
 
     async def select(self, target: str) -> TargetReply:
         """Choose where jobs run that do not say it: a worker's name or id, a group, ``mine`` or ``any``.

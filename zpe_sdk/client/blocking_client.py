@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
+from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 import httpx
 
-from zpe_sdk.client.async_client import AsyncZPEClient, Relax, RunOptions, SubmitOptions, remade
+from zpe_sdk.client.async_client import AsyncZPEClient, ManyOptions, Relax, RunOptions, remade
 from zpe_sdk.client.async_job import AsyncJob, R_co
 from zpe_sdk.client.blocking import in_notebook, run
-from zpe_sdk.client.job import Job, as_completed
+from zpe_sdk.client.job import Job, as_completed, wait_all
+from zpe_sdk.client.listing import Listing
 from zpe_sdk.client.local_service import EMBEDDED_FOLDER, Engine
 from zpe_sdk.client.submission import Mobile, Structure
-from zpe_sdk.wire import ApiTokenReply, EngineName, Expect, JobOrder, JobState, Me, ParseReply
+from zpe_sdk.wire import ApiTokenReply, EngineName, Expect, JobKind, JobOrder, JobState, Me, ParseReply
 
 if TYPE_CHECKING:
     from zpe_sdk.client.admin import Admin
+    from zpe_sdk.client.offers import Offer
+    from zpe_sdk.client.project import Project
+    from zpe_sdk.client.prospect import Plan
     from zpe_sdk.client.workers import Workers
     from zpe_sdk.result.result import ZPEResult
     from zpe_sdk.result.structure import EnergyResult, RelaxationResult
@@ -68,6 +73,7 @@ class ZPEClient:
         engine: Engine = "qe",
         pseudo_dir: Path | str | None = None,
         settings: Mapping[str, str] | None = None,
+        start_seconds: float | None = None,
     ) -> Self:
         """Start a control plane, its Redis and a worker on this machine, and return a client of them.
 
@@ -76,7 +82,13 @@ class ZPEClient:
         """
         client = cls.__new__(cls)
         client._async = run(
-            AsyncZPEClient.embedded(folder, engine=engine, pseudo_dir=pseudo_dir, settings=settings)
+            AsyncZPEClient.embedded(
+                folder,
+                engine=engine,
+                pseudo_dir=pseudo_dir,
+                settings=settings,
+                start_seconds=start_seconds,
+            )
         )
         client._said = set()
         return client
@@ -123,6 +135,11 @@ class ZPEClient:
         engine: EngineName | None = None,
         verify: float = 0.0,
         expect: Expect = "minimum",
+        project: str | None = None,
+        tags: Iterable[str] = (),
+        note: str | None = None,
+        keep: bool = False,
+        once: bool = False,
         pseudopotentials: Mapping[str, str] | None = None,
         ecutwfc: float | None = None,
         ecutrho: float | None = None,
@@ -184,6 +201,13 @@ class ZPEClient:
             above 0. The job waits for a second worker, and fails as ``workers_disagree`` if they differ.
         expect
             ``"saddle"``: the structure is a transition state, at which one imaginary vibration is no alarm.
+        project, tags, note
+            To find the job again: see :meth:`jobs` and :meth:`project`. ``job.update(…)`` changes them.
+        keep
+            Keep the job and its result; otherwise they are forgotten some time after it is over.
+        once
+            If ``project`` has a job ``name`` of yours already, return that one, unless it was cancelled.
+            Only one that has failed may be submitted with other settings by its name.
         pseudopotentials, ecutwfc, ecutrho, kpts, input_data
             For Atoms only: how the pw.x input is made (cutoffs in Ry), see
             :func:`zpe_sdk.espresso.render.render_input`. What is not given is chosen
@@ -217,6 +241,11 @@ class ZPEClient:
                         engine=engine,
                         verify=verify,
                         expect=expect,
+                        project=project,
+                        tags=tags,
+                        note=note,
+                        keep=keep,
+                        once=once,
                         pseudopotentials=pseudopotentials,
                         ecutwfc=ecutwfc,
                         ecutrho=ecutrho,
@@ -253,8 +282,8 @@ class ZPEClient:
             How many steps it may take; default: ``nstep`` of the input, or 100.
         **options
             As for :meth:`submit`: ``use_environ``, ``environ``, ``calc_mode``, ``priority``, ``where``,
-            ``requires``, ``engine``, and for Atoms ``pseudopotentials``, ``ecutwfc``, ``ecutrho``, ``kpts``,
-            ``input_data``.
+            ``requires``, ``engine``, ``project``, ``tags``, ``note``, ``keep``, ``once``, and for Atoms
+            ``pseudopotentials``, ``ecutwfc``, ``ecutrho``, ``kpts``, ``input_data``.
 
         Raises
         ------
@@ -323,30 +352,79 @@ class ZPEClient:
     def submit_many(
         self,
         /,
-        structures: Iterable[Structure],
+        structures: Mapping[str, Structure] | Iterable[Structure],
         *,
         names: Iterable[str] | None = None,
-        **options: Unpack[SubmitOptions],
-    ) -> list[Job[ZPEResult]]:
+        kind: JobKind = "vibrations",
+        **options: Unpack[ManyOptions],
+    ) -> list[Job[Any]]:
         """Submit several calculations, all of them or none.
 
         Parameters
         ----------
         structures
-            As for :meth:`submit`.
+            As for :meth:`submit`; a dict has them by name.
         names
             Your names for the jobs.
+        kind
+            What is computed: ``"vibrations"``, ``"relax"`` or ``"energy"``.
         **options
-            As for :meth:`submit`, the same for all.
+            As for :meth:`submit`, :meth:`relax` or :meth:`energy`, the same for all.
 
         Raises
         ------
         InputError
-            As for :meth:`submit`; a note tells which structure is at fault. Jobs submitted until then are
-            cancelled.
+            As for these; a note tells which structure is at fault. Jobs made until then are cancelled.
         """
         __tracebackhide__ = True  # IPython leaves such frames out
-        return self._told(run(self._async.submit_many(structures, names=names, **options)))
+        return self._told(run(self._async.submit_many(structures, names=names, kind=kind, **options)))
+
+    def plan(
+        self, structure: Structure, *, kind: JobKind = "vibrations", **options: Unpack[ManyOptions]
+    ) -> Plan:
+        """Say what a job would take, and what seems to be wrong with it; nothing is submitted.
+
+        Parameters
+        ----------
+        structure, **options
+            As for :meth:`submit`, :meth:`relax` or :meth:`energy`.
+        kind
+            ``"vibrations"``, ``"relax"`` or ``"energy"``.
+
+        Returns
+        -------
+        Plan
+            SCFs, symmetry, cutoffs, warnings, machines, and the time it is expected to take: from what
+            similar SCFs have taken there.
+
+        Raises
+        ------
+        InputError
+            As a submission would.
+        """
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(self._async.plan(structure, kind=kind, **options))
+
+    def pseudopotentials(self, symbols: Iterable[str]) -> dict[str, list[Offer]]:
+        """Return by element which pseudopotential files the machines have, those first that most have.
+
+        Parameters
+        ----------
+        symbols
+            Chemical symbols.
+
+        Returns
+        -------
+        dict
+            With the kind of each file, the cutoffs that it suggests in Ry, and the machines that have it.
+
+        Raises
+        ------
+        InputError
+            ``bad_structure``: no machine tells of one for an element.
+        """
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(self._async.pseudopotentials(symbols))
 
     def parse(self, text: str) -> ParseReply:
         """Let the control plane read a pw.x input: structure, fixed atoms, species, k-points.
@@ -362,19 +440,33 @@ class ZPEClient:
     def jobs(
         self,
         *,
-        status: JobState | None = None,
+        status: JobState | Iterable[JobState] | None = None,
+        project: str | None = None,
+        tags: Iterable[str] = (),
+        since: datetime | date | str | None = None,
+        until: datetime | date | str | None = None,
         search: str | None = None,
         owner: str | None = None,
         order: JobOrder = "newest",
         limit: int | None = None,
-        offset: int | None = None,
-    ) -> list[Job[Any]]:
+        offset: int = 0,
+    ) -> Listing[Job[Any]]:
         """Return your jobs (an administrator: everybody's), the newest first unless told otherwise.
+
+        ``total`` of the list says how many there are in all. A warning tells if some are soon forgotten.
 
         Parameters
         ----------
         status
-            Only these: ``"queued"``, ``"started"``, ``"finished"``, ``"failed"`` or ``"cancelled"``.
+            Only these: ``"queued"``, ``"started"``, ``"finished"``, ``"failed"`` or ``"cancelled"``, or
+            several of them.
+        project
+            Only those of this project.
+        tags
+            Only those that have all of these.
+        since, until
+            Only those submitted at the first or later, and before the second: a time, a day, or either in ISO
+            8601, in local time unless it says otherwise.
         search
             Only jobs with this in their name, formula or id.
         owner
@@ -382,17 +474,28 @@ class ZPEClient:
         order
             ``"newest"`` or ``"oldest"`` first, by the time of submission.
         limit, offset
-            How many, and how many to leave out first.
+            How many (default: all), and how many to leave out first.
+
+        Raises
+        ------
+        InputError
+            ``bad_request``: ``since`` or ``until`` is no time.
         """
         __tracebackhide__ = True  # IPython leaves such frames out
-        return [
-            Job(job)
-            for job in run(
-                self._async.jobs(
-                    status=status, search=search, owner=owner, order=order, limit=limit, offset=offset
-                )
+        return run(
+            self._async.jobs(
+                status=status,
+                project=project,
+                tags=tags,
+                since=since,
+                until=until,
+                search=search,
+                owner=owner,
+                order=order,
+                limit=limit,
+                offset=offset,
             )
-        ]
+        ).each(Job)
 
     def me(self) -> Me:
         """Return who you are on this control plane: the name that your jobs carry, and your groups."""
@@ -426,6 +529,12 @@ class ZPEClient:
         """Return the job of an id, without asking the control plane yet."""
         return Job(self._async.job(job_id))
 
+    def project(self, name: str) -> Project:
+        """Return a project of yours: jobs that belong together, by their names."""
+        from zpe_sdk.client.project import Project
+
+        return Project(self, self._async.project(name))
+
     def _told(self, jobs: Iterable[AsyncJob[R_co]]) -> list[Job[R_co]]:
         """Say once, in the thread of the caller, what was chosen for jobs."""
         told = list(jobs)
@@ -437,6 +546,7 @@ class ZPEClient:
         return [Job(job) for job in told]
 
     as_completed = staticmethod(as_completed)
+    wait_all = staticmethod(wait_all)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (remade, (type(self), self._async._options))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Generic, Self
 
-from zpe_sdk.client.async_job import AsyncJob, R_co, completed
+from zpe_sdk.client.async_job import AsyncJob, R_co, watched
 from zpe_sdk.client.blocking import iterate, run
 from zpe_sdk.client.progress import Bar, html, in_words
-from zpe_sdk.wire import JobDetail, JobStatus
+from zpe_sdk.wire import OVER, JobDetail, JobStatus
 
 if TYPE_CHECKING:
     from zpe_sdk.result.partial import PartialSpectrum
@@ -39,6 +39,16 @@ class Job(Generic[R_co]):
     def warnings(self) -> list[str]:
         """What the control plane warned of when it took the job."""
         return self._async.warnings
+
+    @property
+    def created(self) -> bool:
+        """False if it was there already when it was submitted once (``once=True``)."""
+        return self._async.created
+
+    @property
+    def url(self) -> str:
+        """The job's page in the dashboard."""
+        return self._async.url
 
     # Written by scripts/write_blocking.py from async_job.py: do not edit.
 
@@ -115,6 +125,35 @@ class Job(Generic[R_co]):
         __tracebackhide__ = True  # IPython leaves such frames out
         return run(self._async.requeue())
 
+    def update(
+        self,
+        *,
+        project: str | None = None,
+        tags: Iterable[str] | None = None,
+        note: str | None = None,
+        keep: bool | None = None,
+    ) -> JobStatus:
+        """Change what is written on the job; what is not given stays.
+
+        Parameters
+        ----------
+        project
+            Its project; ``""``: none.
+        tags
+            All its tags; ``[]``: none.
+        note
+            A text; ``""``: none.
+        keep
+            Whether it and its result are kept after the usual time.
+
+        Raises
+        ------
+        InputError
+            ``bad_request``, naming the field.
+        """
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(self._async.update(project=project, tags=tags, note=note, keep=keep))
+
     def resubmit(self) -> Job[R_co]:
         """Submit the same request, with all its settings, as a new job of yours."""
         __tracebackhide__ = True  # IPython leaves such frames out
@@ -143,10 +182,12 @@ class Job(Generic[R_co]):
         return f"<Job {self.id}{in_words(self.last_status)}>"
 
     def _repr_html_(self) -> str:
-        return html(self.id, self.last_status)
+        return html(self.id, self.url, self.last_status)
 
 
-def as_completed(jobs: Iterable[Job[R_co]], timeout: float | None = None) -> Iterator[Job[R_co]]:
+def as_completed(
+    jobs: Iterable[Job[R_co]], timeout: float | None = None, *, progress: bool = False
+) -> Iterator[Job[R_co]]:
     """Yield each job when it is over, in whatever way; ``job.result()`` then tells which.
 
     As that of :mod:`concurrent.futures`: one after the other, the first to be over first.
@@ -157,6 +198,8 @@ def as_completed(jobs: Iterable[Job[R_co]], timeout: float | None = None) -> Ite
         Jobs of one client or of several.
     timeout
         Seconds to wait at most; None: as long as it takes.
+    progress
+        Show one bar that counts the SCFs of all.
 
     Raises
     ------
@@ -169,5 +212,30 @@ def as_completed(jobs: Iterable[Job[R_co]], timeout: float | None = None) -> Ite
     ...     print(job.result())
     """
     by_async = {job._async: job for job in jobs}
-    for done in iterate(completed(by_async, timeout)):
-        yield by_async[done]
+    # Not `completed`: a notebook's bar belongs to the thread of its cell.
+    with Bar(shown=progress, jobs=len(by_async)) as bar:
+        for job, status in iterate(watched(by_async, timeout)):
+            bar.show(status)
+            if status.status in OVER:
+                yield by_async[job]
+
+
+def wait_all(
+    jobs: Iterable[Job[R_co]], timeout: float | None = None, *, progress: bool = True
+) -> list[Job[R_co]]:
+    """Wait until all jobs are over, in whatever way, and return them; an interrupt ends only the waiting.
+
+    Parameters
+    ----------
+    jobs, timeout, progress
+        As for :func:`as_completed`; a bar is shown unless told otherwise.
+
+    Raises
+    ------
+    TimeoutError
+        Some go on.
+    """
+    all_jobs = list(jobs)
+    for _ in as_completed(all_jobs, timeout, progress=progress):
+        pass
+    return all_jobs

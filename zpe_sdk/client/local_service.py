@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import secrets
 import shutil
@@ -32,8 +33,6 @@ from zpe_sdk.wire import EngineName
 Engine = Literal["qe", "mock"]
 EMBEDDED_FOLDER = Path("zpe-data/notebook")
 _PSEUDO_DIRS = (Path("/usr/share/espresso/pseudo"),)
-# A machine may be busy; a control plane that dies is not waited for.
-_START_SECONDS = 300.0
 _ENGINES: dict[Engine, EngineName] = {"qe": "espresso", "mock": "mock"}
 # The control plane closes its connections and its store in this time; then it is killed.
 _GRACE_SECONDS = 20.0
@@ -56,6 +55,7 @@ def local_service(
     engine: Engine = "qe",
     pseudo_dir: Path | None = None,
     settings: Mapping[str, str] | None = None,
+    start_seconds: float | None = None,
 ) -> Iterator[LocalService]:
     """Run a control plane and a worker on this machine for the ``with`` block.
 
@@ -72,12 +72,14 @@ def local_service(
         Folder of the pseudopotential files; default: ``ZPE_PSEUDO_DIR``, or that of Debian's package.
     settings
         More ``ZPE_`` variables for both processes.
+    start_seconds
+        How long the control plane may take to start; None: as long as it lives.
 
     Raises
     ------
     ConfigError
         ``extra_missing``: the server is not installed; ``pw_not_found``: no pw.x here, or no such folder;
-        ``service_not_started``: a process ended at once.
+        ``service_not_started``: the control plane ended, or takes longer.
     """
     if find_spec("zpe_server") is None:
         raise ConfigError(
@@ -117,7 +119,7 @@ def local_service(
                 folder / "control-plane.log",
             )
         )
-        _wait_until_ready(service, control_plane)
+        _wait_until_ready(service, control_plane, start_seconds)
         work_dir = folder / "worker"
         environment |= {
             "ZPE_CONTROL_API_URL": service.url,
@@ -155,19 +157,24 @@ def _process(
         process.wait()
 
 
-def _wait_until_ready(service: LocalService, control_plane: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + _START_SECONDS
+def _wait_until_ready(
+    service: LocalService, control_plane: subprocess.Popen[bytes], start_seconds: float | None
+) -> None:
+    deadline = math.inf if start_seconds is None else time.monotonic() + start_seconds
     here = options(httpx.URL(service.url))
-    while time.monotonic() < deadline and control_plane.poll() is None:
+    while (status := control_plane.poll()) is None and time.monotonic() < deadline:
         with contextlib.suppress(httpx.TransportError):
             if httpx.get(f"{service.url}/readyz", **here).status_code == httpx.codes.OK:
                 return
         time.sleep(0.05)
     log = service.folder / "control-plane.log"
     last = log.read_text(errors="replace").strip().splitlines()[-1:]
-    raise ConfigError(
-        f"the control plane did not start; the end of {log}: {''.join(last)}", code="service_not_started"
+    what = (
+        f"the control plane is still starting after {start_seconds:g} s (start_seconds= gives it longer)"
+        if status is None
+        else f"the control plane ended with status {status} while it was starting"
     )
+    raise ConfigError(f"{what}; the end of {log}: {''.join(last)}", code="service_not_started")
 
 
 def _enroll_token(service: LocalService) -> str:
@@ -229,7 +236,12 @@ _running: dict[Path, Embedded] = {}
 
 
 async def start_embedded(
-    folder: Path, *, engine: Engine, pseudo_dir: Path | None, settings: Mapping[str, str] | None
+    folder: Path,
+    *,
+    engine: Engine,
+    pseudo_dir: Path | None,
+    settings: Mapping[str, str] | None,
+    start_seconds: float | None = None,
 ) -> Embedded:
     """Return the service of a folder: the one that runs if it was started with the same, else a new one.
 
@@ -244,6 +256,6 @@ async def start_embedded(
             await asyncio.to_thread(running.close)
         stack = ExitStack()
         # It waits for processes, and calls them blocking: not on this loop.
-        service = await asyncio.to_thread(lambda: stack.enter_context(start()))
+        service = await asyncio.to_thread(lambda: stack.enter_context(start(start_seconds=start_seconds)))
         running = _running[folder] = Embedded(stack, service, start.keywords)
     return running

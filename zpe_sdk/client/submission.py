@@ -41,7 +41,7 @@ def input_text(
     structure
         ASE Atoms; a file (a string of one line names one); or the text itself.
     choose
-        Chooses the pseudopotentials of Atoms; None: they must be given.
+        Chooses those pseudopotentials of Atoms that are not given; None: all must be.
     **rendering
         For Atoms only: see :func:`zpe_sdk.espresso.render.render_input`.
 
@@ -61,6 +61,8 @@ def input_text(
         chosen = defaults(structure, choose, given)
         system = {**namelists.get("system", {}), **chosen.get("input_data", {}).get("system", {})}
         options = {**given, **chosen, "input_data": {**namelists, "system": system}}
+        if "pseudopotentials" in chosen:
+            options["pseudopotentials"] = {**given.get("pseudopotentials", {}), **chosen["pseudopotentials"]}
         return str(render_input(structure, **options)), chosen
     if not isinstance(structure, str | Path):
         raise InputError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zpe_sdk.client.async_workers import AsyncWorkers
 from zpe_sdk.client.blocking import run
-from zpe_sdk.wire import Accepts, EnrollTokenReply, Ok, RevokeReply, TargetList, TargetReply
+from zpe_sdk.wire import Accepts, EnrollTokenReply, Machine, Ok, RevokeReply, TargetList, TargetReply
 
 
 class Workers:
@@ -19,6 +19,14 @@ class Workers:
         """List the workers that may run your jobs, your own first, and which is selected."""
         __tracebackhide__ = True  # IPython leaves such frames out
         return run(self._async.all())
+
+    def machines(self) -> list[Machine]:
+        """Return what the workers have that may run your jobs, those first that take work.
+
+        Their version of pw.x, cores, memory, tags, and pseudopotential files with their headers.
+        """
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(self._async.machines())
 
     def select(self, target: str) -> TargetReply:
         """Choose where jobs run that do not say it: a worker's name or id, a group, ``mine`` or ``any``.

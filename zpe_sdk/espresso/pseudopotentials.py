@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from numbers import Real
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,6 +17,7 @@ from ase import Atoms
 from zpe_sdk.errors import InputError
 from zpe_sdk.espresso.namelist import number
 from zpe_sdk.espresso.vacuum import repeating
+from zpe_sdk.wire import PseudopotentialHeader
 
 # Ry. What the files suggest is enough for energies; forces that are differentiated want somewhat more.
 ECUTWFC = 50.0
@@ -42,8 +44,8 @@ class Pseudopotential:
         Chemical symbol.
     kind
         ``PAW``, ``US`` or ``NC``.
-    ecutwfc
-        The wave-function cutoff it suggests in Ry; 0 if it suggests none.
+    ecutwfc, ecutrho
+        The cutoffs it suggests for wave functions and density in Ry; 0 if it suggests none.
     usual
         PBE, scalar-relativistic, and of a known kind: it may be chosen.
     """
@@ -53,52 +55,73 @@ class Pseudopotential:
     kind: str
     ecutwfc: float
     usual: bool = True
+    ecutrho: float = 0.0
 
 
-# Of these elements, those files: chosen where none is named.
+# Of these elements, those files: read where they are named, chosen where not.
 Choose: TypeAlias = Callable[[set[str], Mapping[str, str] | None], dict[str, Pseudopotential]]
 
 
 def choose(
     folder: Path, symbols: set[str], named: Mapping[str, str] | None = None
 ) -> dict[str, Pseudopotential]:
-    """Choose a file for each element: PBE, scalar-relativistic, PAW before ultrasoft before norm-conserving.
-
-    Among several of a kind the first by name is taken; files older than UPF 2 are passed over.
+    """Read the files that are named, and choose one for each other element (:func:`best_of`).
 
     Parameters
     ----------
     folder
-        Where the files are.
+        Where the files are. Those older than UPF 2 are passed over.
     symbols
         Chemical symbols.
     named
-        Chemical symbol -> file name: nothing is chosen, these are read, and what cannot be is left out.
+        Chemical symbol -> file name; what cannot be read of these is left out.
 
     Raises
     ------
     InputError
         ``bad_structure``: there is none for an element, or no such folder.
     """
-    if named is not None:
-        read = {symbol: _read(folder / str(named[symbol])) for symbol in symbols & set(named)}
-        return {symbol: file for symbol, file in read.items() if file}
+    named = named or {}
+    read = {symbol: read_header(folder / str(named[symbol])) for symbol in symbols & set(named)}
+    files = {symbol: file for symbol, file in read.items() if file}
+    wanted = symbols - set(named)
+    if not wanted:
+        return files
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}", code="bad_structure", field="pseudo_dir")
+    # Their names begin with the symbol, by custom and in every library: no need to open the others.
+    begins = tuple(symbol.lower() for symbol in wanted)
+    paths = [path for path in sorted(folder.iterdir()) if path.name.lower().startswith(begins)]
+    return files | best_of(filter(None, map(read_header, paths)), wanted, where=str(folder))
+
+
+def best_of(files: Iterable[Pseudopotential], symbols: set[str], *, where: str) -> dict[str, Pseudopotential]:
+    """Choose a file for each element: PBE, scalar-relativistic, PAW before ultrasoft before norm-conserving.
+
+    Parameters
+    ----------
+    files
+        Those that there are; among several of a kind the first is taken.
+    symbols
+        Chemical symbols.
+    where
+        What has them, for the error.
+
+    Raises
+    ------
+    InputError
+        ``bad_structure``: there is none for an element.
+    """
     found: dict[str, Pseudopotential] = {}
-    for path in sorted(folder.iterdir()):
-        # Their names begin with the symbol, by custom and in every library: no need to open the others.
-        if not any(path.name.lower().startswith(symbol.lower()) for symbol in symbols):
-            continue
-        file = _read(path)
-        if file is None or not file.usual or file.symbol not in symbols:
+    for file in files:
+        if not file.usual or file.symbol not in symbols:
             continue
         best = found.get(file.symbol)
         if best is None or _RANK[file.kind] < _RANK[best.kind]:
             found[file.symbol] = file
     if absent := symbols - set(found):
         raise InputError(
-            f"{folder} has no PBE pseudopotential of {', '.join(sorted(absent))}: give pseudopotentials=",
+            f"{where} has no PBE pseudopotential of {', '.join(sorted(absent))}: give pseudopotentials=",
             code="bad_structure",
             field="pseudopotentials",
         )
@@ -133,8 +156,8 @@ def defaults(atoms: Atoms, choose: Choose | None, given: Mapping[str, Any]) -> d
     symbols, named = set(atoms.get_chemical_symbols()), given.get("pseudopotentials")
     # What is no dict of files is refused when the input is written.
     files = choose(symbols, named) if choose is not None and isinstance(named, Mapping | None) else {}
-    if named is None and files:
-        chosen["pseudopotentials"] = {symbol: p.file for symbol, p in sorted(files.items())}
+    if isinstance(named, Mapping | None) and (more := sorted(set(files) - set(named or {}))):
+        chosen["pseudopotentials"] = {symbol: files[symbol].file for symbol in more}
     chosen |= _cutoffs(files.values(), bool(files) and symbols == set(files), {**system, **given})
     repeats = bool(repeating(atoms).any())
     if "kpts" not in given:
@@ -183,13 +206,42 @@ def _cutoffs(files: Collection[Pseudopotential], known: bool, given: Mapping[str
     return chosen
 
 
-def _read(path: Path) -> Pseudopotential | None:
+def read_header(path: Path) -> Pseudopotential | None:
     """Read the header of a UPF 2 file; None if it is something else."""
     try:
-        with path.open("rb") as file:
-            text = file.read(_HEADER_BYTES).decode(errors="replace")
+        stat = path.stat()
+        return _header(path, stat.st_mtime_ns, stat.st_size)
     except OSError:
         return None
+
+
+def headers(paths: Iterable[Path]) -> dict[str, PseudopotentialHeader]:
+    """Return the headers of files by name, as far as they can be read."""
+    return {
+        file.file: PseudopotentialHeader(
+            symbol=file.symbol[:10],
+            kind=file.kind,
+            ecutwfc=max(0.0, file.ecutwfc),
+            ecutrho=max(0.0, file.ecutrho),
+            usual=file.usual,
+        )
+        for file in map(read_header, paths)
+        if file
+    }
+
+
+def from_headers(found: Mapping[str, PseudopotentialHeader]) -> list[Pseudopotential]:
+    """Return what :func:`headers` was made of, by name of the file."""
+    return [
+        Pseudopotential(name, h.symbol, h.kind, h.ecutwfc, h.usual, h.ecutrho)
+        for name, h in sorted(found.items())
+    ]
+
+
+@lru_cache(maxsize=16_384)
+def _header(path: Path, mtime_ns: int, size: int) -> Pseudopotential | None:
+    with path.open("rb") as file:
+        text = file.read(_HEADER_BYTES).decode(errors="replace")
     found = re.search(r"<PP_HEADER(.*?)/?>", text.replace("&lt;", "").replace("&gt;", ""), re.DOTALL)
     if found is None:
         return None
@@ -207,4 +259,5 @@ def _read(path: Path) -> Pseudopotential | None:
         usual=kind in _RANK
         and bool(_PBE.match(header.get("functional", "")))
         and header.get("has_so", "F").upper() not in true,
+        ecutrho=float(number(header.get("rho_cutoff", "")) or 0),
     )

@@ -91,9 +91,15 @@ def chosen_masses(
             ) from None
     mobile = document.mobile_indices
     symbols = {i: document.symbols[i] for i in mobile}
-    if absent := set(given) - set(symbols) - set(symbols.values()):
-        named = ", ".join(str(key) for key in sorted(absent, key=str))
+    absent = set(given) - set(symbols) - set(symbols.values())
+    # Of many results, some have no atom of an element: there is nothing to change in them.
+    elsewhere = {key for key in absent if isinstance(key, str) and key in atomic_numbers}
+    if wrong := absent - elsewhere:
+        named = ", ".join(str(key) for key in sorted(wrong, key=str))
         raise InputError(f"no mobile atom is {named}", code="bad_masses", field="masses")
+    for symbol in elsewhere:
+        if isinstance(isotope := given[symbol], str):
+            isotope_mass(isotope, str(symbol))
     chosen = np.array(document.masses)
     for place, i in enumerate(mobile):
         mass = given.get(i, given.get(symbols[i], chosen[place]))

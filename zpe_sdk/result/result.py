@@ -11,6 +11,7 @@ from ase import Atoms
 
 from zpe_sdk.errors import ComputeError, InputError
 from zpe_sdk.result import tables
+from zpe_sdk.result.comparison import Comparison, compared
 from zpe_sdk.result.derived import evaluated_again, up_to_date
 from zpe_sdk.result.descent import Descent, descent
 from zpe_sdk.result.document import from_text, validated
@@ -180,7 +181,8 @@ class ZPEResult(ShownResult):
         masses
             By atom (from 0) or by chemical symbol: an isotope (``"D"``, ``"T"``, ``"13C"``, ``"18O"``, …) or
             a mass in u; ``{"H": "D"}`` for heavy water, ``{1: "D"}`` for HDO. An atom's own entry goes before
-            that of its symbol. Or one mass in u per mobile atom.
+            that of its symbol, and an element that no mobile atom is of changes nothing. Or one mass in u per
+            mobile atom.
 
         Raises
         ------
@@ -259,6 +261,28 @@ class ZPEResult(ShownResult):
             ``not_comparable``: their energies are of another physics than this one's.
         """
         return descent(self, list(sides))
+
+    def compare(self, other: ZPEResult) -> Comparison:
+        """Compare this result with another one: energies, modes, and how the two were computed.
+
+        Parameters
+        ----------
+        other
+            Of the same atoms (in the same order, turned or shifted as they may be) if modes are to be
+            compared: another functional, cutoff, isotope, or a repetition.
+
+        Raises
+        ------
+        InputError
+            ``bad_result``: it is something else than a result of vibrations.
+        """
+        if not isinstance(other, ZPEResult):
+            raise InputError(
+                f"give another result of vibrations, not {type(other).__name__}",
+                code="bad_result",
+                field="other",
+            )
+        return compared(self, other)
 
     def __repr__(self) -> str:
         d = self.document

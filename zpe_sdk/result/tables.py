@@ -15,6 +15,9 @@ from zpe_sdk.vibrations.kinds import vibrations
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from zpe_sdk.result.kinds import AnyResult
+    from zpe_sdk.result.structure import EnergyResult, RelaxationResult
+
 _OF_A_MODE = (
     "wavenumber_cm",
     "energy_mev",
@@ -28,15 +31,15 @@ _OF_A_MODE = (
 
 
 def as_table(
-    results: Mapping[str, ResultData | Exception] | Iterable[ResultData], *, temperature: float | None = None
+    results: Mapping[str, AnyResult | Exception] | Iterable[AnyResult], *, temperature: float | None = None
 ) -> DataFrame:
     """Return a pandas table of several results, one per row; what it writes as CSV reads back.
 
     Parameters
     ----------
     results
-        By name, or in a row; they are then named by their formulas. An exception stands for a job that has no
-        result: its row has nothing but ``failure``.
+        By name, or in a row; they are then named by their formulas. Relaxations and single energies have no
+        vibrations. An exception stands for a job that has no result: its row has nothing but ``failure``.
     temperature
         Of the entropy and free energies, in K; default: that of each result.
 
@@ -60,7 +63,7 @@ def as_table(
     return table
 
 
-def modes_table(results: Mapping[str, ResultData | Exception] | Iterable[ResultData]) -> DataFrame:
+def modes_table(results: Mapping[str, AnyResult | Exception] | Iterable[AnyResult]) -> DataFrame:
     """Return a pandas table of the modes of several results, one per row.
 
     What it writes as CSV reads back with ``pandas.read_csv(file, index_col=["name", "mode"])``. Its
@@ -69,7 +72,7 @@ def modes_table(results: Mapping[str, ResultData | Exception] | Iterable[ResultD
     Parameters
     ----------
     results
-        As of :func:`as_table`; an exception has no modes.
+        As of :func:`as_table`; what has no vibrations has no modes.
 
     Returns
     -------
@@ -81,7 +84,7 @@ def modes_table(results: Mapping[str, ResultData | Exception] | Iterable[ResultD
     pd = needs_pandas()
     rows: list[tuple[Any, ...]] = []
     for name, result in _named(results):
-        if isinstance(result, Exception):
+        if not isinstance(result, ResultData):
             continue
         cm = result.frequencies_cm
         unknown = [None] * len(cm)
@@ -105,8 +108,8 @@ def modes_table(results: Mapping[str, ResultData | Exception] | Iterable[ResultD
 
 
 def _named(
-    results: Mapping[str, ResultData | Exception] | Iterable[ResultData],
-) -> list[tuple[str, ResultData | Exception]]:
+    results: Mapping[str, AnyResult | Exception] | Iterable[AnyResult],
+) -> list[tuple[str, AnyResult | Exception]]:
     if isinstance(results, Mapping):
         return list(results.items())
     return [(result.atoms.get_chemical_formula(), result) for result in results]
@@ -130,21 +133,15 @@ def thermo_table(states: Sequence[Thermochemistry]) -> DataFrame:
     return pd.DataFrame(rows, index=pd.Index([state.temperature for state in states], name="temperature_k"))
 
 
-def _row(result: ResultData, temperature: float | None) -> dict[str, Any]:
+def _row(result: AnyResult, temperature: float | None) -> dict[str, Any]:
+    if not isinstance(result, ResultData):
+        return _structure_row(result)
     document = result.document
     kelvin = document.temperature if temperature is None else temperature
     solid = thermochemistry(result, kelvin)
     whole = gas_thermochemistry(result, kelvin) or solid
-    files = document.fingerprint.pseudopotentials
     return {
-        "formula": result.atoms.get_chemical_formula(),
-        "engine": "MOCK" if document.is_mock else document.fingerprint.engine,
-        "engine_version": document.fingerprint.engine_version,
-        "ecutwfc_ry": document.ecutwfc,
-        "ecutrho_ry": document.ecutrho,
-        "kpts": "x".join(str(count) for count in document.kpts),
-        "pseudopotentials": ", ".join(sorted(files)),
-        "energy_ev": document.energy_ev,
+        **_origin(result),
         "zpe_ev": result.zpe_ev,
         "zpe_error_ev": document.checks.get("zpe_error_ev"),
         "temperature_k": kelvin,
@@ -157,4 +154,29 @@ def _row(result: ResultData, temperature: float | None) -> dict[str, Any]:
         "elapsed_seconds": document.elapsed_seconds,
         "warnings": "; ".join(document.warnings),
         "vibrations_cm": tuple(np.round(result.frequencies_cm[vibrations(document.mode_kinds)], 4).tolist()),
+    }
+
+
+def _structure_row(result: EnergyResult | RelaxationResult) -> dict[str, Any]:
+    document = result.document
+    return {
+        **_origin(result),
+        "max_force_ev_ang": document.max_force_ev_ang,
+        "scf": len(document.tasks),
+        "elapsed_seconds": document.elapsed_seconds,
+        "warnings": "; ".join(document.warnings),
+    }
+
+
+def _origin(result: AnyResult) -> dict[str, Any]:
+    document = result.document
+    return {
+        "formula": result.atoms.get_chemical_formula(),
+        "engine": "MOCK" if document.is_mock else document.fingerprint.engine,
+        "engine_version": document.fingerprint.engine_version,
+        "ecutwfc_ry": document.ecutwfc,
+        "ecutrho_ry": document.ecutrho,
+        "kpts": "x".join(str(count) for count in document.kpts),
+        "pseudopotentials": ", ".join(sorted(document.fingerprint.pseudopotentials)),
+        "energy_ev": document.energy_ev,
     }

@@ -35,7 +35,7 @@ RIGID: dict[Geometry, float] = {"monatomic": 5 / 2, "linear": 7 / 2, "nonlinear"
 LOW_CM = 100.0  # as Ribeiro et al. and Grimme have it, see zpe_sdk.vibrations.oscillators
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Thermochemistry:
     """What to add to the energy of the SCF at a temperature (and pressure).
 
@@ -77,6 +77,37 @@ class Thermochemistry:
     energy_ev: float
     symmetry_number: int | None = None
     spin: float | None = None
+
+    def _rows(self) -> list[tuple[str, str]]:
+        # A tenth of a meV, and as much of the entropy: TS is 0.1 meV at 300 K for 0.03 J/(mol K).
+        free = "G" if self.model == "ideal_gas" else "F"
+        return [
+            ("ZPE", f"{self.zpe_ev:.4f} eV"),
+            ("U", f"{self.internal_energy_ev:.4f} eV"),
+            ("H", f"{self.enthalpy_ev:.4f} eV"),
+            ("S", f"{self.entropy_jmol_k:.2f} J/(mol K)"),
+            (free, f"{self.free_energy_ev:.4f} eV"),
+            (f"E + {free}", f"{self.energy_ev + self.free_energy_ev:.4f} eV"),
+        ]
+
+    def _conditions(self) -> str:
+        told = [f"{self.model.replace('_', ' ')}, {self.temperature:g} K"]
+        if self.pressure is not None:
+            told.append(f"{self.pressure / 1e5:g} bar")
+        if self.symmetry_number is not None:
+            told.append(f"symmetry number {self.symmetry_number}, spin {self.spin:g}")
+        return ", ".join(told)
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name} {value}" for name, value in self._rows())
+        return f"<Thermochemistry ({self._conditions()}): {values}>"
+
+    def _repr_html_(self) -> str:
+        style = 'style="text-align:left"'
+        rows = "".join(
+            f"<tr><th {style}>{name}</th><td {style}>{value}</td></tr>" for name, value in self._rows()
+        )
+        return f"<table><caption>{self._conditions()}</caption>{rows}</table>"
 
 
 def check_temperature(temperature: object) -> None:

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         LeaseReply,
         LeaseRequest,
         Ok,
+        PseudopotentialHeader,
         RegisterReply,
         RegisterRequest,
         ReleaseRequest,
@@ -82,6 +83,7 @@ if TYPE_CHECKING:
         Structure,
         TaskStatus,
     )
+    from zpe_sdk.wire.labels import LabelChanges, Labels
     from zpe_sdk.wire.messages import (
         ErrorInfo,
         ErrorReply,
@@ -95,6 +97,7 @@ if TYPE_CHECKING:
         TaskRun,
     )
     from zpe_sdk.wire.names import OVER, Accepts, EngineName, Expect, JobKind, JobOrder, JobState
+    from zpe_sdk.wire.prospects import JobPlan, Machine, MachineList
     from zpe_sdk.wire.relaxation import (
         IonicStep,
         RelaxationEnd,
@@ -169,6 +172,7 @@ __all__ = [
     "JobList",
     "JobOrder",
     "JobPayload",
+    "JobPlan",
     "JobReply",
     "JobRequest",
     "JobState",
@@ -176,6 +180,8 @@ __all__ = [
     "JsonObject",
     "KeptScfList",
     "KeptScfs",
+    "LabelChanges",
+    "Labels",
     "Lattice",
     "LeaseList",
     "LeaseReply",
@@ -183,6 +189,8 @@ __all__ = [
     "LeaseStatus",
     "Limits",
     "LoginOptions",
+    "Machine",
+    "MachineList",
     "Me",
     "MeRequest",
     "Message",
@@ -194,6 +202,7 @@ __all__ = [
     "PartialReply",
     "Point",
     "Progress",
+    "PseudopotentialHeader",
     "RegisterReply",
     "RegisterRequest",
     "RelaxOptions",
@@ -235,8 +244,8 @@ __all__ = [
 
 # In the order in which they need one another: a name is looked for first where it costs least to look.
 _MODULES = (
-    *("names", "messages", "relaxation", "jobs", "researchers"),
-    *("results", "structures", "compute", "admin"),
+    *("names", "messages", "labels", "relaxation", "jobs", "researchers"),
+    *("results", "structures", "compute", "prospects", "admin"),
 )
 
 if not TYPE_CHECKING:  # with it, a type checker would accept any name

@@ -56,8 +56,23 @@ class RegisterReply(Message):
     token_ttl_seconds: Annotated[int, Field(gt=0)]
 
 
+class PseudopotentialHeader(Message):
+    """What a pseudopotential file says of itself; cutoffs in Ry, 0 where it suggests none.
+
+    ``kind`` is ``PAW``, ``US`` or ``NC``; ``usual``: PBE and scalar-relativistic.
+    """
+
+    symbol: Annotated[str, Field(max_length=10)]
+    kind: Literal["PAW", "US", "USPP", "NC"]
+    ecutwfc: Annotated[float, Field(ge=0, le=1e6)] = 0.0
+    ecutrho: Annotated[float, Field(ge=0, le=1e6)] = 0.0
+    usual: bool = True
+
+
 class Capabilities(Message):
     """What a worker can run. ``pseudopotentials`` null means: unknown, offer anything.
+
+    ``headers`` are those of pseudopotential files, by name, as far as they can be read.
 
     ``environ``: has Environ and an input for it; ``environ_input``: has Environ, and takes an input that
     comes with a job. ``files_sha256`` stands for all files that decide forces (program, pseudopotentials,
@@ -70,6 +85,7 @@ class Capabilities(Message):
     engine: Line = "espresso"
     engine_version: Line | None = None
     pseudopotentials: list[Line] | None = None
+    headers: dict[str, PseudopotentialHeader] = {}
     environ: bool = False
     environ_input: bool = False
     relaxes: bool = False

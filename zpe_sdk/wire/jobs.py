@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from zpe_sdk.task import Vector
+from zpe_sdk.wire.labels import Labels
 from zpe_sdk.wire.messages import (
     AtomIndex,
     ErrorInfo,
@@ -105,8 +106,8 @@ def _how_to_relax(value: object) -> object:
     return {} if value is True else None if value is False else value
 
 
-class JobRequest(Message):
-    """A calculation to run.
+class JobRequest(Labels):
+    """A calculation to run, and the labels of its job.
 
     Attributes
     ----------
@@ -139,6 +140,9 @@ class JobRequest(Message):
         The share of SCFs (0 to 1) that two workers compute and that are compared; at least one if above 0.
     expect
         What the structure is: at a ``saddle`` point one imaginary vibration is no alarm.
+    once
+        If the owner has a job of this name in this project, it is that one and no other is made, unless it
+        was cancelled. One that has failed may be asked for with other settings.
     engine
         ``espresso``: by pw.x alone; ``mock``: by springs alone; null: what the control plane is set up for.
     """
@@ -164,6 +168,7 @@ class JobRequest(Message):
     engine: EngineName | None = None
     verify: Annotated[float, Field(ge=0, le=1)] = 0.0
     expect: Expect = "minimum"
+    once: bool = False
 
     @property
     def relaxation(self) -> RelaxOptions | None:
@@ -176,14 +181,20 @@ class JobRequest(Message):
             raise ValueError("expect: a relaxation leads to a minimum, not to a saddle point")
         if self.kind == "energy" and self.relax:
             raise ValueError("relax: a job of the kind 'energy' leaves the structure as it is")
+        if self.once and not (self.project and self.name):
+            raise ValueError("once: a job is found again by its project and its name, which are to be given")
         return self
 
 
 class JobReply(Message):
-    """The id of an accepted job, and what its author should know of the input: one sentence each."""
+    """The id of an accepted job, and what its author should know of the input: one sentence each.
+
+    ``created`` is false where it was there already.
+    """
 
     job_id: Id
     warnings: list[Line] = []
+    created: bool = True
 
 
 class Progress(Message):
@@ -211,7 +222,7 @@ class RunningScf(Message):
     worker: Annotated[str, Field(max_length=200)] | None = None
 
 
-class JobStatus(Message):
+class JobStatus(Labels):
     """Where a job stands. ``detail`` says in a sentence why it waits or why it failed.
 
     ``taken_back`` names the workers that computed a part of this finished job and were revoked with their
@@ -221,6 +232,9 @@ class JobStatus(Message):
 
     ``stage`` is what is being computed; of a relaxation ``ionic_step`` counts the steps that are stored and
     ``max_force_ev_ang`` is the largest force of the last one.
+
+    ``expires_at`` is when a job that is over will be forgotten, with its result; null: never, or not yet
+    known.
 
     ``version`` grows with every change; ``GET …/jobs/{id}?wait_seconds=30&after=VERSION`` answers when it
     has.
@@ -248,6 +262,7 @@ class JobStatus(Message):
     stage: JobKind = "vibrations"
     ionic_step: int | None = None
     max_force_ev_ang: float | None = None
+    expires_at: str | None = None
 
 
 class JobList(Message):

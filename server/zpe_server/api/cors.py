@@ -20,7 +20,7 @@ def cross_origin(origins: Sequence[str]) -> dict[str, Any]:
     return {
         "allow_origins": [origin for origin in origins if origin != LOOPBACK],
         "allow_origin_regex": _THIS_MACHINE if LOOPBACK in origins else None,
-        "allow_methods": ["GET", "POST", "DELETE"],
+        "allow_methods": ["GET", "POST", "PATCH", "DELETE"],
         "allow_headers": ["Authorization", "Content-Type", ADMIN_TOKEN, IDEMPOTENCY_KEY, REQUEST_ID, VERSION],
         # A page sees only these of a reply: the name of a download, and what to tell an administrator.
         "expose_headers": ["Content-Disposition", REQUEST_ID, "Retry-After"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Query, Request
@@ -13,20 +14,26 @@ from zpe_sdk.wire import (
     JobDetail,
     JobList,
     JobOrder,
+    JobPlan,
     JobReply,
     JobRequest,
     JobState,
     JobStatus,
+    LabelChanges,
+    MachineList,
     ParseReply,
     ParseRequest,
     PartialReply,
     ResultReply,
+    Tag,
 )
+from zpe_sdk.wire.labels import MAX_TAGS
 from zpe_sdk.wire.messages import OwnerName
 from zpe_server.api.body import Route
 from zpe_server.api.doors import InPlane, Researcher
 from zpe_server.api.paths import JobId
 from zpe_server.parsing import parse_reply
+from zpe_server.search import Wanted
 
 router = APIRouter(prefix="/calc/zpe", tags=["jobs"], route_class=Route)
 
@@ -39,6 +46,18 @@ async def parse(body: ParseRequest, who: Researcher, plane: InPlane, request: Re
     return await plane.planner.run(who.subject, request.is_disconnected, parse_reply, body.content)
 
 
+@router.post("/plan")
+async def plan(body: JobRequest, who: Researcher, plane: InPlane, request: Request) -> JobPlan:
+    """Say what a job would take and what seems to be wrong with it; nothing is submitted."""
+    return await plane.prospects.plan(who, body, request.is_disconnected)
+
+
+@router.get("/machines")
+async def machines(who: Researcher, plane: InPlane) -> MachineList:
+    """Show what the compute nodes have that may run one's jobs."""
+    return MachineList(machines=await plane.prospects.machines(who))
+
+
 @router.post("/jobs")
 async def submit(
     body: JobRequest,
@@ -48,7 +67,7 @@ async def submit(
     idempotency_key: Annotated[str, Header(max_length=200)] = "",
 ) -> JobReply:
     """Submit a job. The same ``Idempotency-Key`` with the same body gives the same job."""
-    job_id, complete, warnings = await plane.submission.submit(
+    reply, complete = await plane.submission.submit(
         who,
         body,
         idempotency_key=idempotency_key,
@@ -56,25 +75,39 @@ async def submit(
         disconnected=request.is_disconnected,
     )
     if complete:
-        await plane.completion.complete(job_id)
-    return JobReply(job_id=job_id, warnings=warnings)
+        await plane.completion.complete(reply.job_id)
+    return reply
 
 
 @router.get("/jobs")
 async def jobs(
     who: Researcher,
     plane: InPlane,
-    status: JobState | None = None,
+    status: Annotated[list[JobState], Query()] = [],  # noqa: B006 - FastAPI copies it
+    project: Annotated[str | None, Query(min_length=1, max_length=100)] = None,
+    tag: Annotated[list[Tag], Query(max_length=MAX_TAGS)] = [],  # noqa: B006
+    since: datetime | None = None,
+    until: datetime | None = None,
     owner: Annotated[OwnerName | None, Query()] = None,
     search: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
     order: JobOrder = "newest",
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
 ) -> JobList:
-    """List jobs, those first that were submitted last (``newest``) or first (``oldest``)."""
-    found, total = await plane.jobs.find(
-        who, status=status, owner=owner, search=search, order=order, limit=limit, offset=offset
+    """List jobs, those first that were submitted last (``newest``) or first (``oldest``).
+
+    They are of one of the states, have all of the tags, and were submitted at ``since`` or later and before
+    ``until``; a time that names no zone is in UTC.
+    """
+    wanted = Wanted(
+        states=frozenset(status),
+        project=project,
+        tags=frozenset(tag),
+        since_ms=_milliseconds(since),
+        until_ms=_milliseconds(until),
+        text=search,
     )
+    found, total = await plane.jobs.find(who, wanted, owner=owner, order=order, limit=limit, offset=offset)
     return JobList(jobs=found, total=total)
 
 
@@ -97,6 +130,12 @@ def _ended(status: JobStatus) -> JobStatus:
     detail = status.detail or "cancelled"
     error = ErrorInfo(side="input", code="job_cancelled", message=detail)
     return status.model_copy(update={"status": "failed", "detail": detail, "error": error})
+
+
+@router.patch("/jobs/{job_id}")
+async def relabel(job_id: JobId, body: LabelChanges, who: Researcher, plane: InPlane) -> JobStatus:
+    """Change the labels of a job: its project, tags and note, and whether it is kept."""
+    return await plane.jobs.relabel(who, job_id, body)
 
 
 @router.get("/jobs/{job_id}/detail")
@@ -147,3 +186,9 @@ async def requeue(job_id: JobId, who: Researcher, plane: InPlane) -> JobStatus:
         await plane.completion.complete(job_id)
         found = await plane.jobs.status(who, job_id)
     return found
+
+
+def _milliseconds(time: datetime | None) -> int | None:
+    if time is None:
+        return None
+    return round((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)

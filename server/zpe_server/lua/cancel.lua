@@ -1,6 +1,6 @@
 -- Cancels a queued or running job; its workers hear of it with their next heartbeat.
 -- a: job, retire_ms, by    Returns {error = 'not_found' | 'over', status} or {status}.
--- needs: call, ends, history, keys, status
+-- needs: call, ends, history, keys, retention, status
 
 local status = job_field(a.job, 'status')
 if not status then return cjson.encode({error = 'not_found'}) end
@@ -9,7 +9,7 @@ if status ~= 'queued' and status ~= 'started' then return cjson.encode({error = 
 withdraw(a.job)
 drop_tasks(a.job)
 redis.call('HSET', key('job', a.job), 'finished', now)
-redis.call('ZADD', P .. 'retire', now + a.retire_ms, a.job)
+retain(a.job, a.retire_ms)
 remember(a.job, {what = 'cancelled', by = a.by})
 set_status(a.job, 'cancelled', 'cancelled by ' .. a.by)
 return cjson.encode({status = 'cancelled'})

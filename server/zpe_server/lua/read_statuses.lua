@@ -3,7 +3,8 @@
 -- needs: call, keys, status, workers
 
 local FIELDS = {'status', 'detail', 'created', 'updated', 'started', 'finished', 'owner', 'name', 'formula',
-  'error', 'version', 'needs', 'taken_back', 'kind', 'stage', 'ionic_step', 'max_force', 'only'}
+  'error', 'version', 'needs', 'taken_back', 'kind', 'stage', 'ionic_step', 'max_force', 'only', 'project',
+  'tags', 'note', 'keep'}
 
 -- How far the SCFs of a job are, by what the workers told of those that are still theirs.
 local function running(job)
@@ -35,6 +36,7 @@ for i, job in ipairs(a.jobs) do
     for _, worker in ipairs(redis.call('SMEMBERS', key('job', job, 'workers'))) do
       table.insert(record.workers, worker_name(worker))
     end
+    record.expires = redis.call('ZSCORE', P .. 'retire', job) or nil
     record.dlq = redis.call('ZSCORE', P .. 'dlq', job) or nil
     out[i] = record
   end

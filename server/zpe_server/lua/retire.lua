@@ -1,11 +1,12 @@
 -- Forgets jobs whose retention is over and whose results are deleted.  a: jobs    Returns {}.
--- needs: call, keys, limits, status
+-- needs: call, keys, limits, projects, status
 
 for _, job in ipairs(a.jobs) do
   local f = redis.call('HMGET', key('job', job), 'status', 'owner', 'idempotency_key')
   redis.call('ZREM', P .. 'retire', job)
   if f[2] then forget_bytes(job, f[2]) end
   if f[1] then index(job, f[1], nil) end
+  leave_project(job)
   if f[3] and redis.call('HGET', key('idem', f[2], f[3]), 'job') == job then
     redis.call('DEL', key('idem', f[2], f[3]))
   end

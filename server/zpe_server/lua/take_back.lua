@@ -1,6 +1,6 @@
 -- Takes back what a worker computed in some jobs: unfinished ones have it computed anew, finished ones are marked.
 -- a: worker, jobs, retire_ms    Returns {reopened [jobs], marked [jobs]}.
--- needs: call, ends, history, keys, line, news, physics, scfs, status, tasks, workers
+-- needs: call, ends, history, keys, line, news, physics, retention, scfs, status, tasks, workers
 
 local name = worker_name(a.worker)
 
@@ -66,7 +66,7 @@ local function undo_relaxation(job)
   fail_job(job, error, message)
   -- It cannot go on from here.
   redis.call('ZREM', P .. 'dlq', job)
-  redis.call('ZADD', P .. 'retire', now + a.retire_ms, job)
+  retain(job, a.retire_ms)
   return false
 end
 

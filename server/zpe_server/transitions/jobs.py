@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NotRequired, TypedDict
 
 from zpe_sdk.wire import ErrorInfo, Limits
@@ -27,6 +27,7 @@ class Submitted(TypedDict):
     over: NotRequired[Literal["jobs", "bytes"]]
     may: NotRequired[int]
     conflict: NotRequired[bool]
+    taken: NotRequired[bool]
     disabled: NotRequired[bool]
 
 
@@ -79,10 +80,28 @@ class Submit(Transition[Submitted], texts=("payload", "plan", "task_table")):
     idempotency_key: str = ""
     digest: str = ""
     idempotency_ms: int
+    labels: Mapping[str, str] = field(default_factory=dict)
+    asked: str = ""
+    once: bool = False
     stage: Stage
     payload: str
     plan: str
     task_table: str
+
+
+class Relabelled(TypedDict):
+    """Nothing, or why it could not be."""
+
+    error: NotRequired[Literal["not_found"]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relabel(Transition[Relabelled]):
+    """Change the labels of a job; "" takes one away."""
+
+    job: str
+    labels: Mapping[str, str]
+    retire_ms: int
 
 
 class Advanced(TypedDict):

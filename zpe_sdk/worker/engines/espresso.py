@@ -25,6 +25,7 @@ from zpe_sdk.espresso.gamma import gamma_warning
 from zpe_sdk.espresso.input import PwInput, parse
 from zpe_sdk.espresso.ionic_steps import IonicResult
 from zpe_sdk.espresso.output import ScfResult
+from zpe_sdk.espresso.pseudopotentials import headers
 from zpe_sdk.espresso.recipe import Near, recipe
 from zpe_sdk.espresso.run import kpoints_of, run_scf
 from zpe_sdk.espresso.said import MAX_WARNINGS
@@ -113,6 +114,7 @@ class EspressoEngine:
             engine_version=version,
             zpe_version=__version__,
             pseudopotentials=None if elsewhere else [path.name for path in files],
+            headers=headers(files),
             environ=default is not None,
             environ_input=plugin,
             relaxes=True,

@@ -34,6 +34,8 @@
 --   dlq, retire        zset  job -> when it failed for good / when it is to be forgotten
 --   index:<owner>:<status>  zset  jobs by creation; either part may be *: all
 --   replicas           hash  replica of the control plane -> when it was last heard of, its settings
+--   project:<owner>:<project>  zset  jobs by creation; the owner may be *: all
+--   names:<owner>:<project>    hash  name -> the job that was last submitted with it
 --   rq                 the lock of whoever tells RQ what there is to do;  job:<id>:completing  likewise, of one result
 --   counters           hash  attempts by class since the beginning
 --   worker:<id>        hash  name, capabilities, digest, counts, owner and accepts (see owners.lua);  workers  zset  worker -> when last heard of

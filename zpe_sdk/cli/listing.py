@@ -1,0 +1,122 @@
+"""``zpe jobs`` and ``zpe update``: jobs found again, and what is written on them."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import TYPE_CHECKING, Annotated, get_args
+
+import typer
+
+from zpe_sdk.cli.context import Connection
+from zpe_sdk.cli.jobs import JobId, Json
+from zpe_sdk.cli.output import as_json, moment, table
+from zpe_sdk.plain import plain
+from zpe_sdk.wire import JobOrder, JobState
+
+if TYPE_CHECKING:
+    from zpe_sdk.wire import JobStatus
+
+
+COLUMNS = ("JOB", "STATUS", "SCFS", "FORMULA", "NAME", "PROJECT", "OWNER", "SUBMITTED")
+
+
+STATES = get_args(JobState)
+
+
+def _states(given: list[str] | None) -> list[JobState] | None:
+    for state in given or ():
+        if state not in STATES:
+            raise typer.BadParameter(f"{state!r}: give {', '.join(STATES)}")
+    return given  # type: ignore[return-value]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to ``zpe``."""
+    for command in (jobs, update):
+        app.command()(command)
+
+
+def jobs(
+    context: typer.Context,
+    state: Annotated[
+        list[str] | None,
+        typer.Option(help=f"Only jobs in this state ({', '.join(STATES)}); may be given again."),
+    ] = None,
+    project: Annotated[str | None, typer.Option(help="Only jobs of this project.")] = None,
+    job_tag: Annotated[
+        list[str] | None, typer.Option(help="Only jobs with this tag; may be given again.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Only jobs submitted then or later: `2026-03-31`, `2026-03-31T18:00`.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Only jobs submitted before.")] = None,
+    search: Annotated[str | None, typer.Option(help="Only jobs with this in name, formula or id.")] = None,
+    owner: Annotated[str | None, typer.Option(help="Only this owner's jobs.")] = None,
+    order: Annotated[JobOrder, typer.Option(help="Which jobs come first, by time of submission.")] = "newest",
+    limit: Annotated[int, typer.Option(min=1, help="How many jobs.")] = 20,
+    offset: Annotated[int, typer.Option(min=0, help="How many to skip first.")] = 0,
+    json: Json = False,
+) -> None:
+    """List jobs, the newest first.
+
+    Example: `zpe jobs --project screening --state failed --state cancelled`
+    """
+    connection: Connection = context.obj
+    with connection.client() as client, warnings.catch_warnings(record=True) as warned:
+        found = client.jobs(
+            status=_states(state),
+            project=project,
+            tags=job_tag or (),
+            since=since,
+            until=until,
+            search=search,
+            owner=owner,
+            order=order,
+            limit=limit,
+            offset=offset,
+        )
+    listed = [job.last_status for job in found if job.last_status is not None]
+    if json:
+        as_json(listed)
+    else:
+        table(
+            ("JOB", "STATUS", "SCFS", "FORMULA", "NAME", "PROJECT", "OWNER", "SUBMITTED"), map(_row, listed)
+        )
+        if found.total > len(listed):
+            print(f"zpe: {len(listed)} of {found.total} jobs; --limit shows more", file=sys.stderr)
+    for warning in warned:
+        text = str(warning.message).replace("job.update(keep=True)", "`zpe update JOB --keep`")
+        print(plain(f"zpe: warning: {text}"), file=sys.stderr)
+
+
+def update(
+    context: typer.Context,
+    job: JobId,
+    project: Annotated[str | None, typer.Option(help="Its project; an empty text: none.")] = None,
+    job_tag: Annotated[
+        list[str] | None,
+        typer.Option(help="All its tags, one each time; an empty text: none."),
+    ] = None,
+    note: Annotated[str | None, typer.Option(help="A text; an empty one: none.")] = None,
+    keep: Annotated[bool | None, typer.Option(help="Keep the job and its result for good, or not.")] = None,
+    json: Json = False,
+) -> None:
+    """Change what is written on a job; what is not given stays.
+
+    Example: `zpe update JOB --project screening --keep`
+    """
+    connection: Connection = context.obj
+    with connection.client() as client:
+        tags = None if job_tag is None else [tag for tag in job_tag if tag]
+        found = client.job(job).update(project=project, tags=tags, note=note, keep=keep)
+    if json:
+        as_json(found)
+    else:
+        print(found.job_id)
+
+
+def _row(job: JobStatus) -> tuple[str | None, ...]:
+    done = f"{job.progress.done}/{job.progress.total}"
+    named = (job.formula, job.name, job.project, job.owner)
+    return (job.job_id, job.status, done, *named, moment(job.created_at))
