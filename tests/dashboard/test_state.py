@@ -154,12 +154,17 @@ def test_a_job_is_submitted_again_with_all_its_settings(control_plane: ControlPl
         environ="&ENVIRON\n environ_type = 'water'\n/\n&BOUNDARY\n/\n",
         allow_state_changes=True,
         relax=RelaxOptions(fmax=0.01, steps=50),
+        project="screening",
+        tags=["light"],
+        note="as before",
+        keep=True,
+        where="any",
     )
     left_open = [
         name for name, field in JobRequest.model_fields.items() if getattr(request, name) == field.default
     ]
-    # Other kinds of jobs do not vibrate, and a relaxation does not lead to a saddle point.
-    assert left_open == ["kind", "expect"]
+    # Other kinds of jobs do not vibrate, a relaxation does not lead to a saddle point, and again is not once.
+    assert left_open == ["kind", "expect", "once"]
     with control_plane.api() as api:
         job_id = api.post("/calc/zpe/jobs", json=request.model_dump()).raise_for_status().json()["job_id"]
 

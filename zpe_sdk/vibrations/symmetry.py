@@ -253,9 +253,10 @@ def _joined(orbits: NDArray[np.int_], permutation: NDArray[np.int_]) -> NDArray[
     from scipy.sparse.csgraph import connected_components
 
     size = len(orbits)
-    edges = (np.ones(size, dtype=bool), (orbits, orbits[permutation]))
-    numbers = connected_components(coo_array(edges, shape=(size, size)), directed=False)[1].astype(int)
-    joined: NDArray[np.int_] = numbers[orbits]
+    numbers = orbits.astype(np.int32)  # the only ones that older versions of SciPy count with
+    edges = (np.ones(size, dtype=bool), (numbers, numbers[permutation]))
+    parts = connected_components(coo_array(edges, shape=(size, size)), directed=False)[1].astype(int)
+    joined: NDArray[np.int_] = parts[orbits]
     return joined
 
 
