@@ -151,7 +151,7 @@ def test_what_cannot_be_carried_out_is_refused_by_name(text: str, field: str) ->
     assert caught.value.field == field
 
 
-@pytest.mark.parametrize("indices", [[], [2], [-1], [1, 1], [0]])
+@pytest.mark.parametrize("indices", [[], [2], [-1], [0]])
 def test_impossible_mobile_atoms_are_refused(indices: list[int]) -> None:
     with pytest.raises(InputError) as caught:
         PwInput.parse(pw_text()).mobile(indices)

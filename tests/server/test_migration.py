@@ -114,7 +114,7 @@ def test_submission(page: httpx.Client) -> None:
     job = submit(page, mobile_indices=[1, 0, 1, 1])
     assert page.get(f"/calc/zpe/jobs/{job}/detail").json()["mobile_indices"] == [0, 1]
     everything = page.post("/calc/zpe/jobs", json={"content": h2()}).json()
-    assert set(everything) == {"job_id", "warnings"}
+    assert set(everything) == {"job_id", "warnings", "created"}
 
 
 @row("`structure_id`")

@@ -10,7 +10,7 @@ from ase.data import atomic_numbers
 from pydantic import BaseModel, ValidationError
 
 from zpe_sdk.errors import ComputeError, InputError
-from zpe_sdk.wire import ZPEResultDocument
+from zpe_sdk.wire import BareDocument, ZPEResultDocument
 
 D = TypeVar("D", bound=BaseModel)
 R = TypeVar("R")
@@ -44,6 +44,8 @@ def validated(model: type[D], result: Mapping[str, Any]) -> D:
 def _fitting(document: BaseModel) -> Iterator[tuple[str, bool]]:
     """Yield the name of each field that must fit the others, and whether it does."""
     d: Any = document
+    if isinstance(document, BareDocument):  # of whose atoms nothing is known
+        return
     nat = len(d.symbols)
     yield "symbols", all(symbol in atomic_numbers for symbol in d.symbols)
     yield "positions", len(d.positions) == nat
