@@ -480,6 +480,7 @@ def test_the_result_of_a_worker_of_another_make_is_shown_as_far_as_it_goes(
 ) -> None:
     """Of a worker that knows only how to lease a whole job and post its result."""
     worker = plane.register(name="old")
+    wait_until(lambda: len(admin.admin.workers().workers) > 1)  # the one of the control plane is on its way
     for other in admin.admin.workers().workers:
         if other.server_id != worker["server_id"]:
             admin.admin.drain(other.server_id)

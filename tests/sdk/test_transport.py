@@ -79,7 +79,7 @@ def run(tmp_path: Path) -> Run:
 
     def run(who: str, url: str, **settings: object) -> str:
         command = {
-            "cli": [ZPE, "--retry-seconds", NEVER, "status"],
+            "cli": [ZPE, "--retry-seconds", NEVER, "jobs"],
             "worker": [sys.executable, "-m", "zpe_sdk.worker"],
         }[who]
         own = {
