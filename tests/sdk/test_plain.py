@@ -89,8 +89,8 @@ def evil() -> Iterator[str]:
 @pytest.mark.parametrize(
     "command",
     [
-        ["status"],
-        ["status", "--json"],
+        ["jobs"],
+        ["jobs", "--json"],
         ["status", "j"],
         ["status", "j", "--json"],
         ["status", "refused"],
