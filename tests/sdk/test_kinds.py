@@ -174,9 +174,9 @@ def test_a_relaxation_that_goes_on_tells_its_step_and_force() -> None:
     now = status(kind="vibrations", stage="relax", ionic_step=7, max_force_ev_ang=0.0812)
     told = "relaxing: step 7, largest force 0.081 eV/Å"
     assert told in in_words(now)
-    assert told in html("j", now)
+    assert told in html("j", "http://127.0.0.1/j", now)
     later = now.model_copy(update={"stage": "vibrations", "progress": Progress(done=2, total=7)})
     assert in_words(later) == " started 2/7 SCFs"
     over = now.model_copy(update={"status": "failed"})
-    assert "relaxing" not in html("j", over)
+    assert "relaxing" not in html("j", "http://127.0.0.1/j", over)
     assert in_words(status(stage="relax")) == " started 0/1 SCFs"

@@ -2,4 +2,5 @@
 
 from zpe_sdk.cli import main
 
-main()
+if __name__ == "__main__":  # the processes that plan load it too
+    main()
