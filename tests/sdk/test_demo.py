@@ -44,7 +44,7 @@ def test_demo_shows_a_result_and_leaves_nothing_running(
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    [zpe] = [float(line.split()[1]) for line in run.stdout.splitlines() if line.startswith("ZPE ")]
+    [zpe] = [float(line.split()[1]) for line in run.stdout.splitlines() if line.startswith("ZPE  ")]
     assert low < zpe < high
     assert ("MOCK" in run.stderr) == bool(arguments)
     assert left_of(folder) == []
