@@ -714,7 +714,7 @@ class ControlPlane(RuleBasedStateMachine):
             self.drain("w1", False)
             self.ask(self.name("l"), "w1", ABILITIES[0], 1)
             left = set(self.run(calls.dump(self.store)).keys)
-            kept = {key(name) for name in ("workers", "counters", "finished", "owned", "groups")}
+            kept = {key(name) for name in ("workers", "counters", "epoch", "finished", "owned", "groups")}
             kept |= {key("group", "g"), *(key("groups", owner) for owner in OWNERS)}
             kept |= {key("worker", name, *part) for name in WORKERS for part in ((), ("shown",))}
             kept |= {key("scf", owner, name) for owner, name in self.model.scfs}

@@ -18,12 +18,16 @@ OPEN = {"/health", "/healthz", "/readyz", "/calc/zpe/compute/servers/register"}
 
 def role_of(path: str, method: str) -> str:
     """Return whom an operation is for, as the documentation has it."""
+    if path == "/calc/zpe/login":  # how to log in; and, for whoever has logged in at an issuer, a token
+        return "nobody" if method.lower() == "get" else "issuer"
     if path in OPEN:
         return "nobody"
     if path in ("/calc/zpe/compute/servers/token", "/calc/zpe/compute/heartbeat") or path.startswith(
         "/calc/zpe/compute/jobs/"
     ):
         return "worker"
+    if path.startswith(tuple(f"/calc/zpe/compute/{own}" for own in ("targets", "servers", "enroll-tokens"))):
+        return "researcher"  # of workers of one's own
     if path.startswith(("/calc/zpe/compute", "/calc/zpe/admin", "/metrics")):
         return "admin"
     return "researcher"
