@@ -13,7 +13,11 @@ from schemathesis.generation import GenerationMode
 from tests.processes import ControlPlane
 
 ROLES = ("nobody", "worker", "researcher", "admin")
-CLOSED = ("user_workers_off", "only an administrator may take back results")
+CLOSED = (
+    "user_workers_off",
+    "only an administrator may take back results",
+    "a researcher may enrol workers of their own only",
+)
 OPEN = {"/health", "/healthz", "/readyz", "/calc/zpe/compute/servers/register"}
 
 
