@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -177,26 +177,18 @@ def estimate_noise(
 def _by_errors(plan: Plan, gradient: Array, errors: Mapping[int, float], *, complete: bool) -> float:
     """Return the error of the zero-point energy (eV) by those of the forces of some SCFs (eV/Å)."""
     sizes = np.array([errors.get(d.index, 0.0) for d in plan.displacements])
-    forces = np.random.default_rng(0).standard_normal((len(sizes), len(plan.mobile), 3, DRAWS))
-    forces *= sizes[:, None, None, None]
-    if complete:
-        forces -= forces.mean(axis=1, keepdims=True)
-    return float(_rms(np.tensordot(gradient, fitted(plan, forces), 2)))
+    energies: list[float] = []
+    for draws in _drawn(plan, complete=complete, sizes=sizes):
+        energies += np.tensordot(gradient, draws, 2).tolist()
+    return float(_rms(energies))
 
 
 def _by_residuals(plan: Plan, hessian: Array, gradient: Array, *, complete: bool) -> Noise | None:
-    rng = np.random.default_rng(0)
-    shape = (len(plan.displacements), len(plan.mobile), 3)
-    at_once = max(1, AT_ONCE // math.prod(shape))
     sizes: list[float] = []
     residuals: list[float] = []
     left: list[float] = []
     energies: list[float] = []
-    for start in range(0, DRAWS, at_once):
-        forces = rng.standard_normal((*shape, min(at_once, DRAWS - start)))
-        if complete:  # pw.x makes the forces of every SCF add up to zero
-            forces -= forces.mean(axis=1, keepdims=True)
-        draws = fitted(plan, forces)
+    for draws in _drawn(plan, complete=complete):
         sizes += _rms(draws, axis=(0, 1)).tolist()
         residuals += _rms(_residuals(draws, complete), axis=0).tolist()
         left += _rms(asymmetry(draws - grid_part(draws) if complete else draws), axis=0).tolist()
@@ -211,6 +203,20 @@ def _by_residuals(plan: Plan, hessian: Array, gradient: Array, *, complete: bool
     by_noise = float(_rms(energies))
     by_grid = float(np.sum(gradient * grid))
     return Noise(force, min(math.hypot(random * by_noise, by_grid), force * by_noise))
+
+
+def _drawn(plan: Plan, *, complete: bool, sizes: Array | None = None) -> Iterator[Array]:
+    """Yield the Hessians of random forces, of standard deviation 1 or of one for each SCF, some at a time."""
+    rng = np.random.default_rng(0)
+    shape = (len(plan.displacements), len(plan.mobile), 3)
+    at_once = max(1, AT_ONCE // math.prod(shape))
+    for start in range(0, DRAWS, at_once):
+        forces = rng.standard_normal((*shape, min(at_once, DRAWS - start)))
+        if sizes is not None:
+            forces *= sizes[:, None, None, None]
+        if complete:  # pw.x makes the forces of every SCF add up to zero
+            forces -= forces.mean(axis=1, keepdims=True)
+        yield fitted(plan, forces)
 
 
 def _residuals(hessian: Array, complete: bool) -> Array:
