@@ -11,7 +11,9 @@ for _, lease in ipairs(a.leases) do
   if record[1] == a.worker and record[2] == 'held' then
     renew(lease, a.ttl_ms)
     local told = a.running[lease] or {scfs = '[]', mark = ''}
-    redis.call('HSET', key('lease', lease), 'running', told.scfs, 'mark', told.mark)
+    if a.running[lease] or (record[4] or '') ~= '' then
+      redis.call('HSET', key('lease', lease), 'running', told.scfs, 'mark', told.mark)
+    end
     if told.mark ~= (record[4] or '') then
       touch(record[5])
       announce_job(record[5])
