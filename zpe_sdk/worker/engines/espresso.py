@@ -383,12 +383,12 @@ class EspressoEngine:
         try:
             _empty(folder)
             points = None
-            if wants_kpoints(job, task, pw_input):
+            if wants_kpoints(job, task, pw_input, how):
                 points = kpoints_of(
                     self._machine.command(1), scf_input(Near.SCRATCH, {}, rehearsal=True), folder
                 )
                 _empty(folder)
-            near = prepare(job, task, save, pw_input, pseudo_dir, points)
+            near = prepare(job, task, save, pw_input, pseudo_dir, points, how)
             try:
                 result = scf(near)
             except ComputeError as error:
@@ -405,7 +405,7 @@ class EspressoEngine:
             if medium is None:
                 result = replace(result, dipole_e_ang=_dipole(pw_input, task, save, result))
             try:
-                keep(job, task, save, pw_input)
+                keep(job, task, save, how)
             except OSError as error:  # a full disk: what was computed counts all the same
                 log.warning("the density could not be kept for other SCFs", reason=str(error))
             return result

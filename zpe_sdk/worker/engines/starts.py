@@ -123,6 +123,7 @@ def prepare(
     pw_input: PwInput,
     pseudo_dir: Path,
     points: Sequence[Point] | None,
+    how: Recipe,
 ) -> Near:
     """Make the folder ``save`` that a task's SCF starts from, and tell how near to its end that is.
 
@@ -142,27 +143,27 @@ def prepare(
         if task.start != "equilibrium" or not density.copy(centre, save):
             return Near.SCRATCH
         _move_along(save, task, pw_input, pseudo_dir)
-        _wave_functions(centre, save, pw_input, points)
+        _wave_functions(centre, save, pw_input, points, how)
         return Near.NEIGHBOUR
     opposite = _save_folder(job, task, -1)
     if centre.is_dir() and density.extrapolate(centre, opposite, save):
         _move_along(save, task, pw_input, pseudo_dir, extrapolated=True)
-        _wave_functions(centre, save, pw_input, points, displaced=opposite)
+        _wave_functions(centre, save, pw_input, points, how, displaced=opposite)
         return Near.EXTRAPOLATED
     for kept in (centre, *_displaced(job)):
         if density.copy(kept, save):
             if kept == centre:
                 _move_along(save, task, pw_input, pseudo_dir)
-            _wave_functions(kept, save, pw_input, points)
+            _wave_functions(kept, save, pw_input, points, how)
             return Near.NEIGHBOUR
     return Near.SCRATCH
 
 
-def wants_kpoints(job: Path, task: Task, pw_input: PwInput) -> bool:
+def wants_kpoints(job: Path, task: Task, pw_input: PwInput, how: Recipe) -> bool:
     """Tell whether there are wave functions to start from, and at which k-points has to be asked."""
     return (
         task.atom is not None
-        and settings(job, pw_input).wave_functions
+        and how.wave_functions
         and not is_gamma(pw_input)
         and any(job.glob("*.save/wfc*"))
     )
@@ -191,10 +192,11 @@ def _wave_functions(
     save: Path,
     pw_input: PwInput,
     points: Sequence[Point] | None,
+    how: Recipe,
     *,
     displaced: Path | None = None,
 ) -> None:
-    if not settings(source.parent, pw_input).wave_functions or (points is None and not is_gamma(pw_input)):
+    if not how.wave_functions or (points is None and not is_gamma(pw_input)):
         return
     every = operations(pw_input)  # identity first, which is all that a displaced structure surely has
     known = every if source.name == EQUILIBRIUM else every[:1]
@@ -202,9 +204,9 @@ def _wave_functions(
         wavefunctions.prepare(source, save, points, known)
 
 
-def keep(job: Path, task: Task, save: Path, pw_input: PwInput) -> None:
+def keep(job: Path, task: Task, save: Path, how: Recipe) -> None:
     """Keep what an SCF that is done leaves, if it can be of use to others of its job."""
-    besides = "wfc" if settings(job, pw_input).wave_functions and _has_room(save) else None
+    besides = "wfc" if how.wave_functions and _has_room(save) else None
     if task.atom is None:
         if density.unreadable(save):
             log.warning("densities are in HDF5: without h5py (pip install 'zpe[hdf5]') none is extrapolated")
