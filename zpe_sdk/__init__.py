@@ -1,5 +1,6 @@
 """Zero-point energies from Quantum ESPRESSO, computed on other people's computers."""
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from zpe_sdk.result.result import ZPEResult
     from zpe_sdk.result.structure import EnergyResult, RelaxationResult
     from zpe_sdk.result.tables import as_table, modes_table
+
+# httpx imports its own command line wherever rich is installed: a fifth of the time until `zpe jobs` asks.
+# Marked as absent, httpx does without.
+sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
 
 __all__ = [
     "AsyncJob",

@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from importlib.metadata import EntryPoint, PackageNotFoundError, requires, version
 from typing import Any
 
-from packaging.requirements import Requirement
-
 from zpe_sdk.errors import ConfigError
 
 DISTRIBUTION = "zpe"
@@ -16,6 +14,10 @@ DISTRIBUTION = "zpe"
 
 def is_installed(extras: Sequence[str]) -> bool:
     """Tell whether all packages that some extras of this distribution bring are there."""
+    if not extras:
+        return True
+    from packaging.requirements import Requirement  # takes longer than `zpe --help` may
+
     for text in requires(DISTRIBUTION) or ():
         wanted = Requirement(text)
         if wanted.marker and any(wanted.marker.evaluate({"extra": extra}) for extra in extras):

@@ -38,19 +38,19 @@ def imported(code: str, folder: Path) -> tuple[set[str], str]:
         (
             "from zpe_sdk import ZPEClient",
             "zpe_sdk.client.blocking_client",
-            SERVERS | PHYSICS | OTHERS | {"tenacity", "tqdm"},
+            SERVERS | PHYSICS | OTHERS | {"rich", "tenacity", "tqdm"},
             "",
         ),
         (
             ZPE.format(["--help"]),
             "zpe_sdk.cli.main",
-            SERVERS | PHYSICS | OTHERS | {"httpx", "pydantic", "tenacity", "tqdm"},
+            SERVERS | PHYSICS | OTHERS | {"httpx", "pydantic", "tenacity", "tqdm", "zpe_sdk.client"},
             "Run the control plane",
         ),
         (
             ZPE.format(["jobs"]),
             "zpe_sdk.client.blocking_client",
-            SERVERS | PHYSICS | OTHERS | {"tqdm"},
+            SERVERS | PHYSICS | OTHERS | {"rich", "tqdm"},
             "zpe: ",
         ),
         (

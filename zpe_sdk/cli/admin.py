@@ -1,4 +1,4 @@
-"""``zpe admin …``: the commands of administrators."""
+"""For administrators: tokens, workers, leases, the dead-letter queue, switches, the audit trail."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="For administrators: tokens, workers, leases, the dead-letter queue, switches, the audit trail.",
+    help=__doc__,
 )
 
 Ttl = Annotated[int | None, typer.Option("--ttl", min=1, help="Seconds until it expires.")]

@@ -16,12 +16,6 @@ from zpe_sdk.plain import plain
 from zpe_sdk.wire import JobKind
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to ``zpe``."""
-    for command in (plan, pseudopotentials):
-        app.command()(command)
-
-
 def plan(
     context: typer.Context,
     file: options.File,

@@ -24,12 +24,6 @@ JobId = Annotated[str, typer.Argument(metavar="JOB", help="The id that `zpe subm
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to ``zpe``."""
-    for command in (submit, status, wait, result, cancel):
-        app.command()(command)
-
-
 def submit(
     context: typer.Context,
     file: options.File,

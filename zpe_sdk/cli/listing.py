@@ -31,12 +31,6 @@ def _states(given: list[str] | None) -> list[JobState] | None:
     return given  # type: ignore[return-value]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to ``zpe``."""
-    for command in (jobs, update):
-        app.command()(command)
-
-
 def jobs(
     context: typer.Context,
     state: Annotated[

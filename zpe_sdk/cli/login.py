@@ -14,11 +14,6 @@ from zpe_sdk.errors import ConfigError
 from zpe_sdk.plain import plain
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to ``zpe``."""
-    app.command("login")(login)
-
-
 def login(
     context: typer.Context,
     url: Annotated[

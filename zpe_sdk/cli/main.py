@@ -9,25 +9,41 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 import zpe_sdk
-from zpe_sdk.cli import admin, before, jobs, listing, login, structures, workers
 from zpe_sdk.cli.context import Connection
 from zpe_sdk.cli.output import complain
 from zpe_sdk.errors import ZPEError
 from zpe_sdk.extras import is_installed, loaded
 
 GROUP = "zpe.commands"
-# Ours too are imported only when they are wanted.
-OURS = (
-    EntryPoint("worker", "zpe_sdk.worker.command:worker", GROUP),
-    EntryPoint("demo", "zpe_sdk.cli.demo:demo", GROUP),
-    EntryPoint("embedded", "zpe_sdk.cli.embedded:embedded", GROUP),
-    EntryPoint("doctor", "zpe_sdk.cli.doctor:doctor", GROUP),
-)
+# Ours too are imported only when they run: by module, in the order in which `zpe --help` lists them.
+OURS = {
+    name: EntryPoint(name, f"zpe_sdk.{module}", GROUP)
+    for name, module in {
+        "login": "cli.login:login",
+        "submit": "cli.jobs:submit",
+        "relax": "cli.structures:relax",
+        "energy": "cli.structures:energy",
+        "plan": "cli.before:plan",
+        "pseudopotentials": "cli.before:pseudopotentials",
+        "status": "cli.jobs:status",
+        "wait": "cli.jobs:wait",
+        "result": "cli.jobs:result",
+        "cancel": "cli.jobs:cancel",
+        "jobs": "cli.listing:jobs",
+        "update": "cli.listing:update",
+        "whoami": "cli.workers:whoami",
+        "workers": "cli.workers:app",
+        "admin": "cli.admin:app",
+        "worker": "worker.command:worker",
+        "demo": "cli.demo:demo",
+        "embedded": "cli.embedded:embedded",
+        "doctor": "cli.doctor:doctor",
+    }.items()
+}
 
 
 class Commands(TyperGroup):
@@ -44,7 +60,7 @@ class Commands(TyperGroup):
         """Return a command; a missing extra is named when it runs."""
         if found := super().get_command(ctx, cmd_name):
             return found
-        entry = _commands().get(cmd_name)
+        entry = OURS.get(cmd_name) or _commands().get(cmd_name)
         return None if entry is None else Later(entry)
 
     def invoke(self, ctx: Any) -> Any:
@@ -56,7 +72,7 @@ class Commands(TyperGroup):
             raise typer.Exit(130) from None
 
 
-class Later(click.Command):
+class Later(TyperCommand):
     """A command that is imported when it runs; for a list of commands, its source is enough.
 
     Importing the control plane for one line of ``zpe --help`` would take seconds.
@@ -90,14 +106,6 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,  # they may hold tokens
     help="Zero-point energies from Quantum ESPRESSO, computed on other people's computers.",
 )
-login.register(app)
-jobs.register(app)
-listing.register(app)
-structures.register(app)
-before.register(app)
-app.command()(workers.whoami)
-app.add_typer(workers.app, name="workers")
-app.add_typer(admin.app, name="admin")
 
 
 @app.callback()
@@ -142,7 +150,7 @@ def main() -> None:
 
 
 def _commands() -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in (*OURS, *entry_points(group=GROUP))}
+    return OURS | {entry.name: entry for entry in entry_points(group=GROUP)}
 
 
 def _docstring(entry: EntryPoint) -> str | None:
@@ -164,7 +172,9 @@ def _command(entry: EntryPoint) -> Any:
     if not isinstance(found, typer.Typer):
         function, found = (
             found,
-            typer.Typer(pretty_exceptions_show_locals=False, rich_markup_mode="rich", add_completion=False),
+            typer.Typer(
+                pretty_exceptions_show_locals=False, rich_markup_mode="markdown", add_completion=False
+            ),
         )
         found.command(entry.name)(function)
     return typer.main.get_command(found)

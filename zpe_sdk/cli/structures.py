@@ -11,12 +11,6 @@ from zpe_sdk.cli.context import Connection
 from zpe_sdk.cli.jobs import Json, given, labels, show
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to ``zpe``."""
-    for command in (relax, energy):
-        app.command()(command)
-
-
 def relax(
     context: typer.Context,
     file: options.File,

@@ -1,4 +1,4 @@
-"""``zpe workers …``: the workers that may run one's jobs, and one's own; ``zpe whoami``."""
+"""List the workers that may run your jobs, and manage your own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     rich_markup_mode="markdown",
     invoke_without_command=True,
-    help="List the workers that may run your jobs, and manage your own.",
+    help=__doc__,
 )
 
 WorkerId = Annotated[str, typer.Argument(metavar="WORKER", help="The id that `zpe workers` shows.")]

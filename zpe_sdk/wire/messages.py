@@ -98,7 +98,8 @@ class Message(BaseModel):
     """Base of all messages."""
 
     # NaN and infinity are no JSON and no physics: refused at the door, in both directions.
-    model_config = ConfigDict(extra="ignore", allow_inf_nan=False, ser_json_inf_nan="null")
+    # A program meets few of all messages: each is built when it is first used.
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False, ser_json_inf_nan="null", defer_build=True)
 
 
 class ErrorInfo(Message):
