@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.io import FortranFile
 
+from tests import hdf5
 from zpe_sdk.espresso import density
 
 MILLER = np.array([[0, 0, 0], [1, 0, 0], [0, -1, 2]], dtype=np.int32)
@@ -44,30 +45,24 @@ def test_plane_waves_and_occupations_are_extrapolated(tmp_path: Path) -> None:
     assert (tmp_path / "next" / "data-file-schema.xml").read_text() == "<xml/>"
 
 
-def hdf5(folder: Path, values: list[float], miller: np.ndarray = MILLER) -> Path:
-    """Write the files of a density as QE's HDF5 builds lay them out."""
-    folder.mkdir()
-    with h5py.File(folder / "charge-density.hdf5", "w") as file:
-        file.attrs["gamma_only"] = ".FALSE."
-        file.attrs["ngm_g"] = len(miller)
-        file["MillerIndices"] = miller
-        file["MillerIndices"].attrs["bg1"] = [1.0, 0.0, 0.0]
-        file["rhotot_g"] = values
-    (folder / "data-file-schema.xml").write_text("<xml/>")
-    return folder
-
-
 def test_a_density_in_hdf5_is_extrapolated_and_the_rest_of_the_file_stays(tmp_path: Path) -> None:
-    centre = hdf5(tmp_path / "centre", [1.0, 2.0, 0.0, 0.0, 3.0, 0.0])
-    displaced = hdf5(tmp_path / "displaced", [1.0, 1.0, 1.0, 0.0, 1.0, 0.5])
-    assert density.extrapolate(centre, displaced, tmp_path / "next")
-    with h5py.File(tmp_path / "next" / "charge-density.hdf5") as file:
+    for name, values, miller in (
+        ("centre", [1 + 2j, 0, 3], MILLER),
+        ("displaced", [1 + 1j, 1, 1 + 0.5j], MILLER),
+        ("other grid", [1, 1, 1], MILLER[::-1]),
+    ):
+        hdf5.convert(save(tmp_path / name, np.array([values]), miller=miller))
+    centre = tmp_path / "centre"
+    assert density.extrapolate(centre, tmp_path / "displaced", tmp_path / "next")
+    with (
+        h5py.File(centre / "charge-density.hdf5") as own,
+        h5py.File(tmp_path / "next" / "charge-density.hdf5") as file,
+    ):
         assert file["rhotot_g"][...].tolist() == [1.0, 3.0, -1.0, 0.0, 5.0, -0.5]
         assert file["MillerIndices"][...].tolist() == MILLER.tolist()
         assert file["MillerIndices"].attrs["bg1"].tolist() == [1.0, 0.0, 0.0]
-        assert dict(file.attrs) == {"gamma_only": ".FALSE.", "ngm_g": 3}
-    other = hdf5(tmp_path / "other grid", [1.0] * 6, MILLER[::-1])
-    assert not density.extrapolate(centre, other, tmp_path / "none")
+        assert dict(file.attrs) == dict(own.attrs)
+    assert not density.extrapolate(centre, tmp_path / "other grid", tmp_path / "none")
     assert not (tmp_path / "none").exists()
 
 

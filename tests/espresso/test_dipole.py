@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 from ase.units import Bohr
 from scipy.io import FortranFile
 
+from tests import hdf5
 from zpe_sdk.errors import ComputeError
 from zpe_sdk.espresso.dipole import cell_dipole, read_density, read_valences
 
@@ -27,7 +27,7 @@ def write(
     *,
     half: bool = False,
     spin: bool = False,
-    hdf5: bool = False,
+    as_hdf5: bool = False,
 ) -> Path:
     """Write two electrons at each place as pw.x does; with ``half``, of G and -G only one."""
     count = 40
@@ -43,22 +43,18 @@ def write(
     )
     rows = [waves / volume, *([0.3 * waves / volume] if spin else [])]
     save.mkdir()
-    if hdf5:
-        with h5py.File(save / "charge-density.hdf5", "w") as file:
-            file.create_dataset("MillerIndices", data=miller)
-            for name, row in zip(("rhotot_g", "rhodiff_g"), rows, strict=False):
-                file.create_dataset(name, data=row.view(float))
-        return save
     with FortranFile(save / "charge-density.dat", "w") as file:
         file.write_record(np.array([half, len(miller), len(rows)], dtype=np.int32))
         file.write_record(np.eye(3))
         file.write_record(miller)
         for row in rows:
             file.write_record(row)
+    if as_hdf5:
+        hdf5.convert(save)
     return save
 
 
-@pytest.mark.parametrize("form", [{}, {"half": True}, {"spin": True}, {"hdf5": True}])
+@pytest.mark.parametrize("form", [{}, {"half": True}, {"spin": True}, {"as_hdf5": True}])
 def test_the_dipole_of_a_molecule_is_charges_times_places(form: dict[str, bool], tmp_path: Path) -> None:
     density = read_density(write(tmp_path / "pw.save", CLOUDS, BOX, **form))
     found = cell_dipole(density, [4.0, 2.0], ["C", "O"], IONS, BOX, at_rest=IONS)

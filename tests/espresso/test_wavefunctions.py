@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
+from tests import hdf5
 from tests.programs import PW
 from zpe_sdk.espresso import density, patch, wavefunctions
 from zpe_sdk.espresso.input import PwInput
@@ -79,7 +82,7 @@ def test_symmetry_and_time_reversal_give_the_states_at_all_points(system: str, t
         assert density.copy(centre / "pw.save", folder / "pw.save")
     save = tmp_path / "states" / "pw.save"
     assert wavefunctions.prepare(centre / "pw.save", save, listed, operations(symmetric))
-    assert len(list(save.glob("wfc*.dat"))) == 14 * (2 if system else 1)
+    assert len(list(save.glob("wfc*"))) == 14 * (2 if system else 1)
     thr = {"startingpot": "file", "diago_thr_init": 1e-8}
     scf(tmp_path / "density", whole, rest, **thr)
     same = scf(tmp_path / "states", whole, rest, startingwfc="file", **thr)
@@ -121,3 +124,42 @@ def test_states_that_are_not_there_or_do_not_match_are_no_start(tmp_path: Path) 
     (centre / "wfc1.dat").write_bytes(np.arange(10).tobytes())
     assert not wavefunctions.prepare(centre, save, None, operations(pw_input))
     assert not list(save.iterdir())
+
+
+@pytest.mark.qe
+@pytest.mark.parametrize("system", ["", SPINS])
+def test_states_in_hdf5_are_made_in_the_same_way(system: str, tmp_path: Path) -> None:
+    pw_input = PwInput.parse(SILICON.format(system=system))
+    task = Task(index=1, atom=0, displacement=(0.01, 0.02, 0.0))
+    at = points(tmp_path / "points", pw_input, task)
+    scf(tmp_path / "centre", pw_input, Task(index=0))
+    scf(tmp_path / "displaced", pw_input, task)
+    made = {}
+    for kind in ("fortran", "hdf5"):
+        for name, points_of in (("centre", at), ("displaced", None)):
+            shutil.copytree(tmp_path / name / "pw.save", tmp_path / kind / name)
+            if kind == "hdf5":
+                hdf5.convert(tmp_path / kind / name)
+            target = tmp_path / kind / f"from {name}"
+            target.mkdir()
+            assert wavefunctions.prepare(
+                tmp_path / kind / name, target, points_of, operations(pw_input)[: None if points_of else 1]
+            )
+            if kind == "fortran":
+                hdf5.convert(target)
+        made[kind] = {
+            path.relative_to(tmp_path / kind): content(path) for path in (tmp_path / kind).glob("from*/*")
+        }
+    assert made["fortran"].keys() == made["hdf5"].keys() != set()
+    for name, (attributes, waves, states) in made["hdf5"].items():
+        others = made["fortran"][name]
+        assert attributes.keys() == others[0].keys()
+        for key, value in attributes.items():
+            np.testing.assert_array_equal(value, others[0][key])
+        np.testing.assert_array_equal(waves, others[1])
+        np.testing.assert_allclose(states, others[2], atol=1e-14)
+
+
+def content(path: Path) -> tuple[dict[str, object], np.ndarray, np.ndarray]:
+    with h5py.File(path) as file:
+        return dict(file.attrs), file["MillerIndices"][...], file["evc"][...]

@@ -33,11 +33,10 @@ from numpy.typing import NDArray
 from scipy.integrate import trapezoid
 from scipy.interpolate import CubicSpline
 
-from zpe_sdk.espresso.fortran import marked, records
+from zpe_sdk.espresso.plane_waves import PlaneWaves, find, readable
 
 Array = NDArray[np.float64]
 
-_BINARY = "charge-density.dat"
 _RADIUS = 10.0  # bohr, beyond which pw.x itself takes no atom's density into account
 _STEP = 0.02  # 1/bohr, of the table over |G|
 
@@ -95,20 +94,20 @@ def add(save: Path, atom: AtomicDensity, places: Sequence[tuple[float, Array]]) 
     Returns
     -------
     bool
-        False, and nothing is changed, if the density cannot be read (HDF5).
+        False, and nothing is changed, if the density cannot be read.
     """
-    file = save / _BINARY
-    try:
-        header, lattice, millers, density, *others = records(file.read_bytes())
-    except (OSError, ValueError):
+    if not readable(save):
         return False
-    reciprocal = np.frombuffer(lattice, "<f8").reshape(3, 3)
-    vectors = np.frombuffer(millers, "<i4").reshape(-1, 3) @ reciprocal
-    volume = (2 * np.pi) ** 3 / abs(np.linalg.det(reciprocal))
+    file = find(save)
+    try:
+        density = PlaneWaves.read(file)
+    except (OSError, ValueError, KeyError):
+        return False
+    vectors = density.millers @ density.lattice
+    volume = (2 * np.pi) ** 3 / abs(np.linalg.det(density.lattice))
     form = atom.transform(np.linalg.norm(vectors, axis=1)) / volume
-    phases = sum(weight * np.exp(-1j * (vectors @ (place / Bohr))) for weight, place in places)
-    moved = np.frombuffer(density, "<c16") + form * phases
-    file.write_bytes(b"".join(marked(part) for part in (header, lattice, millers, moved.tobytes(), *others)))
+    density.rows[0] += form * sum(weight * np.exp(-1j * (vectors @ (at / Bohr))) for weight, at in places)
+    density.write(file)
     return True
 
 

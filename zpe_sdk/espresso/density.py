@@ -10,22 +10,19 @@ start: the SCF goes on to its threshold as ever.
 
 from __future__ import annotations
 
-import io
 import shutil
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
-from zpe_sdk.espresso.fortran import marked, records
+from zpe_sdk.espresso.plane_waves import DENSITY, FORTRAN, HDF5, PlaneWaves, readable
 
 # What pw.x keeps of a density besides its plane waves: PAW occupations, Hubbard occupations. Both are
 # plain lists of numbers, and linear in the density.
 _LISTS = ("paw.txt", "occup.txt")
-_PLANE_WAVES = ("charge-density.dat", "ekin-density.dat")
-_HDF5 = ".hdf5"
+_PLANE_WAVES = (DENSITY, "ekin-density")
 _DESCRIPTION = "data-file-schema.xml"
-KEPT = ("charge-density", "ekin-density", *_LISTS, _DESCRIPTION)
+KEPT = (*_PLANE_WAVES, *_LISTS, _DESCRIPTION)
 
 
 def keep(save: Path, kept: Path, *, besides: str | None = None) -> None:
@@ -69,33 +66,30 @@ def extrapolate(centre: Path, displaced: Path, save: Path) -> bool:
     bool
         False, and nothing is made, if the files do not match, or are HDF5 and h5py is not installed.
     """
+    if not readable(centre):
+        return False
     try:
-        files = {path.name: path.read_bytes() for path in centre.iterdir() if path.name.startswith(KEPT)}
-        predicted = {_DESCRIPTION: files.pop(_DESCRIPTION)}
-        if unreadable(centre):
-            return False
-        for name, content in files.items():
-            other = (displaced / name).read_bytes()
-            if name.endswith(_HDF5):
-                predicted[name] = _hdf5(content, other)
-            elif name in _PLANE_WAVES:
-                predicted[name] = _plane_waves(content, other)
+        names = [path.name for path in centre.iterdir() if path.name.startswith(KEPT)]
+        names.remove(_DESCRIPTION)
+        description = (centre / _DESCRIPTION).read_bytes()
+        waves, lists = {}, {}
+        for name in names:
+            if Path(name).stem in _PLANE_WAVES and Path(name).suffix in (HDF5, FORTRAN):
+                waves[name] = _plane_waves(centre / name, displaced / name)
             elif name in _LISTS:
-                predicted[name] = _list(content, other)
+                lists[name] = _list((centre / name).read_bytes(), (displaced / name).read_bytes())
             else:
                 return False
         save.mkdir(parents=True)
-        for name, content in predicted.items():
+        (save / _DESCRIPTION).write_bytes(description)
+        for name, predicted in waves.items():
+            predicted.write(save / name)
+        for name, content in lists.items():
             (save / name).write_bytes(content)
     except (OSError, KeyError, ValueError):
         shutil.rmtree(save, ignore_errors=True)
         return False
     return True
-
-
-def unreadable(kept: Path) -> bool:
-    """Tell whether a density cannot be read for want of h5py; pw.x itself can, so it still is a start."""
-    return find_spec("h5py") is None and any(kept.glob(f"*{_HDF5}"))
 
 
 def copy(kept: Path, save: Path) -> bool:
@@ -108,36 +102,12 @@ def copy(kept: Path, save: Path) -> bool:
     return True
 
 
-def _plane_waves(centre: bytes, displaced: bytes) -> bytes:
-    """Extrapolate a file of Fourier coefficients (QE's io_base.f90, write_rhog).
-
-    Its records are: Γ alone or not, number of G vectors, number of components; reciprocal lattice; Miller
-    indices of the G vectors; then for each component the coefficients, as complex numbers.
-    """
-    own, others = records(centre), records(displaced)
-    if own[:3] != others[:3]:
+def _plane_waves(centre: Path, displaced: Path) -> PlaneWaves:
+    own, other = PlaneWaves.read(centre), PlaneWaves.read(displaced)
+    if not own.same_waves(other) or not np.array_equal(own.lattice, other.lattice):
         raise ValueError("the densities are on different grids")
-    rows = [
-        (2 * np.frombuffer(a, np.complex128) - np.frombuffer(b, np.complex128)).tobytes()
-        for a, b in zip(own[3:], others[3:], strict=True)
-    ]
-    return b"".join(marked(record) for record in (*own[:3], *rows))
-
-
-def _hdf5(centre: bytes, displaced: bytes) -> bytes:
-    """Extrapolate a file as QE's HDF5 builds write it: datasets of Miller indices and of coefficients."""
-    import h5py
-
-    predicted = io.BytesIO(centre)
-    with h5py.File(predicted, "r+") as file, h5py.File(io.BytesIO(displaced)) as other:
-        if set(file) != set(other):
-            raise ValueError("the densities have other components")
-        for name, data in file.items():
-            if data.dtype.kind == "f":
-                data[...] = 2 * data[...] - other[name][...]
-            elif not np.array_equal(data[...], other[name][...]):
-                raise ValueError("the densities are on different grids")
-    return predicted.getvalue()
+    own.rows = 2 * own.rows - other.rows
+    return own
 
 
 def _list(centre: bytes, displaced: bytes) -> bytes:

@@ -16,7 +16,6 @@ of its normal alone (R. D. King-Smith, D. Vanderbilt, Phys. Rev. B 47, 1651 (199
 
 from __future__ import annotations
 
-import mmap
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,9 +27,9 @@ from ase.units import Bohr
 from numpy.typing import NDArray
 
 from zpe_sdk.errors import ComputeError
-from zpe_sdk.espresso.fortran import records
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.patch import displaced
+from zpe_sdk.espresso.plane_waves import PlaneWaves, find
 from zpe_sdk.task import Task
 
 Array = NDArray[np.float64]
@@ -41,8 +40,6 @@ Indices = NDArray[np.int32]
 VACUUM = 0.3
 # e; by how much ions and electrons may miss the charge of the cell: less than any ion that is left out.
 CHARGE = 1e-3
-_HDF5 = "charge-density.hdf5"
-_BINARY = "charge-density.dat"
 _VALENCES = re.compile(
     r"^ +atomic species +valence +mass +pseudopotential *\n((?: +\S+ +\d+\.\d+ +\d+\.\d+ .*\n)+)", re.M
 )
@@ -180,8 +177,8 @@ def read_density(save: Path) -> AxialDensity:
         package h5py.
     """
     try:
-        miller, values = _from_hdf5(save / _HDF5) if (save / _HDF5).exists() else _from_binary(save / _BINARY)
-        return _axial(miller, values)
+        density = PlaneWaves.read(find(save))
+        return _axial(density.millers, density.rows[0])
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise ComputeError(
             f"the density that pw.x left cannot be read: {error}", code="density_unreadable"
@@ -223,17 +220,3 @@ def _axial(miller: Indices, values: NDArray[np.complex128]) -> AxialDensity:
         line[np.abs(orders) - 1] = np.where(orders > 0, found, found.conj())
         lines.append(line)
     return AxialDensity(float(mean), (lines[0], lines[1], lines[2]))
-
-
-def _from_binary(path: Path) -> tuple[Indices, NDArray[np.complex128]]:
-    """Read Miller indices (n, 3) and the first component, the density of all electrons (write_rhog)."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        _, _, miller, total, *_ = records(content)
-    return np.frombuffer(miller, np.int32).reshape(-1, 3), np.frombuffer(total, np.complex128)
-
-
-def _from_hdf5(path: Path) -> tuple[Indices, NDArray[np.complex128]]:
-    import h5py
-
-    with h5py.File(path) as file:
-        return np.array(file["MillerIndices"], np.int32), np.array(file["rhotot_g"]).view(np.complex128)

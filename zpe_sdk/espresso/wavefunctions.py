@@ -17,18 +17,17 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zpe_sdk.espresso.fortran import marked, records
 from zpe_sdk.espresso.mesh import Operation, Point
+from zpe_sdk.espresso.plane_waves import PlaneWaves, StatePoint, find, readable
 
 _SAME = 1e-6  # of k-points, in units of the reciprocal lattice vectors
-_HEADER = np.dtype([("ik", "<i4"), ("xk", "<f8", 3), ("spin", "<i4"), ("gamma", "<i4"), ("scale", "<f8")])
-_DENSITY, _DESCRIPTION = "charge-density.dat", "data-file-schema.xml"
+_DESCRIPTION = "data-file-schema.xml"
 
 
 def prepare(
@@ -57,12 +56,14 @@ def prepare(
     Returns
     -------
     bool
-        False, and nothing is written, if there are none, they are of another kind (HDF5), or do not match.
+        False, and nothing is written, if there are none, they cannot be read, or do not match.
     """
+    if not readable(centre):
+        return False
     try:
         for name, states in _at(centre, points, operations):
             if displaced is not None:
-                states.extrapolate(States.read(displaced / name))
+                _extrapolate(states, PlaneWaves.read(displaced / name))
             states.write(save / name)
     except (OSError, ValueError, KeyError, ET.ParseError):
         for path in save.glob("wfc*"):
@@ -71,80 +72,44 @@ def prepare(
     return any(save.glob("wfc*"))
 
 
-@dataclass
-class States:
-    """The states at one k-point: one of pw.x's files wfc*.dat (QE's io_base.f90, write_wfc).
+def _extrapolate(states: PlaneWaves, displaced: PlaneWaves) -> None:
+    """Make 2 ψ - ψ(displaced) of states."""
+    here, there = _point(states), _point(displaced)
+    if not np.allclose(here.k, there.k, atol=1e-5) or not states.same_waves(displaced):
+        raise ValueError("the wave functions are on different plane waves")
+    overlaps = states.rows @ displaced.rows.conj().T
+    if here.gamma:  # the other half of the plane waves adds the complex conjugate
+        overlaps = overlaps + overlaps.conj()
+    left, _, right = np.linalg.svd(overlaps)
+    states.rows = 2 * states.rows - (left @ right) @ displaced.rows
 
-    Attributes
-    ----------
-    header
-        Number of the k-point, k in 1/bohr, spin, whether half of the plane waves are there (Γ), a scale.
-    counts
-        Plane waves in all, plane waves here, components of a state, states.
-    lattice
-        Reciprocal lattice vectors in 1/bohr, one per row.
-    millers
-        Miller indices of the plane waves, shape (n, 3).
-    coefficients
-        Shape (states, components * n).
-    """
 
-    header: NDArray[np.void]
-    counts: NDArray[np.int32]
-    lattice: NDArray[np.float64]
-    millers: NDArray[np.int32]
-    coefficients: NDArray[np.complex128]
+def _moved(
+    states: PlaneWaves, operation: Operation, point: Point, ranks: Ranks, *, reverse: bool, number: int
+) -> PlaneWaves:
+    """Return what an operation, and time reversal, makes of states, at ``point``."""
+    here = _point(states)
+    waves = (states.millers + here.k @ np.linalg.inv(states.lattice)) @ np.linalg.inv(operation.rotation)
+    rows = states.rows * np.exp(-2j * np.pi * (waves @ operation.translation))
+    if reverse:
+        waves, rows = -waves, rows.conj()
+    millers = (waves - point).round().astype(np.int32)
+    order = np.argsort(ranks.of(millers))
+    there = replace(here, number=number, k=point @ states.lattice)
+    return replace(states, millers=millers[order], rows=rows[:, order], point=there)
 
-    @classmethod
-    def read(cls, path: Path) -> States:
-        """Read a file; ``ValueError`` if it is of another kind."""
-        header, counts, lattice, millers, *bands = records(path.read_bytes())
-        return cls(
-            np.frombuffer(header, _HEADER).copy(),
-            np.frombuffer(counts, "<i4"),
-            np.frombuffer(lattice, "<f8").reshape(3, 3),
-            np.frombuffer(millers, "<i4").reshape(-1, 3),
-            np.array([np.frombuffer(band, "<c16") for band in bands]),
-        )
 
-    def write(self, path: Path) -> None:
-        """Write a file as pw.x reads it."""
-        with path.open("wb") as file:
-            for part in (self.header, self.counts, self.lattice, self.millers, *self.coefficients):
-                file.write(marked(np.ascontiguousarray(part).tobytes()))
-
-    def extrapolate(self, displaced: States) -> None:
-        """Become 2 ψ - ψ(displaced)."""
-        same_k = np.allclose(self.header["xk"], displaced.header["xk"], atol=1e-5)
-        if not same_k or not np.array_equal(self.millers, displaced.millers):
-            raise ValueError("the wave functions are on different plane waves")
-        overlaps = self.coefficients @ displaced.coefficients.conj().T
-        if self.header["gamma"][0]:  # the other half of the plane waves adds the complex conjugate
-            overlaps = overlaps + overlaps.conj()
-        left, _, right = np.linalg.svd(overlaps)
-        self.coefficients = 2 * self.coefficients - (left @ right) @ displaced.coefficients
-
-    def moved(
-        self, operation: Operation, point: Point, ranks: Ranks, *, reverse: bool, number: int
-    ) -> States:
-        """Return what an operation, and time reversal, makes of the states, at ``point``."""
-        inverse = np.linalg.inv(operation.rotation)
-        waves = (self.millers + self.header["xk"][0] @ np.linalg.inv(self.lattice)) @ inverse
-        coefficients = self.coefficients * np.exp(-2j * np.pi * (waves @ operation.translation))
-        if reverse:
-            waves, coefficients = -waves, coefficients.conj()
-        millers = (waves - point).round().astype(np.int32)
-        order = np.argsort(ranks.of(millers))
-        header = self.header.copy()
-        header["ik"], header["xk"] = number, point @ self.lattice
-        return States(header, self.counts, self.lattice, millers[order], coefficients[:, order])
+def _point(states: PlaneWaves) -> StatePoint:
+    if states.point is None:
+        raise ValueError("a density, not states")
+    return states.point
 
 
 class Ranks:
     """The order of plane waves, which all files of a calculation have in common: that of its density."""
 
     def __init__(self, save: Path) -> None:
-        millers = np.frombuffer(records((save / _DENSITY).read_bytes())[2], "<i4").reshape(-1, 3)
+        millers = PlaneWaves.read(find(save)).millers
         self._half = int(np.abs(millers).max()) + 1
         codes = self._codes(millers)
         self._order = np.argsort(codes)
@@ -166,21 +131,22 @@ class Ranks:
 
 def _at(
     centre: Path, points: Sequence[Point] | None, operations: Sequence[Operation]
-) -> Iterator[tuple[str, States]]:
+) -> Iterator[tuple[str, PlaneWaves]]:
     """Yield the name and content of each file of the equilibrium's states at ``points``."""
-    spins = ("up", "dw") if (centre / "wfcup1.dat").exists() else ("",)
+    spins = ("up", "dw") if find(centre, "wfcup1").exists() else ("",)
     if points is None:
-        for path in sorted(centre.glob("wfc*.dat")):
-            yield path.name, States.read(path)
+        for path in sorted(centre.glob("wfc*")):
+            yield path.name, PlaneWaves.read(path)
         return
     known, ranks = _points(centre), Ranks(centre)
     for number, point in enumerate(points, start=1):
         source, operation, reverse = _source(known, point, operations)
         for spin in spins:
-            states = States.read(centre / f"wfc{spin}{source + 1}.dat")
+            path = find(centre, f"wfc{spin}{source + 1}")
+            states = PlaneWaves.read(path)
             yield (
-                f"wfc{spin}{number}.dat",
-                states.moved(operation, point, ranks, reverse=reverse, number=number),
+                f"wfc{spin}{number}{path.suffix}",
+                _moved(states, operation, point, ranks, reverse=reverse, number=number),
             )
 
 

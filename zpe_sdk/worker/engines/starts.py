@@ -18,6 +18,7 @@ from zpe_sdk.espresso.gamma import is_gamma
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.mesh import Point, operations
 from zpe_sdk.espresso.output import gap_of
+from zpe_sdk.espresso.plane_waves import readable
 from zpe_sdk.espresso.recipe import Near, Recipe, recipe
 from zpe_sdk.wire import Task
 
@@ -208,7 +209,7 @@ def keep(job: Path, task: Task, save: Path, how: Recipe) -> None:
     """Keep what an SCF that is done leaves, if it can be of use to others of its job."""
     besides = "wfc" if how.wave_functions and _has_room(save) else None
     if task.atom is None:
-        if density.unreadable(save):
+        if not readable(save):
             log.warning("densities are in HDF5: without h5py (pip install 'zpe[hdf5]') none is extrapolated")
         density.keep(save, job / EQUILIBRIUM, besides=besides)
         shutil.rmtree(job / RELAXED, ignore_errors=True)  # it has served
