@@ -23,8 +23,9 @@ DEFAULT_CONV_THR = 1e-6  # pw.x's own
 # Ry for each atom, since errors of the energy add up over the cell and those of single forces do not; and
 # never less than FEWEST_ATOMS' worth. What pw.x estimates is an energy, in which the forces on stiff
 # molecules and beside a d or f shell weigh little, and the magnetisation less.
-GAP, SP_METAL, D_METAL, MAGNET, FEWEST_ATOMS = 2.5e-12, 5e-11, 1.25e-12, 1e-13, 4
-LOOSEST = 1e-8
+GAP, D_METAL, MAGNET, FEWEST_ATOMS = 2.5e-12, 1.25e-12, 1e-13, 4
+# Ry for the cell, however large: the slow modes of a heavy adsorbate ask for more than those of hydrogen.
+SP_METAL = 1e-10
 OPEN_EV = 0.5  # a gap above this is one, whatever the displacements do to it
 
 # Of how many times the states Davidson's method keeps vectors. pw.x's own 2 has it begin anew before the
@@ -98,7 +99,7 @@ def recipe(pw_input: PwInput, gap_ev: float | None = None) -> Recipe:
     magnetic = system.get("nspin") in (2, 4) or bool(system.get("noncolin"))
     if fixed or (not magnetic and gap_ev is not None and gap_ev > OPEN_EV):
         return Recipe(
-            conv_thr=min(wanted, LOOSEST, GAP * atoms),
+            conv_thr=min(wanted, GAP * atoms),
             enough=wanted,
             wave_functions=False,
             waits=not fixed,
@@ -114,13 +115,13 @@ def recipe(pw_input: PwInput, gap_ev: float | None = None) -> Recipe:
             _given=given,
         )
     shells = _has_d_or_f(pw_input)
-    per_atom = MAGNET if magnetic else D_METAL if shells else SP_METAL
+    threshold = MAGNET * atoms if magnetic else D_METAL * atoms if shells else SP_METAL
     near: dict[str, object] = {"diago_thr_init": 1e-5}
     if not magnetic and not shells and not {"mixing_mode", "mixing_beta"} & set(given):
         # Where the atom's density has moved along, what is left to do is to screen, as free electrons do.
         near |= {"mixing_mode": "local-TF", "mixing_beta": 1.0}
     return Recipe(
-        conv_thr=min(wanted, LOOSEST, per_atom * atoms),
+        conv_thr=min(wanted, threshold),
         enough=wanted,
         wave_functions=_may_share(pw_input),
         waits=True,
