@@ -167,8 +167,9 @@ def ase_atoms(text: str, command: str, pseudo_dir: Path, folder: Path) -> Atoms:
     system = {
         key: value
         for key, value in pw_input.namelists["system"].items()
-        if key not in ("ibrav", "a", "nat", "ntyp")
+        if key not in ("ibrav", "a", "nat", "ntyp", "starting_magnetization")
     }
+    moments = pw_input.namelists["system"].get("starting_magnetization", [])
     k = pw_input.kpoints
     atoms = Atoms(
         pw_input.symbols,
@@ -189,6 +190,9 @@ def ase_atoms(text: str, command: str, pseudo_dir: Path, folder: Path) -> Atoms:
     )
     masses = {s.label: s.mass for s in pw_input.species}
     atoms.set_masses([masses[label] for label in pw_input.labels])
+    if isinstance(moments, list):  # which ASE writes as starting_magnetization again
+        by_label = {s.label: moment for s, moment in zip(pw_input.species, moments, strict=False)}
+        atoms.set_initial_magnetic_moments([by_label.get(label, 0.0) for label in pw_input.labels])
     return atoms
 
 
