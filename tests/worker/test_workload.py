@@ -92,7 +92,15 @@ class Process(RuleBasedStateMachine):
         self.given: list[LeaseReply | None] = []
         self.sent: tuple[list[OutboxMessage], Answer] | None = None
         self.beaten: HeartbeatReply | None = None
+        ran = {(entry.lease_id, task) for entry in self.journal.values() for task in entry.running}
         self.do(self.workload.adopt(list(self.journal.values())))
+        failed = {
+            (message.lease_id, task)
+            for message in self.outbox
+            if message.failure and message.failure.error_code == "worker_died"
+            for task in message.failure.tasks
+        }
+        assert ran <= failed, "what may have ended the process is no attempt"
 
     def do(self, actions: list[Action]) -> bool:
         """Do what the workload wants; say whether the process has survived it."""
