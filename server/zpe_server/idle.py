@@ -92,6 +92,12 @@ class IdleWorkers:
         """Remember whether a worker is drained, as of ``changes`` of tokens and drains."""
         self._heard[worker, instance] = _Heard(draining, changes, time.monotonic())
 
+    def ends(self, worker: str) -> None:
+        """Forget a worker that says goodbye; another process of it, if there is one, is asked about again."""
+        self._fruitless = {who: last for who, last in self._fruitless.items() if who[0] != worker}
+        self._heard = {who: last for who, last in self._heard.items() if who[0] != worker}
+        self._seen.discard(worker)
+
     def seen(self) -> list[str]:
         """Return who was answered from here since the last call, and forget what is old."""
         since = time.monotonic() - _REMEMBERED_SECONDS

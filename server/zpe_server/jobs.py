@@ -80,8 +80,7 @@ class Jobs:
         found = [job_status(record) if record else None for record in records]
         waiting = [n for n, job in enumerate(found) if job and job.status == "queued" and not job.detail]
         if waiting:
-            workers = [worker for worker in await self._workers.all() if not worker.revoked]
-            groups = await self._researchers.groups()
+            workers, groups = await self._workers.all(), await self._researchers.groups()
             leasing = (await self._flags.get()).dequeue_enabled is not False
             for n in waiting:
                 needs = json.loads(records[n].get("needs") or "{}")

@@ -6,12 +6,13 @@ import hashlib
 import json
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from zpe_sdk.wire import (
     Capabilities,
     HeartbeatReply,
+    HeartbeatRequest,
     JobPayload,
     LeaseReply,
     LeaseRequest,
@@ -145,19 +146,16 @@ class Leases:
         raise_conflict(reply)
 
     async def heartbeat(
-        self,
-        worker: Principal,
-        lease_ids: list[str],
-        *,
-        instance: str,
-        running: Mapping[str, list[RunningScf]] | None = None,
+        self, worker: Principal, request: HeartbeatRequest, *, instance: str
     ) -> HeartbeatReply:
         """Renew leases, and say which are lost or cancelled.
 
         To a worker without leases only a drain can be news, and of that Redis tells by itself.
         """
-        ttl = self._settings.lease_ttl_seconds
-        draining = None if lease_ids else self._idle.draining(worker.subject, instance)
+        ttl, busy = self._settings.lease_ttl_seconds, bool(request.lease_ids) or request.ending
+        if request.ending:
+            self._idle.ends(worker.subject)
+        draining = None if busy else self._idle.draining(worker.subject, instance)
         if draining is not None:
             return HeartbeatReply(leases={}, lease_ttl_seconds=ttl, draining=draining)
         changes = self._events.principals_changed
@@ -166,11 +164,12 @@ class Leases:
                 worker=worker.subject,
                 instance=instance,
                 ttl_ms=self._ttl_ms,
-                leases=lease_ids,
-                running={lease: _told(scfs) for lease, scfs in (running or {}).items()},
+                leases=request.lease_ids,
+                running={lease: _told(scfs) for lease, scfs in request.running.items()},
+                ending=request.ending,
             )
         )
-        if not lease_ids:
+        if not busy:
             self._idle.hears(worker.subject, instance, draining=reply["draining"], changes=changes)
         return HeartbeatReply(
             leases=dict(reply["leases"]),

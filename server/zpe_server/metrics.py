@@ -62,7 +62,11 @@ class _Snapshot(Collector):
 
     def _workers(self) -> Iterable[Metric]:
         found = items(self._found["workers"])
-        alive = [worker for worker in found if self._found["now"] - worker["seen"] < self._alive_ms]
+        alive = [
+            worker
+            for worker in found
+            if worker["present"] and self._found["now"] - worker["seen"] < self._alive_ms
+        ]
         yield GaugeMetricFamily("zpe_workers_alive", "Workers heard of lately", value=len(alive))
         for field, name, text in (
             ("scf_done", "zpe_scf_done", "SCFs done"),

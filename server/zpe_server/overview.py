@@ -17,12 +17,11 @@ async def overview(
     """Return how many jobs and workers there are, what waits the longest, and how the last day went."""
     found = await store.transition(ReadOverview())
     oldest = await jobs.statuses([found["oldest"]]) if "oldest" in found else [None]
-    known = [worker for worker in await workers.all() if not worker.revoked]
-    told = await replicas.note()
+    known, told = await workers.all(), await replicas.note()
     return Overview(
         jobs=found["jobs"],
         dead=found["dlq"],
-        scfs_running=found["held"],
+        scfs_running=found["running"],
         workers=len(known),
         workers_alive=sum(worker.alive for worker in known),
         oldest=oldest[0],

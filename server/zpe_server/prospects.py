@@ -84,7 +84,7 @@ class Prospects:
         """
         _, only = await self._targets.decide(who, request.where)
         groups = await self._researchers.groups()
-        workers = [worker for worker in await self._workers.all() if not worker.revoked]
+        workers = await self._workers.all()
         headers: dict[str, PseudopotentialHeader] = {}
         for worker in workers:
             if worker.capabilities and may_run(worker, who.subject, None, groups):

@@ -78,7 +78,7 @@ class Targets:
 
     async def _usable(self, owner: str) -> list[WorkerStatus]:
         groups = await all_groups(self._store)
-        return [w for w in await self._workers.all() if not w.revoked and takes(w, owner, groups)]
+        return [w for w in await self._workers.all() if takes(w, owner, groups)]
 
     async def _selected(self, owner: str) -> str | None:
         return (await self._store.fields(key("owner", owner))).get("target") or None

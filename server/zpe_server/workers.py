@@ -15,6 +15,7 @@ from zpe_sdk.wire import (
     RegisterReply,
     RegisterRequest,
     RevokeReply,
+    WorkerScf,
     WorkerStatus,
     WorkerTokenReply,
 )
@@ -159,10 +160,10 @@ class Workers:
         if reply.get("error") == "no_owner":
             raise InputError("this worker has no owner: it takes everybody's jobs", code="no_owner")
 
-    async def all(self) -> list[WorkerStatus]:
-        """List the workers, the last heard of first."""
+    async def all(self, *, revoked: bool = False) -> list[WorkerStatus]:
+        """List the workers that are not revoked, the last heard of first; or, with ``revoked``, all."""
         found = await self._store.transition(ListWorkers())
-        return [_status(record) for record in items(found["workers"])]
+        return [_status(record) for record in items(found["workers"]) if revoked or "revoked" not in record]
 
     @staticmethod
     def _found(reply: Changed | Revoked) -> None:
@@ -182,7 +183,7 @@ def _status(record: dict[str, Any]) -> WorkerStatus:
         last_seen_at=iso(seen),
         # One that computes and knows no heartbeats is as alive as its lease.
         alive="revoked" not in record
-        and (time.time() - seen / 1000 < ALIVE_SECONDS or bool(record["leases"])),
+        and ((record["present"] and time.time() - seen / 1000 < ALIVE_SECONDS) or bool(record["leases"])),
         draining=record.get("draining") == "1",
         revoked="revoked" in record,
         meta=json.loads(record.get("meta") or "{}"),
@@ -190,6 +191,7 @@ def _status(record: dict[str, Any]) -> WorkerStatus:
         accepts=narrower(accepts, capabilities.accepts) if capabilities else accepts,
         capabilities=capabilities,
         leases=list(record["leases"] or []),
+        running=[WorkerScf.model_validate(scf) for scf in items(record["running"])],
         scf_done=int(record.get("scf_done", 0)),
         scf_failed=int(record.get("scf_failed", 0)),
         scf_seconds=float(record.get("scf_seconds", 0)),

@@ -240,7 +240,7 @@ def test_workers_and_their_leases(plane: ControlPlane, admin: ZPEClient) -> None
         [worker], [lease] = workers.workers, leases.leases
         assert [held.lease_id for held in workers.leases[worker.server_id]] == [lease.lease_id]
         assert lease.expires_in_seconds > 500
-        await workers.drain(worker.server_id, True)
+        await workers.drain(worker.server_id, drain=True)
         await leases.release(lease.lease_id)
         await workers.refresh()
         await leases.refresh()
@@ -248,7 +248,35 @@ def test_workers_and_their_leases(plane: ControlPlane, admin: ZPEClient) -> None
         assert leases.leases == []
         await workers.revoke(worker.server_id)
         await workers.refresh()
-        assert workers.workers[0].revoked
+        assert workers.workers == []
+
+    looking(plane, look)
+
+
+def test_workers_are_found_by_words_and_state_and_several_drained_at_once(plane: ControlPlane) -> None:
+    for name, tags in (("pc-1", "bigmem,lab"), ("pc-2", "lab")):
+        plane.worker(name, ZPE_TAGS=tags)
+
+    async def look(client: AsyncZPEClient) -> None:
+        workers = Workers(client)
+
+        async def names(**filters: str) -> list[str]:
+            workers.narrow(**filters)
+            await workers.refresh()
+            return sorted(worker.name for worker in workers.workers)
+
+        while await names(search="lab", status="alive") != ["pc-1", "pc-2"]:
+            await asyncio.sleep(0.1)
+        assert await names(search="BigMem") == ["pc-1"]
+        assert await names(search="lab", status="draining") == []
+        await names(status="")
+        workers.chosen = [worker.server_id for worker in workers.workers]
+        await workers.drain(*workers.chosen, drain=True)
+        assert await names(status="draining") == ["pc-1", "pc-2"]
+        assert workers.filters == {"search": "lab", "status": "draining", "page": ""}
+        await workers.revoke(workers.chosen[0])
+        assert len(await names(status="")) == 1
+        assert len(workers.chosen) == 1  # what is no more is not chosen
 
     looking(plane, look)
 

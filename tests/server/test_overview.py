@@ -50,7 +50,7 @@ def test_the_overview_counts_what_finished_within_each_hour_of_the_last_day(play
         for job in ("j1", "j2"):
             await submit(store, job)
         await lease(store, "l1")
-        assert (await store.transition(ReadOverview()))["held"] == 3
+        assert (await store.transition(ReadOverview()))["running"] == 1  # in its one slot
         await report(store, "j1", "l1", [0, 1, 2])
         await finish(store, "j1")
         # Told twice, it counts once.
@@ -58,7 +58,7 @@ def test_the_overview_counts_what_finished_within_each_hour_of_the_last_day(play
         found = await store.transition(ReadOverview())
         assert (found["finished"][0], sum(found["finished"])) == (1, 6)
         assert (found["jobs"]["finished"], found["jobs"]["queued"]) == (1, 1)
-        assert (found["held"], found["oldest"]) == (0, "j2")
+        assert (found["running"], found["oldest"]) == (0, "j2")
         # The days before are forgotten.
         assert set(await store.redis.hkeys(key("finished"))) <= {str(minute + n) for n in (-1380, -61, 0, 1)}
 

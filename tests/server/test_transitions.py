@@ -96,7 +96,8 @@ def test_a_heartbeat_tells_how_far_the_scfs_are(play: Callable[[Scenario], None]
         assert (scf["task"], scf["iteration"], scf["worker"]) == (1, 8, "w1")
         # Seconds that pass wake nobody; an iteration does.
         same = await beat(store, {"l1": told(8, 30.0)})
-        assert (same["version"], same["running"][0]["seconds"]) == (first["version"], 30.0)
+        assert same["version"] == first["version"]
+        assert same["running"][0]["seconds"] >= 30.0
         assert int((await beat(store, {"l1": told(9, 40.0)}))["version"]) > int(first["version"])
         await report(store, "j", "l1", [1])
         [record] = (await store.transition(ReadStatuses(jobs=["j"])))["jobs"]
@@ -325,7 +326,7 @@ def test_cancelling_leaves_no_lease_and_no_place_in_line(play: Callable[[Scenari
         await store.transition(Retire(jobs=due["jobs"]))
         assert await lease(store, "l2") == {}  # with nobody in line, turns begin anew
         left = [name async for name in store.redis.scan_iter(key("*"))]
-        assert sorted(left) == sorted([key("worker", "w1"), key("workers")])
+        assert sorted(left) == sorted([key("present"), key("worker", "w1"), key("workers")])
 
     play(scenario)
 
@@ -706,7 +707,7 @@ def test_nothing_is_left_of_a_forgotten_job_but_the_memory_of_its_leases(
         await store.transition(Retire(jobs=(await store.transition(ListDue(limit=10)))["jobs"]))
         assert await lease(store, "l2", max_tasks=1) == {}  # with nobody in line, turns begin anew
         left = await dump(store)
-        of_no_job = {key("worker", "w1"), key("workers"), key("counters"), key("finished")}
+        of_no_job = {key("worker", "w1")} | set(map(key, ("workers", "present", "counters", "finished")))
         assert set(left.keys) - of_no_job == set()
         assert await report(store, "j", "l1", [0]) == {"error": "not_found"}
         assert (await submit(store, "j2", idempotency_key="k", digest="other"))["created"]

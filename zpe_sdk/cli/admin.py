@@ -31,6 +31,9 @@ Label = Annotated[str | None, typer.Option(help="A note on its purpose.")]
 Code = Annotated[str | None, typer.Option(help="Only jobs that failed with this code.")]
 Limit = Annotated[int, typer.Option(min=1, help="How many.")]
 ServerId = Annotated[str, typer.Argument(metavar="WORKER", help="The id that `zpe admin workers` shows.")]
+ServerIds = Annotated[
+    list[str], typer.Argument(metavar="WORKER...", help="The ids that `zpe admin workers` shows.")
+]
 JobIds = Annotated[list[str] | None, typer.Argument(metavar="[JOB]...", help="Ids of dead jobs.")]
 
 
@@ -212,14 +215,18 @@ def scfs(
 
 
 @app.command()
-def workers(context: typer.Context, json: Json = False) -> None:
-    """List the compute nodes, the most recently active first.
+def workers(
+    context: typer.Context,
+    revoked: Annotated[bool, typer.Option("--revoked", help="Also those that were shut out.")] = False,
+    json: Json = False,
+) -> None:
+    """List the compute nodes and what they run now, the most recently active first.
 
     Example: `zpe admin workers`
     """
     connection: Connection = context.obj
     with connection.client() as client:
-        found = client.admin.workers()
+        found = client.admin.workers(revoked=revoked)
     if json:
         as_json(found)
         return
@@ -228,11 +235,13 @@ def workers(context: typer.Context, json: Json = False) -> None:
         state = "revoked" if w.revoked else "draining" if w.draining else "alive" if w.alive else "silent"
         engine = f"{w.capabilities.engine} {w.capabilities.engine_version or ''}" if w.capabilities else ""
         zpe = (w.capabilities and w.capabilities.zpe_version) or ""
+        tags = ", ".join(w.capabilities.tags) if w.capabilities else ""
+        runs = (f"{s.job_name or s.job_id[:8]} SCF {s.task + 1} ({s.seconds:.0f} s)" for s in w.running)
         seen = moment(w.last_seen_at)
         rows.append(
             (
-                *(w.server_id, w.name, w.owner, w.accepts, state, engine, zpe),
-                *(len(w.leases), w.scf_done, w.scf_failed, seen),
+                *(w.server_id, w.name, w.owner, w.accepts, state, engine, zpe, tags),
+                *(", ".join(runs), w.scf_done, w.scf_failed, seen),
             )
         )
     table(
@@ -244,7 +253,8 @@ def workers(context: typer.Context, json: Json = False) -> None:
             "STATE",
             "ENGINE",
             "ZPE",
-            "LEASES",
+            "TAGS",
+            "RUNS NOW",
             "DONE",
             "FAILED",
             "LAST SEEN",
@@ -256,16 +266,17 @@ def workers(context: typer.Context, json: Json = False) -> None:
 @app.command()
 def drain(
     context: typer.Context,
-    worker: ServerId,
+    workers: ServerIds,
     off: Annotated[bool, typer.Option("--off", help="Give it work again.")] = False,
 ) -> None:
-    """Give a compute node no new work; it finishes its current tasks.
+    """Give compute nodes no new work; they finish their current tasks.
 
-    Example: `zpe admin drain WORKER`
+    Example: `zpe admin drain WORKER WORKER`
     """
     connection: Connection = context.obj
     with connection.client() as client:
-        client.admin.drain(worker, not off)
+        for worker in workers:
+            client.admin.drain(worker, not off)
     print("works again" if off else "draining")
 
 

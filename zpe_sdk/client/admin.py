@@ -73,10 +73,10 @@ class Admin:
         __tracebackhide__ = True  # IPython leaves such frames out
         return run(self._async.revoke_enroll_token(token_id))
 
-    def workers(self) -> WorkerList:
-        """List the compute nodes, the most recently active first."""
+    def workers(self, *, revoked: bool = False) -> WorkerList:
+        """List the compute nodes, the most recently active first; with ``revoked``, also those shut out."""
         __tracebackhide__ = True  # IPython leaves such frames out
-        return run(self._async.workers())
+        return run(self._async.workers(revoked=revoked))
 
     def revoke_worker(self, server_id: str, *, and_its_results: bool = False) -> RevokeReply:
         """Shut a compute node out; its leases are released.

@@ -79,9 +79,9 @@ class AsyncAdmin:
         """Make an enroll token useless."""
         return await self._call("DELETE", f"{_COMPUTE}/enroll-tokens/{quote(token_id, safe='')}", RevokeReply)
 
-    async def workers(self) -> WorkerList:
-        """List the compute nodes, the most recently active first."""
-        return await self._call("GET", f"{_COMPUTE}/servers", WorkerList)
+    async def workers(self, *, revoked: bool = False) -> WorkerList:
+        """List the compute nodes, the most recently active first; with ``revoked``, also those shut out."""
+        return await self._call("GET", f"{_COMPUTE}/servers", WorkerList, params={"revoked": revoked or None})
 
     async def revoke_worker(self, server_id: str, *, and_its_results: bool = False) -> RevokeReply:
         """Shut a compute node out; its leases are released.

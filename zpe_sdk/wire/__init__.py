@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         Overview,
         RevokeReply,
         WorkerList,
+        WorkerScf,
         WorkerStatus,
     )
     from zpe_sdk.wire.compute import (
@@ -236,6 +237,7 @@ __all__ = [
     "WholeResultReply",
     "WholeResultRequest",
     "WorkerList",
+    "WorkerScf",
     "WorkerStatus",
     "WorkerTarget",
     "WorkerTokenReply",

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from zpe_sdk.wire.compute import Capabilities
-from zpe_sdk.wire.jobs import HistoryEvent, JobStatus
+from zpe_sdk.wire.jobs import HistoryEvent, JobStatus, RunningScf
 from zpe_sdk.wire.messages import ErrorInfo, Id, Line, Message, OwnerName, SecretToken, TaskIndex
 from zpe_sdk.wire.names import Accepts, JobState
 
@@ -119,8 +119,19 @@ class DroppedReply(Message):
     dropped: int
 
 
+class WorkerScf(RunningScf):
+    """How far an SCF is that a worker runs, and of which job."""
+
+    job_id: Id
+    job_name: Line | None = None
+    job_owner: Line | None = None
+
+
 class WorkerStatus(Message):
-    """A compute node as its owner and administrators see it. ``alive``: heard of within a minute, or at work.
+    """A compute node as its owner and administrators see it.
+
+    ``alive``: heard of within a minute and not gone, or at work. ``running`` is what it runs, as far as it
+    tells; old workers tell nothing.
 
     ``owner`` is null for one that administrators have enrolled; ``accepts`` says whose jobs it takes beside
     its owner's.
@@ -138,6 +149,7 @@ class WorkerStatus(Message):
     meta: dict[str, Any] = {}
     capabilities: Capabilities | None = None
     leases: list[Id] = []
+    running: list[WorkerScf] = []
     scf_done: int = 0
     scf_failed: int = 0
     scf_seconds: float = 0.0

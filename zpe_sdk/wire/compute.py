@@ -224,12 +224,16 @@ class TaskReportReply(Message):
 
 
 class HeartbeatRequest(Message):
-    """The leases a worker still works on, and how far the SCFs are that it runs under each."""
+    """The leases a worker still works on, and how far the SCFs are that it runs under each.
+
+    With ``ending`` the worker says goodbye: nobody is to wait for it until it calls again.
+    """
 
     lease_ids: Annotated[list[Id], Field(max_length=10_000)] = []
     running: Annotated[
         dict[Id, Annotated[list[RunningScf], Field(max_length=4096)]], Field(max_length=10_000)
     ] = {}
+    ending: bool = False
 
 
 class HeartbeatReply(Message):

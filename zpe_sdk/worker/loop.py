@@ -7,6 +7,7 @@ waits for the end.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -35,6 +36,7 @@ from zpe_sdk.worker.workload import CLOSING_SECONDS, Workload
 MIN_HEARTBEAT_SECONDS = 0.2  # whatever time to live a control plane names
 MAX_HEARTBEAT_SECONDS = 10.0
 DEFAULT_TTL_SECONDS = 600.0
+GOODBYE_SECONDS = 2.0
 
 log = structlog.get_logger(__name__)
 
@@ -100,20 +102,21 @@ class Worker:
         poller = self._thread(self._polling.run)
         slots = [self._thread(self._slot) for _ in range(self._slots)]
         delivery = self._thread(self._delivery.run)
-        self._thread(self._beat)
+        beat = self._thread(self._beat)
         while not self._stopping.wait(0.2):
             if self._workload.time_is_up(time.monotonic()):
                 log.info("the wall time is over; running SCFs are stopped")
                 break
             if self._workload.ended and not any(slot.is_alive() for slot in slots):
                 break
-        self._close(poller, slots, delivery)
+        self._close(poller, slots, delivery, beat)
         if self._error:
             raise self._error
 
-    def _close(self, poller: Thread, slots: list[Thread], delivery: Thread) -> None:
+    def _close(self, poller: Thread, slots: list[Thread], delivery: Thread, beat: Thread) -> None:
         deadline = time.monotonic() + CLOSING_SECONDS
         self._stopping.set()
+        self._beat_now.set()
         with self._changed:
             at_work = bool(self._workload.leases)
             self._do(self._workload.stop())
@@ -127,6 +130,7 @@ class Worker:
             self._do(self._workload.hand_back())
         self._delivery.close(1.0 if self._control.away else max(1.0, deadline - time.monotonic()))
         delivery.join(CLOSING_SECONDS)
+        self._say_goodbye(beat)
         if len(self._outbox):
             log.warning(
                 "some results are not delivered yet; the next start sends them", count=len(self._outbox)
@@ -259,6 +263,14 @@ class Worker:
                 if error.side not in ("config", "store"):  # the outage is already logged
                     log.warning("the heartbeat was refused", reason=str(error))
             self._beat_now.wait(self._beat_seconds)  # of the time to live that the reply has brought
+
+    def _say_goodbye(self, beat: Thread) -> None:
+        """Tell that nobody is to wait for this worker; unheard, it counts as there for a minute."""
+        if self._control.away or self._error:
+            return
+        beat.join(GOODBYE_SECONDS)  # no sign of life may come after it
+        with contextlib.suppress(ZPEError):
+            self._control.heartbeat(HeartbeatRequest(ending=True), seconds=GOODBYE_SECONDS)
 
     @property
     def _beat_seconds(self) -> float:

@@ -32,6 +32,7 @@ const KINDS = {
   chip: v => h("span", {class: `chip ${v.tone}`}, v.text),
   chips: v => h("span", {class: "list"}, ...v.map(x => h("span", {class: `chip ${x.tone}`}, x.text))),
   link: v => h("a", {href: v.href, class: v.mono ? "mono" : null, title: v.title}, v.text),
+  links: v => h("span", {class: "list"}, ...v.map(x => h("a", {href: x.href, title: x.title}, x.text))),
   download: v => h("span", {class: "list"}, ...v.map(x => h("a", {href: x.href, download: x.name}, x.text))),
   two: v => h("span", {}, h("span", {}, v.text), h("br"), h("span", {class: "faint"}, v.note)),
   list: v => v.length > 8

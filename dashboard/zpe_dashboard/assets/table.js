@@ -49,8 +49,10 @@ export function render({model}) {
     return {body, cells}
   }
 
+  const nothing = value => !value || (Array.isArray(value) && !value.length)
+
   function content(column, value, row) {
-    if (column.kind !== "actions") return column.below && !value ? "" : cell(column.kind, value, lang)
+    if (column.kind !== "actions") return column.below && nothing(value) ? "" : cell(column.kind, value, lang)
     return h("span", {class: "actions"}, ...(value ?? []).map(action =>
       h("button", {type: "button", class: action.tone, "aria-label": `${action.text}: ${row.name ?? row.id}`, onclick: () => model.send_msg({row: row.id, action: action.id})}, action.text)))
   }
@@ -66,7 +68,7 @@ export function render({model}) {
         // A cell that has not changed stays as it is, with its focus and whatever is unfolded in it.
         if (cells[n].key === key) return
         cells[n].td.replaceChildren(content(column, value, row))
-        if (column.below) cells[n].td.parentElement.hidden = !value
+        if (column.below) cells[n].td.parentElement.hidden = nothing(value)
         cells[n].key = key
       })
       const pick = body.querySelector(".pick input")

@@ -55,7 +55,7 @@ class WorkerNames:
         """Return the events with names."""
         unknown = {event.worker for event in events if event.worker} - self._names.keys()
         if unknown:
-            found = (await self._client.admin.workers()).workers
+            found = (await self._client.admin.workers(revoked=True)).workers
             self._names |= {worker: worker for worker in unknown}
             self._names |= {worker.server_id: worker.name for worker in found}
         return [event.model_copy(update={"worker": self._names.get(event.worker or "")}) for event in events]

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from zpe_dashboard.state.fleet import Leases, Workers
-from zpe_dashboard.views.page import View, heading
-from zpe_sdk.wire import LeaseStatus, WorkerStatus
+import panel as pn
+import panel_material_ui as pmui
+
+from zpe_dashboard.route import Route
+from zpe_dashboard.state.fleet import STATES, Leases, Workers
+from zpe_dashboard.views.page import View, heading, row
+from zpe_sdk.wire import LeaseStatus, WorkerScf, WorkerStatus
 
 
 class WorkersView(View[Workers]):
@@ -30,17 +34,92 @@ class WorkersView(View[Workers]):
                 {"key": "failed", "label": w("Failed"), "kind": "number", "align": "right", "sort": True},
                 {"key": "pace", "label": w("s per SCF"), "kind": "text", "align": "right", "sort": True},
                 {"key": "actions", "label": "", "kind": "actions"},
+                {"key": "running", "label": w("Runs now"), "kind": "links", "below": True},
+                {"key": "about", "label": w("About this machine"), "kind": "more", "below": True},
             ],
             label=w("Workers"),
-            empty=w("No worker has enrolled yet: make an enroll token on the page Tokens."),
+            empty="",
+            selectable=True,
+            select_label=w("Select all"),
             on_action=self._act,
+            margin=(12, 0),
         )
-        self.watch(
-            lambda: setattr(table, "rows", [self._row(worker) for worker in self.state.workers]),
-            "workers",
-            "leases",
+        state = self.state
+
+        def draw() -> None:
+            table.rows = [self._row(worker) for worker in state.workers]
+            table.empty = (
+                w("No worker matches.")
+                if state.search or state.status
+                else w("No worker has enrolled yet: make an enroll token on the page Tokens.")
+            )
+
+        self.watch(draw, "workers", "leases", "search", "status")
+        self.watch(lambda: setattr(table, "selected", list(state.chosen)), "chosen")
+        table.param.watch(lambda event: setattr(state, "chosen", [str(i) for i in event.new]), "selected")
+        return [heading(w("Workers"), 1), self.problem(), self._tools(), table, self._paging()]
+
+    def _show(self) -> None:
+        self.desk.go(Route("workers", filters=self.state.filters))
+
+    def _tools(self) -> Any:
+        """Return the search, and what can be done with several workers at once."""
+        w, state = self.words, self.state
+        search = pmui.TextInput(
+            label=w("Search name, host, owner, tags or versions"), size="small", width=340, margin=0
         )
-        return [heading(w("Workers"), 1), self.problem(), table]
+        status = pmui.Select(
+            label=w("State"),
+            options={w("All"): "", **{w(state): state for state in STATES}},
+            size="small",
+            width=150,
+            margin=0,
+        )
+        drain = pmui.Button(label=w("Drain selected"), variant="outlined", size="small")
+        resume = pmui.Button(label=w("Resume selected"), variant="outlined", size="small")
+
+        def draw() -> None:
+            drain.disabled = resume.disabled = not state.chosen
+            if search.value != state.search:
+                search.value = state.search
+            if status.value != state.status:
+                status.value = state.status
+
+        def narrowed(_: Any) -> None:
+            if (search.value, status.value) != (state.search, state.status):
+                state.narrow(search=search.value, status=status.value)
+                self._show()
+
+        async def drain_chosen(_: Any) -> None:
+            await self.act(state.drain(*state.chosen, drain=True), w("They get no new work."))
+
+        async def resume_chosen(_: Any) -> None:
+            await self.act(state.drain(*state.chosen, drain=False), w("They get work again."))
+
+        self.watch(draw, "chosen", "search", "status")
+        search.param.watch(narrowed, "value")
+        status.param.watch(narrowed, "value")
+        drain.on_click(drain_chosen)
+        resume.on_click(resume_chosen)
+        return row(search, status, drain, resume)
+
+    def _paging(self) -> Any:
+        state = self.state
+        pages = pmui.Pagination(count=1, value=0, margin=0)
+
+        def draw() -> None:
+            pages.param.update(
+                count=max(state.pages, state.page), value=state.page - 1, visible=state.pages > 1
+            )
+
+        def turned(event: Any) -> None:
+            if event.new is not None and event.new != state.page - 1:
+                state.page = event.new + 1
+                self._show()
+
+        self.watch(draw, "total", "page")
+        pages.param.watch(turned, "value")
+        return pn.Row(pages)
 
     def _row(self, worker: WorkerStatus) -> dict[str, Any]:
         w, able = self.words, worker.capabilities
@@ -50,18 +129,12 @@ class WorkersView(View[Workers]):
         ]
         if worker.draining:
             chips.append({"text": w("draining"), "tone": "warn"})
-        if worker.revoked:
-            chips = [{"text": w("revoked"), "tone": ""}]
-        actions = (
-            []
-            if worker.revoked
-            else [
-                {"id": "resume", "text": w("Resume")}
-                if worker.draining
-                else {"id": "drain", "text": w("Drain"), "tone": "warn"},
-                {"id": "revoke", "text": w("Revoke"), "tone": "bad"},
-            ]
-        )
+        actions = [
+            {"id": "resume", "text": w("Resume")}
+            if worker.draining
+            else {"id": "drain", "text": w("Drain"), "tone": "warn"},
+            {"id": "revoke", "text": w("Revoke"), "tone": "bad"},
+        ]
         held: list[LeaseStatus] = self.state.leases.get(worker.server_id, [])
         pace = worker.scf_seconds / worker.scf_done if worker.scf_done else None
         accepts = {"own": w("the owner"), "group": w("the groups"), "all": w("everybody")}
@@ -80,15 +153,28 @@ class WorkersView(View[Workers]):
             "failed": worker.scf_failed,
             "pace": None if pace is None else f"{pace:.2f}",
             "actions": actions,
+            "running": [self._scf(scf) for scf in worker.running],
+            "about": {"summary": _in_short(worker), "text": _about(worker)},
             "sort": {"name": worker.name, "state": chips[0]["text"], "pace": pace},
         }
+
+    def _scf(self, scf: WorkerScf) -> dict[str, Any]:
+        """Return a link to the job of an SCF that runs, with how far it is."""
+        w = self.words
+        parts = [w("SCF {n}", n=scf.task + 1), w("{n} s", n=round(scf.seconds))]
+        if scf.iteration is not None:
+            parts.insert(1, w("iteration {n}", n=scf.iteration))
+        if scf.job_owner:
+            parts.append(scf.job_owner)
+        name = scf.job_name or scf.job_id[:8]
+        return {"href": f"#/job/{scf.job_id}", "text": f"{name}: {', '.join(parts)}", "title": scf.job_id}
 
     async def _act(self, server_id: str, action: str) -> None:
         w, state = self.words, self.state
         if action == "resume":
-            await self.act(state.drain(server_id, False), w("It gets work again."))
+            await self.act(state.drain(server_id, drain=False), w("It gets work again."))
         elif action == "drain":
-            await self.act(state.drain(server_id, True), w("It gets no new work."))
+            await self.act(state.drain(server_id, drain=True), w("It gets no new work."))
         else:
             name = next(worker.name for worker in state.workers if worker.server_id == server_id)
             self.confirm(
@@ -101,6 +187,26 @@ class WorkersView(View[Workers]):
                     lambda: self.act(state.revoke(server_id, and_its_results=True), w("Revoked.")),
                 ),
             )
+
+
+def _in_short(worker: WorkerStatus) -> str:
+    """Return versions, size and tags of a machine in a line."""
+    able = worker.capabilities
+    if able is None:
+        return worker.server_id[:8]
+    parts = [
+        able.zpe_version and f"zpe {able.zpe_version}",
+        able.cores and f"{able.cores} cores",
+        able.memory_gb and f"{able.memory_gb:.0f} GB",
+        *able.tags,
+    ]
+    return ", ".join(str(part) for part in parts if part) or worker.server_id[:8]
+
+
+def _about(worker: WorkerStatus) -> str:
+    """Return what is known of a machine: its id, when it was enrolled, what it has told of itself."""
+    lines = {"id": worker.server_id, "enrolled": worker.registered_at, **worker.meta}
+    return "\n".join(f"{name}: {value}" for name, value in lines.items())
 
 
 class LeasesView(View[Leases]):

@@ -119,5 +119,5 @@ async def release(
 async def heartbeat(
     body: HeartbeatRequest, who: Worker, plane: InPlane, instance: Instance = ""
 ) -> HeartbeatReply:
-    """Renew leases, and hear which are lost or cancelled."""
-    return await plane.leases.heartbeat(who, body.lease_ids, instance=instance, running=body.running)
+    """Renew leases, and hear which are lost or cancelled; or say goodbye."""
+    return await plane.leases.heartbeat(who, body, instance=instance)

@@ -60,11 +60,10 @@ async def revoke_enroll_token(
 
 
 @router.get("/servers")
-async def workers(who: Researcher, plane: InPlane) -> WorkerList:
-    """List the compute nodes; a researcher's own alone."""
-    return WorkerList(
-        workers=[w for w in await plane.workers.all() if who.decides_for in ("", w.owner)],
-    )
+async def workers(who: Researcher, plane: InPlane, revoked: bool = False) -> WorkerList:
+    """List the compute nodes; a researcher's own alone. With ``revoked``, those too that were shut out."""
+    found = await plane.workers.all(revoked=revoked)
+    return WorkerList(workers=[w for w in found if who.decides_for in ("", w.owner)])
 
 
 @router.patch("/servers/{server_id}")

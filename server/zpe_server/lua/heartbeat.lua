@@ -1,10 +1,11 @@
--- Renews the named leases and says what became of each.
--- a: worker, instance, leases, ttl_ms, running {lease = {scfs (JSON list), mark}}
+-- Renews the named leases and says what became of each; with `ending`, the worker says goodbye.
+-- a: worker, instance, leases, ttl_ms, running {lease = {scfs (JSON list), mark}}, ending
 -- Returns {leases {lease = 'held' | 'lost' | 'cancelled'}, left {lease = [tasks]} (of those that some were taken out of),
 --   draining}.
--- needs: call, keys, leases, news, status
+-- needs: call, keys, leases, news, status, workers
 
 heard(a.worker, a.instance, a.ttl_ms)
+if a.ending then gone(a.worker) end
 local out, left = {}, {}
 for _, lease in ipairs(a.leases) do
   local record = redis.call('HMGET', key('lease', lease), 'worker', 'state', 'recalled', 'mark', 'job')
@@ -12,7 +13,7 @@ for _, lease in ipairs(a.leases) do
     renew(lease, a.ttl_ms)
     local told = a.running[lease] or {scfs = '[]', mark = ''}
     if a.running[lease] or (record[4] or '') ~= '' then
-      redis.call('HSET', key('lease', lease), 'running', told.scfs, 'mark', told.mark)
+      redis.call('HSET', key('lease', lease), 'running', told.scfs, 'mark', told.mark, 'told', now)
     end
     if told.mark ~= (record[4] or '') then
       touch(record[5])

@@ -66,12 +66,12 @@ end
 
 -- How many workers there are that may run a job. One without an owner runs any that is not for certain workers.
 local function workers_for(job)
-  local count = redis.call('ZCOUNT', P .. 'workers', now - a.alive_ms, '+inf')
+  local count = redis.call('ZCOUNT', P .. 'present', now - a.alive_ms, '+inf')
   if count == 0 then return 0 end
-  local bounded = job_field(job, 'only') and redis.call('ZRANGEBYSCORE', P .. 'workers', now - a.alive_ms, '+inf')
+  local bounded = job_field(job, 'only') and redis.call('ZRANGEBYSCORE', P .. 'present', now - a.alive_ms, '+inf')
     or redis.call('SMEMBERS', P .. 'owned')
   for _, worker in ipairs(bounded) do
-    local seen_at = tonumber(redis.call('ZSCORE', P .. 'workers', worker) or 0)
+    local seen_at = tonumber(redis.call('ZSCORE', P .. 'present', worker) or 0)
     if seen_at >= now - a.alive_ms and not may_run(job, worker, terms_of(worker)) then count = count - 1 end
   end
   return count

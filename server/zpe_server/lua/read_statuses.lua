@@ -1,6 +1,6 @@
 -- Reads what a job's status shows, of one job or of a page of them.
 -- a: jobs [ids]    Returns {jobs [record or false]} in the same order.
--- needs: call, keys, status, workers
+-- needs: call, keys, running, status, workers
 
 local FIELDS = {'status', 'detail', 'created', 'updated', 'started', 'finished', 'owner', 'name', 'formula',
   'error', 'version', 'needs', 'taken_back', 'kind', 'stage', 'ionic_step', 'max_force', 'only', 'project',
@@ -8,17 +8,13 @@ local FIELDS = {'status', 'detail', 'created', 'updated', 'started', 'finished',
 
 -- How far the SCFs of a job are, by what the workers told of those that are still theirs.
 local function running(job)
-  local told, out = {}, {}
-  local held = redis.call('HGETALL', key('job', job, 'held'))
-  for n = 1, #held, 2 do
-    local task, lease = tonumber(held[n]), held[n + 1]
-    if not told[lease] then
-      local record = redis.call('HMGET', key('lease', lease), 'worker', 'running')
-      told[lease] = {worker = record[1] and worker_name(record[1]), scfs = cjson.decode(record[2] or '[]')}
-    end
-    for _, scf in ipairs(told[lease].scfs) do
-      if scf.task == task then
-        scf.worker = told[lease].worker or nil
+  local asked, out = {}, {}
+  for _, lease in ipairs(redis.call('HVALS', key('job', job, 'held'))) do
+    if not asked[lease] then
+      asked[lease] = true
+      local worker = redis.call('HGET', key('lease', lease), 'worker')
+      for _, scf in ipairs(told_of(lease) or {}) do
+        scf.worker = worker and worker_name(worker) or nil
         table.insert(out, scf)
       end
     end

@@ -1,6 +1,6 @@
 -- Shuts a worker out at once: its tokens open nothing any more and its leases are released, uncounted.
 -- a: worker, by (its owner; '' for an administrator)    Returns {error = 'not_found'} or {revoked, jobs}.
--- needs: call, history, keys, leases, line, news, owners, status
+-- needs: call, history, keys, leases, line, news, owners, status, workers
 
 if not may_decide(a.worker, a.by) then return cjson.encode({error = 'not_found'}) end
 local revoked = 0
@@ -14,6 +14,7 @@ redis.call('DEL', key('worker', a.worker, 'tokens'), key('worker', a.worker, 'sh
 redis.call('SREM', P .. 'owned', a.worker)
 announce_principals()
 redis.call('HSET', key('worker', a.worker), 'revoked', now)
+gone(a.worker)
 local jobs = {}
 for _, lease in ipairs(redis.call('SMEMBERS', key('worker', a.worker, 'leases'))) do
   local job = release_lease(lease, 'released')

@@ -129,10 +129,13 @@ class Heartbeat(ByWorker, Transition[Beats]):
     ----------
     running
         By lease.
+    ending
+        Whether it is the worker's last.
     """
 
     leases: Sequence[str]
     running: Mapping[str, Told] = field(default_factory=dict)
+    ending: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ class Overview(TypedDict):
 
     jobs: dict[str, int]
     dlq: int
-    held: int
+    running: int
     oldest: NotRequired[str]
     finished: list[int]
     failed: list[int]

@@ -95,10 +95,7 @@ class Direct:
     def heartbeat(self, request: HeartbeatRequest, *, seconds: float) -> HeartbeatReply:
         """Renew leases, and hear what became of them."""
         return self._call(
-            lambda: self._leases.heartbeat(
-                self._worker, request.lease_ids, instance=self._instance, running=request.running
-            ),
-            seconds,
+            lambda: self._leases.heartbeat(self._worker, request, instance=self._instance), seconds
         )
 
     def about_job(

@@ -16,7 +16,7 @@ end
 -- Whether a living worker, as it is now, has computed with this program and these files.
 local function is_shown(setup, alive_ms)
   if not setup then return false end
-  for _, worker in ipairs(redis.call('ZRANGEBYSCORE', P .. 'workers', now - alive_ms, '+inf')) do
+  for _, worker in ipairs(redis.call('ZRANGEBYSCORE', P .. 'present', now - alive_ms, '+inf')) do
     local digest = not is_revoked(worker) and redis.call('HGET', key('worker', worker), 'digest')
     if digest and redis.call('ZSCORE', key('worker', worker, 'shown'), digest .. ' ' .. setup) then return true end
   end

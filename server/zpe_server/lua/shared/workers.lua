@@ -7,6 +7,12 @@ end
 
 local function seen(worker)
   redis.call('ZADD', P .. 'workers', now, worker)
+  redis.call('ZADD', P .. 'present', now, worker)
+end
+
+-- It has said goodbye, or was shut out: nobody is to count on it.
+local function gone(worker)
+  redis.call('ZREM', P .. 'present', worker)
 end
 
 local function is_revoked(worker)

@@ -1,0 +1,91 @@
+"""Workers in sight: what each runs now, and that one which has ended is not waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.processes import ControlPlane, h2, wait_until
+
+
+@pytest.fixture
+def plane(control_plane: ControlPlane) -> Iterator[ControlPlane]:
+    """The module's control plane, without the workers and jobs of earlier tests."""
+    yield control_plane
+    for process in control_plane.workers:
+        process.terminate()
+        process.wait()
+    control_plane.workers.clear()
+    with control_plane.api() as api:
+        for job in api.get("/calc/zpe/jobs?limit=100").json()["jobs"]:
+            api.post(f"/calc/zpe/jobs/{job['job_id']}/cancel")
+
+
+def workers(api: httpx.Client, **params: object) -> dict[str, dict[str, Any]]:
+    found = api.get("/calc/zpe/compute/servers", params={k: str(v) for k, v in params.items()})
+    return {worker["name"]: worker for worker in found.raise_for_status().json()["workers"]}
+
+
+def submit(api: httpx.Client, **more: object) -> str:
+    request = {"content": h2(), "symmetry": False, "calc_mode": "new"} | more
+    return str(api.post("/calc/zpe/jobs", json=request).raise_for_status().json()["job_id"])
+
+
+def test_what_a_worker_runs_is_told_with_its_job_and_no_more_counts_as_running(plane: ControlPlane) -> None:
+    with plane.api() as api:
+        job = submit(api, name="water")
+        plane.worker("busy", ZPE_MOCK_SCF_SECONDS=3600, ZPE_SLOTS=2, ZPE_TAGS="bigmem")
+
+        def runs() -> list[dict[str, Any]]:
+            return list(workers(api).get("busy", {}).get("running", []))
+
+        wait_until(lambda: len(runs()) == 2)
+        first = min(runs(), key=lambda scf: int(scf["task"]))
+        assert (first["job_id"], first["job_name"], first["job_owner"]) == (job, "water", "admin")
+        assert first["task"] == 0
+        before = float(first["seconds"])
+        wait_until(lambda: float(runs()[0]["seconds"]) > before)
+        assert workers(api)["busy"]["capabilities"]["tags"] == ["bigmem"]
+        overview = api.get("/calc/zpe/admin/overview").json()
+        assert overview["scfs_running"] == 2
+        api.post(f"/calc/zpe/jobs/{job}/cancel")
+        assert runs() == []  # at once, whatever it has told before
+
+
+def test_of_a_worker_that_tells_nothing_as_many_scfs_run_as_it_has_slots(plane: ControlPlane) -> None:
+    old = plane.register(name="old")
+    with plane.api() as api, plane.api(old["worker_token"]) as node:
+        submit(api)
+        able = {"engine": "mock", "engine_version": "1", "slots": 2}
+        leased = node.post("/calc/zpe/compute/jobs/lease", json={"capabilities": able, "max_tasks": 10})
+        assert len(leased.raise_for_status().json()["tasks"]) == 10
+        assert api.get("/calc/zpe/admin/overview").json()["scfs_running"] == 2
+        api.delete(f"/calc/zpe/compute/servers/{old['server_id']}").raise_for_status()
+
+
+def test_a_worker_that_ends_says_goodbye_and_no_job_waits_for_it(plane: ControlPlane) -> None:
+    with plane.api() as api:
+        process = plane.worker("leaving")
+        wait_until(lambda: workers(api).get("leaving", {}).get("alive", False))
+        process.terminate()
+        assert process.wait() == 0
+        assert not workers(api)["leaving"]["alive"]  # and not a minute later
+        assert api.get("/calc/zpe/admin/overview").json()["workers_alive"] == 0
+        job = submit(api)
+        detail = api.get(f"/calc/zpe/jobs/{job}").json()["detail"]
+        assert "no worker connected" in detail
+        plane.worker("leaving")  # it comes back
+        wait_until(lambda: api.get(f"/calc/zpe/jobs/{job}").json()["status"] == "finished")
+        assert workers(api)["leaving"]["alive"]
+
+
+def test_a_worker_that_was_shut_out_leaves_the_list(plane: ControlPlane) -> None:
+    gone = plane.register(name="gone")
+    with plane.api() as api:
+        assert "gone" in workers(api)
+        api.delete(f"/calc/zpe/compute/servers/{gone['server_id']}").raise_for_status()
+        assert "gone" not in workers(api)
+        assert workers(api, revoked=True)["gone"]["revoked"]
