@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from zpe_sdk.result.reaction import reaction
     from zpe_sdk.result.result import ZPEResult
     from zpe_sdk.result.structure import EnergyResult, RelaxationResult
-    from zpe_sdk.result.tables import as_table, modes_table
+    from zpe_sdk.result.tables import as_dataset, as_table, modes_table
 
 # httpx imports its own command line wherever rich is installed: a fifth of the time until `zpe jobs` asks.
 # Marked as absent, httpx does without.
@@ -45,6 +45,7 @@ __all__ = [
     "ZPEError",
     "ZPEResult",
     "as_completed",
+    "as_dataset",
     "as_table",
     "modes_table",
     "reaction",
@@ -66,6 +67,7 @@ _MODULES = {
     "RelaxationResult": "result.structure",
     "ZPEResult": "result.result",
     "as_completed": "client.job",
+    "as_dataset": "result.tables",
     "as_table": "result.tables",
     "modes_table": "result.tables",
     "reaction": "result.reaction",

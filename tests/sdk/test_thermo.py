@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,17 @@ from ase.build import molecule
 from ase.thermochemistry import RRHOMode
 
 from tests.springs import springs_result
-from zpe_sdk import ComputeError, IdealGas, InputError, QuasiHarmonic, ZPEResult, as_table, modes_table
+from zpe_sdk import (
+    BareResult,
+    ComputeError,
+    IdealGas,
+    InputError,
+    QuasiHarmonic,
+    ZPEResult,
+    as_dataset,
+    as_table,
+    modes_table,
+)
 from zpe_sdk.result.turning import turning_groups
 from zpe_sdk.vibrations.oscillators import (
     free_rotor,
@@ -323,3 +334,69 @@ def test_a_table_of_modes_reads_back_from_csv() -> None:
     pd.testing.assert_frame_equal(read, table, check_dtype=False)
     assert list(modes_table([results["water"]]).loc["H2O"].index) == list(range(9))
     assert modes_table({}).empty
+
+
+# What a worker sends that settles whole jobs and knows no Hessian.
+BARE = BareResult.from_dict(
+    {
+        "freqs_cm": [0.0] * 5 + [4400.0],
+        "zpe_ev": 0.2728,
+        "s_vib_jmol_k": 0.01,
+        "mobile_indices": [0, 1],
+        "temperature": 298.15,
+        "kpts": [1, 1, 1],
+        "ecutwfc": 40.0,
+    }
+)
+
+
+def test_results_of_old_workers_have_rows_with_empty_cells() -> None:
+    table = as_table({"old": BARE, "water": springs_result("H2O")})
+    assert list(table.columns) == list(as_table([springs_result("H2O")]).columns)
+    old = table.loc["old"]
+    assert (old.zpe_ev, old.s_vib_jmol_k, old.kpts, old.ecutwfc_ry) == (0.2728, 0.01, "1x1x1", 40.0)
+    assert old[["formula", "energy_ev", "g_ev", "warnings", "vibrations_cm"]].isna().all()
+    read = pd.read_csv(StringIO(table.to_csv()), index_col="name")
+    assert read.loc["old"].isna().sum() == old.isna().sum()
+    # At another temperature its entropy is not known.
+    assert as_table({"old": BARE}, temperature=500.0).columns.intersection(["s_vib_jmol_k"]).empty
+
+    modes = modes_table({"old": BARE})
+    assert list(modes.wavenumber_cm) == [0.0] * 5 + [4400.0]
+    assert modes.drop(columns=["wavenumber_cm", "energy_mev"]).isna().all(axis=None)
+    assert list(as_table([BARE]).index) == [""]
+
+
+def test_a_dataset_of_results_is_read_again_by_xarray(tmp_path: Path) -> None:
+    xr = pytest.importorskip("xarray", reason="as_dataset needs the extra xarray")
+    water, methane = springs_result("H2O"), springs_result("CH4", dipoles=False)
+    failed = ComputeError("the SCF did not converge", code="scf_not_converged")
+    results = {"water": water, "failed": failed, "old": BARE, "methane": methane}
+    as_dataset(results, temperature=500.0).to_netcdf(tmp_path / "screening.nc", engine="scipy")
+    with xr.open_dataset(tmp_path / "screening.nc", engine="scipy") as read:
+        assert dict(read.sizes) == {"name": 4, "mode": 15}
+        assert list(read.name.values) == list(results)
+        assert float(read.zpe_ev.sel(name="water")) == water.zpe_ev
+        assert read.zpe_ev.attrs["units"] == "eV"
+        assert read.s_vib_jmol_k.attrs["units"] == "J/(mol K)"
+        cm = read.wavenumber_cm.sel(name="water")
+        np.testing.assert_array_equal(cm[:9], water.frequencies_cm)
+        assert cm[9:].isnull().all()
+        np.testing.assert_array_equal(read.counted.sel(name="water")[:9], water.counted)
+        assert not read.counted.sel(name=["failed", "old"]).any()
+        highest = read.wavenumber_cm.where(read.counted).max("mode")
+        assert float(highest.sel(name="methane")) == methane.frequencies_cm[-1]
+        assert str(read.irrep.sel(name="water", mode=7).values) == "B2"
+        assert str(read.failure.sel(name="failed").values).startswith("the SCF did not converge")
+        assert read.ir_intensity_km_mol.sel(name="methane").isnull().all()
+
+
+def test_a_dataset_knows_its_results_by_their_names() -> None:
+    pytest.importorskip("xarray", reason="as_dataset needs the extra xarray")
+    water = springs_result("H2O")
+    assert list(as_dataset([water]).name.values) == ["H2O"]
+    with pytest.raises(InputError, match="H2O") as caught:
+        as_dataset([water, water])
+    assert caught.value.field == "results"
+    assert as_dataset({}).sizes["name"] == 0
+    assert as_dataset({"failed": ComputeError("no", code="worker_lost")}).sizes["name"] == 1

@@ -12,9 +12,10 @@ from ase import Atoms
 from ase.build import molecule
 
 from tests.springs import springs_result
+from zpe_sdk.result.result import ZPEResult
 from zpe_sdk.vibrations.hessian import symmetrised
 from zpe_sdk.vibrations.irreps import assign_irreps, point_operations
-from zpe_sdk.vibrations.kinds import external_motions
+from zpe_sdk.vibrations.kinds import external_motions, linear_axis
 from zpe_sdk.vibrations.modes import normal_modes
 from zpe_sdk.vibrations.plan import plan_displacements
 from zpe_sdk.vibrations.point_groups import find_point_group
@@ -114,22 +115,36 @@ def irreps_of(atoms: Atoms) -> tuple[str, Counter[str | None]]:
     for o in operations:
         moved = np.kron(np.eye(len(atoms))[list(o.permutation)].T, o.matrix)
         hessian += moved @ (noise @ noise.T) @ moved.T
-    modes = normal_modes(symmetrised(hessian), masses, external_motions(masses, atoms.positions))
-    found = assign_irreps(operations, masses, modes.eigenvectors)
+    external = external_motions(masses, atoms.positions)
+    modes = normal_modes(symmetrised(hessian), masses, external)
+    axis = linear_axis(atoms.positions, external)
+    found = assign_irreps(operations, masses, modes.eigenvectors, axis=axis)
     assert found is not None
     kinds = zip(found.names, modes.kinds, strict=True)
     return found.point_group, Counter(name for name, kind in kinds if kind == "vibration")
 
 
-# T. Shimanouchi, Tables of Molecular Vibrational Frequencies, NSRDS-NBS 39 (1972); linear molecules as the
-# cell has them.
+def lying_in_a_brick(name: str) -> Atoms:
+    atoms = molecule(name)
+    atoms.rotate("z", "x")
+    atoms.set_cell([10, 11, 12])
+    atoms.pbc = True
+    return atoms
+
+
+# T. Shimanouchi, Tables of Molecular Vibrational Frequencies, NSRDS-NBS 39 (1972).
 MOLECULES = [
     (in_cell(molecule("H2O")), "C2v", "2 A1 + B2"),
     (in_cell(molecule("H2CO")), "C2v", "3 A1 + B1 + 2 B2"),
     (in_cell(along_111("NH3")), "C3v", "2 A1 + 2 E"),
     (in_cell(molecule("NH3"), hexagonal=True), "C3v", "2 A1 + 2 E"),
-    (in_cell(molecule("CO2")), "D4h", "A1g + A2u + Eu"),
-    (in_cell(molecule("HCN")), "C4v", "2 A1 + E"),
+    (in_cell(molecule("CO2")), "D∞h", "Σg+ + Σu+ + Πu"),
+    (in_cell(molecule("C2H2")), "D∞h", "2 Σg+ + Σu+ + Πg + Πu"),
+    (in_cell(molecule("HCN")), "C∞v", "2 Σ+ + Π"),
+    (in_cell(molecule("N2O"), hexagonal=True), "C∞v", "2 Σ+ + Π"),
+    (in_cell(molecule("CO")), "C∞v", "Σ+"),
+    # Of the turns about its axis this cell leaves one.
+    (lying_in_a_brick("C2H2"), "D∞h", "2 Σg+ + Σu+ + Πg + Πu"),
     (in_cell(molecule("CH4")), "Td", "A1 + E + 2 T2"),
     (in_cell(molecule("C2H4")), "D2h", "3 Ag + Au + 2 B1u + B2g + 2 B2u + 2 B3g + B3u"),
     (in_cell(molecule("C2H6"), hexagonal=True), "D3d", "3 A1g + A1u + 2 A2u + 3 Eg + 3 Eu"),
@@ -153,8 +168,37 @@ def test_vibrations_of_molecules_are_of_the_kinds_that_are_measured(
     expected = {}
     for part in irreps.split(" + "):
         *count, name = part.split()
-        expected[name] = int(count[0] if count else 1) * {"E": 2, "T": 3}.get(name[0], 1)
+        expected[name] = int(count[0] if count else 1) * {"E": 2, "Π": 2, "T": 3}.get(name[0], 1)
     assert counts == expected
+
+
+def test_motions_of_a_linear_molecule_as_a_whole_are_of_their_kinds() -> None:
+    atoms = in_cell(molecule("CO2"))
+    plan = plan_displacements(atoms.positions, atoms.cell[:], ["C", "O", "O"], range(3), delta=0.01)
+    masses = atoms.get_masses()
+    external = external_motions(masses, atoms.positions)
+    axis = linear_axis(atoms.positions, external)
+    found = assign_irreps(point_operations(plan), masses, external.reshape(5, 3, 3), axis=axis)
+    assert found is not None
+    assert Counter(found.names) == {"Σu+": 1, "Πu": 2, "Πg": 2}
+    # Half along the axis and half across: it is neither.
+    mixed = (external[1] + external[2]).reshape(1, 3, 3) / np.sqrt(2)
+    assert assign_irreps(point_operations(plan), masses, mixed, axis=axis).names == [None]
+
+
+@pytest.mark.parametrize("turned", [False, True])  # of the operations the inversion alone is left
+def test_isotopes_of_a_linear_molecule_take_its_centre_away(turned: bool) -> None:
+    def vibrations(result: ZPEResult) -> list[str | None]:
+        kinds = zip(result.irreps, result.document.mode_kinds, strict=True)
+        return sorted(irrep for irrep, kind in kinds if kind == "vibration")
+
+    carbon_dioxide = springs_result("CO2", turned=turned)
+    assert carbon_dioxide.point_group == "D∞h"
+    assert vibrations(carbon_dioxide) == ["Πu", "Πu", "Σg+", "Σu+"]
+    assert "Point group D∞h: Πu + Σg+ + Σu+" in carbon_dioxide.summary()
+    mixed = carbon_dioxide.with_masses({1: "18O"})
+    assert (mixed.point_group, vibrations(mixed)) == ("C∞v", ["Π", "Π", "Σ+", "Σ+"])
+    assert carbon_dioxide.with_masses({"O": "18O"}).point_group == "D∞h"
 
 
 def test_an_isotope_lowers_the_symmetry() -> None:

@@ -20,6 +20,7 @@ from zpe_sdk.wire import JobDetail
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from zpe_sdk.result.bare import BareResult
     from zpe_sdk.result.kinds import AnyResult
 
 _INDEX = "project.json"
@@ -32,7 +33,7 @@ class Entry:
 
     name: str
     detail: JobDetail
-    result: AnyResult | None
+    result: AnyResult | BareResult | None
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Archive:
     entries: Sequence[Entry]
 
     @property
-    def results(self) -> dict[str, AnyResult]:
+    def results(self) -> dict[str, AnyResult | BareResult]:
         """The results by name, of those jobs that have one."""
         return {entry.name: entry.result for entry in self.entries if entry.result is not None}
 
@@ -158,11 +159,9 @@ def _entry(archive: zipfile.ZipFile, name: str, folder: str) -> Entry:
     detail = JobDetail.model_validate_json(archive.read(f"{folder}/job.json"))
     if f"{folder}/result.json" not in archive.namelist():
         return Entry(name, detail, None)
-    from zpe_sdk.result.bare import BareResult
     from zpe_sdk.result.kinds import read_result
 
-    result = read_result(json.loads(archive.read(f"{folder}/result.json")))
-    return Entry(name, detail, None if isinstance(result, BareResult) else result)
+    return Entry(name, detail, read_result(json.loads(archive.read(f"{folder}/result.json"))))
 
 
 def _folders(names: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ from zpe_sdk.client.async_client import AsyncZPEClient, ManyOptions, SubmitOptio
 from zpe_sdk.client.async_job import AsyncJob, wait_all
 from zpe_sdk.client.listing import Listing
 from zpe_sdk.client.submission import Structure, is_atoms
-from zpe_sdk.errors import ComputeError, InputError, ZPEError
+from zpe_sdk.errors import InputError, ZPEError
 from zpe_sdk.wire import JobKind, JobState
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class AsyncProject:
         """
         await wait_all(await self.jobs(status=("queued", "started")), timeout, progress=progress)
 
-    async def results(self) -> dict[str, AnyResult | ZPEError]:
+    async def results(self) -> dict[str, AnyResult | BareResult | ZPEError]:
         """Return the result of each job by name, oldest first; in place of one that is missing, why it is.
 
         Of several jobs with the same name it is the newest that counts.
@@ -176,21 +176,16 @@ class AsyncProject:
             write_archive, Path(file).expanduser(), self.name, str(self._client.url), entries
         )
 
-    async def _outcomes(self) -> dict[str, tuple[AsyncJob[Any], AnyResult | ZPEError]]:
+    async def _outcomes(self) -> dict[str, tuple[AsyncJob[Any], AnyResult | BareResult | ZPEError]]:
         named = (await self.jobs()).by_name()
         together = asyncio.Semaphore(_TOGETHER)
 
-        async def outcome(job: AsyncJob[Any]) -> AnyResult | ZPEError:
+        async def outcome(job: AsyncJob[Any]) -> AnyResult | BareResult | ZPEError:
             async with together:
                 try:
                     found: AnyResult | BareResult = await job.result()
                 except ZPEError as error:
                     return error
-            from zpe_sdk.result.bare import BareResult
-
-            if isinstance(found, BareResult):
-                missing = ", ".join(found.missing)
-                return ComputeError(f"the worker did not send {missing}", code="result_incomplete")
             return found
 
         oldest_first = list(named)[::-1]

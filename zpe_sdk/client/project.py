@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from zpe_sdk.client.blocking_client import ZPEClient
+    from zpe_sdk.result.bare import BareResult
     from zpe_sdk.result.kinds import AnyResult
     from zpe_sdk.result.result import ZPEResult
 
@@ -114,7 +115,7 @@ class Project:
         __tracebackhide__ = True  # IPython leaves such frames out
         return run(self._async.jobs(status=status, tags=tags, limit=limit)).each(Job)
 
-    def results(self) -> dict[str, AnyResult | ZPEError]:
+    def results(self) -> dict[str, AnyResult | BareResult | ZPEError]:
         """Return the result of each job by name, oldest first; in place of one that is missing, why it is.
 
         Of several jobs with the same name it is the newest that counts.

@@ -173,6 +173,21 @@ def needs_pandas() -> ModuleType:
     return pandas  # type: ignore[no-any-return]
 
 
+def needs_xarray() -> ModuleType:
+    """Return xarray.
+
+    Raises
+    ------
+    ConfigError
+        ``extra_missing``: it is not installed.
+    """
+    try:
+        import xarray
+    except ImportError:
+        raise _extra("xarray", "xarray") from None
+    return xarray  # type: ignore[no-any-return]
+
+
 def pyplot() -> ModuleType:
     """Return ``matplotlib.pyplot``.
 
@@ -193,5 +208,5 @@ def _mock(result: ResultData) -> str:
     return "MOCK (no physics) " if result.document.is_mock else ""
 
 
-def _extra(package: str) -> ConfigError:
-    return ConfigError(f"{package} is not installed: pip install 'zpe[notebook]'", code="extra_missing")
+def _extra(package: str, extra: str = "notebook") -> ConfigError:
+    return ConfigError(f"{package} is not installed: pip install 'zpe[{extra}]'", code="extra_missing")

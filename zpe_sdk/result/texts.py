@@ -136,7 +136,9 @@ def _symmetry(document: ZPEResultDocument) -> list[str]:
         if irrep is not None and kind == "vibration"
     )
     # Of a degenerate set each mode is in the list.
-    sets = {irrep: count // {"E": 2, "T": 3}.get(irrep[0], 1) for irrep, count in sorted(counts.items())}
+    sets = {
+        irrep: count // {"E": 2, "Π": 2, "T": 3}.get(irrep[0], 1) for irrep, count in sorted(counts.items())
+    }
     kinds = " + ".join(f"{count if count > 1 else ''} {irrep}".strip() for irrep, count in sets.items())
     return [f"Point group {document.point_group}: {kinds}".removesuffix(": "), ""]
 

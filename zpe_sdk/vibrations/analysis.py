@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 from zpe_sdk.vibrations.hessian import symmetrised
 from zpe_sdk.vibrations.intensities import ir_intensities
 from zpe_sdk.vibrations.irreps import Irreps, assign_irreps
-from zpe_sdk.vibrations.kinds import counted_modes, external_motions, imaginary_modes, vibrations
+from zpe_sdk.vibrations.kinds import (
+    counted_modes,
+    external_motions,
+    imaginary_modes,
+    linear_axis,
+    vibrations,
+)
 from zpe_sdk.vibrations.modes import Modes, normal_modes, wavenumber
 from zpe_sdk.vibrations.molecule import Molecule, find_molecule
 from zpe_sdk.vibrations.noise import Residuals, residuals
@@ -78,6 +84,13 @@ class Structure:
             return None
         places = None if self.molecule is None else self.molecule.positions[list(self.mobile)]
         return external_motions(self.masses, places)
+
+    @property
+    def axis(self) -> Array | None:
+        """The direction of a linear molecule, a unit vector; None if it is none."""
+        if self.molecule is None or self.external is None:
+            return None
+        return linear_axis(self.molecule.positions, self.external)
 
 
 @dataclass(frozen=True)
@@ -178,7 +191,7 @@ def analyse(
         ir_intensities=None
         if tensors is None
         else ir_intensities(tensors, modes.displacements, structure.masses, modes.kinds),
-        irreps=assign_irreps(structure.operations, structure.masses, modes.eigenvectors),
+        irreps=assign_irreps(structure.operations, structure.masses, modes.eigenvectors, axis=structure.axis),
         residuals=None
         if plan is None
         else residuals(

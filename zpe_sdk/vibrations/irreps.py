@@ -60,10 +60,13 @@ def point_operations(plan: Plan) -> tuple[Operation, ...]:
     return whole if len(whole) == len(matrices) == plan.order else ()
 
 
-def assign_irreps(operations: Sequence[Operation], masses: Array, eigenvectors: Array) -> Irreps | None:
+def assign_irreps(
+    operations: Sequence[Operation], masses: Array, eigenvectors: Array, *, axis: Array | None = None
+) -> Irreps | None:
     """Return the point group and the representation of each mode; None without operations.
 
-    Operations that take an atom to another isotope do not count.
+    Operations that take an atom to another isotope do not count. A linear molecule has all turns about its
+    axis, though its box leaves it but a few.
 
     Parameters
     ----------
@@ -73,6 +76,8 @@ def assign_irreps(operations: Sequence[Operation], masses: Array, eigenvectors: 
         Of the mobile atoms in u, shape (M,).
     eigenvectors
         Orthonormal mass-weighted vectors of the modes, shape (K, M, 3).
+    axis
+        That of a linear molecule, a unit vector; None: it is none.
 
     Notes
     -----
@@ -83,6 +88,8 @@ def assign_irreps(operations: Sequence[Operation], masses: Array, eigenvectors: 
     kept = [o for o in operations if np.all(abs(masses[list(o.permutation)] - masses) < _SAME_MASS)]
     if not kept:
         return None
+    if axis is not None:
+        return _of_a_linear_molecule(axis, kept, eigenvectors)
     own = np.arange(len(masses))
     unmoved = np.array([np.sum(np.array(o.permutation) == own) for o in kept])
     group = find_point_group(np.array([o.matrix for o in kept]), unmoved)
@@ -94,11 +101,34 @@ def assign_irreps(operations: Sequence[Operation], masses: Array, eigenvectors: 
     )
     sizes = group.characters.max(axis=1)
     shares = (sizes / np.sum(group.characters**2, axis=1))[:, None] * (group.characters @ traces)
-    names = [
-        group.irreps[n] if share > _PURE else None
+    return Irreps(group.name, _named(group.irreps, shares))
+
+
+def _of_a_linear_molecule(axis: Array, operations: Sequence[Operation], eigenvectors: Array) -> Irreps:
+    """Return D∞h or C∞v, and Σ for what moves along the axis, Π for what moves across.
+
+    Whatever turns the axis round takes each atom to where the inversion takes it: g is what the inversion
+    leaves as it is, u what it reverses.
+    """
+    along = eigenvectors @ axis
+    sigma = np.sum(along**2, axis=1)
+    whole = np.array([sigma, np.sum(eigenvectors**2, axis=(1, 2)) - sigma])
+    turning = next((o for o in operations if axis @ o.matrix @ axis < 0), None)
+    if turning is None:
+        return Irreps("C∞v", _named(("Σ+", "Π"), whole))
+    places = list(turning.permutation)
+    inverted = -np.sum(along[:, places] * along, axis=1)
+    parity = np.array([inverted, -np.sum(eigenvectors[:, places] * eigenvectors, axis=(1, 2)) - inverted])
+    shares = np.vstack([(whole + parity) / 2, (whole - parity) / 2])
+    return Irreps("D∞h", _named(("Σg+", "Πg", "Σu+", "Πu"), shares))
+
+
+def _named(irreps: Sequence[str], shares: Array) -> list[str | None]:
+    """Return the name of what each mode is, from its share of each representation, shape (I, K)."""
+    return [
+        irreps[n] if share > _PURE else None
         for n, share in zip(shares.argmax(axis=0), shares.max(axis=0), strict=True)
     ]
-    return Irreps(group.name, names)
 
 
 def _product(outer: Operation, inner: Operation) -> Operation:

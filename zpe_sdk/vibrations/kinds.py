@@ -81,3 +81,19 @@ def external_motions(masses: Array, molecule: Array | None) -> Array:
     _, lengths, about_axes = np.linalg.svd(rotations, full_matrices=False)
     kept = about_axes[(lengths > 0) & (lengths**2 >= LINEAR_SHARE * lengths[0] ** 2)]
     return np.vstack([translations, kept])
+
+
+def linear_axis(molecule: Array, external: Array) -> Array | None:
+    """Return the direction of a linear molecule, a unit vector; None if it is bent, or an atom.
+
+    Parameters
+    ----------
+    molecule
+        Its positions in Å, in one piece, shape (N, 3).
+    external
+        Its motions as a whole, see :func:`external_motions`.
+    """
+    if len(external) != 5:
+        return None
+    axis: Array = np.linalg.svd(molecule - molecule.mean(axis=0))[2][0]
+    return axis

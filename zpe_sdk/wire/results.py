@@ -79,7 +79,8 @@ class ZPEResultDocument(Message):
     of a slab the component along its normal), ``born_charges[k][a][b]`` the derivative ∂μ_a/∂x_b for each
     mobile atom in e, ``ir_intensities_km_mol`` one for each mode, 0 for motions of the whole; null without
     dipoles. ``point_group`` and ``irreps`` name the symmetry of structure, cell and k-points and that of each
-    mode, from ``symmetry_operations``; null where no symmetry was used, and for a mode that mixes several.
+    mode, from ``symmetry_operations``; null where no symmetry was used, and for a mode that mixes several. A
+    linear molecule is D∞h or C∞v, whatever its cell leaves of that.
     ``relaxation`` tells of the relaxation that came first, ``expect`` what the structure was to be.
     ``symmetry`` and ``checks``: see docs/formulas.md.
     """
