@@ -33,6 +33,8 @@ WITHIN = "zpe.within"
 
 M = TypeVar("M", bound=Message)
 
+# What a page of the dashboard has behind the URL of its control plane.
+_DASHBOARD = re.compile(r"(?<=[^/])/dashboard(?:[/?#].*)?$")
 # 429: too many failed logins; 502 and 504: a proxy whose control plane is being restarted; 503: its store.
 _PASSING = {429, 502, 503, 504}
 
@@ -48,7 +50,8 @@ def base_url(url: str, *, insecure: bool = False) -> httpx.URL:
     Parameters
     ----------
     url
-        E.g. ``https://zpe.example.org`` or ``http://127.0.0.1:8000``.
+        E.g. ``https://zpe.example.org`` or ``http://127.0.0.1:8000``; of a page of the dashboard, what stands
+        before ``/dashboard`` counts.
     insecure
         Allow plain HTTP to another machine, where anybody on the way can read the token.
 
@@ -58,7 +61,7 @@ def base_url(url: str, *, insecure: bool = False) -> httpx.URL:
         ``bad_url``: no URL; ``insecure_url``: plain HTTP to a host that is not this one.
     """
     try:
-        parsed = httpx.URL(url)
+        parsed = httpx.URL(_DASHBOARD.sub("", url))
     except httpx.InvalidURL:
         parsed = httpx.URL("")
     if parsed.scheme not in ("http", "https") or not parsed.host:

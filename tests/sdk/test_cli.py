@@ -13,24 +13,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
+from typer.main import get_command
 
-from tests.processes import PATIENCE, ZPE, ControlPlane, Process, environment, h2
-from zpe_sdk.cli import main
+from tests.processes import PATIENCE, ZPE, ControlPlane, Process, environment, h2, wait_until
+from zpe_sdk.cli import admin, app, main, workers
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture(scope="module")
-def plane(control_plane: ControlPlane) -> ControlPlane:
-    """A control plane with one worker."""
-    control_plane.worker()
-    return control_plane
-
-
-@pytest.fixture(scope="module")
-def token(plane: ControlPlane) -> str:
-    return plane.researcher_token("ada")
 
 
 def run_zpe(*arguments: str, stdin: str = "", **settings: object) -> subprocess.CompletedProcess[str]:
@@ -156,6 +146,12 @@ def test_an_error_of_a_process_is_one_line_too(settings: dict[str, object]) -> N
     assert done.stderr.count("\n") == 1
 
 
+def test_an_address_copied_from_the_dashboard_will_do(zpe: Run, plane: ControlPlane) -> None:
+    done = zpe("--url", f"{plane.url}/dashboard/jobs", "jobs", "--json")
+    assert done.returncode == 0, done.stderr
+    assert isinstance(json.loads(done.stdout), list)
+
+
 def test_no_token_and_nobody_there(zpe: Run) -> None:
     assert "[auth/token_missing]" in zpe("jobs", ZPE_TOKEN="").stderr
     away = zpe("jobs", ZPE_CONTROL_API_URL="http://127.0.0.1:9", ZPE_RETRY_SECONDS="0.1")
@@ -229,9 +225,11 @@ def test_what_an_administrator_does(zpe: Run, plane: ControlPlane) -> None:
     researcher = admin("token", "grace").strip()
     assert zpe("jobs", ZPE_TOKEN=researcher).returncode == 0
     assert "grace" in admin("tokens")
+    wait_until(lambda: json.loads(admin("workers", "--json"))["workers"])  # it is on its way
     worker = json.loads(admin("workers", "--json"))["workers"][0]
     assert worker["server_id"] in admin("workers")
     assert "draining" in admin("drain", worker["server_id"])
+    assert json.loads(admin("drain", worker["server_id"], "--json")) == [{"ok": True}]
     assert "draining" in admin("workers")
     admin("drain", worker["server_id"], "--off")
     assert "LEASE" in admin("leases")
@@ -250,7 +248,23 @@ def test_what_an_administrator_does(zpe: Run, plane: ControlPlane) -> None:
     assert "revoked" in admin("revoke", "--worker", spare, "--and-its-results")
     assert "PSEUDOPOTENTIALS" in admin("scfs")
     assert admin("scfs", "--worker", spare, "--drop").strip() == "0 dropped"
+    assert json.loads(admin("scfs", "--worker", spare, "--drop", "--json")) == {"dropped": 0}
+    assert json.loads(admin("group", "surfaces", "--add", "grace", "--json"))["members"] == ["grace"]
     assert spare in admin("audit")
+
+
+# These run until they are ended, or ask for a token.
+WITHOUT_JSON = {"demo", "embedded", "login", "worker", "serve", "dashboard", "rq-worker"}
+
+
+def test_every_command_that_shows_something_prints_json_if_asked(zpe: Run) -> None:
+    groups = {"admin": get_command(admin.app).commands, "workers": get_command(workers.app).commands}
+    names = get_command(app).list_commands(click.Context(get_command(app)))
+    found = [(name,) for name in names if name not in WITHOUT_JSON | set(groups)]
+    found += [(group, name) for group, commands in groups.items() for name in commands]
+    assert {("jobs",), ("doctor",), ("admin", "drain"), ("workers", "select")} <= set(found)
+    lacking = [names for names in found if "--json" not in zpe(*names, "--help").stdout]
+    assert lacking == []
 
 
 def test_names_cannot_command_the_terminal(zpe: Run) -> None:

@@ -8,7 +8,7 @@ import multiprocessing
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from zpe_sdk import (
     InputError,
     ZPEClient,
     as_completed,
+    read_archive,
 )
 from zpe_sdk.client.admin import Admin
 from zpe_sdk.client.async_admin import AsyncAdmin
@@ -39,38 +40,6 @@ from zpe_sdk.client.project import Project
 ROOT = Path(__file__).parents[2]
 # The engine's springs give H2 at 0.75 Å one stretch near 4400 cm⁻¹.
 STRETCH = pytest.approx(4400, abs=60)
-
-
-@pytest.fixture(scope="module")
-def plane(control_plane: ControlPlane) -> ControlPlane:
-    """A control plane with one worker."""
-    control_plane.worker()
-    return control_plane
-
-
-@pytest.fixture(scope="module")
-def token(plane: ControlPlane) -> str:
-    return plane.researcher_token("ada")
-
-
-@pytest.fixture
-def client(plane: ControlPlane, token: str) -> Iterator[ZPEClient]:
-    with ZPEClient(plane.url, token) as client:
-        yield client
-
-
-@pytest.fixture
-def admin(plane: ControlPlane) -> Iterator[ZPEClient]:
-    with ZPEClient(plane.url, plane.admin_token) as client:
-        yield client
-
-
-@pytest.fixture
-def paused(admin: ZPEClient) -> Iterator[None]:
-    """Workers get nothing while the test runs."""
-    admin.admin.set_flags(dequeue_enabled=False)
-    yield
-    admin.admin.set_flags(dequeue_enabled=True)
 
 
 def test_a_job_from_submission_to_result(client: ZPEClient, capsys: pytest.CaptureFixture[str]) -> None:
@@ -476,7 +445,7 @@ def test_what_was_chosen_for_atoms_is_told_once(
 
 
 def test_the_result_of_a_worker_of_another_make_is_shown_as_far_as_it_goes(
-    plane: ControlPlane, admin: ZPEClient
+    plane: ControlPlane, admin: ZPEClient, tmp_path: Path
 ) -> None:
     """Of a worker that knows only how to lease a whole job and post its result."""
     worker = plane.register(name="old")
@@ -485,7 +454,7 @@ def test_the_result_of_a_worker_of_another_make_is_shown_as_far_as_it_goes(
         if other.server_id != worker["server_id"]:
             admin.admin.drain(other.server_id)
     try:
-        job = admin.submit(h2("for an old worker"), priority=100)
+        job = admin.submit(h2("for an old worker"), priority=100, project="of before", name="hydrogen")
         with plane.api(str(worker["worker_token"])) as api:
             lease = api.post("/calc/zpe/compute/jobs/lease", json={"wait_seconds": 20}).json()
             assert lease["job_id"] == job.id
@@ -516,6 +485,11 @@ def test_the_result_of_a_worker_of_another_make_is_shown_as_far_as_it_goes(
         _ = result.hessian
     assert job.summary() == body["summary_text"]
     assert job.freqs_csv() == body["freqs_csv"]
+
+    project = admin.project("of before")
+    assert project.table().zpe_ev["hydrogen"] == 0.2728
+    archive = read_archive(project.export(tmp_path / "before.zip"))
+    assert archive.results["hydrogen"].to_json() == result.to_json()
 
 
 def test_every_administrators_call(plane: ControlPlane, admin: ZPEClient, client: ZPEClient) -> None:

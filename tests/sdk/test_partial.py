@@ -43,14 +43,9 @@ def plane_settings() -> dict[str, object]:
 
 
 @pytest.fixture(scope="module")
-def token(control_plane: ControlPlane) -> str:
-    return control_plane.researcher_token("ada")
-
-
-@pytest.fixture
-def client(control_plane: ControlPlane, token: str) -> Iterator[ZPEClient]:
-    with ZPEClient(control_plane.url, token) as client:
-        yield client
+def plane(control_plane: ControlPlane) -> ControlPlane:
+    """Its worker is the test itself."""
+    return control_plane
 
 
 @pytest.fixture

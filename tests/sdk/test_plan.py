@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,13 +22,8 @@ PSEUDO = Path("/usr/share/espresso/pseudo")
 
 @pytest.fixture(scope="module")
 def plane(control_plane: ControlPlane) -> ControlPlane:
+    """At first there is no worker."""
     return control_plane
-
-
-@pytest.fixture(scope="module")
-def client(plane: ControlPlane) -> Iterator[ZPEClient]:
-    with ZPEClient(plane.url, plane.researcher_token("ada")) as client:
-        yield client
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import warnings
 import zipfile
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -21,37 +20,6 @@ from zpe_sdk.client.listing import moment, warn_of_expiry
 
 # All but this decides what is computed.
 INPUTS = {f"molecule {n}": h2(f"the molecule {n}") for n in range(3)}
-
-
-@pytest.fixture(scope="module")
-def plane(control_plane: ControlPlane) -> ControlPlane:
-    control_plane.worker()
-    return control_plane
-
-
-@pytest.fixture(scope="module")
-def token(plane: ControlPlane) -> str:
-    return plane.researcher_token("ada")
-
-
-@pytest.fixture
-def client(plane: ControlPlane, token: str) -> Iterator[ZPEClient]:
-    with ZPEClient(plane.url, token) as client:
-        yield client
-
-
-@pytest.fixture
-def admin(plane: ControlPlane) -> Iterator[ZPEClient]:
-    with ZPEClient(plane.url, plane.admin_token) as client:
-        yield client
-
-
-@pytest.fixture
-def paused(admin: ZPEClient) -> Iterator[None]:
-    """Workers get nothing while the test runs."""
-    admin.admin.set_flags(dequeue_enabled=False)
-    yield
-    admin.admin.set_flags(dequeue_enabled=True)
 
 
 @pytest.mark.usefixtures("paused")

@@ -91,6 +91,17 @@ def test_what_is_missing_or_unsafe_is_refused_at_once(
         assert "0123456789" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "copied",
+    ["/dashboard", "/dashboard/", "/dashboard/jobs/0123abcd", "/dashboard?theme=dark", "/dashboard#jobs"],
+)
+def test_the_address_of_a_page_of_the_dashboard_is_that_of_its_control_plane(copied: str) -> None:
+    assert ZPEClient(f"{URL}{copied}", TOKEN).url == ZPEClient(URL, TOKEN).url
+    assert str(ZPEClient(f"{URL}/lab{copied}", TOKEN).url) == f"{URL}/lab"
+    assert ZPEClient("https://dashboard", TOKEN).url.host == "dashboard"
+    assert ZPEClient(f"{URL}/dashboards", TOKEN).url.path == "/dashboards"
+
+
 def test_a_bad_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZPE_INSECURE", "perhaps")
     with pytest.raises(ConfigError) as caught:

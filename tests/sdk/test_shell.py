@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,7 +26,13 @@ def zpe(*arguments: str | Path, **settings: object) -> subprocess.CompletedProce
     )
 
 
-# Each asks its shell what could follow `zpe jo`, after the completion that `zpe` itself writes for it.
+# Where each shell looks for the completion of a command.
+COMPLETIONS = {
+    "bash": ".bash_completions/zpe.sh",
+    "fish": ".config/fish/completions/zpe.fish",
+    "zsh": ".zfunc/_zpe",
+}
+# Each asks its shell what could follow a word, after the completion that `zpe` has installed for it.
 ASKS = {
     "bash": """
         source {script}
@@ -56,13 +62,19 @@ def test_a_shell_completes_commands(shell: str, word: str, expected: str, tmp_pa
     program = shutil.which(shell)
     if program is None:
         pytest.skip(f"{shell} is not installed here")
-    script = tmp_path / "completion"
-    written = zpe(_ZPE_COMPLETE=f"source_{shell}")
-    script.write_text(written.stdout)
-    assert "zpe" in written.stdout, written.stderr
+    home = environment(PATH=f"{Path(ZPE).parent}{os.pathsep}{os.environ['PATH']}", HOME=tmp_path)
+    installed = subprocess.run(
+        [program, "-c", "zpe --install-completion; true"],
+        env=home,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    script = tmp_path / COMPLETIONS[shell]
+    assert script.exists(), installed
     asked = subprocess.run(
         [program, "-c", ASKS[shell].format(script=script, word=word)],
-        env=environment(PATH=f"{Path(ZPE).parent}{os.pathsep}{os.environ['PATH']}", HOME=tmp_path),
+        env=home,
         capture_output=True,
         text=True,
         timeout=PATIENCE,
@@ -107,24 +119,10 @@ def test_an_interrupt_while_it_asks_is_one_line(tmp_path: Path) -> None:
     assert (process.returncode, out, err) == (130, "", "zpe: interrupted\n")
 
 
-@pytest.fixture(scope="module")
-def plane(control_plane: ControlPlane) -> ControlPlane:
-    control_plane.worker()
-    return control_plane
-
-
-@pytest.fixture(scope="module")
-def client(plane: ControlPlane) -> Iterator[ZPEClient]:
-    with ZPEClient(plane.url, plane.researcher_token("ada")) as client:
-        yield client
-
-
 @pytest.fixture
-def shell(client: ZPEClient, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    token = client._async.connection._token.get_secret_value()
-
+def shell(plane: ControlPlane, token: str, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        return zpe(*arguments, ZPE_CONTROL_API_URL=client.url, ZPE_TOKEN=token, XDG_CONFIG_HOME=tmp_path)
+        return zpe(*arguments, ZPE_CONTROL_API_URL=plane.url, ZPE_TOKEN=token, XDG_CONFIG_HOME=tmp_path)
 
     return run
 

@@ -25,11 +25,6 @@ from zpe_server.settings import Settings
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def issuer() -> Iterator[Issuer]:
     with Issuer() as issuer:
         yield issuer

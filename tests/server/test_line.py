@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from tests.processes import RedisServer
 from tests.server.calls import cancel, heartbeat, lease, release, report, submit, sweep
 from zpe_sdk.wire import LeaseRequest, Limits
 from zpe_sdk.wire.versions import fits
@@ -24,19 +22,6 @@ from zpe_server.transitions.researchers import Limit, ReadUsage
 from zpe_server.transitions.workers import Drain, Introduce
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-async def store(redis_cluster: RedisServer) -> AsyncIterator[Store]:
-    store = Store(redis_cluster.url)
-    await store.redis.flushdb()
-    yield store
-    await store.close()
 
 
 async def served(store: Store, count: int, **more: Any) -> list[str]:

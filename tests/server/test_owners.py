@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.processes import ControlPlane, RedisServer, h2
+from tests.processes import ControlPlane, h2
 from tests.server.calls import lease, submit
 from zpe_server.store import Store, key
 from zpe_server.transitions.base import items
@@ -21,21 +21,14 @@ COMPUTE = "/calc/zpe/compute"
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-async def store(redis_cluster: RedisServer) -> AsyncIterator[Store]:
-    store = Store(redis_cluster.url)
-    await store.redis.flushdb()
+async def store(store: Store) -> Store:
+    """With a worker that is nobody's, one of ann and one of bob."""
     for name, owner in (("shared", None), ("anns", "ann"), ("bobs", "bob")):
         await store.redis.hset(key("worker", name), mapping={"name": name})
         if owner:
             await store.redis.hset(key("worker", name), mapping={"owner": owner, "accepts": "own"})
             await store.redis.sadd(key("owned"), name)
-    yield store
-    await store.close()
+    return store
 
 
 async def given(store: Store, worker: str, count: int = 1, **more: Any) -> list[str | None]:

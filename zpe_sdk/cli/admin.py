@@ -194,7 +194,8 @@ def scfs(
     chosen = {"owner": owner, "worker": worker, "version": version, "pseudopotential": pseudopotential}
     with connection.client() as client:
         if drop:
-            print(f"{client.admin.drop_scfs(**chosen).dropped} dropped")
+            gone = client.admin.drop_scfs(**chosen)
+            as_json(gone) if json else print(f"{gone.dropped} dropped")
             return
         found = client.admin.scfs(**chosen)
     if json:
@@ -268,6 +269,7 @@ def drain(
     context: typer.Context,
     workers: ServerIds,
     off: Annotated[bool, typer.Option("--off", help="Give it work again.")] = False,
+    json: Json = False,
 ) -> None:
     """Give compute nodes no new work; they finish their current tasks.
 
@@ -275,9 +277,8 @@ def drain(
     """
     connection: Connection = context.obj
     with connection.client() as client:
-        for worker in workers:
-            client.admin.drain(worker, not off)
-    print("works again" if off else "draining")
+        done = [client.admin.drain(worker, not off) for worker in workers]
+    as_json(done) if json else print("works again" if off else "draining")
 
 
 @app.command()
@@ -287,6 +288,7 @@ def accept(
     accepts: Annotated[
         Accepts, typer.Argument(metavar="own|group|all", help="Its owner's, the groups' too, or everybody's.")
     ],
+    json: Json = False,
 ) -> None:
     """Change whose jobs a compute node with an owner takes from now on.
 
@@ -294,8 +296,8 @@ def accept(
     """
     connection: Connection = context.obj
     with connection.client() as client:
-        client.admin.accept(worker, accepts)
-    print(f"accepts {accepts}")
+        done = client.admin.accept(worker, accepts)
+    as_json(done) if json else print(f"accepts {accepts}")
 
 
 @app.command()
@@ -319,6 +321,7 @@ def group(
     name: Annotated[str, typer.Argument(metavar="GROUP", help="The group.")],
     add: Annotated[list[str] | None, typer.Option(help="Who joins it; may be given again.")] = None,
     remove: Annotated[list[str] | None, typer.Option(help="Who leaves it; may be given again.")] = None,
+    json: Json = False,
 ) -> None:
     """Change who is in a group of researchers; it begins with its first member and ends with its last.
 
@@ -327,7 +330,7 @@ def group(
     connection: Connection = context.obj
     with connection.client() as client:
         found = client.admin.group(name, add=add or (), remove=remove or ())
-    print(", ".join(found.members) or "nobody is left")
+    as_json(found) if json else print(", ".join(found.members) or "nobody is left")
 
 
 @app.command()
@@ -384,6 +387,7 @@ def leases(context: typer.Context, json: Json = False) -> None:
 def release_lease(
     context: typer.Context,
     lease: Annotated[str, typer.Argument(metavar="LEASE", help="The id that `zpe admin leases` shows.")],
+    json: Json = False,
 ) -> None:
     """Release a lease; its unfinished SCFs go to other workers.
 
@@ -391,8 +395,8 @@ def release_lease(
     """
     connection: Connection = context.obj
     with connection.client() as client:
-        client.admin.release_lease(lease)
-    print("released")
+        done = client.admin.release_lease(lease)
+    as_json(done) if json else print("released")
 
 
 @app.command()

@@ -74,9 +74,7 @@ def jobs(
     if json:
         as_json(listed)
     else:
-        table(
-            ("JOB", "STATUS", "SCFS", "FORMULA", "NAME", "PROJECT", "OWNER", "SUBMITTED"), map(_row, listed)
-        )
+        table(COLUMNS, map(_row, listed))
         if found.total > len(listed):
             print(f"zpe: {len(listed)} of {found.total} jobs; --limit shows more", file=sys.stderr)
     for warning in warned:

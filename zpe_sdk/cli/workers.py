@@ -97,15 +97,15 @@ def enroll_token(
 
 
 @app.command()
-def accept(context: typer.Context, worker: WorkerId, accepts: AcceptsArgument) -> None:
+def accept(context: typer.Context, worker: WorkerId, accepts: AcceptsArgument, json: Json = False) -> None:
     """Change whose jobs a worker of yours takes from now on; what it has begun, it finishes.
 
     Example: `zpe workers accept WORKER group`
     """
     connection: Connection = context.obj
     with connection.client() as client:
-        client.workers.accept(worker, accepts)
-    print(f"accepts {accepts}")
+        done = client.workers.accept(worker, accepts)
+    as_json(done) if json else print(f"accepts {accepts}")
 
 
 @app.command()
@@ -113,6 +113,7 @@ def drain(
     context: typer.Context,
     worker: WorkerId,
     off: Annotated[bool, typer.Option("--off", help="Give it work again.")] = False,
+    json: Json = False,
 ) -> None:
     """Give a worker of yours no new work; it finishes its current tasks.
 
@@ -120,20 +121,20 @@ def drain(
     """
     connection: Connection = context.obj
     with connection.client() as client:
-        client.workers.drain(worker, not off)
-    print("works again" if off else "draining")
+        done = client.workers.drain(worker, not off)
+    as_json(done) if json else print("works again" if off else "draining")
 
 
 @app.command()
-def revoke(context: typer.Context, worker: WorkerId) -> None:
+def revoke(context: typer.Context, worker: WorkerId, json: Json = False) -> None:
     """Shut a worker of yours out; others get what it has not finished.
 
     Example: `zpe workers revoke WORKER`
     """
     connection: Connection = context.obj
     with connection.client() as client:
-        client.workers.revoke(worker)
-    print("revoked")
+        done = client.workers.revoke(worker)
+    as_json(done) if json else print("revoked")
 
 
 @app.command()
@@ -142,6 +143,7 @@ def select(
     target: Annotated[
         str, typer.Argument(metavar="TARGET", help="A worker's name or id, a group, `mine` or `any`.")
     ],
+    json: Json = False,
 ) -> None:
     """Choose where jobs run that do not say `--where`.
 
@@ -149,7 +151,8 @@ def select(
     """
     connection: Connection = context.obj
     with connection.client() as client:
-        print(client.workers.select(target).active_target_id or "any")
+        selected = client.workers.select(target)
+    as_json(selected) if json else print(selected.active_target_id or "any")
 
 
 def limit_rows(me: Me) -> list[tuple[str, str]]:
