@@ -4,7 +4,8 @@
 Where the control plane is comes from ZPE_API_URL or ZPE_CONTROL_API_URL, who you are from ZPE_TOKEN; or both
 from `zpe login`::
 
-    ZPE_CONTROL_API_URL=https://zpe.example.org ZPE_TOKEN=... scripts/zpe-submit-h2.py [FILE]
+    zpe login https://zpe.example.org    # asks for the token
+    scripts/zpe-submit-h2.py [FILE]
 """
 
 from __future__ import annotations

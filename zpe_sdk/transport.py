@@ -1,4 +1,4 @@
-"""The way to the control plane: which proxy, whose certificates, and which faults of it no waiting mends."""
+"""The way to the control plane: proxies, certificates, the length of replies, and what no waiting mends."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import ipaddress
 import socket
 import ssl
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,16 @@ from zpe_sdk.errors import ConfigError
 
 _PROXY_SCHEMES = {"http", "https", "socks5", "socks5h"}
 _PROBE_SECONDS = 3.0
+# The longest lease: 10 000 SCFs of an input of 4 MB, and what an optimiser remembers.
+REPLY_BYTES = 16 * 2**20
+# The longest result: Hessian and modes of 1000 mobile atoms, nine million numbers each.
+RESULT_BYTES = 512 * 2**20
 # OpenSSL's names for an answer that is no TLS.
 _NO_TLS = {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "UNKNOWN_PROTOCOL"}
 
 
 def options(url: httpx.URL, ca_bundle: Path | None = None) -> dict[str, Any]:
-    """Return the arguments of a client of httpx that say how to get to a control plane.
+    """Return the arguments of a :class:`Transport` that say how to get to a control plane.
 
     Raises
     ------
@@ -31,6 +35,88 @@ def options(url: httpx.URL, ca_bundle: Path | None = None) -> dict[str, Any]:
     """
     # httpx would take the environment's proxies for this machine too, and say nothing of plain HTTP.
     return {"proxy": proxy_for(url), "verify": tls(ca_bundle), "trust_env": False}
+
+
+class Transport(httpx.HTTPTransport):
+    """Brings replies that are not longer than ``most_bytes``; else a ConfigError, ``bad_reply``.
+
+    Other arguments are those of :func:`options`.
+    """
+
+    def __init__(self, *, most_bytes: int = REPLY_BYTES, **options: Any) -> None:
+        super().__init__(**options)
+        self._most_bytes = most_bytes
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request; its reply is not read yet."""
+        return _bounded(super().handle_request(_unpacked(request)), self._most_bytes)
+
+
+class AsyncTransport(httpx.AsyncHTTPTransport):
+    """As :class:`Transport`, for an event loop."""
+
+    def __init__(self, *, most_bytes: int = REPLY_BYTES, **options: Any) -> None:
+        super().__init__(**options)
+        self._most_bytes = most_bytes
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request; its reply is not read yet."""
+        return _bounded(await super().handle_async_request(_unpacked(request)), self._most_bytes)
+
+
+def _unpacked(request: httpx.Request) -> httpx.Request:
+    # A few kilobytes that are unpacked fill any memory.
+    request.headers["Accept-Encoding"] = "identity"
+    return request
+
+
+def _bounded(response: httpx.Response, most_bytes: int) -> httpx.Response:
+    response.stream = _Bounded(response, most_bytes)
+    return response
+
+
+class _Bounded(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """The body of a reply, as long as it has not too many bytes."""
+
+    def __init__(self, response: httpx.Response, most_bytes: int) -> None:
+        self._stream = response.stream
+        self._packing = response.headers.get("Content-Encoding", "identity")
+        self._most_bytes = most_bytes
+        self._count = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        assert isinstance(self._stream, httpx.SyncByteStream)
+        self._check_packing()
+        for part in self._stream:
+            yield self._counted(part)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        assert isinstance(self._stream, httpx.AsyncByteStream)
+        self._check_packing()
+        async for part in self._stream:
+            yield self._counted(part)
+
+    def close(self) -> None:
+        assert isinstance(self._stream, httpx.SyncByteStream)
+        self._stream.close()
+
+    async def aclose(self) -> None:
+        assert isinstance(self._stream, httpx.AsyncByteStream)
+        await self._stream.aclose()
+
+    def _check_packing(self) -> None:
+        if self._packing != "identity":
+            raise _refused("is compressed, which was not asked for")
+
+    def _counted(self, part: bytes) -> bytes:
+        self._count += len(part)
+        if self._count > self._most_bytes:
+            raise _refused(f"is longer than {self._most_bytes // 2**20} MiB")
+        return part
+
+
+def _refused(why: str) -> ConfigError:
+    return ConfigError(f"the reply of the control plane is refused: it {why}", code="bad_reply")
 
 
 def proxy_for(url: httpx.URL) -> httpx.URL | None:

@@ -14,7 +14,7 @@ import structlog
 
 from zpe_sdk.errors import AuthError, ConfigError
 from zpe_sdk.http import base_url
-from zpe_sdk.transport import options
+from zpe_sdk.transport import AsyncTransport, options
 from zpe_server.settings import EVERYONE, Settings
 
 log = structlog.get_logger(__name__)
@@ -132,8 +132,8 @@ class Issuer:
         """Return the issuer's keys for signatures, by their names."""
 
         async def get(url: str) -> dict[str, Any]:
-            way = options(base_url(url), None)  # over plain HTTP from this machine only
-            async with httpx.AsyncClient(timeout=_REPLY_SECONDS, **way) as client:
+            transport = AsyncTransport(**options(base_url(url)))  # over plain HTTP from this machine only
+            async with httpx.AsyncClient(timeout=_REPLY_SECONDS, transport=transport) as client:
                 found: dict[str, Any] = (await client.get(url)).raise_for_status().json()
             return found
 

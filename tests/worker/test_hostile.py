@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
+import zlib
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,6 +67,7 @@ class Hostile(ThreadingHTTPServer):
         self.bad_last = False
         self.given: set[str] = set()
         self.reported: list[str] = []
+        self.sent = 0
 
     @property
     def url(self) -> str:
@@ -122,11 +125,26 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or b"{}")
         reply = self.server.answer(self.path.rsplit("/", 1)[1], body)
+        if reply is not None and ("endless" in reply or "packed" in reply):
+            self._flood(packed="packed" in reply)
+            return
         text = b"" if reply is None else json.dumps(reply).encode()
         self.send_response(204 if reply is None else 200)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
         self.wfile.write(text)
+
+    def _flood(self, *, packed: bool) -> None:
+        """Send a gigabyte; packed, it is a megabyte to begin with."""
+        megabyte = b"[]," * (2**20 // 3)
+        self.send_response(200)
+        if packed:
+            self.send_header("Content-Encoding", "gzip")
+        self.end_headers()
+        packer = zlib.compressobj(wbits=31)
+        with contextlib.suppress(OSError):
+            for _ in range(1024):
+                self.server.sent += self.wfile.write(packer.compress(megabyte) if packed else megabyte)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -216,6 +234,25 @@ def test_a_wrong_answer_to_a_heartbeat_or_a_report_changes_nothing_and_loses_not
     assert not list((home / ".zpe/worker/outbox").glob("*.json"))
 
 
+def test_no_reply_fills_the_memory_of_a_worker(home: Path) -> None:
+    attacks: dict[str, list[dict[str, Any]]] = {
+        "lease": [{"endless": True}, {"packed": True}],
+        "tasks": [{"endless": True}],
+        "heartbeat": [{"packed": True}],
+    }
+    with hostile(**attacks) as plane, worker(plane, home) as process:
+        wait_until(lambda: plane.done)
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        process.terminate()
+        assert process.wait() == 0
+    highest = int(status.split("VmHWM:")[1].split()[0]) * 1024
+    assert highest < 400e6
+    assert plane.sent < 200e6
+    reasons = [line["reason"] for line in refusals(home)]
+    assert sum("longer than 16 MiB" in reason for reason in reasons) == 2
+    assert sum("compressed" in reason for reason in reasons) == 2
+
+
 def test_a_lease_that_comes_twice_is_taken_once(home: Path) -> None:
     good = {"lease_id": "l", "lease_ttl_seconds": 60, "payload": PAYLOAD, "tasks": EQUILIBRIUM}
     first, second = (LeaseReply.model_validate(good | {"job_id": job}) for job in ("j", "other"))
@@ -231,23 +268,48 @@ def test_a_lease_that_comes_twice_is_taken_once(home: Path) -> None:
     workload.finish(begun[0], None, 1.0)
 
 
-def test_a_client_refuses_a_job_whose_id_is_none(home: Path) -> None:
-    class Reply(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            text = json.dumps({"job_id": "../../precious"}).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
+class Reply(BaseHTTPRequestHandler):
+    """A control plane with one answer."""
 
-        def log_message(self, *_: object) -> None:
-            pass
+    answer = b"{}"
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Reply) as server:
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.answer)))
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            self.wfile.write(self.answer)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def answering(text: bytes) -> Iterator[ZPEClient]:
+    """A client of a control plane that always answers with a text."""
+    handler = type("Answer", (Reply,), {"answer": text})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         Thread(target=server.serve_forever).start()
-        url = f"http://127.0.0.1:{server.server_port}"
-        with ZPEClient(url, "token") as client, pytest.raises(ConfigError, match="job_id") as refused:
-            client.submit(h2())
+        with ZPEClient(f"http://127.0.0.1:{server.server_port}", "token") as client:
+            yield client
         server.shutdown()
+
+
+def test_a_client_refuses_a_job_whose_id_is_none() -> None:
+    with (
+        answering(json.dumps({"job_id": "../../precious"}).encode()) as client,
+        pytest.raises(ConfigError, match="job_id") as refused,
+    ):
+        client.submit(h2())
+    assert refused.value.code == "bad_reply"
+
+
+def test_a_client_reads_no_reply_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zpe_sdk.client.connection.RESULT_BYTES", 2**20)
+    with (
+        answering(b"[" + b"[]," * 2**20) as client,
+        pytest.raises(ConfigError, match="longer than 1 MiB") as refused,
+    ):
+        client.submit(h2())
     assert refused.value.code == "bad_reply"

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from zpe_sdk import http
 from zpe_sdk.client.settings import ClientSettings
 from zpe_sdk.errors import InputError, StoreError, ZPEError
-from zpe_sdk.transport import options, unreachable
+from zpe_sdk.transport import RESULT_BYTES, AsyncTransport, options, unreachable
 from zpe_sdk.version import __version__
 from zpe_sdk.wire import Message
 from zpe_sdk.wire.messages import in_words
@@ -65,9 +65,8 @@ class Connection:
             "retry_seconds": retry_seconds,
         }
         self._token = settings.token
-        self._way: dict[str, Any] = (
-            {"transport": transport} if transport else options(self.url, settings.ca_bundle)
-        )
+        self._transport = transport
+        self._way = {} if transport else options(self.url, settings.ca_bundle)
         self._timeout = httpx.Timeout(timeout)
         self._retry_seconds = retry_seconds
         self._open: tuple[asyncio.AbstractEventLoop, httpx.AsyncClient] | None = None
@@ -160,7 +159,7 @@ class Connection:
                 base_url=self.url,
                 headers={"Authorization": f"Bearer {self._token.get_secret_value()}"},
                 timeout=self._timeout,
-                **self._way,
+                transport=self._transport or AsyncTransport(most_bytes=RESULT_BYTES, **self._way),
             )
             self._open = (loop, client)
         return self._open[1]

@@ -11,8 +11,8 @@ import httpx
 
 from zpe_sdk.errors import AuthError, ConfigError
 from zpe_sdk.http import base_url, raise_for_error, read_reply
+from zpe_sdk.transport import Transport, unreachable
 from zpe_sdk.transport import options as way_to
-from zpe_sdk.transport import unreachable
 from zpe_sdk.wire import LoginOptions
 
 _GRANT = "urn:ietf:params:oauth:grant-type:device_code"
@@ -30,7 +30,8 @@ def login_options(url: str, *, insecure: bool = False, ca_bundle: Path | None = 
     """
     base = base_url(url, insecure=insecure)
     try:
-        with httpx.Client(base_url=base, timeout=_REPLY_SECONDS, **way_to(base, ca_bundle)) as client:
+        transport = Transport(**way_to(base, ca_bundle))
+        with httpx.Client(base_url=base, timeout=_REPLY_SECONDS, transport=transport) as client:
             reply = client.get("/calc/zpe/login")
     except httpx.TransportError as error:
         raise unreachable(base, error) from error
@@ -57,7 +58,8 @@ def device_token(issuer: str, options: LoginOptions, show: Callable[[str, str], 
     ConfigError
         ``issuer_unreachable``, ``insecure_url``; ``no_device_login``: the issuer has none.
     """
-    with httpx.Client(timeout=_REPLY_SECONDS, **way_to(base_url(issuer), None)) as client:
+    transport = Transport(**way_to(base_url(issuer)))
+    with httpx.Client(timeout=_REPLY_SECONDS, transport=transport) as client:
         about = _get(client, f"{issuer.rstrip('/')}/.well-known/openid-configuration")
         if "device_authorization_endpoint" not in about:
             raise ConfigError(f"{issuer} has no login for devices", code="no_device_login")

@@ -23,7 +23,7 @@ from zpe_sdk.http import (
     read_reply,
     retrying,
 )
-from zpe_sdk.transport import options, unreachable
+from zpe_sdk.transport import Transport, options, unreachable
 from zpe_sdk.version import __version__
 from zpe_sdk.wire import (
     HeartbeatReply,
@@ -103,7 +103,7 @@ class ControlPlane:
         self._http = httpx.Client(
             base_url=self.url,
             headers={INSTANCE: str(uuid.uuid4()), VERSION: __version__},
-            **options(self.url, settings.ca_bundle),
+            transport=Transport(**options(self.url, settings.ca_bundle)),
         )
         self._state = Lock()
         self._away = False
@@ -187,6 +187,8 @@ class ControlPlane:
             raise unreachable(self.url, error) from error
         except httpx.HTTPStatusError as error:
             response = error.response
+        except ConfigError as error:  # the reply was too long to be read
+            raise self._refused(path, error.message) from None
         raise_for_error(response)
         with self._state:
             back, self._away = self._away, False

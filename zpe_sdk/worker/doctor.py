@@ -20,7 +20,7 @@ from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.libraries import REFERENCE, blas_of, links_hdf5
 from zpe_sdk.espresso.run import INPUT, pw_command, pw_version
 from zpe_sdk.http import base_url, raise_for_error
-from zpe_sdk.transport import options, unreachable
+from zpe_sdk.transport import Transport, options, unreachable
 from zpe_sdk.wire import Capabilities, HeartbeatRequest
 from zpe_sdk.worker.control import ControlPlane
 from zpe_sdk.worker.engines import make_engine
@@ -197,7 +197,8 @@ def _control_plane(settings: WorkerSettings) -> Iterator[Check]:
     name = "control plane"
     try:
         url = base_url(settings.control_api_url, insecure=settings.insecure)
-        with httpx.Client(base_url=url, timeout=_REPLY_SECONDS, **options(url, settings.ca_bundle)) as http:
+        transport = Transport(**options(url, settings.ca_bundle))
+        with httpx.Client(base_url=url, timeout=_REPLY_SECONDS, transport=transport) as http:
             response = http.get("readyz")
         raise_for_error(response)
     except httpx.TransportError as error:
