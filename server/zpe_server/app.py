@@ -74,6 +74,7 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
                 for task in running:
                     task.cancel()
                 await asyncio.wait(running, timeout=1)
+            await plane.completion.close()
             with contextlib.suppress(StoreError):
                 await plane.replicas.leave()
             await plane.store.close()

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,13 +17,8 @@ from zpe_sdk.vibrations.plan import Plan
 from zpe_sdk.wire import IonicStep, JobPayload, JobRequest, RelaxationRecord, Task, TaskReport, TaskRun
 from zpe_server.records import request_of
 from zpe_server.results import Result
-from zpe_server.settings import Settings
 from zpe_server.states import States
 from zpe_server.verification import compare
-
-# What brings SciPy and much of ASE is imported at its first use: a control plane starts without it.
-if TYPE_CHECKING:
-    from zpe_server.planning import PlannedJob
 
 # pw.x prints positions in Å with ten digits.
 _SAME_PLACE = 1e-6
@@ -61,10 +56,9 @@ class Done:
 
 
 @dataclass(frozen=True)
-class NextStage:
-    """The stage that follows, and what it was planned from."""
+class Relaxed:
+    """A job whose displacements are to be planned now, with the relaxed positions in its input."""
 
-    planned: PlannedJob
     request: JobRequest
 
 
@@ -72,7 +66,7 @@ class RelaxationError(ComputeError):
     """A relaxation has not ended in a minimum; its steps stay, and it may go on from there."""
 
 
-def assemble(done: Done, settings: Settings) -> Result | States | NextStage:
+def assemble(done: Done) -> Result | States | Relaxed:
     """Return what comes of a stage.
 
     Raises
@@ -88,7 +82,7 @@ def assemble(done: Done, settings: Settings) -> Result | States | NextStage:
     if payload.stage == "relax":
         _check_end(report, steps)
         if payload.kind == "vibrations":
-            return _displacements(done, payload, report, settings)
+            return _relaxed(done, payload, report)
         workers = {n: str(json.loads(step)["worker"]) for n, step in enumerate(done.steps)}
     else:
         run = TaskRun.model_validate_json(done.runs["0"])
@@ -132,14 +126,10 @@ def _check_end(report: TaskReport, steps: Sequence[IonicStep]) -> None:
         )
 
 
-def _displacements(done: Done, payload: JobPayload, report: TaskReport, settings: Settings) -> NextStage:
-    """Plan the displacements of the relaxed structure."""
-    from zpe_server.planning import plan_stage
-
+def _relaxed(done: Done, payload: JobPayload, report: TaskReport) -> Relaxed:
     assert report.relaxation is not None
-    relaxed = moved_text(parse(payload.content), report.relaxation.positions)
-    request = request_of(done.job).model_copy(update={"content": relaxed})
-    return NextStage(plan_stage(request, "vibrations", settings), request)
+    content = moved_text(parse(payload.content), report.relaxation.positions)
+    return Relaxed(request_of(done.job).model_copy(update={"content": content}))
 
 
 def _frequencies(done: Done, payload: JobPayload) -> Result | States:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import traceback
 from collections.abc import Sequence
 
@@ -10,16 +11,22 @@ import structlog
 
 from zpe_sdk.errors import StoreError, ZPEError
 from zpe_sdk.wire import ErrorInfo
-from zpe_server.assembly import Done, NextStage, RelaxationError, assemble
+from zpe_server.assembly import Done, RelaxationError, Relaxed, assemble
+from zpe_server.planner import Planner
 from zpe_server.results import Result, ResultStore
 from zpe_server.settings import Settings
 from zpe_server.states import States
 from zpe_server.store import Store, key
-from zpe_server.submission import stage_of, stage_texts
+from zpe_server.submission import plan_displacements_of
 from zpe_server.transitions.jobs import Advance, Finish, FinishFailed, Rerun
 from zpe_server.verification import DisagreementError
 
 log = structlog.get_logger(__name__)
+
+# In the background so many are completed at a time.
+_TOGETHER = 2
+# The job stays where it is, and is completed when the sweeper finds it.
+_PASSING = {"store_unavailable", "busy"}
 
 
 class Completion:
@@ -28,10 +35,33 @@ class Completion:
     It may run anywhere and more than once: the job is marked finished by whoever stores the result first.
     """
 
-    def __init__(self, store: Store, results: ResultStore, settings: Settings) -> None:
+    def __init__(self, store: Store, results: ResultStore, planner: Planner, settings: Settings) -> None:
         self._store = store
         self._results = results
+        self._planner = planner
         self._settings = settings
+        self._turns = asyncio.Semaphore(_TOGETHER)
+        self._under_way: dict[str, asyncio.Task[None]] = {}
+
+    def later(self, job_id: str) -> None:
+        """Complete a job in the background, unless that is under way; what fails, the sweeper tries again."""
+        if job_id not in self._under_way:
+            self._under_way[job_id] = task = asyncio.create_task(self._in_turn(job_id))
+            task.add_done_callback(lambda _: self._under_way.pop(job_id))
+
+    async def _in_turn(self, job_id: str) -> None:
+        async with self._turns:
+            try:
+                await self.complete(job_id)
+            except StoreError as error:
+                log.warning("a job could not be completed yet", job_id=job_id, reason=str(error))
+
+    async def close(self) -> None:
+        """Leave what is under way to others."""
+        if tasks := set(self._under_way.values()):
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
 
     async def complete(self, job_id: str) -> None:
         """Store the result of a job and mark it finished, or failed if no result can be made.
@@ -39,7 +69,8 @@ class Completion:
         Raises
         ------
         StoreError
-            ``store_unavailable``: the job stays where it is, to be completed later.
+            ``store_unavailable``; ``busy``: too much is being planned. The job stays where it is, to be
+            completed later.
         """
         parts = ("reports", "runs", "starts", "settled")
         job, reports, runs, starts, settled = await self._store.many_fields(
@@ -51,22 +82,22 @@ class Completion:
         generation = job.get("generation", "0")
         try:
             if settled:
-                outcome: Result | States | NextStage = Result(
+                outcome: Result | States | Relaxed = Result(
                     settled["result"], settled["summary"], settled["freqs"]
                 )
             else:
                 done = Done(job, reports, runs, starts, steps)
-                outcome = await anyio.to_thread.run_sync(assemble, done, self._settings)
+                outcome = await anyio.to_thread.run_sync(assemble, done)
             if isinstance(outcome, States):
                 await self._act_on(job_id, generation, outcome)
                 return
-            if isinstance(outcome, NextStage):
-                await self._advance(job_id, generation, outcome)
+            if isinstance(outcome, Relaxed):
+                await self._advance(job_id, job["owner"], generation, outcome)
                 return
             await self._results.put(job_id, outcome)
             size = sum(len(text.encode()) for text in (outcome.document, outcome.summary, outcome.freqs))
         except ZPEError as error:
-            if isinstance(error, StoreError) and error.code == "store_unavailable":
+            if isinstance(error, StoreError) and error.code in _PASSING:
                 raise
             doubtful = error.tasks if isinstance(error, DisagreementError) else []
             if isinstance(error, RelaxationError):
@@ -110,19 +141,16 @@ class Completion:
             doubtful=[change.task for change in states.changes],
         )
 
-    async def _advance(self, job_id: str, generation: str, following: NextStage) -> None:
-        """Put the stage that follows in the place of the one that is done."""
-        reply = await self._store.transition(
-            Advance(
-                job=job_id,
-                generation=generation,
-                stage=stage_of(following.planned, following.request, self._settings),
-                **stage_texts(following.planned),
-            )
+    async def _advance(self, job_id: str, owner: str, generation: str, relaxed: Relaxed) -> None:
+        """Put the displacements of a relaxed structure in the place of its relaxation."""
+        # In a line of their own: no submission of the owner holds them up.
+        stage, texts = await self._planner.run(
+            f"{owner}: relaxed", _stays, plan_displacements_of, relaxed.request, self._settings
         )
+        reply = await self._store.transition(Advance(job=job_id, generation=generation, stage=stage, **texts))
         if not reply["advanced"]:
             return
-        log.info("job goes on", job_id=job_id, stage=following.planned.payload.stage)
+        log.info("job goes on", job_id=job_id, stage="vibrations")
         if reply.get("complete"):
             await self.complete(job_id)
 
@@ -141,3 +169,8 @@ class Completion:
         await self._store.transition(
             FinishFailed(job=job_id, generation=generation, error=error, doubtful=doubtful)
         )
+
+
+async def _stays() -> bool:
+    """Tell of a job, which has no connection, that it has not gone."""
+    return False

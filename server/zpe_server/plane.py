@@ -82,6 +82,6 @@ class Plane:
             targets=targets,
             researchers=researchers,
             results=results,
-            completion=Completion(store, results, settings),
+            completion=Completion(store, results, planner, settings),
             replicas=Replicas(store, settings),
         )

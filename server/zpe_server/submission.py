@@ -143,6 +143,20 @@ def _plan(
     )
 
 
+def plan_displacements_of(request: JobRequest, settings: Settings) -> tuple[Stage, dict[str, str]]:
+    """Plan the stage of a job that follows its relaxation; ``content`` has the relaxed positions.
+
+    Raises
+    ------
+    InputError
+        The structure can have none; ``field`` names what is at fault.
+    """
+    from zpe_server.planning import plan_stage
+
+    planned = plan_stage(request, "vibrations", settings)
+    return stage_of(planned, request, settings), stage_texts(planned)
+
+
 def stage_of(planned: PlannedJob, request: JobRequest, settings: Settings, **fields: str | float) -> Stage:
     """Return what a planned stage consists of.
 

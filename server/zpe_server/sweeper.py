@@ -50,7 +50,7 @@ async def sweep_for_ever(
                 )
             )
             for job_id in items(reply["assemble"]):
-                await completion.complete(job_id)
+                completion.later(job_id)
             if reply["expired"]:
                 log.warning("leases expired; their unfinished tasks went back", leases=reply["expired"])
             if reply["recalled"]:

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from benchmarks.planning import supercell
 from zpe_sdk.espresso import patch, physics
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.wire import Task
@@ -130,3 +131,18 @@ def test_the_key_of_an_scf_tells_structures_apart_and_not_their_spelling() -> No
     assert physics.scf_key(same, task) == physics.scf_key(pw_input, task)
     again = Task(index=9, atom=0, displacement=(0.01, 0, 0))
     assert physics.scf_key(pw_input, again) == physics.scf_key(pw_input, task)
+
+
+def test_the_keys_of_a_large_structure_tell_which_atom_is_moved() -> None:
+    pw_input = PwInput.parse(supercell(7))
+    assert len(pw_input.positions) > physics.BLOCK
+    tasks = [
+        Task(0),
+        *(Task(1, atom, (0.01, 0, 0)) for atom in (0, physics.BLOCK - 1, physics.BLOCK, 342)),
+        Task(2, 342, (0, 0.01, 0)),
+    ]
+    keys = physics.scf_keys(pw_input, tasks)
+    assert len(set(keys)) == len(tasks)
+    for task, key in zip(tasks, keys, strict=True):
+        text = patch.task_text(pw_input, task, prefix="p", outdir="./", pseudo_dir="/p", electrons={})
+        assert physics.scf_key(PwInput.parse(text), Task(0)) == key

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -11,9 +12,10 @@ from typing import Any
 
 import httpx
 import numpy as np
+import psutil
 import pytest
 
-from tests.processes import ControlPlane, h2
+from tests.processes import ControlPlane, h2, wait_until
 from zpe_sdk.wire import JobPayload, RelaxationState, Task, TaskReport
 from zpe_sdk.worker.engines import StepTaken
 from zpe_sdk.worker.engines.mock import MockEngine
@@ -138,6 +140,36 @@ def test_the_displacements_are_planned_on_the_relaxed_structure(lab: Lab) -> Non
     np.testing.assert_allclose(result["positions"], last.positions, atol=1e-9)
     assert [step["index"] for step in result["relaxation"]["steps"]] == list(range(len(relaxation.steps)))
     assert max(result["freqs_cm"]) > 1000
+
+
+def planners(plane: ControlPlane) -> list[psutil.Process]:
+    """The processes in which a control plane plans."""
+    assert plane.process is not None
+    found = []
+    for child in psutil.Process(plane.process.pid).children():
+        with suppress(psutil.Error):  # it may have ended meanwhile
+            if "anyio.to_process" in child.cmdline():
+                found.append(child)
+    return found
+
+
+def test_a_relaxed_structure_is_planned_where_others_are_and_again_if_that_was_killed(lab: Lab) -> None:
+    job = lab.submit(relax=True)
+    with lab.worker() as worker, ThreadPoolExecutor() as beside:
+        relaxation = lab.relax(worker)
+        for n in range(len(relaxation.steps)):
+            relaxation.tell(n)
+        for planner in planners(lab.plane):
+            planner.suspend()
+        told = beside.submit(relaxation.post, "tasks", reports=[relaxation.report.model_dump()])
+        wait_until(lambda: lab.get(job)["progress"]["done"] == 1)  # others are answered
+        assert lab.get(job)["stage"] == "relax"
+        while not told.done():
+            for planner in planners(lab.plane):
+                with suppress(psutil.NoSuchProcess):
+                    planner.kill()
+        assert told.result().json()["error"]["code"] == "busy"
+        wait_until(lambda: lab.get(job)["stage"] == "vibrations")
 
 
 def test_another_worker_goes_on_from_the_last_step(lab: Lab) -> None:

@@ -25,6 +25,7 @@ from zpe_sdk.espresso.surplus import unread_lines
 from zpe_sdk.wire import Task
 
 POSITION_DIGITS = 9  # of Å
+BLOCK = 256  # atoms
 
 _CARDS = (
     "CELL_PARAMETERS",
@@ -71,25 +72,27 @@ def scf_key(pw_input: PwInput, task: Task) -> str:
 def scf_keys(pw_input: PwInput, tasks: Sequence[Task]) -> list[str]:
     """Return :func:`scf_key` of each task.
 
-    Their structures differ in one atom, so most of the text that is hashed is written only once.
+    Their structures differ in one atom. So that not all of a large one has to be hashed for each task, the
+    text that is hashed holds the SHA-256 of blocks of its atoms in their place.
     """
     head = json.dumps([physics_hash(pw_input), _rounded(pw_input.cell).tolist()]).removesuffix("]")
-    rows = [json.dumps(row).encode() for row in _rounded(pw_input.positions).tolist()]
-    text = b", ".join(rows) + b"]]"
-    begins = np.cumsum([0, *(len(row) + 2 for row in rows)]).tolist()
-    whole = hashlib.sha256(f"{head}, [".encode())
+    rows = [json.dumps(row) for row in _rounded(pw_input.positions).tolist()]
+    blocks = [rows[begin : begin + BLOCK] for begin in range(0, len(rows), BLOCK)]
+
+    def text(block: list[str]) -> str:
+        joined = ", ".join(block)
+        return joined if len(blocks) == 1 else hashlib.sha256(joined.encode()).hexdigest()
+
+    unmoved = [text(block) for block in blocks]
     keys = []
     for task in tasks:
-        hashed = whole.copy()
-        if task.atom is None or task.displacement is None:
-            hashed.update(text)
-        else:
-            moved = _rounded(displaced(pw_input, task)[task.atom]).tolist()
-            begin = begins[task.atom]
-            hashed.update(text[:begin])
-            hashed.update(json.dumps(moved).encode())
-            hashed.update(text[begin + len(rows[task.atom]) :])
-        keys.append(hashed.hexdigest())
+        texts = unmoved
+        if task.atom is not None and task.displacement is not None:
+            number, place = divmod(task.atom, BLOCK)
+            block = blocks[number].copy()
+            block[place] = json.dumps(_rounded(displaced(pw_input, task)[task.atom]).tolist())
+            texts = [*unmoved[:number], text(block), *unmoved[number + 1 :]]
+        keys.append(hashlib.sha256(f"{head}, [{', '.join(texts)}]]".encode()).hexdigest())
     return keys
 
 

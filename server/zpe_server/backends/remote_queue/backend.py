@@ -59,7 +59,6 @@ class RemoteQueue:
         # Since when a worker of RQ has had a job, and not taken the lease of that id.
         self._beginning: dict[tuple[str, str], float] = {}
         self._buried: set[str] = set()  # known to be so; saves a look at each in each pass
-        self._completing: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Compare and mend until cancelled."""
@@ -78,9 +77,8 @@ class RemoteQueue:
                     async with asyncio.timeout(_IDLE_SECONDS):
                         await self._news.wait()
         finally:
-            for task in (listener, *self._completing):
-                task.cancel()
-            await asyncio.gather(listener, *self._completing, return_exceptions=True)
+            listener.cancel()
+            await asyncio.gather(listener, return_exceptions=True)
             self._offers.close()
 
     async def _listen(self) -> None:
@@ -263,15 +261,7 @@ class RemoteQueue:
         """Make the result of a job, unless another replica is at it."""
         claim = key("job", job_id, "completing")
         if await self._store.redis.set(claim, "1", nx=True, px=_COMPLETING_MS):
-            task = asyncio.create_task(self._finish(job_id))
-            self._completing.add(task)
-            task.add_done_callback(self._completing.discard)
-
-    async def _finish(self, job_id: str) -> None:
-        try:
-            await self._plane.completion.complete(job_id)
-        except StoreError as error:  # the sweeper tries again
-            log.warning("the result could not be stored yet", job_id=job_id, reason=str(error))
+            self._plane.completion.later(job_id)
 
 
 def _last_line(offer: Offer) -> str:
