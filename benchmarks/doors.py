@@ -31,15 +31,19 @@ from benchmarks.planning import supercell
 from tests.processes import ControlPlane
 
 GIVE_UP_SECONDS = 120.0
+# Of bodies: as the control plane has them (zpe_server.api.gate).
+VALUES, VALUES_OF_A_REPORT = 50_000, 100_000
+_ESCAPED = r"\n\u0041\u2192"
 _HEAD = "POST /calc/zpe/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 
 
 @dataclass(frozen=True)
 class Target:
-    """Whom an attack is on; ``token`` is a researcher's."""
+    """Whom an attack is on; ``token`` is a researcher's, ``worker`` a compute node's."""
 
     port: int
     token: str
+    worker: str
 
     def connect(self) -> socket.socket:
         """Open a connection."""
@@ -104,6 +108,23 @@ def sixty_megabytes(target: Target) -> None:
     bodies_without_token(target, 60)
 
 
+def values(target: Target) -> None:
+    """Jobs with as many atoms as one may name, each of them wrong, and a text of escapes; four at a time."""
+    indices = ",".join(["1.5"] * (VALUES - 10))
+    body = f'{{"mobile_indices":[{indices}],"content":"{_ESCAPED * (3 * 10**6 // len(_ESCAPED))}"}}'
+    _in_threads(4, lambda: _post(target, "/calc/zpe/jobs", target.token, body))
+
+
+def reports(target: Target) -> None:
+    """Reports with as many forces as one may have, and a name that turns lines round; four at a time."""
+    forces = ",".join(["[0.123456789012345,-0.123456789012345,1e-12]"] * (VALUES_OF_A_REPORT // 4 - 10))
+    fingerprint = {"engine": "\u202e" * 800_000, "engine_version": "1", "physics": "x"}
+    report = {"task": 0, "energy_ev": 0, "scf_seconds": 1, "fingerprint": fingerprint, "forces_ev_ang": []}
+    body = json.dumps({"lease_id": "x", "reports": [report]}, ensure_ascii=False)
+    body = body.replace('"forces_ev_ang": []', f'"forces_ev_ang": [{forces}]')
+    _in_threads(4, lambda: _post(target, "/calc/zpe/compute/jobs/x/tasks", target.worker, body))
+
+
 def jobs(target: Target) -> None:
     """60 jobs of 1000 atoms of one researcher, 20 at a time."""
     body = json.dumps({"content": supercell(10), "calc_mode": "new"})
@@ -113,11 +134,7 @@ def jobs(target: Target) -> None:
         if next(left, None) is None:
             time.sleep(1)
             return
-        connection = http.client.HTTPConnection("127.0.0.1", target.port, timeout=GIVE_UP_SECONDS)
-        headers = {"Authorization": f"Bearer {target.token}", "Content-Type": "application/json"}
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            connection.request("POST", "/calc/zpe/jobs", body, headers)
-            connection.getresponse().read()
+        _post(target, "/calc/zpe/jobs", target.token, body)
 
     _in_threads(20, send)
 
@@ -130,6 +147,8 @@ ATTACKS: dict[str, Callable[[Target], None] | None] = {
     "10 MB without a token": ten_megabytes,
     "60 MB without a token": sixty_megabytes,
     "60 jobs of 1000 atoms": jobs,
+    "a job of 50 000 wrong atoms": values,
+    "reports of 25 000 forces": reports,
 }
 
 
@@ -155,6 +174,14 @@ def _sent(connection: socket.socket, data: bytes) -> bool:
             connection.close()
             return False
     return True
+
+
+def _post(target: Target, path: str, token: str, body: str) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", target.port, timeout=GIVE_UP_SECONDS)
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(connection):
+        connection.request("POST", path, body.encode(), headers)
+        connection.getresponse().read()
 
 
 def _send_on(target: Target, begin: bytes, part: bytes, most: int) -> None:
@@ -186,8 +213,8 @@ def measure(attack: Callable[[Target], None] | None, seconds: float) -> str:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         assert plane.process is not None
         server = psutil.Process(plane.process.pid)
-        target = Target(plane.port, plane.researcher_token("mallory"))
         worker = str(plane.register()["worker_token"])
+        target = Target(plane.port, plane.researcher_token("mallory"), str(plane.register()["worker_token"]))
         spawn = multiprocessing.get_context("spawn")
         begun = spawn.Event()
         attacker = spawn.Process(target=_attack, args=(attack, target, begun), daemon=True)

@@ -34,6 +34,27 @@ CUT_OFF = """() => {
   look(document)
   return found
 }"""
+# Texts with "gnp" in it of which a letter stands left of the one before, through all shadow roots.
+TURNED_ROUND = """() => {
+  const found = []
+  const left = (node, n) => {
+    const range = document.createRange()
+    range.setStart(node, n)
+    range.setEnd(node, n + 1)
+    return range.getBoundingClientRect().left
+  }
+  const look = root => {
+    for (const node of root.querySelectorAll("*")) {
+      if (node.shadowRoot) look(node.shadowRoot)
+      for (const text of node.childNodes) {
+        const n = text.nodeType === Node.TEXT_NODE ? text.data.indexOf("gnp") : -1
+        if (n >= 0 && left(text, n) > left(text, n + 1)) found.push(text.data)
+      }
+    }
+  }
+  look(document)
+  return found
+}"""
 PAGES = {
     "overview": "概要",
     "jobs": "ジョブ",
@@ -234,6 +255,28 @@ def test_the_result_of_a_worker_of_another_make_is_shown_as_far_as_it_goes(
     expect(page.locator("main")).to_contain_text("0.272800")
     expect(page.locator("main")).to_contain_text("The worker that computed this sent no")
     expect(page.get_by_role("link", name="CSV")).to_be_visible()
+
+
+def test_no_text_of_others_is_turned_round(open_page: Open, control_plane: ControlPlane) -> None:
+    evil, shown = "photo\u202egnp.exe", "photo gnp.exe"
+    # The worker of this module takes none of it.
+    job = submit(control_plane, name=evil, note=evil, engine="espresso")
+    with control_plane.api(control_plane.register(name=evil)["worker_token"]) as node:
+        lease = node.post("/calc/zpe/compute/jobs/lease").raise_for_status().json()
+        failure = {"error_code": "pw_crashed", "error_message": evil, "traceback": evil}
+        path = f"/calc/zpe/compute/jobs/{lease['job_id']}/failed"
+        node.post(path, json={"lease_id": lease["lease_id"], **failure}).raise_for_status()
+    page = open_page()
+    for place in (f"job/{job}", "jobs", "workers", "dlq"):
+        page.goto(f"{control_plane.url}/dashboard/#/{place}")
+        expect(page.locator("main")).to_contain_text(shown)
+        assert page.evaluate(TURNED_ROUND) == [], place
+        assert "\u202e" not in page.content()
+    # Where such a text gets onto a page, that is seen.
+    page.evaluate(
+        "text => document.body.append(document.createElement('p').appendChild(new Text(text)))", evil
+    )
+    assert page.evaluate(TURNED_ROUND) == [evil]
 
 
 def test_from_the_dead_letters_back_to_life(

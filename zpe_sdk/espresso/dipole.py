@@ -27,6 +27,7 @@ from ase.units import Bohr
 from numpy.typing import NDArray
 
 from zpe_sdk.errors import ComputeError
+from zpe_sdk.espresso.fortran import real
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.patch import displaced
 from zpe_sdk.espresso.plane_waves import PlaneWaves, find
@@ -191,7 +192,7 @@ def read_valences(stdout: str) -> list[float]:
     Empty if pw.x was cut off before it came to print them.
     """
     table = _VALENCES.search(stdout)
-    return [float(line.split()[1]) for line in table[1].splitlines()] if table else []
+    return [real(line.split()[1]) for line in table[1].splitlines()] if table else []
 
 
 def _middle(scaled: Array) -> float:

@@ -1,8 +1,16 @@
-"""Fortran's unformatted files: each record stands between two markers of its length in bytes."""
+"""What Fortran writes: numbers, and unformatted files, whose records stand between markers of length."""
 
 from __future__ import annotations
 
 from mmap import mmap
+
+
+def real(text: str) -> float:
+    """Return a number as Fortran prints it; what does not fit into its field is stars, no number: NaN."""
+    try:
+        return float(text.replace("D", "E"))
+    except ValueError:
+        return float("nan")
 
 
 def records(content: bytes | mmap) -> list[bytes]:

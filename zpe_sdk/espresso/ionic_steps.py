@@ -16,6 +16,7 @@ from zpe_sdk.errors import ComputeError
 from zpe_sdk.espresso import said
 from zpe_sdk.espresso.banner import version_in
 from zpe_sdk.espresso.environ_output import check_environ, environ_in
+from zpe_sdk.espresso.fortran import real
 from zpe_sdk.espresso.output import check_numbers, printed
 from zpe_sdk.espresso.process import Output
 
@@ -24,7 +25,7 @@ Ending = Literal["converged", "steps", "stuck"]
 _SCF = "     Self-consistent Calculation"
 _OVER = "End of BFGS Geometry Optimization"
 _NO_MORE_STEPS = "The maximum number of steps has been reached."
-_CYCLES = re.compile(r"^ +number of scf cycles += +(\d+)$", re.M)
+_CYCLES = re.compile(r"^ +number of scf cycles += +(\d{1,9})$", re.M)
 # Before 7.0, and since.
 _STUCK = ("history already reset at previous step: stopping", "bfgs failed after")
 
@@ -105,7 +106,10 @@ class StepReader:
         if self._head is None and line.startswith(_SCF):
             self._head = output.place
         elif self._rows is not None:
-            self._rows.append([float(word) for word in line.split()[1:4]])
+            row = [real(word) for word in line.split()[1:4]]
+            if len(row) < 3 or not np.all(np.isfinite(row)):
+                raise ComputeError("pw.x went on to places that are no numbers", code="pw_crashed")
+            self._rows.append(row)
             if len(self._rows) == len(self._positions):
                 following = np.array(self._rows) @ self._unit
                 self._rows = None
@@ -149,7 +153,7 @@ class StepReader:
         None if it cannot be read, or is of another step.
         """
         try:
-            history = self._bfgs_file.read_text()
+            history = self._bfgs_file.read_text(errors="replace")
         except OSError:
             return None
         cycles = _CYCLES.search(text)
@@ -166,14 +170,18 @@ def scf_cycles(history: str, nat: int) -> int | None:
     Hessian (n²); whether the history has been reset; length of the Newton step. n is 3 nat + 9 before 6.8,
     and 3 nat + 10 since.
     """
+    longest = 3 * nat + 10
     words: list[str] = []
     for word in history.split():
         count, star, value = word.partition("*")  # some compilers write equal numbers once
+        if star and not (count.isdecimal() and len(count) < 10 and int(count) <= longest**2):
+            return None
         words += [value] * int(count) if star else [word]
-    for n in (3 * nat + 9, 3 * nat + 10):
+    for n in (longest - 1, longest):
         old = len(words) - (2 * n + 4 + n * n + 2)
         if old > 0 and old % (2 * n) == 0:
-            return int(words[2 * n])
+            steps = words[2 * n]
+            return int(steps) if steps.isdecimal() and len(steps) < 10 else None
     return None
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from zpe_sdk.espresso.fortran import real
 from zpe_sdk.espresso.process import Listener, Output
 
 
@@ -25,7 +27,7 @@ class Iteration:
     accuracy_ry: float
 
 
-_NUMBER = re.compile(r"^ +iteration # *(\d+)\b")
+_NUMBER = re.compile(r"^ +iteration # *(\d{1,9})\b")
 _ACCURACY = re.compile(r"^ +estimated scf accuracy +< +(\d\S*) Ry")
 
 
@@ -37,8 +39,8 @@ def tell_iterations(on_iteration: Callable[[Iteration], None]) -> Listener:
         nonlocal number
         if found := _NUMBER.match(line):
             number = int(found[1])
-        elif number and (found := _ACCURACY.match(line)):
-            on_iteration(Iteration(number, float(found[1])))
+        elif number and (found := _ACCURACY.match(line)) and math.isfinite(accuracy := real(found[1])):
+            on_iteration(Iteration(number, accuracy))
             number = 0  # hybrids tell the accuracy of all electrons once more
 
     return listen

@@ -18,6 +18,7 @@ from zpe_sdk.espresso.banner import version_in
 from zpe_sdk.espresso.dipole import read_valences
 from zpe_sdk.espresso.environ_output import environ_in
 from zpe_sdk.espresso.failures import NOT_CONVERGED
+from zpe_sdk.espresso.fortran import real
 
 PARTLY = 1e-3  # of an electron; a state that holds more, or lacks more, is filled in part
 STRONGEST_EV_ANG = 1e6  # above it, an overflow and no force
@@ -133,7 +134,8 @@ def _from_xml(folder: Path, prefix: str) -> Found | None:
     for path in (folder / f"{prefix}.xml", folder / f"{prefix}.save" / "data-file-schema.xml"):
         try:
             output = ET.parse(path).getroot().find("output")
-        except (FileNotFoundError, ET.ParseError):  # cut off while pw.x was writing it: not there
+        # Cut off while pw.x was writing it, or in no encoding that there is: not there.
+        except (FileNotFoundError, ET.ParseError, ValueError, LookupError):
             continue
         if output is None or output.findtext("convergence_info/scf_conv/convergence_achieved") != "true":
             continue
@@ -142,11 +144,13 @@ def _from_xml(folder: Path, prefix: str) -> Found | None:
             continue
         steps = output.findtext("convergence_info/scf_conv/n_scf_steps")
         # dims="3 nat", order="F": pw.x writes one atom per line, so C order here.
-        rows = np.array([_float(word) for word in forces.text.split()]).reshape(-1, 3)
+        numbers = np.array([real(word) for word in forces.text.split()])
+        if len(numbers) % 3:
+            continue
         return Found(
-            _float(energy) * Hartree,
-            rows * (Hartree / Bohr),
-            int(steps) if steps else None,
+            real(energy) * Hartree,
+            numbers.reshape(-1, 3) * (Hartree / Bohr),
+            int(steps) if steps and steps.isdecimal() else None,
             _moments(output),
             _accuracy(output),
         )
@@ -174,14 +178,14 @@ def gap_of(save: Path) -> float | None:
                 return 0.0
             filled = max(filled, energies[occupations > most / 2].max(initial=-np.inf))
             empty = min(empty, energies[occupations < most / 2].min(initial=np.inf))
-    except (OSError, ValueError, ET.ParseError):
+    except (OSError, ValueError, LookupError, ET.ParseError):
         return None
     return max(0.0, float(empty - filled) * Hartree) if np.isfinite(empty - filled) else None
 
 
 def _accuracy(output: ET.Element) -> float | None:
     error = output.findtext("convergence_info/scf_conv/scf_error")
-    return None if error is None else _float(error) * Hartree / Rydberg
+    return None if error is None else real(error) * Hartree / Rydberg
 
 
 def _moments(output: ET.Element) -> tuple[float, float] | None:
@@ -189,19 +193,13 @@ def _moments(output: ET.Element) -> tuple[float, float] | None:
     if of is None or "true" not in (of.findtext("lsda"), of.findtext("noncolin")):
         return None
     total, absolute = of.findtext("total"), of.findtext("absolute")
-    return None if total is None or absolute is None else (_float(total), _float(absolute))
-
-
-def _float(text: str) -> float:
-    """Return a number as Fortran writes it; what does not fit into its field is stars: no number."""
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")
+    return None if total is None or absolute is None else (real(total), real(absolute))
 
 
 # On one rank pw.x gives the first alone.
-_MEMORY = re.compile(r"Estimated (?:max|total) dynamical RAM(?: per process)?\s+>\s+([\d.]+)\s*([KMG])B")
+_MEMORY = re.compile(
+    r"Estimated (?:max|total) dynamical RAM(?: per process)?\s+>\s+(\d+(?:\.\d+)?)\s*([KMG])B"
+)
 _BYTES = {"K": 1e3, "M": 1e6, "G": 1e9}
 
 
@@ -247,12 +245,12 @@ def printed(stdout: str) -> Found | None:
         return None
     # With high verbosity the total is followed by its parts, in the same format: the total comes first.
     total = forces[1].split("The non-local contrib", 1)[0]
-    rows = np.array([[_float(number) for number in row] for row in _FORCE.findall(total)])
+    rows = np.array([[real(number) for number in row] for row in _FORCE.findall(total)])
     if not len(rows):
         return None
     totals, absolutes = _TOTAL_MOMENT.findall(stdout), _ABSOLUTE_MOMENT.findall(stdout)
     moments = None
     if totals and absolutes:
         vector = [float(number) for number in totals[-1].split()]
-        moments = (vector[0] if len(vector) == 1 else float(np.linalg.norm(vector)), float(absolutes[-1]))
-    return Found(float(energies[-1]) * Rydberg, rows * (Rydberg / Bohr), int(steps[-1]), moments)
+        moments = (vector[0] if len(vector) == 1 else float(np.linalg.norm(vector)), real(absolutes[-1]))
+    return Found(real(energies[-1]) * Rydberg, rows * (Rydberg / Bohr), int(steps[-1]), moments)

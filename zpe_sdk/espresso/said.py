@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 
 from zpe_sdk.errors import ConfigError, InputError, ZPEError
+from zpe_sdk.espresso.fortran import real
 
 MAX_WARNINGS, MAX_CHARACTERS = 20, 500  # as in a TaskReport
 # Electrons per cell. Less is what augmentation charges leave on a finite grid.
@@ -78,7 +79,7 @@ def warnings(stdout: str) -> list[str]:
     last = iterations.rpartition("     iteration #")[2]
     found = _messages(before) + _messages(last)
     if negative := _NEGATIVE.findall(last):
-        up, down = (abs(float(number)) for number in negative[-1])
+        up, down = (abs(real(number)) for number in negative[-1])
         if max(up, down) > NEGATIVE_RHO:
             found.append(f"negative rho (up, down): {up:.2g} {down:.2g} electrons")
     return [text[:MAX_CHARACTERS] for text in dict.fromkeys(found)][:MAX_WARNINGS]

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from zpe_sdk.errors import Side
+from zpe_sdk.plain import plain_lines
 from zpe_sdk.task import Task
 from zpe_sdk.wire.jobs import Progress, RunningScf
 from zpe_sdk.wire.messages import (
@@ -17,7 +18,6 @@ from zpe_sdk.wire.messages import (
     JsonObject,
     LeasedTask,
     Line,
-    Lines,
     Magnetization,
     Message,
     RequestId,
@@ -253,8 +253,8 @@ class WholeResultRequest(Message):
 
     lease_id: Id
     result: JsonObject
-    summary_text: Lines
-    freqs_csv: Lines
+    summary_text: Annotated[str, Field(max_length=1_000_000), AfterValidator(plain_lines)]
+    freqs_csv: Annotated[str, Field(max_length=1_000_000), AfterValidator(plain_lines)]
     meta: JsonObject = {}
 
 
@@ -274,8 +274,8 @@ class FailedRequest(Message):
 
     lease_id: Id
     error_code: Annotated[Line, Field(max_length=100)]
-    error_message: Annotated[Lines, AfterValidator(lambda text: text[:2000])]
-    traceback: Annotated[Lines, AfterValidator(lambda text: text[-20_000:])] | None = None
+    error_message: Annotated[str, AfterValidator(lambda text: plain_lines(text[:2000]))]
+    traceback: Annotated[str, AfterValidator(lambda text: plain_lines(text[-20_000:]))] | None = None
     tasks: list[TaskIndex] | None = None
     side: Side = "compute"
 

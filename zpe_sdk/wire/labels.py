@@ -6,7 +6,8 @@ from typing import Annotated, TypeAlias
 
 from pydantic import AfterValidator, Field
 
-from zpe_sdk.wire.messages import Lines, Message, Tag
+from zpe_sdk.plain import plain_lines
+from zpe_sdk.wire.messages import Message, Tag
 
 
 def _in_one_line(text: str) -> str:
@@ -22,7 +23,7 @@ def _each_once(tags: list[str]) -> list[str]:
 MAX_TAGS = 20
 ProjectName: TypeAlias = Annotated[str, Field(max_length=100), AfterValidator(_in_one_line)]
 JobTags: TypeAlias = Annotated[list[Tag], Field(max_length=MAX_TAGS), AfterValidator(_each_once)]
-Note: TypeAlias = Annotated[Lines, Field(max_length=2000)]
+Note: TypeAlias = Annotated[str, Field(max_length=2000), AfterValidator(plain_lines)]
 
 
 class Labels(Message):

@@ -1,19 +1,16 @@
-"""Bodies of requests: what could be read, and not be written again, is refused at the door."""
+"""Bodies of requests: what holds others up, or could be read and not be written again, is refused."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
+from pydantic_core import from_json
 
-# Numbers in full precision take twenty bytes each: with so few for a value, a body is nothing but commas.
-BYTES_PER_VALUE = 8
-# Half of a character: JSON can spell it, UTF-8 cannot hold it.
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+from zpe_server.api.gate import SMALL
 
 
 class Route(APIRoute):
@@ -33,12 +30,16 @@ class _Body(Request):
     async def json(self) -> Any:
         text = await self.body()
         # Millions of empty lists are read and thrown away slowly; they are counted fast.
-        if sum(map(text.count, (b",", b"[", b"{"))) > self.state.body_limit // BYTES_PER_VALUE:
+        if sum(map(text.count, (b",", b"[", b"{"))) > self.state.most_values:
             raise json.JSONDecodeError("holds too many values", "", 0)
-        value = await super().json()
-        if _SURROGATE.search(text) and (field := _half(value)):
-            raise json.JSONDecodeError(f"{field}: holds a character that UTF-8 cannot", "", 0)
-        return value
+        try:
+            # Several times as fast as the parser of Python, which reads what is nested a thousand deep, too.
+            return from_json(text)
+        except ValueError as error:
+            # Half of a character: JSON can spell it. Where it stands, only the slower parser can tell.
+            if "hex escape" in str(error) and len(text) <= SMALL and (field := _half(json.loads(text))):
+                raise json.JSONDecodeError(f"{field}: holds a character that UTF-8 cannot", "", 0) from None
+            raise json.JSONDecodeError(str(error), "", 0) from None
 
 
 def _half(value: Any, field: str = "body") -> str | None:

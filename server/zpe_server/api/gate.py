@@ -26,16 +26,15 @@ from zpe_server.tokens import ANONYMOUS, Principal
 SMALL = 16 * 1024
 # What most calls take: abilities of a worker, lists of leases and jobs.
 OTHER = 2**20
-_SUBMITS = re.compile(r"/calc/zpe/(jobs|parse)")
-_LARGER = (
-    # A pw.x input as long as any that is read, with an Environ input.
-    ({"researcher", "admin"}, _SUBMITS, 4 * 2**20 + SMALL),
-    # Forces on 10 000 atoms take 0.7 MB; reports travel together, or one by one if that is too much. Failures
-    # come with the output of a program.
-    ({"worker"}, re.compile(r"/calc/zpe/compute/jobs/[^/]+/(tasks|steps|failed)"), 8 * 2**20),
-    # A whole result with its Hessian.
-    ({"worker"}, re.compile(r"/calc/zpe/compute/jobs/[^/]+/result"), 64 * 2**20),
-)
+# A pw.x input as long as any that is read, with an Environ input. Forces on 10 000 atoms take 0.7 MB; reports
+# travel together, or one by one if that is too much. Failures come with the output of a program.
+LARGE = 4 * 2**20 + SMALL
+_SUBMITS = re.compile(r"/calc/zpe/(jobs|parse|plan)")
+_REPORTS = re.compile(r"/calc/zpe/compute/jobs/[^/]+/(tasks|steps|failed|result)")
+# Values in a body, which take most of the time that it takes to be read: numbers above all. As many as leave
+# others waiting for less than 20 ms (docs/doors.md).
+VALUES = 50_000
+VALUES_OF_A_REPORT = 100_000
 # A body may pause for so long, and take as long as with so many bytes per second.
 PAUSE_SECONDS = 10.0
 BYTES_PER_SECOND = 50_000
@@ -73,7 +72,7 @@ class Gate:
         if (length is None and known) or (length is not None and length > small):
             await self._large(scope, receive, send, headers, length)
         else:
-            await self._pass(scope, receive, send, small)
+            await self._pass(scope, receive, send, small, SMALL)
 
     async def _large(
         self, scope: Scope, receive: Receive, send: Send, headers: Headers, length: int | None
@@ -81,7 +80,8 @@ class Gate:
         """Handle a request whose body is large, or may be."""
         try:
             who = await self._sender(scope, headers)
-            limit = min(_limit(who, scope["path"]), self._plane.settings.max_body_bytes)
+            limit, values = _limits(who, scope["path"])
+            limit = min(limit, self._plane.settings.max_body_bytes)
             size = limit if length is None else length
             if size > limit:
                 raise InputError(_too_large(limit), code="body_too_large")
@@ -94,14 +94,14 @@ class Gate:
             return
         self._held[who.subject] += size
         try:
-            await self._pass(scope, receive, send, limit)
+            await self._pass(scope, receive, send, limit, values)
         finally:
             self._held[who.subject] -= size
             if not self._held[who.subject]:
                 del self._held[who.subject]
 
-    async def _pass(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
-        scope["state"]["body_limit"] = limit  # for whoever reads what is in it
+    async def _pass(self, scope: Scope, receive: Receive, send: Send, limit: int, values: int) -> None:
+        scope["state"]["most_values"] = values  # for whoever reads what is in it
         await self._app(scope, _Bounded(receive, limit), send)
 
     async def _sender(self, scope: Scope, headers: Headers) -> Principal:
@@ -152,11 +152,13 @@ def _length(headers: Headers) -> int | None:
     return None if "transfer-encoding" in headers else 0
 
 
-def _limit(who: Principal, path: str) -> int:
-    for roles, pattern, limit in _LARGER:
-        if who.role in roles and pattern.fullmatch(path):
-            return limit
-    return OTHER
+def _limits(who: Principal, path: str) -> tuple[int, int]:
+    """Return how many bytes and how many values a body may have."""
+    if who.role == "worker" and _REPORTS.fullmatch(path):
+        return LARGE, VALUES_OF_A_REPORT
+    if who.role != "worker" and _SUBMITS.fullmatch(path):
+        return LARGE, VALUES
+    return OTHER, VALUES
 
 
 def _too_large(limit: int) -> str:
