@@ -8,7 +8,7 @@ from pydantic import Field
 
 from zpe_sdk.wire.compute import Capabilities
 from zpe_sdk.wire.jobs import HistoryEvent, JobStatus, RunningScf
-from zpe_sdk.wire.messages import ErrorInfo, Id, Line, Message, OwnerName, SecretToken, TaskIndex
+from zpe_sdk.wire.messages import ErrorInfo, Id, Line, Many, Message, OwnerName, SecretToken, TaskIndex
 from zpe_sdk.wire.names import Accepts, JobState
 
 
@@ -221,7 +221,7 @@ class DeadJobList(Message):
 class DeadJobsRequest(Message):
     """Which jobs of the dead-letter queue to act on: some by id, or all that failed with ``code``."""
 
-    job_ids: Annotated[list[Id], Field(max_length=10_000)] | None = None
+    job_ids: Annotated[list[Id], Field(max_length=10_000), Many] | None = None
     code: str | None = None
 
 

@@ -19,6 +19,7 @@ from zpe_sdk.wire.messages import (
     LeasedTask,
     Line,
     Magnetization,
+    Many,
     Message,
     RequestId,
     SecretToken,
@@ -84,7 +85,7 @@ class Capabilities(Message):
 
     engine: Line = "espresso"
     engine_version: Line | None = None
-    pseudopotentials: list[Line] | None = None
+    pseudopotentials: Annotated[list[Line], Many] | None = None
     headers: dict[str, PseudopotentialHeader] = {}
     environ: bool = False
     environ_input: bool = False
@@ -95,7 +96,7 @@ class Capabilities(Message):
     accepts: Accepts = "all"
     cores: Annotated[int, Field(ge=1, le=10**6)] | None = None
     memory_gb: Annotated[float, Field(gt=0, le=1e9)] | None = None
-    tags: list[Tag] = []
+    tags: Annotated[list[Tag], Many] = []
 
 
 class LeaseRequest(Message):
@@ -178,7 +179,7 @@ class TaskReport(Message):
 
     task: TaskIndex
     energy_ev: Annotated[float, Field(ge=-1e12, le=1e12)]
-    forces_ev_ang: list[tuple[Force, Force, Force]]
+    forces_ev_ang: Annotated[list[tuple[Force, Force, Force]], Many]
     fingerprint: Fingerprint
     scf_seconds: Annotated[float, Field(ge=0, le=1e9)]
     scf_iterations: Annotated[int, Field(ge=0, le=10**9)] | None = None
@@ -200,7 +201,7 @@ class TaskReportRequest(Message):
     """Finished tasks of a lease."""
 
     lease_id: Id
-    reports: Annotated[list[TaskReport], Field(min_length=1)]
+    reports: Annotated[list[TaskReport], Field(min_length=1), Many]
 
 
 class TaskReportReply(Message):
@@ -229,7 +230,7 @@ class HeartbeatRequest(Message):
     With ``ending`` the worker says goodbye: nobody is to wait for it until it calls again.
     """
 
-    lease_ids: Annotated[list[Id], Field(max_length=10_000)] = []
+    lease_ids: Annotated[list[Id], Field(max_length=10_000), Many] = []
     running: Annotated[
         dict[Id, Annotated[list[RunningScf], Field(max_length=4096)]], Field(max_length=10_000)
     ] = {}
@@ -276,7 +277,7 @@ class FailedRequest(Message):
     error_code: Annotated[Line, Field(max_length=100)]
     error_message: Annotated[str, AfterValidator(lambda text: plain_lines(text[:2000]))]
     traceback: Annotated[str, AfterValidator(lambda text: plain_lines(text[-20_000:]))] | None = None
-    tasks: list[TaskIndex] | None = None
+    tasks: Annotated[list[TaskIndex], Many] | None = None
     side: Side = "compute"
 
 
@@ -292,7 +293,7 @@ class ReleaseRequest(Message):
     """Release ``tasks`` of a lease, or all its unfinished ones (``tasks`` null); counts as no attempt."""
 
     lease_id: Id
-    tasks: Annotated[list[TaskIndex], Field(min_length=1)] | None = None
+    tasks: Annotated[list[TaskIndex], Field(min_length=1), Many] | None = None
 
 
 class Ok(Message):

@@ -15,6 +15,7 @@ from zpe_sdk.wire.messages import (
     Id,
     Line,
     Lines,
+    Many,
     Message,
     Number,
     Tag,
@@ -150,7 +151,7 @@ class JobRequest(Labels):
     content: str
     kind: JobKind = "vibrations"
     relax: Annotated[RelaxOptions | None, BeforeValidator(_how_to_relax)] = None
-    mobile_indices: list[Index] | None = None
+    mobile_indices: Annotated[list[Index], Many] | None = None
     use_environ: bool = False
     environ: str | None = None
     input_dir: Line | None = None

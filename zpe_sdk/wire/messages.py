@@ -43,8 +43,10 @@ def _number(value: object) -> object:
 
 Number = BeforeValidator(_number)
 JsonObject = Annotated[dict[str, Any], AfterValidator(_plain)]
+# Of a long list, only the first fault is told: to tell of all takes longer than to read them.
+Many = Field(fail_fast=True)
 # Texts for people, whoever wrote them: of one line, and of several.
-Line = Annotated[str, AfterValidator(plain)]
+Line = Annotated[str, Field(max_length=20_000), AfterValidator(plain)]
 Lines = Annotated[str, AfterValidator(plain_lines)]
 # Ids become parts of key names in the store, of file names of a worker and of addresses: nothing else may get
 # there, whoever sends it.

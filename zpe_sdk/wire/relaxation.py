@@ -7,7 +7,17 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from zpe_sdk.task import Vector
-from zpe_sdk.wire.messages import Fingerprint, Force, Id, Line, Magnetization, Message, Number, TaskIndex
+from zpe_sdk.wire.messages import (
+    Fingerprint,
+    Force,
+    Id,
+    Line,
+    Magnetization,
+    Many,
+    Message,
+    Number,
+    TaskIndex,
+)
 from zpe_sdk.wire.names import JobState
 
 # More steps than that are no relaxation but a search.
@@ -46,9 +56,9 @@ class IonicStep(Message):
     """
 
     index: Annotated[int, Field(ge=0, le=10 * MAX_STEPS)]
-    positions: list[Vector]
+    positions: Annotated[list[Vector], Many]
     energy_ev: Annotated[float, Field(ge=-1e12, le=1e12)]
-    forces_ev_ang: list[tuple[Force, Force, Force]]
+    forces_ev_ang: Annotated[list[tuple[Force, Force, Force]], Many]
     max_force_ev_ang: Annotated[float, Field(ge=0, le=1e9)]
     scf_seconds: Annotated[float, Field(ge=0, le=1e9)]
     scf_iterations: Annotated[int, Field(ge=0, le=10**9)] | None = None
@@ -87,7 +97,7 @@ class StepRequest(Message):
     lease_id: Id
     task: TaskIndex
     step: IonicStep
-    next_positions: list[Vector] | None = None
+    next_positions: Annotated[list[Vector], Many] | None = None
     history: Annotated[str, Field(max_length=4_000_000)] | None = None
     fingerprint: Fingerprint
 
@@ -114,7 +124,7 @@ Ending = Literal["converged", "steps", "stuck", "atom_lost"]
 class RelaxationEnd(Message):
     """How a relaxation ended: the last structure (Å), and why it is the last one."""
 
-    positions: list[Vector]
+    positions: Annotated[list[Vector], Many]
     reason: Ending
     detail: Annotated[Line, Field(max_length=500)] | None = None
 

@@ -31,10 +31,10 @@ OTHER = 2**20
 LARGE = 4 * 2**20 + SMALL
 _SUBMITS = re.compile(r"/calc/zpe/(jobs|parse|plan)")
 _REPORTS = re.compile(r"/calc/zpe/compute/jobs/[^/]+/(tasks|steps|failed|result)")
-# Values in a body, which take most of the time that it takes to be read: numbers above all. As many as leave
-# others waiting for less than 20 ms (docs/doors.md).
-VALUES = 50_000
-VALUES_OF_A_REPORT = 100_000
+# Values in a body, numbers above all: they take most of the time in which others wait for it to be read. The
+# step of a relaxation has twelve for each atom.
+VALUES = 20_000
+VALUES_OF_A_REPORT = 50_000
 # A body may pause for so long, and take as long as with so many bytes per second.
 PAUSE_SECONDS = 10.0
 BYTES_PER_SECOND = 50_000
