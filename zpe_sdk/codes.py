@@ -69,12 +69,13 @@ CODES: dict[str, Meaning] = {
         "input",
         {
             # A request.
-            "bad_archive": "Give the file that `project.export` wrote.",
+            "bad_archive": "Give the file that `project.export` or `zpe export` wrote, whole.",
             "bad_choice": "Give one of the named choices.",
             "bad_delta": "Give a positive displacement in Å.",
             "bad_job_id": "Give the id that the submission printed.",
             "bad_json": "Give the JSON that `to_json` wrote.",
             "bad_request": "Correct the named field.",
+            "store_not_empty": (409, "Import into a store that holds nothing yet."),
             "bad_selection": "Say which jobs or SCFs are meant.",
             "body_too_large": (413, "Send less; docs/http-api.md has the limit of each call."),
             "body_too_slow": (408, "Send the body of the request without long pauses."),
@@ -165,6 +166,7 @@ CODES: dict[str, Meaning] = {
             "bad_url": "Give a URL such as https://zpe.example.org.",
             "bad_work_dir": "Name a folder with room that can be written.",
             "control_plane_unreachable": "Check URL and network.",
+            "data_of_other_server": "Install the server that the message names, or move by `zpe export`.",
             "data_dir_in_use": "Stop the other control plane, or name another folder.",
             "environ_missing": "Install Environ, or set `ZPE_ENVIRON_PATH`; other workers may have it.",
             "environ_unusable": "Correct the worker's own `environ.in`.",
@@ -229,6 +231,7 @@ CODES: dict[str, Meaning] = {
         "store",
         {
             "busy": "Wait a moment; too much is asked for at a time.",
+            "store_in_use": "Stop the control planes that run on this Redis.",
             "redis_not_started": "Read the last line that the message shows.",
             "result_too_large": (413, "Raise `ZPE_MAX_RESULT_BYTES`, or use the result store `s3`."),
             "store_unavailable": "Wait, or look at Redis or the object store; nothing is lost.",

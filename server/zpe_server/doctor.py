@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import secrets
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +19,7 @@ from zpe_sdk.errors import ConfigError, StoreError, ZPEError
 from zpe_sdk.worker.doctor import machine_checks
 from zpe_sdk.worker.settings import settings_from
 from zpe_server.command import read_settings
-from zpe_server.embedded import server_program
+from zpe_server.programs import check_readable, server_program
 from zpe_server.replicas import ALIVE_SECONDS, differences, shared_settings
 from zpe_server.results.base import Result
 from zpe_server.settings import Settings
@@ -80,15 +79,15 @@ def _embedded(data_dir: Path) -> Check:
         program = server_program()
     except ConfigError as error:
         return failed(name, error, "pip install 'zpe[embedded]'")
-    done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False, timeout=30)
-    if done.returncode != 0:
-        return fail(name, f"{program} does not run", "reinstall it, or set ZPE_REDIS_URL")
     folder = (data_dir / "redis").resolve()
+    try:
+        check_readable(folder, program)
+    except ConfigError as error:
+        return failed(name, error, "to use another server, move the data by zpe export and zpe import")
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     if not os.access(nearest, os.W_OK):
         return fail(name, f"{nearest} cannot be written", "set ZPE_DATA_DIR to a folder of this account")
-    version = next((word[2:] for word in done.stdout.split() if word.startswith("v=")), "unknown")
-    return ok(name, f"embedded, version {version}, data in {folder}")
+    return ok(name, f"embedded, {program}, data in {folder}")
 
 
 def _redis(settings: Settings, url: str) -> Iterator[Check]:

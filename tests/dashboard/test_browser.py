@@ -351,7 +351,7 @@ def test_a_worker_is_revoked_with_what_it_has_computed_if_that_is_ticked(
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Take back what it has computed").check()
     dialog.get_by_role("button", name="Revoke").click()
-    expect(row(page, "broken-pc").get_by_text("revoked")).to_be_visible()
+    expect(row(page, "broken-pc")).to_have_count(0)
     with control_plane.api() as api:
         entries = api.get("/calc/zpe/admin/audit").json()["entries"]
     found = [entry["what"] for entry in entries if entry["subject"] == server_id]
