@@ -46,31 +46,33 @@ async def measure(site: Site, count: int) -> str:
         while len(waiting) < count:
             await asyncio.gather(*(wait() for _ in range(min(TOGETHER, count - len(waiting)))))
 
-    async with Connection(site.plane.port) as ann, Connection(site.plane.port) as other:
+    async def post(path: str, token: str, body: bytes) -> bytes:
+        async with Connection(site.plane.port) as connection:
+            status, reply = await connection.post(path, token, body)
+        assert status == 200, reply
+        return reply
+
+    await fill()
+    heartbeats, dispatches = [], []
+    for _ in range(TIMES):
         await fill()
-        heartbeats, dispatches = [], []
-        for _ in range(TIMES):
-            await fill()
-            began = time.perf_counter()
-            status, reply = await other.post("/calc/zpe/compute/heartbeat", site.worker, b"{}")
-            assert status == 200, reply
-            heartbeats.append(1000 * (time.perf_counter() - began))
-            began = time.perf_counter()
-            status, reply = await ann.post("/calc/zpe/jobs", site.researcher, site.bodies.job)
-            assert status == 200, reply
-            while True:
-                done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                found = [task.result() for task in done if task.result()[0] == 200]
-                for task in done:
-                    await waiting.pop(task).__aexit__()
-                if found:
-                    break
-            dispatches.append(1000 * (time.perf_counter() - began))
-            lease = json.loads(found[0][1])
-            report = f'{{"lease_id": "{lease["lease_id"]}", "reports": {site.bodies.reports}}}'
-            await ann.post(f"/calc/zpe/compute/jobs/{lease['job_id']}/tasks", site.worker, report.encode())
-        memory = (server.memory_info().rss - before) / 1e3 / count
-        cells = ["{:.1f} / {:.1f}".format(*np.percentile(ms, (50, 99))) for ms in (heartbeats, dispatches)]
+        began = time.perf_counter()
+        await post("/calc/zpe/compute/heartbeat", site.worker, b"{}")
+        heartbeats.append(1000 * (time.perf_counter() - began))
+        began = time.perf_counter()
+        await post("/calc/zpe/jobs", site.researcher, site.bodies.job)
+        found: list[bytes] = []
+        while not found:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            found = [task.result()[1] for task in done if task.result()[0] == 200]
+            for task in done:
+                await waiting.pop(task).__aexit__()
+        dispatches.append(1000 * (time.perf_counter() - began))
+        lease = json.loads(found[0])
+        report = f'{{"lease_id": "{lease["lease_id"]}", "reports": {site.bodies.reports}}}'
+        await post(f"/calc/zpe/compute/jobs/{lease['job_id']}/tasks", site.worker, report.encode())
+    memory = (server.memory_info().rss - before) / 1e3 / count
+    cells = ["{:.1f} / {:.1f}".format(*np.percentile(ms, (50, 99))) for ms in (heartbeats, dispatches)]
     for task, connection in waiting.items():
         task.cancel()
         await connection.__aexit__()

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from zpe_sdk.errors import ComputeError
+from zpe_sdk.espresso.ionic_steps import scf_cycles
+from zpe_sdk.espresso.iterations import Iteration, tell_iterations
 from zpe_sdk.espresso.output import read_result
-from zpe_sdk.espresso.process import STDOUT
+from zpe_sdk.espresso.process import STDOUT, Output
 from zpe_sdk.espresso.run import pw_command, run_scf
 
 PSEUDO_DIR = "/usr/share/espresso/pseudo"
@@ -83,3 +85,24 @@ def test_forces_that_are_not_numbers_are_a_failure_told_in_a_sentence(
         with pytest.raises(ComputeError, match="not numbers or absurdly large") as caught:
             read(text, document, tmp_path / str(n))
         assert caught.value.code == "forces_invalid"
+
+
+def test_stars_in_place_of_a_number_stop_nothing(tmp_path: Path) -> None:
+    told: list[Iteration] = []
+    output = Output(tmp_path / "pw.out", tell_iterations(told.append))
+    output.feed(
+        b"     iteration #  1     ecut=    20.00 Ry\n     estimated scf accuracy    <       1******* Ry\n"
+    )
+    output.feed(b"     estimated scf accuracy    <       0.00321304 Ry\n")
+    output.close()
+    assert told == [Iteration(1, 0.00321304)]
+
+
+def test_a_history_of_many_equal_numbers_is_none() -> None:
+    assert scf_cycles("999999999*0.0", nat=2) is None
+
+
+def test_a_file_in_an_encoding_that_there_is_not_holds_no_result(tmp_path: Path) -> None:
+    for encoding in ("utf-7", "nobody-knows"):
+        (tmp_path / "pw.xml").write_text(f'<?xml version="1.0" encoding="{encoding}"?><a/>')
+        assert read_result(tmp_path, "pw", "", seconds=1.0) is None

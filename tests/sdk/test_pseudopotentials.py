@@ -13,7 +13,7 @@ from ase.build import bulk, molecule
 from zpe_sdk.client.submission import input_text
 from zpe_sdk.errors import InputError
 from zpe_sdk.espresso.input import PwInput
-from zpe_sdk.espresso.pseudopotentials import Choose, choose, in_words, placeholders
+from zpe_sdk.espresso.pseudopotentials import Choose, choose, headers, in_words, placeholders
 
 
 @pytest.fixture
@@ -135,3 +135,10 @@ def test_initial_charges_become_the_charge_of_the_cell() -> None:
     hydroxide.set_initial_charges([-0.3, 0.1])
     with pytest.raises(InputError, match=r"-0\.2"):
         made(hydroxide, placeholders)
+
+
+def test_a_cutoff_that_nobody_can_mean_is_not_told(tmp_path: Path) -> None:
+    file = tmp_path / "H.upf"
+    file.write_text('<PP_HEADER element="H" pseudo_type="NC" wfc_cutoff="60" rho_cutoff="2.0e20"/>')
+    [header] = headers([file]).values()
+    assert (header.ecutwfc, header.ecutrho) == (60, 0)

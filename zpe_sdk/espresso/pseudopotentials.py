@@ -221,13 +221,18 @@ def headers(paths: Iterable[Path]) -> dict[str, PseudopotentialHeader]:
         file.file: PseudopotentialHeader(
             symbol=file.symbol[:10],
             kind=file.kind,
-            ecutwfc=max(0.0, file.ecutwfc),
-            ecutrho=max(0.0, file.ecutrho),
+            ecutwfc=_suggested(file.ecutwfc),
+            ecutrho=_suggested(file.ecutrho),
             usual=file.usual,
         )
         for file in map(read_header, paths)
         if file
     }
+
+
+def _suggested(cutoff: float) -> float:
+    """Return a cutoff in Ry that a file suggests; 0 if it is none that anybody can mean."""
+    return cutoff if 0 < cutoff < 1e6 else 0.0
 
 
 def from_headers(found: Mapping[str, PseudopotentialHeader]) -> list[Pseudopotential]:
