@@ -100,7 +100,7 @@ class Jobs:
         self, who: Principal, wanted: Wanted, *, owner: str | None, order: JobOrder, limit: int, offset: int
     ) -> tuple[list[JobStatus], int]:
         """Return a page of jobs and how many there are in all."""
-        whose = owner or ("*" if who.role == "admin" else who.subject)
+        whose = owner or who.sees or "*"
         if owner and not await self._researchers.shows_jobs(owner, who):
             return [], 0
         job_ids, total = await self._search.page(whose, wanted, order=order, limit=limit, offset=offset)

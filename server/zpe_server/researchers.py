@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from zpe_sdk.errors import AuthError, InputError
 from zpe_sdk.wire import Group, GroupRequest, Limits, Me, MeRequest, Usage
+from zpe_sdk.wire.names import PersonRole
 from zpe_server.owners import Groups, all_groups
 from zpe_server.settings import Settings
 from zpe_server.store import Store, key
@@ -41,9 +40,10 @@ class Researchers:
 
     async def me(self, who: Principal) -> Me:
         """Return who somebody is here."""
-        return await self.about(who.subject, role="admin" if who.role == "admin" else "researcher")
+        role: PersonRole = who.role if who.role in ("admin", "observer") else "researcher"
+        return await self.about(who.subject, role=role)
 
-    async def about(self, owner: str, *, role: Literal["admin", "researcher"] = "researcher") -> Me:
+    async def about(self, owner: str, *, role: PersonRole = "researcher") -> Me:
         """Return what there is to say of an owner."""
         record = await self._store.fields(key("owner", owner))
         groups = await self.groups()
@@ -79,7 +79,7 @@ class Researchers:
 
     async def shows_jobs(self, owner: str, who: Principal) -> bool:
         """Tell whether somebody may see the jobs of an owner."""
-        if who.decides_for in ("", owner):
+        if who.sees in ("", owner):
             return True
         record = await self._store.fields(key("owner", owner))
         return record.get("shows_jobs") == "1" and any(

@@ -19,6 +19,7 @@ from zpe_sdk.wire import (
     EnrollTokenReply,
     EnrollTokenRequest,
 )
+from zpe_sdk.wire.names import PersonRole
 from zpe_server.events import Events
 from zpe_server.owners import check_width
 from zpe_server.settings import Settings
@@ -29,7 +30,7 @@ from zpe_server.transitions.tokens import Authenticate, Kind, ListTokens, Mint, 
 if TYPE_CHECKING:
     from zpe_server.issuer import Issuer
 
-Role = Literal["admin", "researcher", "worker", "scraper"]
+Role = Literal["admin", "observer", "researcher", "worker", "scraper"]
 
 _ID_LENGTH = 16
 # For so long, and as long as no token changes, who a token belongs to is not asked again.
@@ -48,6 +49,11 @@ class Principal:
     subject: str
     name: str
     by_issuer: bool = False
+
+    @property
+    def sees(self) -> str:
+        """The owner whose things this one sees; empty: everybody's."""
+        return "" if self.role in ("admin", "observer") else self.subject
 
     @property
     def decides_for(self) -> str:
@@ -182,8 +188,8 @@ class Tokens:
             accepts=accepts,
         )
 
-    async def mint_researcher_token(self, request: ApiTokenRequest) -> ApiTokenReply:
-        """Make a researcher's token.
+    async def mint_api_token(self, request: ApiTokenRequest) -> ApiTokenReply:
+        """Make a token of a researcher, an observer or an administrator.
 
         Raises
         ------
@@ -191,16 +197,19 @@ class Tokens:
             ``owner_reserved``: the name stands for somebody else.
         """
         _check_owner(request.owner)
-        return await self._researcher_token(request.owner, request.ttl_seconds or 0, request.label)
+        return await self._api_token(request.owner, request.ttl_seconds or 0, request.label, request.role)
 
-    async def _researcher_token(self, owner: str, ttl: int, label: str | None) -> ApiTokenReply:
-        token = new_token("r")
-        fields = {"role": "researcher", "subject": owner, "label": label or ""}
+    async def _api_token(
+        self, owner: str, ttl: int, label: str | None, role: PersonRole = "researcher"
+    ) -> ApiTokenReply:
+        token = new_token(role[0])
+        fields = {"role": role, "subject": owner, "label": label or ""}
         made = await self._mint("token", token, ttl, fields)
         return ApiTokenReply(
             token=token,
             token_id=hash_of(token)[:_ID_LENGTH],
             owner=owner,
+            role=role,
             label=label,
             expires_at=iso(made["expires"]) if made["expires"] else None,
         )
@@ -215,7 +224,7 @@ class Tokens:
         """
         if not who.by_issuer:
             raise AuthError("this call is for whoever has logged in at the issuer", code="forbidden")
-        return await self._researcher_token(who.subject, self._settings.login_ttl_seconds, "login")
+        return await self._api_token(who.subject, self._settings.login_ttl_seconds, "login")
 
     async def enroll_tokens(self, who: Principal) -> list[EnrollToken]:
         """List the enroll tokens that may still be used, newest first; a researcher's own alone."""
@@ -229,15 +238,16 @@ class Tokens:
                 accepts=record.get("accepts", "all"),
             )
             for record in await self._list("enroll")
-            if who.decides_for in ("", record.get("owner"))
+            if who.sees in ("", record.get("owner"))
         ]
 
-    async def researcher_tokens(self) -> list[ApiToken]:
-        """List the researchers' tokens that are in force, newest first."""
+    async def api_tokens(self) -> list[ApiToken]:
+        """List the tokens of people that are in force, newest first."""
         return [
             ApiToken(
                 token_id=record["token"][:_ID_LENGTH],
                 owner=record["subject"],
+                role=record["role"],
                 label=record.get("label") or None,
                 created_at=iso(record["created"]),
                 expires_at=iso(record["expires"]) if int(record["expires"]) else None,
@@ -246,7 +256,7 @@ class Tokens:
         ]
 
     async def revoke(self, who: Principal, kind: Kind, token_id: str) -> int:
-        """Revoke an enroll or a researcher's token; return how many there were with this id."""
+        """Revoke an enroll token, or one of a person; return how many there were with this id."""
         hashes = [
             record["token"]
             for record in await self._list(kind)

@@ -16,6 +16,7 @@ from zpe_sdk.cli.workers import limit_rows
 from zpe_sdk.client.enrolment import enrol_commands
 from zpe_sdk.errors import InputError
 from zpe_sdk.wire import Accepts
+from zpe_sdk.wire.names import PersonRole
 
 if TYPE_CHECKING:
     from zpe_sdk.wire import DeadJobsReply, RevokeReply
@@ -94,18 +95,24 @@ def enroll_tokens(context: typer.Context, json: Json = False) -> None:
 @app.command()
 def token(
     context: typer.Context,
-    owner: Annotated[str, typer.Argument(metavar="OWNER", help="The name that the researcher's jobs carry.")],
+    owner: Annotated[
+        str, typer.Argument(metavar="NAME", help="Whose: jobs carry the name, and the audit trail.")
+    ],
+    role: Annotated[
+        PersonRole,
+        typer.Option(metavar="researcher|observer|admin", help="An observer sees all, and changes nothing."),
+    ] = "researcher",
     label: Label = None,
     ttl: Ttl = None,
     json: Json = False,
 ) -> None:
-    """Mint a researcher's token, for `zpe login`. It is shown only now.
+    """Mint a token of a person, for `zpe login` and the dashboard. It is shown only now.
 
     Example: `zpe admin token ada`
     """
     connection: Connection = context.obj
     with connection.client() as client:
-        minted = client.admin.api_token(owner, ttl_seconds=ttl, label=label)
+        minted = client.admin.api_token(owner, role=role, ttl_seconds=ttl, label=label)
     if json:
         as_json(minted)
     else:
@@ -114,7 +121,7 @@ def token(
 
 @app.command()
 def tokens(context: typer.Context, json: Json = False) -> None:
-    """List the researchers' tokens that are in force.
+    """List the tokens of people that are in force.
 
     Example: `zpe admin tokens`
     """
@@ -124,15 +131,18 @@ def tokens(context: typer.Context, json: Json = False) -> None:
     if json:
         as_json(found)
         return
-    rows = ((t.token_id, t.owner, t.label, moment(t.created_at), moment(t.expires_at)) for t in found.tokens)
-    table(("TOKEN ID", "OWNER", "LABEL", "MINTED", "EXPIRES"), rows)
+    rows = (
+        (t.token_id, t.owner, t.role, t.label, moment(t.created_at), moment(t.expires_at))
+        for t in found.tokens
+    )
+    table(("TOKEN ID", "NAME", "ROLE", "LABEL", "MINTED", "EXPIRES"), rows)
 
 
 @app.command()
 def revoke(
     context: typer.Context,
     worker: Annotated[str | None, typer.Option(help="A compute node, by its id.")] = None,
-    token: Annotated[str | None, typer.Option(help="A researcher's token, by its id.")] = None,
+    token: Annotated[str | None, typer.Option(help="The token of a person, by its id.")] = None,
     enroll_token: Annotated[str | None, typer.Option(help="An enroll token, by its id.")] = None,
     and_its_results: Annotated[
         bool, typer.Option("--and-its-results", help="Also take back the results of this compute node.")

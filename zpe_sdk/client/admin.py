@@ -27,6 +27,7 @@ from zpe_sdk.wire import (
     RevokeReply,
     WorkerList,
 )
+from zpe_sdk.wire.names import PersonRole
 
 
 class Admin:
@@ -234,19 +235,24 @@ class Admin:
         )
 
     def api_token(
-        self, owner: str, *, ttl_seconds: int | None = None, label: str | None = None
+        self,
+        owner: str,
+        *,
+        role: PersonRole = "researcher",
+        ttl_seconds: int | None = None,
+        label: str | None = None,
     ) -> ApiTokenReply:
-        """Mint a researcher's token. It is shown only now."""
+        """Mint a token of a researcher, an observer or an administrator. It is shown only now."""
         __tracebackhide__ = True  # IPython leaves such frames out
-        return run(self._async.api_token(owner, ttl_seconds=ttl_seconds, label=label))
+        return run(self._async.api_token(owner, role=role, ttl_seconds=ttl_seconds, label=label))
 
     def api_tokens(self) -> ApiTokenList:
-        """List the researchers' tokens, without the tokens themselves."""
+        """List the tokens of people, without the tokens themselves."""
         __tracebackhide__ = True  # IPython leaves such frames out
         return run(self._async.api_tokens())
 
     def revoke_api_token(self, token_id: str) -> RevokeReply:
-        """Revoke a researcher's token; the jobs stay."""
+        """Revoke the token of a person; the jobs stay."""
         __tracebackhide__ = True  # IPython leaves such frames out
         return run(self._async.revoke_api_token(token_id))
 

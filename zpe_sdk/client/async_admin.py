@@ -34,6 +34,7 @@ from zpe_sdk.wire import (
     RevokeReply,
     WorkerList,
 )
+from zpe_sdk.wire.names import PersonRole
 
 _COMPUTE = "/calc/zpe/compute"
 _ADMIN = "/calc/zpe/admin"
@@ -244,20 +245,25 @@ class AsyncAdmin:
         return await self._call("PATCH", f"{_ADMIN}/flags", Flags, body=Flags, fields=fields)
 
     async def api_token(
-        self, owner: str, *, ttl_seconds: int | None = None, label: str | None = None
+        self,
+        owner: str,
+        *,
+        role: PersonRole = "researcher",
+        ttl_seconds: int | None = None,
+        label: str | None = None,
     ) -> ApiTokenReply:
-        """Mint a researcher's token. It is shown only now."""
-        fields = {"owner": owner, "ttl_seconds": ttl_seconds, "label": label}
+        """Mint a token of a researcher, an observer or an administrator. It is shown only now."""
+        fields = {"owner": owner, "role": role, "ttl_seconds": ttl_seconds, "label": label}
         return await self._call(
             "POST", f"{_ADMIN}/tokens", ApiTokenReply, body=ApiTokenRequest, fields=fields
         )
 
     async def api_tokens(self) -> ApiTokenList:
-        """List the researchers' tokens, without the tokens themselves."""
+        """List the tokens of people, without the tokens themselves."""
         return await self._call("GET", f"{_ADMIN}/tokens", ApiTokenList)
 
     async def revoke_api_token(self, token_id: str) -> RevokeReply:
-        """Revoke a researcher's token; the jobs stay."""
+        """Revoke the token of a person; the jobs stay."""
         return await self._call("DELETE", f"{_ADMIN}/tokens/{quote(token_id, safe='')}", RevokeReply)
 
     async def audit(self, *, limit: int | None = None) -> AuditTrail:

@@ -9,7 +9,7 @@ from pydantic import Field
 from zpe_sdk.wire.compute import Capabilities
 from zpe_sdk.wire.jobs import HistoryEvent, JobStatus, RunningScf
 from zpe_sdk.wire.messages import ErrorInfo, Id, Line, Many, Message, OwnerName, SecretToken, TaskIndex
-from zpe_sdk.wire.names import Accepts, JobState
+from zpe_sdk.wire.names import Accepts, JobState, PersonRole
 
 
 class EnrollTokenRequest(Message):
@@ -55,25 +55,31 @@ class EnrollTokenList(Message):
 
 
 class ApiTokenRequest(Message):
-    """A researcher's token to mint. ``owner`` is the name their jobs carry."""
+    """The token of a person to mint.
+
+    ``owner`` is their name: jobs carry it, and the audit trail. An ``observer`` sees all that an
+    administrator sees, and changes nothing.
+    """
 
     owner: OwnerName
+    role: PersonRole = "researcher"
     ttl_seconds: Annotated[int, Field(gt=0, le=3650 * 86400)] | None = None
     label: Annotated[Line, Field(max_length=200)] | None = None
 
 
 class ApiToken(Message):
-    """A researcher's token, without the token itself."""
+    """The token of a person, without the token itself."""
 
     token_id: Id
     owner: Line
+    role: PersonRole = "researcher"
     label: Line | None = None
     created_at: str
     expires_at: str | None = None
 
 
 class ApiTokenList(Message):
-    """Researchers' tokens that are in force."""
+    """Tokens of people that are in force."""
 
     tokens: list[ApiToken]
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from zpe_sdk.wire.messages import Id, Line, Message, OwnerName, SecretToken
-from zpe_sdk.wire.names import Accepts
+from zpe_sdk.wire.names import Accepts, PersonRole
 
 
 class WorkerTarget(Message):
@@ -91,11 +91,12 @@ class LoginOptions(Message):
 
 
 class ApiTokenReply(Message):
-    """A researcher's token; this is the only time it is shown."""
+    """The token of a person; this is the only time it is shown."""
 
     token: SecretToken
     token_id: Id
     owner: Line
+    role: PersonRole = "researcher"
     label: Line | None = None
     expires_at: str | None = None
 
@@ -110,7 +111,7 @@ class Me(Message):
     """Who one is here: the name of one's jobs, one's groups and what these may see, and one's limits."""
 
     name: Line
-    role: Literal["admin", "researcher"]
+    role: PersonRole
     groups: list[Line] = []
     shows_jobs: bool = False
     usage: Usage

@@ -146,27 +146,25 @@ async def set_flags(body: Flags, who: Admin, plane: InPlane, address: Address) -
 
 @router.post("/admin/tokens")
 async def mint_token(body: ApiTokenRequest, who: Admin, plane: InPlane, address: Address) -> ApiTokenReply:
-    """Make a researcher's token; it is shown only here."""
-    reply = await plane.tokens.mint_researcher_token(body)
+    """Make a token of a researcher, an observer or an administrator; it is shown only here."""
+    reply = await plane.tokens.mint_api_token(body)
     await audit.record(
-        plane.store, who=who.name, what="researcher token minted", subject=reply.owner, address=address
+        plane.store, who=who.name, what=f"{reply.role} token minted", subject=reply.owner, address=address
     )
     return reply
 
 
 @router.get("/admin/tokens")
 async def tokens(who: Admin, plane: InPlane) -> ApiTokenList:
-    """List the researchers' tokens that are in force."""
-    return ApiTokenList(tokens=await plane.tokens.researcher_tokens())
+    """List the tokens of people that are in force."""
+    return ApiTokenList(tokens=await plane.tokens.api_tokens())
 
 
 @router.delete("/admin/tokens/{token_id}")
 async def revoke_token(token_id: TokenId, who: Admin, plane: InPlane, address: Address) -> RevokeReply:
-    """Revoke a researcher's token."""
+    """Revoke the token of a person."""
     count = await plane.tokens.revoke(who, "token", token_id)
-    await audit.record(
-        plane.store, who=who.name, what="researcher token revoked", subject=token_id, address=address
-    )
+    await audit.record(plane.store, who=who.name, what="token revoked", subject=token_id, address=address)
     return RevokeReply(revoked_count=count)
 
 

@@ -83,6 +83,12 @@ async def worker(plane: InPlane, bearer: Bearer, address: Address) -> Principal:
     return who
 
 
+def _check_looks(who: Principal, request: Request) -> None:
+    """Refuse an observer whatever is more than a look."""
+    if who.role == "observer" and request.method not in ("GET", "HEAD"):
+        raise AuthError("this token may look at everything, and change nothing", code="forbidden")
+
+
 def _given(
     bearer: HTTPAuthorizationCredentials | None, admin_token: str | None
 ) -> HTTPAuthorizationCredentials | None:
@@ -92,34 +98,42 @@ def _given(
     return bearer
 
 
-async def researcher(plane: InPlane, bearer: Bearer, admin_token: AdminToken, address: Address) -> Principal:
-    """Let researchers and the administrator in, and anybody where researchers need no token."""
+async def researcher(
+    request: Request, plane: InPlane, bearer: Bearer, admin_token: AdminToken, address: Address
+) -> Principal:
+    """Let researchers and administrators in, observers to look, and anybody where no token is needed."""
     bearer = _given(bearer, admin_token)
     if not plane.settings.researcher_auth and bearer is None:
         return ANONYMOUS
     who = await principal_of(plane, bearer, address)
     if who.role == "worker":
         raise _refused(who, "researcher")
+    _check_looks(who, request)
     return who
 
 
-async def admin(plane: InPlane, bearer: Bearer, admin_token: AdminToken, address: Address) -> Principal:
-    """Let the administrator in."""
+async def admin(
+    request: Request, plane: InPlane, bearer: Bearer, admin_token: AdminToken, address: Address
+) -> Principal:
+    """Let administrators in, and observers as far as they look."""
     if not plane.tokens.has_admin:
         raise AuthError(
             "there is no administrator: start the control plane with ZPE_ADMIN_TOKEN set", code="no_admin"
         )
     who = await principal_of(plane, _given(bearer, admin_token), address)
-    if who.role != "admin":
+    if who.role not in ("admin", "observer"):
         raise _refused(who, "admin")
+    _check_looks(who, request)
     return who
 
 
-async def scraper(plane: InPlane, bearer: Bearer, admin_token: AdminToken, address: Address) -> Principal:
-    """Let whoever collects metrics in: with a token for that alone, or the administrator's."""
+async def scraper(
+    request: Request, plane: InPlane, bearer: Bearer, admin_token: AdminToken, address: Address
+) -> Principal:
+    """Let whoever collects metrics in: with a token for that alone, or an administrator's."""
     if bearer is not None and plane.tokens.may_scrape(bearer.credentials):
         return SCRAPER
-    return await admin(plane, bearer, admin_token, address)
+    return await admin(request, plane, bearer, admin_token, address)
 
 
 Worker = Annotated[Principal, Depends(worker)]

@@ -63,7 +63,7 @@ async def revoke_enroll_token(
 async def workers(who: Researcher, plane: InPlane, revoked: bool = False) -> WorkerList:
     """List the compute nodes; a researcher's own alone. With ``revoked``, those too that were shut out."""
     found = await plane.workers.all(revoked=revoked)
-    return WorkerList(workers=[w for w in found if who.decides_for in ("", w.owner)])
+    return WorkerList(workers=[w for w in found if who.sees in ("", w.owner)])
 
 
 @router.patch("/servers/{server_id}")

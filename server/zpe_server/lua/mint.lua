@@ -1,4 +1,4 @@
--- Stores a new token: an enroll token, or one of a researcher.
+-- Stores a new token: an enroll token, or one of a person.
 -- a: kind ('enroll' | 'token'), token (hash), ttl_ms (0: for ever), fields    Returns {created, expires (or 0)}.
 -- needs: call, keys
 

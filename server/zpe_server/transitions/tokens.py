@@ -14,7 +14,7 @@ Kind = Literal["enroll", "token"]
 class Bearer(TypedDict, total=False):
     """Whose token it is, and for how long (ms); empty for none that is in force."""
 
-    role: Literal["worker", "researcher", "revoked"]
+    role: Literal["worker", "admin", "observer", "researcher", "revoked"]
     subject: str
     name: str
     left_ms: float
