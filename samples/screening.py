@@ -8,7 +8,7 @@ NAMES = """H2 N2 CO CO2 N2O O3 H2O H2O2 NH3 N2H4 CH4 C2H2 C2H4 H2CO CH3OH HCOOH 
 CH2_s1A1d O2 NH OH NO CH3 NH2 HCO CN"""
 
 project = ZPEClient().project("screening")
-project.submit_many({name: molecule(name, vacuum=3) for name in NAMES.split()}, ecutwfc=25, ecutrho=200)
+project.submit_many({name: molecule(name, vacuum=2.5) for name in NAMES.split()}, ecutwfc=20, ecutrho=120)
 project.wait()
 table = project.table()
 table.to_csv("screening.csv")

@@ -1,4 +1,4 @@
-"""The Japanese README has the commands and examples of the English one; links of all pages lead somewhere."""
+"""Translations have the commands and examples of the English pages; links of all pages lead somewhere."""
 
 from __future__ import annotations
 
@@ -11,12 +11,18 @@ ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
 
 
+TRANSLATED = {"README.md": "README.ja.md", "docs/tutorial.md": "docs/tutorial.ja.md"}
+
+
 def blocks(page: Path) -> list[str]:
-    return re.findall(r"^```.*?^```$", page.read_text(), flags=re.M | re.S)
+    """Return the code of a page, without its comments."""
+    found = re.findall(r"^```.*?^```$", page.read_text(), flags=re.M | re.S)
+    return [re.sub(r" *# .*$", "", block, flags=re.M) for block in found]
 
 
-def test_the_translation_has_the_same_commands_and_sections() -> None:
-    english, japanese = ROOT / "README.md", ROOT / "README.ja.md"
+@pytest.mark.parametrize("page", TRANSLATED)
+def test_the_translation_has_the_same_commands_and_sections(page: str) -> None:
+    english, japanese = ROOT / page, ROOT / TRANSLATED[page]
     assert blocks(japanese) == blocks(english)
     count = [len(re.findall(r"^#+ ", page.read_text(), flags=re.M)) for page in (english, japanese)]
     assert count[0] == count[1]

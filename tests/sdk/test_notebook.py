@@ -7,13 +7,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from queue import Empty
 
 import pytest
-from jupyter_client.blocking.client import BlockingKernelClient
-from jupyter_client.manager import KernelManager
 
-from tests.processes import PATIENCE, ControlPlane, environment, h2
+from tests.kernels import Kernel, kernel
+from tests.processes import ControlPlane, environment, h2
 from zpe_sdk import ZPEClient
 
 
@@ -24,66 +22,14 @@ def plane(control_plane: ControlPlane) -> ControlPlane:
     return control_plane
 
 
-class Notebook:
-    """A kernel, and what its cells print."""
-
-    def __init__(self, manager: KernelManager, client: BlockingKernelClient) -> None:
-        self.manager = manager
-        self.client = client
-        self.printed = ""
-
-    def run(self, cell: str) -> str:
-        """Run a cell to its end; return its streams and the name of its error."""
-        sent = self.client.execute(cell)
-        return self.output_of(sent)
-
-    def output_of(self, sent: str) -> str:
-        """Return what a cell prints until it is over."""
-        output = ""
-        while True:
-            try:
-                message = self.client.get_iopub_msg(timeout=PATIENCE)
-            except Empty:
-                raise AssertionError(f"the cell did not end; so far: {output}") from None
-            self.printed += message["content"].get("text", "")
-            if message["parent_header"].get("msg_id") != sent:
-                continue
-            content = message["content"]
-            output += content.get("text", "") + content.get("ename", "") + content.get("evalue", "")
-            if content.get("execution_state") == "idle":
-                return output
-
-    def wait_for(self, sent: str, text: str) -> str:
-        """Wait until a cell has printed something, and return what it printed."""
-        output = ""
-        while text not in output:
-            message = self.client.get_iopub_msg(timeout=PATIENCE)
-            if message["parent_header"].get("msg_id") == sent:
-                output += message["content"].get("text", "")
-        return output
-
-    def send_comm(self, comm: str, data: dict[str, object]) -> None:
-        """Send a message to a widget of the kernel, as a browser does."""
-        message = self.client.session.msg("comm_msg", {"comm_id": comm, "data": data})
-        self.client.shell_channel.send(message)
-
-
 @pytest.fixture(scope="module")
-def notebook(plane: ControlPlane) -> Iterator[Notebook]:
-    manager = KernelManager(kernel_name="python3")
-    env = environment(ZPE_CONTROL_API_URL=plane.url, ZPE_TOKEN=plane.admin_token)
-    manager.start_kernel(env=env)
-    client = manager.client()
-    client.start_channels()
-    client.wait_for_ready(timeout=PATIENCE)
-    notebook = Notebook(manager, client)
-    notebook.run("from zpe_sdk import ZPEClient, as_completed\nclient = ZPEClient()")
-    yield notebook
-    client.stop_channels()
-    manager.shutdown_kernel(now=True)
+def notebook(plane: ControlPlane) -> Iterator[Kernel]:
+    with kernel(ZPE_CONTROL_API_URL=plane.url, ZPE_TOKEN=plane.admin_token) as running:
+        running.run("from zpe_sdk import ZPEClient, as_completed\nclient = ZPEClient()")
+        yield running
 
 
-def test_the_kernels_loop_goes_on_while_a_cell_waits(notebook: Notebook) -> None:
+def test_the_kernels_loop_goes_on_while_a_cell_waits(notebook: Kernel) -> None:
     output = notebook.run(f"""
 import asyncio
 ticks = 0
@@ -118,7 +64,7 @@ print("waited", slider.value)
 """
 
 
-def test_a_widget_is_heard_while_a_cell_waits_and_cells_in_line_are_not_lost(notebook: Notebook) -> None:
+def test_a_widget_is_heard_while_a_cell_waits_and_cells_in_line_are_not_lost(notebook: Kernel) -> None:
     cells = [
         WIDGET.format(h2=h2()),
         "import numpy\nnumpy.seterr(all='raise')",
@@ -135,7 +81,7 @@ def test_a_widget_is_heard_while_a_cell_waits_and_cells_in_line_are_not_lost(not
     assert "waited 7" in notebook.printed
 
 
-def test_an_interrupted_cell_stops_waiting_and_the_job_goes_on(notebook: Notebook) -> None:
+def test_an_interrupted_cell_stops_waiting_and_the_job_goes_on(notebook: Kernel) -> None:
     sent = notebook.client.execute(f"""
 job = client.submit({h2()!r}, symmetry=False, calc_mode="new")
 for event in job.events():
@@ -147,14 +93,14 @@ for event in job.events():
     assert "finished" in notebook.run("print(job.wait(240, progress=False).status().status)")
 
 
-def test_cells_after_one_that_has_waited(notebook: Notebook) -> None:
+def test_cells_after_one_that_has_waited(notebook: Kernel) -> None:
     cell = f"print([job.result().zpe_ev > 0.2 for job in as_completed(client.submit_many(2 * [{h2()!r}]))])"
     assert "[True, True]" in notebook.run(cell)
     assert "[True, True]" in notebook.run(cell)
     assert "3" in notebook.run("import asyncio\nprint(1 + await asyncio.sleep(0, 2))")
 
 
-def test_what_was_chosen_does_not_look_like_an_error(notebook: Notebook) -> None:
+def test_what_was_chosen_does_not_look_like_an_error(notebook: Kernel) -> None:
     cell = """
 import contextlib, io
 from ase import Atoms

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -50,12 +51,22 @@ class Bar:
         done = sum(job.progress.done for job in known)
         total = sum(job.progress.total for job in known)
         if self._bar is None:
-            from tqdm.auto import tqdm
+            from tqdm import TqdmWarning
+
+            with warnings.catch_warnings():
+                # Without ipywidgets it is a bar of text, which is nothing to complain of.
+                warnings.simplefilter("ignore", TqdmWarning)
+                from tqdm.auto import tqdm
 
             # Not earlier: where a saved notebook cannot show the bar, its first look is what stands there.
             one = status.name or status.formula or status.job_id
             name = one if self._jobs == 1 else f"{self._jobs} jobs"
-            self._bar = tqdm(total=total or None, desc=name, disable=not self._shown)
+            self._bar = tqdm(
+                total=total or None,
+                desc=name,
+                bar_format=_FORMAT if total else _BEFORE,
+                disable=not self._shown,
+            )
         self._bar.bar_format = _FORMAT if total else _BEFORE
         self._bar.total = total or None
         self._bar.n = done
