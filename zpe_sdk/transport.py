@@ -164,8 +164,10 @@ def proxy_for(url: httpx.URL) -> httpx.URL | None:
     return proxy
 
 
-def tls(ca_bundle: Path | None) -> ssl.SSLContext:
+def tls(ca_bundle: Path | None, *, field: str = "ZPE_CA_BUNDLE") -> ssl.SSLContext:
     """Return what to verify servers with: the usual authorities, or those of a PEM file.
+
+    ``field`` is the setting that names the file.
 
     Raises
     ------
@@ -180,7 +182,7 @@ def tls(ca_bundle: Path | None) -> ssl.SSLContext:
         raise ConfigError(
             f"{ca_bundle} cannot be used as a CA bundle: {error.strerror or error}",
             code="bad_ca_bundle",
-            field="ZPE_CA_BUNDLE",
+            field=field,
         ) from error
 
 

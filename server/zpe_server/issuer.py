@@ -14,7 +14,7 @@ import structlog
 
 from zpe_sdk.errors import AuthError, ConfigError
 from zpe_sdk.http import base_url
-from zpe_sdk.transport import AsyncTransport, options
+from zpe_sdk.transport import AsyncTransport, proxy_for, tls
 from zpe_server.settings import EVERYONE, Settings
 
 log = structlog.get_logger(__name__)
@@ -37,6 +37,11 @@ class Issuer:
     ----------
     settings
         Issuer, audience, who is let in, and which claim is the name.
+
+    Raises
+    ------
+    ConfigError
+        ``bad_ca_bundle``.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -44,6 +49,7 @@ class Issuer:
         self.url = settings.oidc_issuer
         self._settings = settings
         self._keys: dict[str | None, dict[str, Any]] = {}
+        self._tls = tls(settings.oidc_ca_bundle, field="ZPE_OIDC_CA_BUNDLE")
         self._fresh_until = 0.0
         self._fetches: deque[float] = deque(maxlen=_FETCHES_PER_MINUTE)
         self._fetching = asyncio.Lock()
@@ -120,7 +126,8 @@ class Issuer:
                 self._keys = await self._fetch()
                 self._fresh_until = now + _KEYS_SECONDS
             except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
-                log.warning("the issuer's keys cannot be had", issuer=self.url, reason=type(error).__name__)
+                reason = f"{type(error).__name__}: {error}"
+                log.warning("the issuer's keys cannot be had", issuer=self.url, reason=reason)
                 if kid in self._keys:  # an issuer that is away for a moment shuts nobody out
                     return
                 raise ConfigError(
@@ -132,7 +139,8 @@ class Issuer:
         """Return the issuer's keys for signatures, by their names."""
 
         async def get(url: str) -> dict[str, Any]:
-            transport = AsyncTransport(**options(base_url(url)))  # over plain HTTP from this machine only
+            proxy = proxy_for(base_url(url))  # over plain HTTP from this machine only
+            transport = AsyncTransport(proxy=proxy, verify=self._tls, trust_env=False)
             async with httpx.AsyncClient(timeout=_REPLY_SECONDS, transport=transport) as client:
                 found: dict[str, Any] = (await client.get(url)).raise_for_status().json()
             return found

@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 NOTE_SECONDS = 60.0
 ALIVE_SECONDS = 2.5 * NOTE_SECONDS
 # Of each process alone.
-_OWN = {"redis_url", "data_dir", "log_level", "log_json"}
+_OWN = {"redis_url", "data_dir", "oidc_ca_bundle", "log_level", "log_json"}
 # Enough of a secret's hash to tell two apart.
 _MARK_LENGTH = 12
 

@@ -67,6 +67,8 @@ class Settings(BaseSettings):
         Whose tokens, separated by commas: names, domains such as ``@example.org``, or ``everyone``.
     oidc_name_claim
         The claim that is the researcher's name; of ``email``, only an address that the issuer has verified.
+    oidc_ca_bundle
+        PEM file of the private authority that has signed the issuer's certificate; unset: the usual ones.
     oidc_client_id, oidc_scope, oidc_token
         For ``zpe login``: its client id at the issuer, what it asks for, and which of the tokens it gets is
         for the control plane.
@@ -115,6 +117,7 @@ class Settings(BaseSettings):
     oidc_audience: str = ""
     oidc_allowed: Annotated[tuple[str, ...], NoDecode] = ()
     oidc_name_claim: str = "email"
+    oidc_ca_bundle: Path | None = None
     oidc_client_id: str = ""
     oidc_scope: str = "openid email"
     oidc_token: Literal["id_token", "access_token"] = "id_token"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 import time
 from collections import Counter
@@ -45,9 +46,14 @@ class Issuer:
         How often each path was asked for.
     answers
         What the token endpoint says, one after the other; then it grants.
+
+    Parameters
+    ----------
+    tls
+        With what it answers over TLS; None: over plain HTTP.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.keys: dict[str, Key] = {"first": rsa_key()}
         self.asked: Counter[str] = Counter()
         self.answers: list[str] = []
@@ -74,7 +80,12 @@ class Issuer:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/realms/lab"
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
+        scheme = "http" if tls is None else "https"
+        self.url = f"{scheme}://127.0.0.1:{self._server.server_port}/realms/lab"
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from typing import Any
 import httpx
 import jwt
 import pytest
+import trustme
 from cryptography.hazmat.primitives import serialization
 
 from tests.processes import ZPE, ControlPlane, environment, h2
@@ -249,10 +251,12 @@ def test_no_login_takes_the_name_of_the_administrator(
     assert (reply.status_code, reply.json()["error"]["code"]) == (503, "issuer_unreachable")
 
 
-def login(plane: ControlPlane, home: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def login(
+    plane: ControlPlane, home: Path, *options: str, **settings: object
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [ZPE, "login", plane.url, *options],
-        env=environment(HOME=home, XDG_CONFIG_HOME=home / "config"),
+        env=environment(HOME=home, XDG_CONFIG_HOME=home / "config", **settings),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -293,3 +297,36 @@ def test_without_an_issuer_there_is_no_device_login(
     assert httpx.get(f"{plane.url}/calc/zpe/login").json()["issuer"] is None
     refused = login(plane, tmp_path, "--device")
     assert (refused.returncode, "[config/no_device_login]" in refused.stderr) == (1, True)
+
+
+def test_an_issuer_of_a_private_authority_is_trusted_where_it_is_named(
+    own_control_plane: Callable[..., ControlPlane], tmp_path: Path
+) -> None:
+    authority = trustme.CA()
+    bundle = tmp_path / "authority.pem"
+    authority.cert_pem.write_to_path(str(bundle))
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(server)
+    with Issuer(server) as issuer:
+        assert issuer.url.startswith("https://")
+        trusting = plane_of(issuer, own_control_plane, ZPE_OIDC_CA_BUNDLE=bundle)
+        done = login(trusting, tmp_path, "--device", ZPE_CA_BUNDLE=bundle)
+        assert done.returncode == 0, done.stderr
+        with trusting.api(issuer.token()) as ann:
+            assert ann.get("/calc/zpe/me").json()["name"] == "ann@example.org"
+
+        strange = login(trusting, tmp_path, "--device")
+        assert (strange.returncode, "[config/tls_failed]" in strange.stderr) == (1, True)
+        plane = plane_of(issuer, own_control_plane)
+        with plane.api(issuer.token()) as ann:
+            reply = ann.get("/calc/zpe/me")
+        assert (reply.status_code, reply.json()["error"]["code"]) == (503, "issuer_unreachable")
+        assert "CERTIFICATE_VERIFY_FAILED" in plane.log
+
+
+def test_a_bundle_without_certificates_is_refused_by_name(issuer: Issuer, tmp_path: Path) -> None:
+    (tmp_path / "empty.pem").touch()
+    for name in ("empty.pem", "missing.pem"):
+        with pytest.raises(ConfigError, match=name) as caught:
+            Verifier(settings(issuer, oidc_ca_bundle=tmp_path / name))
+        assert (caught.value.code, caught.value.field) == ("bad_ca_bundle", "ZPE_OIDC_CA_BUNDLE")

@@ -48,7 +48,9 @@ def login(
         options = login_options(url, insecure=connection.insecure, ca_bundle=ca_bundle)
         if device and not options.issuer:
             raise ConfigError("this control plane has no issuer of logins", code="no_device_login")
-        by_issuer = device_token(options.issuer, options, _show) if options.issuer else None
+        by_issuer = (
+            device_token(options.issuer, options, _show, ca_bundle=ca_bundle) if options.issuer else None
+        )
     token = by_issuer or (getpass("Token: ") if at_terminal else sys.stdin.readline()).strip()
     with ZPEClient(
         url,

@@ -115,10 +115,14 @@ def options(
         str | None, typer.Option(help="The control plane; default: ZPE_CONTROL_API_URL, then `zpe login`.")
     ] = None,
     insecure: Annotated[
-        bool, typer.Option("--insecure", help="Send the token over plain HTTP to another machine.")
+        bool,
+        typer.Option(
+            "--insecure", envvar="ZPE_INSECURE", help="Send the token over plain HTTP to another machine."
+        ),
     ] = False,
     ca_bundle: Annotated[
-        str | None, typer.Option(help="PEM file of the certificate authorities to trust.")
+        str | None,
+        typer.Option(envvar="ZPE_CA_BUNDLE", help="PEM file of the certificate authorities to trust."),
     ] = None,
     retry_seconds: Annotated[
         float,

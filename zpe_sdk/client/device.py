@@ -11,7 +11,7 @@ import httpx
 
 from zpe_sdk.errors import AuthError, ConfigError
 from zpe_sdk.http import base_url, raise_for_error, read_reply
-from zpe_sdk.transport import Transport, unreachable
+from zpe_sdk.transport import Transport, lasting, unreachable
 from zpe_sdk.transport import options as way_to
 from zpe_sdk.wire import LoginOptions
 
@@ -39,7 +39,9 @@ def login_options(url: str, *, insecure: bool = False, ca_bundle: Path | None = 
     return read_reply(reply, LoginOptions)
 
 
-def device_token(issuer: str, options: LoginOptions, show: Callable[[str, str], None]) -> str:
+def device_token(
+    issuer: str, options: LoginOptions, show: Callable[[str, str], None], *, ca_bundle: Path | None = None
+) -> str:
     """Let somebody log in at the issuer, in any browser, and return the token that it gives.
 
     Parameters
@@ -50,16 +52,21 @@ def device_token(issuer: str, options: LoginOptions, show: Callable[[str, str], 
         Which client the control plane names, and what it asks for.
     show
         Tells the address to open and the code to enter there.
+    ca_bundle
+        PEM file of private authorities that count beside the usual ones: a laboratory's control plane may
+        name an issuer of the world outside.
 
     Raises
     ------
     AuthError
         ``login_failed``: refused, or not done in time.
     ConfigError
-        ``issuer_unreachable``, ``insecure_url``; ``no_device_login``: the issuer has none.
+        ``issuer_unreachable``, ``tls_failed``, ``insecure_url``; ``no_device_login``: the issuer has none.
     """
-    transport = Transport(**way_to(base_url(issuer)))
-    with httpx.Client(timeout=_REPLY_SECONDS, transport=transport) as client:
+    way = way_to(base_url(issuer))
+    if ca_bundle is not None:
+        way["verify"].load_verify_locations(ca_bundle)
+    with httpx.Client(timeout=_REPLY_SECONDS, transport=Transport(**way)) as client:
         about = _get(client, f"{issuer.rstrip('/')}/.well-known/openid-configuration")
         if "device_authorization_endpoint" not in about:
             raise ConfigError(f"{issuer} has no login for devices", code="no_device_login")
@@ -109,7 +116,9 @@ def _sent(client: httpx.Client, method: str, url: str, **more: Any) -> dict[str,
         found = reply.json()
         if not isinstance(found, dict) or reply.status_code >= 500:
             raise ValueError
-    except (httpx.HTTPError, ValueError):
+    except (httpx.HTTPError, ValueError) as error:
+        if isinstance(error, httpx.TransportError) and (named := lasting(error)):
+            raise named from None
         raise ConfigError(
             f"the login's issuer does not answer as it should ({httpx.URL(url).host})",
             code="issuer_unreachable",
