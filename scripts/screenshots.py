@@ -14,7 +14,7 @@ from playwright.sync_api import ViewportSize
 from tests.browser import chromium
 from tests.processes import ControlPlane, h2, wait_until
 
-PAGES = ["overview", "jobs", "workers", "leases", "dlq", "tokens", "audit"]
+PAGES = ["overview", "jobs", "workers", "leases", "dlq", "researchers", "tokens", "audit"]
 WATER = """&CONTROL
 /
 &SYSTEM

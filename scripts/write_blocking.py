@@ -60,7 +60,7 @@ TWINS = (
         "blocking_client.py",
         (
             *("submit", "relax", "energy", "follow", "submit_many", "plan", "pseudopotentials"),
-            *("parse", "jobs", "me", "keep_login", "show_jobs", "aclose"),
+            *("parse", "jobs", "cancel_jobs", "me", "keep_login", "show_jobs", "aclose"),
         ),
         {
             "submit": "self._told([{}])[0]",

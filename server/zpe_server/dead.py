@@ -50,6 +50,16 @@ class DeadLetters:
             reasons=[DeadReason(side=side, code=code, count=count) for (side, code), count in counted],
         )
 
+    async def find_chosen(self, job_ids: list[str] | None, code: str | None) -> DeadJobsReply:
+        """Return which jobs would be acted on."""
+        chosen = await self._chosen(job_ids, code)
+        there = await self._store.has_members(key("dlq"), chosen)
+        found = dict(zip(chosen, there, strict=True))
+        return DeadJobsReply(
+            done=[job_id for job_id in found if found[job_id]],
+            skipped=[job_id for job_id in found if not found[job_id]],
+        )
+
     async def requeue(
         self, who: Principal, job_ids: list[str] | None, code: str | None
     ) -> tuple[DeadJobsReply, list[str]]:

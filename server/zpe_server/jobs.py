@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 
 from zpe_sdk.errors import AuthError, InputError
 from zpe_sdk.wire import (
+    CancelledReply,
     Fingerprint,
     JobDetail,
     JobOrder,
+    JobState,
     JobStatus,
     LabelChanges,
     Task,
@@ -28,6 +31,9 @@ from zpe_server.transitions.base import items
 from zpe_server.transitions.jobs import Cancel, ReadStatuses, Relabel, Requeue
 from zpe_server.waiting import wants, why_waiting
 from zpe_server.workers import Workers
+
+LIVING: frozenset[JobState] = frozenset({"queued", "started"})
+CANCELLED_AT_ONCE = 10_000
 
 
 class Jobs:
@@ -182,6 +188,41 @@ class Jobs:
         if reply.get("error") == "over":
             raise InputError(f"the job has {reply['status']} already", code="job_over")
         return await self.status(who, job_id)
+
+    async def cancel_selected(
+        self, who: Principal, wanted: Wanted, *, owner: str | None, dry_run: bool
+    ) -> CancelledReply:
+        """Cancel the queued and running jobs among those that are meant; with ``dry_run``, name them.
+
+        Raises
+        ------
+        InputError
+            ``bad_selection``: nothing was said of which.
+        AuthError
+            ``forbidden``: they are somebody else's.
+        """
+        if wanted == Wanted() and owner is None:
+            raise InputError(
+                "say which jobs: by state, project, tag, time, text or owner", code="bad_selection"
+            )
+        if owner and who.decides_for not in ("", owner):
+            raise AuthError(f"only {owner} and administrators decide about these jobs", code="forbidden")
+        living = (wanted.states or LIVING) & LIVING
+        if not living:
+            return CancelledReply(jobs=[], total=0)
+        whose = owner or who.decides_for or "*"
+        found, total = await self._search.page(
+            whose, replace(wanted, states=living), order="newest", limit=CANCELLED_AT_ONCE, offset=0
+        )
+        if dry_run:
+            return CancelledReply(jobs=found, total=total)
+        retire_ms = self._settings.result_ttl_seconds * 1000
+        cancelled = []
+        for job_id in found:
+            reply = await self._store.transition(Cancel(job=job_id, by=who.subject, retire_ms=retire_ms))
+            if "error" not in reply:  # else it has ended meanwhile
+                cancelled.append(job_id)
+        return CancelledReply(jobs=cancelled, total=total)
 
     async def requeue(self, who: Principal, job_id: str) -> tuple[JobStatus, bool]:
         """Take a job out of the dead-letter queue; say also whether only its result has to be made.

@@ -27,7 +27,7 @@ from zpe_sdk.wire import (
     WholeResultRequest,
 )
 from zpe_server.settings import Settings
-from zpe_server.store import Store, key
+from zpe_server.store import Store, key, month
 from zpe_server.tokens import Principal
 from zpe_server.transitions.base import items
 from zpe_server.transitions.leases import Released
@@ -114,6 +114,7 @@ class Reports:
                 fingerprints=[_canonical(report.fingerprint) for report in request.reports],
                 setups=[_setup(report) for report in request.reports],
                 seconds=[report.scf_seconds for report in request.reports],
+                month=month(),
                 atoms=[len(report.forces_ev_ang) for report in request.reports],
                 ends=[_ends_with(report) for report in request.reports],
                 keep_ms=self._settings.result_ttl_seconds * 1000,

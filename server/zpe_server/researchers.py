@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from zpe_sdk.errors import AuthError, InputError
-from zpe_sdk.wire import Group, GroupRequest, Limits, Me, MeRequest, Usage
+from zpe_sdk.wire import Group, GroupRequest, Limits, Me, MeRequest, Owner, Usage
 from zpe_sdk.wire.names import PersonRole
 from zpe_server.owners import Groups, all_groups
 from zpe_server.settings import Settings
-from zpe_server.store import Store, key
+from zpe_server.store import Store, key, month
 from zpe_server.targets import ANY, MINE
-from zpe_server.tokens import ANONYMOUS, Principal
+from zpe_server.tokens import ADMIN, ANONYMOUS, Principal
 from zpe_server.transitions.base import items
-from zpe_server.transitions.researchers import Limit, ReadUsage, Regroup
+from zpe_server.transitions.researchers import Limit, Owned, ReadOwners, Regroup
 
 
 class Researchers:
@@ -41,28 +41,26 @@ class Researchers:
     async def me(self, who: Principal) -> Me:
         """Return who somebody is here."""
         role: PersonRole = who.role if who.role in ("admin", "observer") else "researcher"
-        return await self.about(who.subject, role=role)
+        owner = await self.owner(who.subject, role=role)
+        return Me(**owner.model_dump(include=set(Me.model_fields)))
 
-    async def about(self, owner: str, *, role: PersonRole = "researcher") -> Me:
-        """Return what there is to say of an owner."""
-        record = await self._store.fields(key("owner", owner))
-        groups = await self.groups()
+    async def owner(self, name: str, *, role: PersonRole = "researcher") -> Owner:
+        """Return what one owner has and may have."""
         usual = Limits(priority=100) if role == "admin" else self._settings.limits
-        used = await self._store.transition(ReadUsage(owner=owner, usual=usual))
-        return Me(
-            name=owner,
-            role=role,
-            groups=sorted(name for name, members in groups.items() if owner in members),
-            shows_jobs=record.get("shows_jobs") == "1",
-            # Lua writes large numbers with an exponent.
-            usage=Usage(**{name: int(count) for name, count in used["has"].items()}),
-            limits=Limits(**{name: int(most) for name, most in dict(used["may"]).items()}),
-        )
+        reply = await self._store.transition(ReadOwners(owner=name, usual=usual, month=month()))
+        return _owner(items(reply["owners"])[0], role)
 
-    async def limit(self, owner: str, limits: Limits) -> Me:
+    async def owners(self) -> list[Owner]:
+        """Return all researchers of whom there is something, by name."""
+        reply = await self._store.transition(ReadOwners(usual=self._settings.limits, month=month()))
+        return [
+            _owner(found, "researcher") for found in items(reply["owners"]) if found["name"] != ADMIN.subject
+        ]
+
+    async def limit(self, owner: str, limits: Limits) -> Owner:
         """Say what an owner may have, in place of what goes for all; null: as for all."""
         await self._store.transition(Limit(owner=owner, limits=limits))
-        return await self.about(owner)
+        return await self.owner(owner)
 
     async def change(self, who: Principal, request: MeRequest) -> Me:
         """Change what one shows to one's groups.
@@ -85,3 +83,21 @@ class Researchers:
         return record.get("shows_jobs") == "1" and any(
             {owner, who.subject} <= members for members in (await self.groups()).values()
         )
+
+
+def _owner(found: Owned, role: PersonRole) -> Owner:
+    def whole(numbers: dict[str, float]) -> dict[str, int]:
+        return {
+            name: int(number) for name, number in numbers.items()
+        }  # Lua writes large ones with an exponent
+
+    return Owner(
+        name=found["name"],
+        role=role,
+        groups=sorted(items(found["groups"])),
+        shows_jobs=found["shows_jobs"],
+        usage=Usage(**whole(found["has"]), scf_hours=found["seconds"] / 3600),
+        limits=Limits(**whole(found["may"])),
+        own_limits=Limits(**whole(found["said"])),
+        workers=found["workers"],
+    )

@@ -33,6 +33,11 @@ def iso(milliseconds: float | str) -> str:
     return datetime.fromtimestamp(float(milliseconds) / 1000, UTC).isoformat(timespec="milliseconds")
 
 
+def month() -> str:
+    """Return the month that it is in UTC, e.g. ``2026-11``."""
+    return datetime.now(UTC).strftime("%Y-%m")
+
+
 @contextmanager
 def as_store_errors() -> Iterator[None]:
     """Raise :class:`StoreError` for what Redis or the way to it is to blame for."""
@@ -139,6 +144,15 @@ class Store:
                     pipeline.smembers(name)
                 found: list[set[str]] = await pipeline.execute()
         return found
+
+    async def has_members(self, name: str, members: list[str]) -> list[bool]:
+        """Tell of each whether it is in a sorted set, in one round trip."""
+        with as_store_errors():
+            async with self.redis.pipeline(transaction=False) as pipeline:
+                for member in members:
+                    pipeline.zscore(name, member)
+                found: list[float | None] = await pipeline.execute()
+        return [score is not None for score in found]
 
     async def existing(self, names: list[str]) -> list[bool]:
         """Tell of each key whether there is one, in one round trip."""

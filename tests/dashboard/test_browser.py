@@ -61,6 +61,7 @@ PAGES = {
     "workers": "ワーカー",
     "leases": "リース",
     "dlq": "失敗ジョブ",
+    "researchers": "研究者",
     "tokens": "トークン",
     "audit": "監査記録",
 }
@@ -342,6 +343,41 @@ def test_a_token_is_seen_only_by_the_one_who_made_it(open_page: Open, control_pl
     expect(page.get_by_text("No researcher has a token.")).to_be_visible()
 
 
+def test_a_researcher_gets_a_limit_and_a_group_and_loses_them(
+    open_page: Open, control_plane: ControlPlane
+) -> None:
+    with control_plane.api(control_plane.researcher_token("grace")) as grace:
+        grace.post("/calc/zpe/jobs", json={"content": h2(), "engine": "espresso"}).raise_for_status()
+        page, onlooker = open_page("#/researchers"), open_page("#/researchers")
+        dialog = page.get_by_role("dialog")
+
+        def change(groups: str, jobs: str) -> None:
+            page.get_by_role("button", name="Change: grace").click()
+            dialog.get_by_label("Groups, separated by commas").fill(groups)
+            dialog.get_by_label("Jobs in line, at most").fill(jobs)
+            dialog.get_by_role("button", name="Save").click()
+
+        change("surfaces", "one")
+        expect(page.get_by_text("'one' is not a number")).to_be_visible()
+        expect(dialog).to_be_visible()  # with what was typed
+        dialog.get_by_label("Jobs in line, at most").fill("1")
+        dialog.get_by_role("button", name="Save").click()
+        expect(dialog).to_have_count(0)
+        for tab in (page, onlooker):
+            expect(row(tab, "grace").get_by_text("1 of 1")).to_be_visible()
+            expect(row(tab, "grace").get_by_text("surfaces")).to_be_visible()
+        refused = grace.post("/calc/zpe/jobs", json={"content": h2("another"), "engine": "espresso"})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "quota_jobs")
+        assert grace.get("/calc/zpe/me").json()["groups"] == ["surfaces"]
+
+        change("", "")
+        expect(row(page, "grace").get_by_text("1 of 1")).to_have_count(0)
+        expect(row(page, "grace").get_by_text("surfaces")).to_have_count(0)
+        assert grace.get("/calc/zpe/me").json()["limits"]["jobs"] is None
+        for job in grace.get("/calc/zpe/jobs").json()["jobs"]:
+            grace.post(f"/calc/zpe/jobs/{job['job_id']}/cancel")
+
+
 def test_a_worker_is_revoked_with_what_it_has_computed_if_that_is_ticked(
     open_page: Open, control_plane: ControlPlane
 ) -> None:
@@ -356,6 +392,26 @@ def test_a_worker_is_revoked_with_what_it_has_computed_if_that_is_ticked(
         entries = api.get("/calc/zpe/admin/audit").json()["entries"]
     found = [entry["what"] for entry in entries if entry["subject"] == server_id]
     assert found[0] == "worker revoked with its results"
+
+
+def test_all_jobs_of_a_list_are_cancelled_after_a_question(
+    open_page: Open, control_plane: ControlPlane
+) -> None:
+    # The worker of this module does not take them.
+    jobs = [submit(control_plane, name=f"mistake {n}", engine="espresso") for n in range(2)]
+    other = submit(control_plane, name="meant", engine="espresso")
+    page = open_page("#/jobs?search=mistake&status=queued")
+    page.get_by_role("button", name="Cancel these jobs").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_text("Cancel 2 jobs?")).to_be_visible()
+    dialog.get_by_role("button", name="Cancel these jobs").click()
+    expect(page.get_by_text("No job matches.")).to_be_visible()
+    expect(page.get_by_role("button", name="Cancel these jobs")).to_have_count(0)
+    assert [status(control_plane, job) for job in (*jobs, other)] == ["failed", "failed", "queued"]
+    page.goto(f"{control_plane.url}/dashboard/#/jobs?search=mistake")
+    expect(row(page, "mistake 0").locator(".chip")).to_have_text("cancelled")
+    with control_plane.api() as api:
+        api.post(f"/calc/zpe/jobs/{other}/cancel").raise_for_status()
 
 
 def test_the_keyboard_is_enough(open_page: Open) -> None:

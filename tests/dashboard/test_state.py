@@ -15,9 +15,10 @@ from zpe_dashboard.state.desk import Desk
 from zpe_dashboard.state.fleet import Leases, Workers
 from zpe_dashboard.state.jobs import PAGE, JobInside, Jobs
 from zpe_dashboard.state.overview import Overview
+from zpe_dashboard.state.researchers import Researchers, typed
 from zpe_dashboard.state.tokens import Audit, Tokens
 from zpe_sdk import AsyncZPEClient, InputError, ZPEClient
-from zpe_sdk.wire import JobRequest, RelaxOptions, Requirements
+from zpe_sdk.wire import JobRequest, Limits, RelaxOptions, Requirements
 
 Plane = Callable[..., ControlPlane]
 NEVER = "mock: fail=scf_not_converged task=2 times=always"
@@ -312,6 +313,41 @@ def test_a_token_is_shown_once_with_the_command_for_it(control_plane: ControlPla
         ]
 
     looking(control_plane, look)
+
+
+def test_a_researchers_groups_and_limits_are_changed_together_or_not_at_all(plane: ControlPlane) -> None:
+    plane.researcher_token("ann")
+
+    async def look(client: AsyncZPEClient) -> None:
+        await client.admin.group("surfaces", add=["ann", "bob"])
+        page = Researchers(client)
+        await page.refresh()
+        assert [(owner.name, owner.groups) for owner in page.owners] == [
+            ("ann", ["surfaces"]),
+            ("bob", ["surfaces"]),
+        ]
+        page.edit("ann")
+        assert page.edited is not None
+        none = dict.fromkeys(("priority", "jobs", "scfs", "megabytes"), "")
+        assert typed(page.edited) == none
+        for wrong in ({"jobs": "many"}, {"jobs": "2.5"}, {"priority": "101"}, {"megabytes": "-1"}):
+            with pytest.raises(InputError, match=r"bad_request"):
+                await page.change("clusters", none | wrong)
+            assert (await client.admin.owner("ann")).groups == ["surfaces"]
+        given = {"priority": "5", "jobs": "20", "scfs": "", "megabytes": "0.5"}
+        await page.change("clusters, oxides,", given)
+        assert page.edited is None
+        await page.refresh()
+        ann = page.owners[0]
+        assert ann.groups == ["clusters", "oxides"]
+        assert ann.own_limits == Limits(priority=5, jobs=20, bytes=500_000)
+        assert (typed(ann), ann.limits.scfs) == (given, None)
+        page.edit("ann")
+        await page.change("", none)
+        assert (await client.admin.owner("ann")).own_limits == Limits()
+        assert [group.name for group in (await client.admin.groups()).groups] == ["surfaces"]
+
+    looking(plane, look)
 
 
 def test_two_desks_share_nothing(control_plane: ControlPlane) -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pty
+import re
 import stat
 import subprocess
 import sys
@@ -237,6 +238,9 @@ def test_what_an_administrator_does(zpe: Run, plane: ControlPlane) -> None:
     job = zpe("submit", "-", stdin=h2("mock: fail=bad_input times=always")).stdout.strip()
     zpe("wait", job)
     assert job in admin("dlq", "--code", "bad_input")
+    assert job in admin("requeue", "--code", "bad_input", "--dry-run").split()
+    assert admin("discard", job, "--dry-run") == f"{job}\n"
+    assert zpe("status", job).stdout.count("failed")
     assert admin("requeue", job) == "1 requeued\n"
     zpe("wait", job)
     assert "1 discarded" in admin("discard", job)
@@ -265,6 +269,120 @@ def test_every_command_that_shows_something_prints_json_if_asked(zpe: Run) -> No
     assert {("jobs",), ("doctor",), ("admin", "drain"), ("workers", "select")} <= set(found)
     lacking = [names for names in found if "--json" not in zpe(*names, "--help").stdout]
     assert lacking == []
+
+
+def test_a_researcher_manages_a_worker_of_their_own(
+    zpe: Run, own_control_plane: Callable[..., ControlPlane], tmp_path: Path
+) -> None:
+    plane = own_control_plane(ZPE_USER_WORKERS="group")
+    tokens = {owner: plane.researcher_token(owner) for owner in ("ann", "bob")} | {"admin": plane.admin_token}
+
+    def run(who: str, *arguments: str, code: int = 0) -> str:
+        done = zpe(*arguments, ZPE_CONTROL_API_URL=plane.url, ZPE_TOKEN=tokens[who])
+        assert done.returncode == code, done.stderr
+        return done.stderr if code else done.stdout
+
+    def listed(who: str = "ann") -> list[dict[str, object]]:
+        return list(json.loads(run(who, "workers", "--json"))["targets"])
+
+    assert "[auth/accepts_too_wide]" in run("ann", "workers", "enroll-token", "--accepts", "all", code=1)
+    kept = tmp_path / "token"
+    minted = zpe(
+        *("workers", "enroll-token", "--accepts", "group", "--ttl", "60", "-o", str(kept)),
+        ZPE_CONTROL_API_URL=plane.url,
+        ZPE_TOKEN=tokens["ann"],
+    )
+    assert minted.stdout == ""
+    assert "good for one worker of ann that accepts group" in minted.stderr
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    plane.worker("anns-pc", ZPE_ENROLL_TOKEN=kept.read_text().strip())
+    wait_until(lambda: [worker["engine"] for worker in listed()] == ["mock"])
+    [worker] = listed()
+    node = str(worker["target_id"])
+    [line] = [line for line in run("ann", "workers").splitlines() if node in line]
+    assert line.split()[1:6] == ["anns-pc", "you", "group", "alive", "mock"]
+
+    assert listed("bob") == []
+    assert run("admin", "admin", "group", "surfaces", "--add", "ann", "--add", "bob") == "ann, bob\n"
+    assert [(w["owner"], w["mine"]) for w in listed("bob")] == [("ann", False)]
+    for act in (("drain",), ("accept", "group"), ("revoke",)):
+        refused = run("bob", "workers", act[0], node, *act[1:], code=1)
+        assert "[input/worker_not_found]" in refused
+    assert run("ann", "workers", "accept", node, "own") == "accepts own\n"
+    assert listed("bob") == []
+    assert run("ann", "workers", "drain", node) == "draining\n"
+    assert "draining" in run("ann", "workers")
+    assert run("ann", "workers", "drain", node, "--off") == "works again\n"
+
+    assert "[input/unknown_target]" in run("ann", "workers", "select", "nowhere", code=1)
+    for target, shown in (("mine", "mine"), ("anns-pc", node), ("any", "any")):
+        assert run("ann", "workers", "select", target) == f"{shown}\n"
+        [line] = [line for line in run("ann", "workers").splitlines() if node in line]
+        assert line.rstrip().endswith("*") == (target != "any")
+    (tmp_path / "h2.in").write_text(h2())
+    refused = run("bob", "submit", str(tmp_path / "h2.in"), "--where", "anns-pc", code=1)
+    assert "[input/unknown_target]" in refused
+    assert run("ann", "workers", "revoke", node) == "revoked\n"
+    assert listed() == []
+
+
+def test_many_jobs_are_looked_at_before_they_are_cancelled(zpe: Run) -> None:
+    of_pw = ("--engine", "espresso", "--project", "mistake")
+    jobs = [zpe("submit", "-", *of_pw, stdin=h2()).stdout.strip() for _ in range(2)]
+    chosen = ("cancel", "--project", "mistake", "--state", "queued")
+    assert set(zpe(*chosen, "--dry-run").stdout.split()) == set(jobs)
+    assert json.loads(zpe("status", jobs[0], "--json").stdout)["status"] == "queued"
+    assert zpe(*chosen).stdout == "2 cancelled\n"
+    assert json.loads(zpe("status", jobs[0], "--json").stdout)["status"] == "cancelled"
+    assert json.loads(zpe(*chosen, "--json").stdout) == {"jobs": [], "total": 0}
+    assert "[input/bad_selection]" in zpe("cancel").stderr
+    assert "[input/bad_choice]" in zpe("cancel", jobs[0], "--project", "mistake").stderr
+    others = [zpe("submit", "-", *of_pw, stdin=h2()).stdout.strip() for _ in range(2)]
+    assert zpe("cancel", *others).stdout == "cancelled\ncancelled\n"
+
+
+def test_who_one_is_and_what_one_may_have(zpe: Run, plane: ControlPlane) -> None:
+    def admin(*arguments: str) -> str:
+        done = zpe("admin", *arguments, ZPE_TOKEN=plane.admin_token)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    hopper = plane.researcher_token("hopper")
+
+    def whoami(*options: str) -> dict[str, str]:
+        done = zpe("whoami", *options, ZPE_TOKEN=hopper)
+        assert done.returncode == 0, done.stderr
+        if "--json" in options:
+            return dict(json.loads(done.stdout))
+        rows = [re.split(r"\s{2,}", line.strip()) for line in done.stdout.splitlines()]
+        return {cells[0]: cells[-1] for cells in rows}
+
+    me = whoami()
+    assert (me["name"], me["role"], me["groups see your jobs"]) == ("hopper", "researcher", "no")
+    assert (me["jobs queued or started"], me["highest priority among all"]) == ("0", "0")
+    assert whoami("--show-jobs")["groups see your jobs"] == "yes"
+    assert whoami("--hide-jobs", "--json")["shows_jobs"] is False
+
+    assert admin("group", "compilers", "--add", "hopper", "--add", "ada") == "ada, hopper\n"
+    assert "compilers" in admin("groups")
+    assert json.loads(admin("groups", "--json"))["groups"] == [
+        {"name": "compilers", "members": ["ada", "hopper"]}
+    ]
+    shown = admin("limits", "hopper", "--jobs", "3", "--priority", "7")
+    assert "0 of 3" in shown
+    assert "compilers" in shown
+    me = whoami()
+    assert (me["groups"], me["jobs queued or started"]) == ("compilers", "0 of 3")
+    assert me["highest priority among all"] == "7"
+    [line] = [line for line in admin("owners").splitlines() if line.startswith("hopper")]
+    assert "0 of 3" in line
+    owners = {one["name"]: one for one in json.loads(admin("owners", "--json"))["owners"]}
+    assert owners["hopper"]["own_limits"] == {"priority": 7, "jobs": 3, "scfs": None, "bytes": None}
+    assert "0 of 3" in admin("limits", "hopper")
+    admin("limits", "hopper", "--usual")
+    assert whoami()["jobs queued or started"] == "0"
+    assert admin("group", "compilers", "--remove", "hopper", "--remove", "ada") == "nobody is left\n"
+    assert json.loads(admin("groups", "--json"))["groups"] == []
 
 
 def test_names_cannot_command_the_terminal(zpe: Run) -> None:

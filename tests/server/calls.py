@@ -13,6 +13,8 @@ from zpe_server.transitions import jobs, leases, reports
 
 TTL_MS = 60_000
 LATER_MS = 1_000_000_000
+RESULT_BYTES = 7
+MONTH, SCF_SECONDS = "2026-11", 0.5
 RETRY = leases.Retry(max=3, base_ms=60_000, max_ms=300_000, jitter=0.0)
 ABLE = leases.Able(engine="espresso", environ=False, digest="d")
 NO_LUCK = ErrorInfo(side="compute", code="scf_not_converged", message="no luck")
@@ -105,7 +107,8 @@ async def report(
             tasks=tasks,
             fingerprints=list(fingerprints) or [physics()] * len(tasks),
             setups=list(setups) or ["setup"] * len(tasks),
-            seconds=[0.5] * len(tasks),
+            seconds=[SCF_SECONDS] * len(tasks),
+            month=MONTH,
             atoms=[1] * len(tasks),
             keep_ms=LATER_MS,
             reports=[
@@ -195,7 +198,7 @@ async def discard(store: Store, job: str, *, retire_ms: int = LATER_MS) -> jobs.
 
 async def finish(store: Store, job: str, *, retire_ms: int = LATER_MS) -> jobs.Finished:
     return await store.transition(
-        jobs.Finish(job=job, bytes=1, generation=await generation(store, job), retire_ms=retire_ms)
+        jobs.Finish(job=job, bytes=RESULT_BYTES, generation=await generation(store, job), retire_ms=retire_ms)
     )
 
 

@@ -6,12 +6,13 @@ here: a task that waits for its next try is ``delayed`` until the test lets time
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
 
 from tests.server import calls
-from zpe_sdk.wire import Accepts
+from zpe_sdk.wire import Accepts, Limits
 
 RETRY_MAX = 3
 
@@ -75,6 +76,8 @@ class Job:
     idempotency_key: str
     only: str | None = None
     ceiling: int | None = None  # of its priority among all
+    bytes: int = 0  # that are kept of it
+    unlimited: bool = False  # an administrator's
     stage: Stage = "living"
     open: set[int] = field(default_factory=set)
     delayed: set[int] = field(default_factory=set)
@@ -188,6 +191,8 @@ class Model:
         self.leases: dict[str, Lease] = {}
         self.workers = {name: Worker() for name in workers}
         self.groups: dict[str, set[str]] = {}
+        self.spent: Counter[str] = Counter()  # SCFs done, by owner
+        self.limits: dict[str, Limits] = {}  # an administrator's word about an owner
         self.idempotency: dict[tuple[str, str], tuple[str, str]] = {}
         self.scfs: dict[tuple[str, str], dict[Physics, str]] = {}  # by owner and key: physics -> worker
         self.clock: Counter[int] = Counter()  # of each priority: the turn of the job served last
@@ -208,20 +213,26 @@ class Model:
         digest: str,
         owner: str,
         scf: list[str],
-        only: str | None = None,
-        ceiling: int | None = None,
-    ) -> str | None:
-        """Return the job's name, or None for a conflict."""
+        only: str | None,
+        usual: Limits | None,
+        size: int,
+    ) -> str | dict[str, str | int] | None:
+        """Return the job's name, None for a conflict, or which limit is reached (``usual`` None: none)."""
         if (owner, idempotency_key) in self.idempotency:
             job, known = self.idempotency[owner, idempotency_key]
             return job if known == digest else None
+        for kind, has in (("jobs", self.jobs_in_line(owner)), ("bytes", self.bytes_kept(owner))):
+            may = usual and self.may(owner, kind, usual)
+            if may is not None and has >= may:
+                return {"over": kind, "may": may}
         if idempotency_key:
             self.idempotency[owner, idempotency_key] = (name, digest)
         twins = {
             a: b for n, task in enumerate(copies, total - len(copies)) for a, b in ((n, task), (task, n))
         }
         job = Job(name, owner, priority, 0, total, needs, engine, physics, twins, idempotency_key)
-        job.only, job.ceiling, job.scf = only, ceiling, scf
+        job.only, job.scf, job.bytes, job.unlimited = only, scf, size, usual is None
+        job.ceiling = usual and self.may(owner, "priority", usual)
         self.jobs[name] = job
         known, seen = self.known(owner, scf)
         if seen and len(known) == total and self.is_shown(seen):
@@ -237,6 +248,34 @@ class Model:
         job.turn = max(self.clock[place], self.ends[place, owner])
         self.ends[place, owner] = job.turn + len(job.open)
         return name
+
+    def may(self, owner: str, kind: str, usual: Limits) -> int | None:
+        """Return what an owner may have at most."""
+        said: int | None = getattr(self.limits.get(owner, Limits()), kind)
+        return getattr(usual, kind) if said is None else said
+
+    def jobs_in_line(self, owner: str) -> int:
+        return sum(job.owner == owner and job.status in ("queued", "started") for job in self.jobs.values())
+
+    def bytes_kept(self, owner: str) -> int:
+        return sum(job.bytes for job in self.jobs.values() if job.owner == owner)
+
+    def scfs_running(self, owner: str) -> int:
+        """Count the SCFs of an owner that workers of others hold."""
+        holders = [
+            self.leases[holder].worker
+            for job in self.jobs.values()
+            for holder in job.held.values()
+            if job.owner == owner
+        ]
+        return sum(self.workers[worker].owner != owner for worker in holders)
+
+    def room(self, job: Job, worker: str, max_scfs: int | None) -> float:
+        """Return how many SCFs more the owner of a job may run on a worker."""
+        most = self.may(job.owner, "scfs", Limits(scfs=max_scfs))
+        if most is None or job.unlimited or self.workers[worker].owner == job.owner:
+            return math.inf
+        return most - self.scfs_running(job.owner)
 
     def known(self, owner: str, scf: list[str]) -> tuple[set[int], Physics | None]:
         """Return the tasks that earlier SCFs cover, and with what physics."""
@@ -334,7 +373,7 @@ class Model:
         return self.is_equipped(job, ability)
 
     def lease(
-        self, name: str, worker: str, ability: Ability, max_tasks: int
+        self, name: str, worker: str, ability: Ability, max_tasks: int, max_scfs: int | None
     ) -> tuple[Lease | None, list[Job]]:
         """Return the lease, if any, and the jobs that were passed over."""
         self.look_at_line()
@@ -356,11 +395,13 @@ class Model:
             for job in [first] if own else self.instead_of(first):
                 if not self.may_run(job, worker, ability) or not self.is_equipped(job, ability):
                     continue
-                if not self.can_run(job, worker, ability, whole=max_tasks == 0):
+                room = self.room(job, worker, max_scfs)
+                if room < 1 or not self.can_run(job, worker, ability, whole=max_tasks == 0):
                     passed.append(job)
                     continue
                 first.turn, job.turn = job.turn, first.turn
-                return self.give(job, name, worker, ability, max_tasks), passed
+                # Whoever takes whole jobs takes one as a whole.
+                return self.give(job, name, worker, ability, max_tasks and int(min(max_tasks, room))), passed
         return None, passed
 
     def give(self, job: Job, name: str, worker: str, ability: Ability, max_tasks: int) -> Lease:
@@ -438,6 +479,7 @@ class Model:
                 self.show(lease, seen)
                 lease.tasks.discard(task)
                 self.workers[lease.worker].done += 1
+                self.spent[job.owner] += 1
         if out.accepted:
             for task in lease.tasks:
                 job.attempts.pop((task, "lost"), None)
@@ -644,6 +686,7 @@ class Model:
             return False
         job.close("finished")
         job.avoided.clear()
+        job.bytes += calls.RESULT_BYTES
         return True
 
     def finish_failed(self, job: Job, doubtful: list[int]) -> bool:

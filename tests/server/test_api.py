@@ -236,6 +236,13 @@ def test_an_input_failure_ends_in_the_dead_letter_queue_and_can_be_requeued(
     [dead] = [d for d in api.get("/calc/zpe/admin/dlq").json()["jobs"] if d["job"]["job_id"] == job]
     assert (dead["error"]["side"], dead["error"]["code"]) == ("input", "bad_input")
     assert [(a["code"], a["traceback"]) for a in dead["attempts"]] == [("bad_input", "tail")]
+    for act in ("requeue", "discard"):
+        both = {"job_ids": [job, "nothing"], "dry_run": True}
+        told = api.post(f"/calc/zpe/admin/dlq/{act}", json=both).json()
+        assert told == {"done": [job], "skipped": ["nothing"]}
+        told = api.post(f"/calc/zpe/admin/dlq/{act}", json={"code": "bad_input", "dry_run": True}).json()
+        assert job in told["done"]
+    assert api.get(f"/calc/zpe/jobs/{job}").json()["status"] == "failed"
     reply = api.post("/calc/zpe/admin/dlq/requeue", json={"job_ids": [job]})
     assert reply.json() == {"done": [job], "skipped": []}
     assert api.get(f"/calc/zpe/jobs/{job}").json()["status"] == "queued"
@@ -418,6 +425,38 @@ def test_one_owner_cannot_see_or_cancel_the_job_of_another(control_plane: Contro
         assert bob.get("/calc/zpe/jobs", params={"owner": "ann"}).json()["jobs"] == []
         assert ann.post(f"/calc/zpe/jobs/{job}/cancel").json()["status"] == "cancelled"
         assert error(ann.post(f"/calc/zpe/jobs/{job}/requeue"), 409)["code"] == "not_in_dlq"
+
+
+def test_many_jobs_are_cancelled_by_what_they_have_in_common(control_plane: ControlPlane) -> None:
+    every = "/calc/zpe/jobs/cancel"
+    with (
+        control_plane.api(control_plane.researcher_token("ida")) as ann,
+        control_plane.api(control_plane.researcher_token("otto")) as bob,
+        control_plane.api() as admin,
+    ):
+
+        def status(job: str) -> str:
+            return str(admin.get(f"/calc/zpe/jobs/{job}", headers={"X-ZPE-Version": "1"}).json()["status"])
+
+        mistakes = {submit(ann, project="mistake", tags=["wrong"]) for _ in range(3)}
+        good, bobs = submit(ann, project="good"), submit(bob, project="mistake")
+        for selection in ({}, {"dry_run": True}):
+            assert error(ann.post(every, params=selection), 422)["code"] == "bad_selection"
+        assert error(bob.post(every, params={"owner": "ida"}), 403)["code"] == "forbidden"
+        chosen = {"project": "mistake", "tag": "wrong"}
+        told = ann.post(every, params=chosen | {"dry_run": True}).json()
+        assert (set(told["jobs"]), told["total"]) == (mistakes, 3)
+        assert {status(job) for job in mistakes} == {"queued"}
+        assert ann.post(every, params=chosen | {"status": "finished"}).json() == {"jobs": [], "total": 0}
+        told = ann.post(every, params=chosen).json()
+        assert (set(told["jobs"]), told["total"]) == (mistakes, 3)
+        assert {status(job) for job in mistakes} == {"cancelled"}
+        assert [status(job) for job in (good, bobs)] == ["queued", "queued"]
+        assert ann.post(every, params=chosen).json() == {"jobs": [], "total": 0}
+        assert admin.post(every, params={"owner": "ida", "status": "queued"}).json()["jobs"] == [good]
+        assert admin.post(every, params={"project": "mistake"}).json()["jobs"] == [bobs]
+        newest = admin.get("/calc/zpe/admin/audit").json()["entries"][0]
+        assert (newest["what"], newest["subject"]) == ("cancelled", bobs)
 
 
 def test_each_door_opens_for_its_role_alone(control_plane: ControlPlane) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.server.calls import cancel, heartbeat, lease, release, report, submit, sweep
+from tests.server.calls import MONTH, cancel, fail, heartbeat, lease, release, report, submit, sweep
 from zpe_sdk.wire import LeaseRequest, Limits
 from zpe_sdk.wire.versions import fits
 from zpe_server.events import Events
@@ -18,10 +18,11 @@ from zpe_server.store import Store, key
 from zpe_server.tokens import Principal
 from zpe_server.transitions.base import items
 from zpe_server.transitions.jobs import Retire
-from zpe_server.transitions.researchers import Limit, ReadUsage
+from zpe_server.transitions.researchers import Limit, ReadOwners
 from zpe_server.transitions.workers import Drain, Introduce
 
 pytestmark = pytest.mark.anyio
+USUAL = Limits(priority=0)  # of a researcher
 
 
 async def served(store: Store, count: int, **more: Any) -> list[str]:
@@ -297,15 +298,16 @@ async def test_the_same_request_again_is_no_more_than_one_job(store: Store) -> N
 async def test_an_owner_runs_as_many_scfs_on_workers_of_others_as_allowed(store: Store) -> None:
     await store.redis.hset(key("worker", "anns"), mapping={"name": "anns", "owner": "ann", "accepts": "own"})
     await store.redis.sadd(key("owned"), "anns")
-    await submit(store, "job", tasks=12)
-    await submit(store, "other", tasks=1, owner="bob")
+    await submit(store, "job", tasks=12, limits=USUAL)
+    await submit(store, "other", tasks=1, owner="bob", limits=USUAL)
     assert len((await lease(store, "l1", max_tasks=10, max_scfs=4))["tasks"]) == 4
     assert (await lease(store, "l2", "w2", max_tasks=10, max_scfs=4))["job"] == "other"
     assert await lease(store, "l3", "w2", max_tasks=10, max_scfs=4) == {"blocked": True}
     # One's own machine is not counted.
     assert len((await lease(store, "l4", "anns", max_tasks=3, max_scfs=4))["tasks"]) == 3
-    used = await store.transition(ReadUsage(owner="ann", usual=Limits(priority=0, scfs=4)))
-    assert (used["has"]["scfs"], used["may"]["scfs"]) == (4, 4)
+    reply = await store.transition(ReadOwners(owner="ann", usual=Limits(priority=0, scfs=4), month=MONTH))
+    [ann] = items(reply["owners"])
+    assert (ann["has"]["scfs"], ann["may"]["scfs"]) == (4, 4)
 
     async with store.redis.pubsub() as news:
         await news.subscribe(key("events"))
@@ -316,9 +318,38 @@ async def test_an_owner_runs_as_many_scfs_on_workers_of_others_as_allowed(store:
     assert len((await lease(store, "l5", "w2", max_tasks=10, max_scfs=4))["tasks"]) == 1
 
 
+@pytest.mark.parametrize("how", ["fails", "is lost"])
+async def test_what_is_tried_again_later_makes_room_for_the_owners_other_jobs(store: Store, how: str) -> None:
+    await submit(store, "first", tasks=1, limits=USUAL)
+    await submit(store, "second", tasks=1, limits=USUAL)
+    await lease(store, "l1", max_scfs=1)
+    assert await lease(store, "l2", "w2", max_scfs=1) == {"blocked": True}
+    async with store.redis.pubsub() as news:
+        await news.subscribe(key("events"))
+        await news.get_message(timeout=10)
+        if how == "fails":
+            await fail(store, "first", "l1", [0])
+        else:
+            await store.redis.zadd(key("leases"), {"l1": 0})
+            await sweep(store)
+        told = []
+        while "work 1000000" not in told:
+            message = await news.get_message(timeout=10)
+            assert message is not None, told
+            told.append(message["data"])
+    assert (await lease(store, "l3", "w2", max_scfs=1))["job"] == "second"
+
+
+async def test_an_administrators_job_runs_as_many_scfs_as_there_are_workers_for(store: Store) -> None:
+    await submit(store, "anns", tasks=6, limits=USUAL)
+    await submit(store, "admins", tasks=6, owner="admin", limits=None)
+    given = [await lease(store, name, name, max_tasks=6, max_scfs=2) for name in ("w1", "w2")]
+    assert {reply["job"]: len(reply["tasks"]) for reply in given} == {"anns": 2, "admins": 6}
+
+
 async def test_a_job_that_waits_for_its_owners_other_scfs_says_so(store: Store) -> None:
-    await submit(store, "first", tasks=2)
-    await submit(store, "second", tasks=2)
+    await submit(store, "first", tasks=2, limits=USUAL)
+    await submit(store, "second", tasks=2, limits=USUAL)
     await lease(store, "l1", max_tasks=2, max_scfs=2)
     await lease(store, "l2", "w2", max_scfs=2)
     detail = await store.redis.hget(key("job", "second"), "detail")

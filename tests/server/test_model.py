@@ -32,7 +32,7 @@ from zpe_sdk.wire import Accepts, Limits
 from zpe_server.store import Store, key
 from zpe_server.transitions.base import items
 from zpe_server.transitions.jobs import ListDue, Retire
-from zpe_server.transitions.researchers import Regroup
+from zpe_server.transitions.researchers import Limit, ReadOwners, Regroup
 from zpe_server.transitions.workers import Accept, Drain, Revoke, TakeBack
 
 EXAMPLES = int(os.environ.get("ZPE_TEST_EXAMPLES", "0"))
@@ -59,6 +59,17 @@ STATUSES = ("queued", "started", "finished", "failed", "cancelled", "*")
 ONLY: dict[str, Any] = {"mine": {"mine": True}, "g": {"group": "g"}} | {
     worker: {"workers": {worker: True}} for worker in WORKERS
 }
+
+# What goes for all, and an administrator's word about one; None: an administrator's own job.
+USUAL = (None, None, Limits(priority=0), Limits(priority=0), Limits(priority=0, jobs=4, bytes=60))
+SAID = (
+    Limits(),
+    Limits(),
+    Limits(scfs=1),
+    Limits(scfs=0, priority=-1),
+    Limits(scfs=3, jobs=3),
+    Limits(bytes=30, priority=1),
+)
 
 workers = st.sampled_from(WORKERS)
 abilities = st.sampled_from(ABILITIES)
@@ -146,7 +157,8 @@ class ControlPlane(RuleBasedStateMachine):
         owner=st.sampled_from(["ann", "ann", "bob"]),
         known=st.booleans(),
         only=st.sampled_from([None, None, None, "mine", "w1", "w2", "g"]),
-        ceiling=st.sampled_from([None, 0, 0]),
+        usual=st.sampled_from(USUAL),
+        size=st.sampled_from([6, 20]),
     )
     def submit(
         self,
@@ -160,7 +172,8 @@ class ControlPlane(RuleBasedStateMachine):
         owner: str,
         known: bool,
         only: str | None = None,
-        ceiling: int | None = None,
+        usual: Limits | None = None,
+        size: int = 6,
     ) -> None:
         """With ``known``, the job asks for the same SCFs as the others of its owner, as far as it goes."""
         name, digest = self.name("j"), str(total)
@@ -180,7 +193,8 @@ class ControlPlane(RuleBasedStateMachine):
             owner,
             scf,
             only,
-            ceiling,
+            usual,
+            size,
         )
         reply = self.run(
             calls.submit(
@@ -198,9 +212,13 @@ class ControlPlane(RuleBasedStateMachine):
                 scf_keys=scf,
                 reuse=known,
                 only=None if only is None else json.dumps(ONLY[only]),
-                limits=None if ceiling is None else Limits(priority=ceiling),
+                limits=usual,
+                payload="{}".ljust(size - 4),
             )
         )
+        if isinstance(expected, dict):
+            assert reply == expected
+            return
         if expected is None:
             assert reply == {"conflict": True}
             return
@@ -230,14 +248,17 @@ class ControlPlane(RuleBasedStateMachine):
             self.revoke(worker)
         self.submit(total, 1, (), "espresso", None, 0, "", "ann", known=True)
 
-    def ask(self, name: str, worker: str, ability: Ability, max_tasks: int) -> Lease | None:
-        expected, passed = self.model.lease(name, worker, ability, max_tasks)
+    def ask(
+        self, name: str, worker: str, ability: Ability, max_tasks: int, max_scfs: int | None = None
+    ) -> Lease | None:
+        expected, passed = self.model.lease(name, worker, ability, max_tasks, max_scfs)
         reply = self.run(
             calls.lease(
                 self.store,
                 name,
                 worker,
                 max_tasks=max_tasks,
+                max_scfs=max_scfs,
                 engine=ability.engine,
                 engine_version=ability.version,
                 pseudopotentials=None if ability.files is None else dict.fromkeys(ability.files, True),
@@ -256,13 +277,18 @@ class ControlPlane(RuleBasedStateMachine):
                 assert detail.startswith("waiting for a worker that can run it: ")
         return expected
 
-    @rule(worker=workers, ability=abilities, max_tasks=st.sampled_from([0, 1, 2, 10]))
-    def lease(self, worker: str, ability: Ability, max_tasks: int) -> None:
-        self.ask(self.name("l"), worker, ability, max_tasks)
+    @rule(
+        worker=workers,
+        ability=abilities,
+        max_tasks=st.sampled_from([0, 1, 2, 10]),
+        max_scfs=st.sampled_from([None, 2]),
+    )
+    def lease(self, worker: str, ability: Ability, max_tasks: int, max_scfs: int | None) -> None:
+        self.ask(self.name("l"), worker, ability, max_tasks, max_scfs)
 
-    @rule(worker=workers, max_tasks=st.sampled_from([0, 1, 2, 10]))
-    def lease_to_an_able_worker(self, worker: str, max_tasks: int) -> None:
-        self.ask(self.name("l"), worker, ABILITIES[0], max_tasks)
+    @rule(worker=workers, max_tasks=st.sampled_from([0, 1, 2, 10]), max_scfs=st.sampled_from([None, 2]))
+    def lease_to_an_able_worker(self, worker: str, max_tasks: int, max_scfs: int | None) -> None:
+        self.ask(self.name("l"), worker, ABILITIES[0], max_tasks, max_scfs)
 
     @rule(n=number, ability=abilities)
     def ask_for_a_lease_again(self, n: int, ability: Ability) -> None:
@@ -485,6 +511,11 @@ class ControlPlane(RuleBasedStateMachine):
         reply = self.run(self.store.transition(Regroup(group="g", **change)))
         assert set(items(reply["members"])) == members
 
+    @rule(owner=st.sampled_from(["ann", "bob"]), said=st.sampled_from(SAID))
+    def limit(self, owner: str, said: Limits) -> None:
+        assert self.run(self.store.transition(Limit(owner=owner, limits=said))) == {}
+        self.model.limits[owner] = said
+
     @rule(worker=st.just("w3"))
     def revoke(self, worker: str) -> None:
         self.run(self.store.transition(Revoke(worker=worker)))
@@ -566,6 +597,37 @@ class ControlPlane(RuleBasedStateMachine):
         found = self.found(self.run(calls.dump(self.store)))
         for name, expected in self.expected().items():
             assert found[name] == expected, (name, found[name], expected)
+
+    @invariant()
+    def owners_have_what_the_model_says(self) -> None:
+        model, usual = self.model, Limits(jobs=9)
+        found = items(self.run(self.store.transition(ReadOwners(usual=usual, month=calls.MONTH)))["owners"])
+        told = {
+            one["name"]: (
+                one["has"],
+                one["seconds"] / calls.SCF_SECONDS,
+                one["may"],
+                one["said"],
+                one["workers"],
+                sorted(items(one["groups"])),
+            )
+            for one in found
+        }
+        expected = {}
+        for owner in OWNERS[:2]:
+            said = model.limits.get(owner, Limits()).model_dump(exclude_none=True)
+            jobs = sum(job.owner == owner for job in model.jobs.values())
+            own = sum(node.owner == owner and not node.revoked for node in model.workers.values())
+            groups = sorted(name for name, members in model.groups.items() if owner in members)
+            if jobs or said or own or groups or model.spent[owner]:
+                has = {
+                    "jobs": model.jobs_in_line(owner),
+                    "scfs": model.scfs_running(owner),
+                    "bytes": model.bytes_kept(owner),
+                }
+                may = usual.model_dump(exclude_none=True) | said
+                expected[owner] = (has, model.spent[owner], may, said, own, groups)
+        assert told == expected
 
     @invariant()
     def tasks_are_neither_lost_nor_done_again(self) -> None:
@@ -710,11 +772,20 @@ class ControlPlane(RuleBasedStateMachine):
                 self.run(calls.cancel(self.store, job.name))
                 self.model.cancel(job)
                 self.do_retire(job)
-            # Nobody waits any more: turns begin anew.
+            for owner in self.model.limits:
+                self.limit(owner, Limits())
+            # Nobody waits any more: turns begin anew. Who has nothing is not listed any more.
+            self.owners_have_what_the_model_says()
             self.drain("w1", False)
             self.ask(self.name("l"), "w1", ABILITIES[0], 1)
             left = set(self.run(calls.dump(self.store)).keys)
-            kept = {key(name) for name in ("workers", "counters", "epoch", "finished", "owned", "groups")}
+            kept = {
+                key(name)
+                for name in (
+                    *("workers", "present", "counters", "epoch", "finished", "owned", "groups", "owners"),
+                )
+            }
+            kept.add(key("spent", calls.MONTH))
             kept |= {key("group", "g"), *(key("groups", owner) for owner in OWNERS)}
             kept |= {key("worker", name, *part) for name in WORKERS for part in ((), ("shown",))}
             kept |= {key("scf", owner, name) for owner, name in self.model.scfs}

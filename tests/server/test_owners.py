@@ -388,3 +388,36 @@ def test_a_waiting_worker_hears_that_it_may_take_more(people: Any) -> None:
     assert leased(plane, node) is None
     ann.patch(f"{COMPUTE}/servers/{node['server_id']}", json={"accepts": "all"}).raise_for_status()
     assert leased(plane, node) == bobs
+
+
+def test_quotas_are_told_with_what_is_reached_and_by_whose_word(
+    own_control_plane: Callable[..., ControlPlane],
+) -> None:
+    plane = own_control_plane(ZPE_QUOTA_JOBS=2, ZPE_QUOTA_SCFS=1, ZPE_QUOTA_BYTES=10**7)
+    with plane.api(plane.researcher_token("ann")) as ann, plane.api() as admin:
+        first, second = submitted(ann), submitted(ann)
+        over = ann.post("/calc/zpe/jobs", json={"content": h2()})
+        assert error(over, 429) == "quota_jobs"
+        assert "you have 2 jobs queued or started, as many as you may" in over.json()["detail"]
+        shared = enrolled(plane, admin, "shared"), enrolled(plane, admin, "other")
+        assert leased(plane, shared[0]) == first
+        assert leased(plane, shared[1]) is None
+        detail = ann.get(f"/calc/zpe/jobs/{second}").json()["detail"]
+        assert detail.endswith("you run as many SCFs on workers of others as you may")
+        admins = [submitted(admin) for _ in range(3)]  # who sets the limits has none
+        assert leased(plane, shared[0]) in admins
+        assert leased(plane, shared[1]) in admins
+
+        owners = "/calc/zpe/admin/owners"
+        said = admin.put(f"{owners}/ann/limits", json={"jobs": 3, "bytes": 1}).raise_for_status().json()
+        assert said["limits"] == {"priority": 0, "jobs": 3, "scfs": 1, "bytes": 1}
+        assert said["own_limits"] == {"priority": None, "jobs": 3, "scfs": None, "bytes": 1}
+        over = ann.post("/calc/zpe/jobs", json={"content": h2()})
+        assert error(over, 429) == "quota_bytes"
+        me = ann.get("/calc/zpe/me").json()
+        assert me["limits"] == said["limits"]
+        assert "own_limits" not in me
+        assert admin.get(owners).json()["owners"] == [said | {"usage": me["usage"]}]
+        assert error(ann.get(owners), 403) == "forbidden"
+        admin.put(f"{owners}/ann/limits", json={}).raise_for_status()
+        assert ann.get("/calc/zpe/me").json()["limits"]["bytes"] == 10**7

@@ -14,6 +14,7 @@ import pytest
 from tests.processes import RedisServer
 from tests.server.calls import (
     LATER_MS,
+    MONTH,
     RETRY,
     TTL_MS,
     cancel,
@@ -326,7 +327,7 @@ def test_cancelling_leaves_no_lease_and_no_place_in_line(play: Callable[[Scenari
         await store.transition(Retire(jobs=due["jobs"]))
         assert await lease(store, "l2") == {}  # with nobody in line, turns begin anew
         left = [name async for name in store.redis.scan_iter(key("*"))]
-        assert sorted(left) == sorted([key("present"), key("worker", "w1"), key("workers")])
+        assert sorted(left) == sorted([key("owners"), key("present"), key("worker", "w1"), key("workers")])
 
     play(scenario)
 
@@ -707,7 +708,8 @@ def test_nothing_is_left_of_a_forgotten_job_but_the_memory_of_its_leases(
         await store.transition(Retire(jobs=(await store.transition(ListDue(limit=10)))["jobs"]))
         assert await lease(store, "l2", max_tasks=1) == {}  # with nobody in line, turns begin anew
         left = await dump(store)
-        of_no_job = {key("worker", "w1")} | set(map(key, ("workers", "present", "counters", "finished")))
+        of_no_job = {key("worker", "w1"), key("spent", MONTH)}
+        of_no_job |= set(map(key, ("workers", "owners", "present", "counters", "finished")))
         assert set(left.keys) - of_no_job == set()
         assert await report(store, "j", "l1", [0]) == {"error": "not_found"}
         assert (await submit(store, "j2", idempotency_key="k", digest="other"))["created"]

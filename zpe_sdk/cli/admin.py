@@ -36,6 +36,7 @@ ServerIds = Annotated[
     list[str], typer.Argument(metavar="WORKER...", help="The ids that `zpe admin workers` shows.")
 ]
 JobIds = Annotated[list[str] | None, typer.Argument(metavar="[JOB]...", help="Ids of dead jobs.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say which jobs these are, and do nothing.")]
 
 
 @app.command("enroll-token")
@@ -344,6 +345,24 @@ def group(
 
 
 @app.command()
+def owners(context: typer.Context, json: Json = False) -> None:
+    """List the researchers: their groups, workers of their own, what they have and may have.
+
+    Example: `zpe admin owners`
+    """
+    connection: Connection = context.obj
+    with connection.client() as client:
+        found = client.admin.owners()
+    if json:
+        as_json(found)
+        return
+    rows = (
+        (o.name, ", ".join(o.groups), o.workers, *(value for _, value in limit_rows(o))) for o in found.owners
+    )
+    table(("OWNER", "GROUPS", "WORKERS", "JOBS", "SCFS", "BYTES", "PRIORITY", "SCF HOURS"), rows)
+
+
+@app.command()
 def limits(
     context: typer.Context,
     owner: Annotated[str, typer.Argument(metavar="OWNER", help="The researcher.")],
@@ -443,7 +462,13 @@ def dlq(
 
 
 @app.command()
-def requeue(context: typer.Context, jobs: JobIds = None, code: Code = None, json: Json = False) -> None:
+def requeue(
+    context: typer.Context,
+    jobs: JobIds = None,
+    code: Code = None,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
     """Put dead jobs back into the queue; their finished SCFs are kept.
 
     Example: `zpe admin requeue --code worker_lost`
@@ -451,12 +476,18 @@ def requeue(context: typer.Context, jobs: JobIds = None, code: Code = None, json
     connection: Connection = context.obj
     _check_choice(jobs, code)
     with connection.client() as client:
-        found = client.admin.requeue(jobs or None, code=code)
-    as_json(found) if json else _tell(found, "requeued")
+        found = client.admin.requeue(jobs or None, code=code, dry_run=dry_run)
+    as_json(found) if json else _tell(found, "requeued", dry_run)
 
 
 @app.command()
-def discard(context: typer.Context, jobs: JobIds = None, code: Code = None, json: Json = False) -> None:
+def discard(
+    context: typer.Context,
+    jobs: JobIds = None,
+    code: Code = None,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
     """Remove dead jobs from the dead-letter queue for good.
 
     Example: `zpe admin discard JOB`
@@ -464,8 +495,8 @@ def discard(context: typer.Context, jobs: JobIds = None, code: Code = None, json
     connection: Connection = context.obj
     _check_choice(jobs, code)
     with connection.client() as client:
-        found = client.admin.discard(jobs or None, code=code)
-    as_json(found) if json else _tell(found, "discarded")
+        found = client.admin.discard(jobs or None, code=code, dry_run=dry_run)
+    as_json(found) if json else _tell(found, "discarded", dry_run)
 
 
 @app.command()
@@ -543,7 +574,7 @@ def _check_choice(jobs: list[str] | None, code: str | None) -> None:
         raise InputError("give jobs by id, or --code", code="bad_choice", field="JOB")
 
 
-def _tell(reply: DeadJobsReply, what: str) -> None:
-    print(f"{len(reply.done)} {what}")
+def _tell(reply: DeadJobsReply, what: str, dry_run: bool) -> None:
+    print("\n".join(reply.done) if dry_run else f"{len(reply.done)} {what}")
     if reply.skipped:
         print(f"not in the dead-letter queue: {', '.join(reply.skipped)}", file=sys.stderr)

@@ -227,15 +227,56 @@ def result(
     write(text, output)
 
 
-def cancel(context: typer.Context, job: JobId, json: Json = False) -> None:
-    """Cancel a job; workers stop its SCFs.
+def cancel(
+    context: typer.Context,
+    jobs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[JOB]...", help="The ids that `zpe submit` printed."),
+    ] = None,
+    state: options.OfState = None,
+    project: options.OfProject = None,
+    job_tag: options.OfTags = None,
+    since: options.Since = None,
+    until: options.Until = None,
+    search: options.Search = None,
+    owner: options.OfOwner = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say which jobs these are, and do nothing.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Cancel jobs, by id, or those chosen as by `zpe jobs` that are not over; workers stop their SCFs.
 
-    Example: `zpe cancel JOB`
+    Example: `zpe cancel --project screening --state queued --dry-run`
     """
     connection: Connection = context.obj
+    chosen: dict[str, Any] = {
+        "status": options.states(state),
+        "project": project,
+        "tags": job_tag,
+        "since": since,
+        "until": until,
+        "search": search,
+        "owner": owner,
+    }
+    if jobs and (dry_run or any(chosen.values())):
+        raise InputError("give jobs by id, or say which", code="bad_choice", field="JOB")
     with connection.client() as client:
-        found = client.job(job).cancel()
-    as_json(found) if json else print(found.status)
+        if jobs:
+            found = [client.job(job).cancel() for job in jobs]
+            if json:
+                as_json(found[0] if len(found) == 1 else found)
+            else:
+                print("\n".join(status.status for status in found))
+            return
+        given = {name: value for name, value in chosen.items() if value}
+        reply = client.cancel_jobs(**given, dry_run=dry_run)
+    if json:
+        as_json(reply)
+        return
+    print("\n".join(reply.jobs) if dry_run else f"{len(reply.jobs)} cancelled")
+    if reply.total > len(reply.jobs):
+        print(f"zpe: of {reply.total}; again for more", file=sys.stderr)
 
 
 def _wait(jobs: Sequence[Job[Any]], timeout: float | None) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zpe_sdk.cli import options
 from zpe_sdk.cli.context import Connection
 from zpe_sdk.cli.jobs import JobId, Json
 from zpe_sdk.cli.output import as_json, moment, table
 from zpe_sdk.plain import plain
-from zpe_sdk.wire import JobOrder, JobState
+from zpe_sdk.wire import JobOrder
 
 if TYPE_CHECKING:
     from zpe_sdk.wire import JobStatus
@@ -21,32 +22,15 @@ if TYPE_CHECKING:
 COLUMNS = ("JOB", "STATUS", "SCFS", "FORMULA", "NAME", "PROJECT", "OWNER", "SUBMITTED")
 
 
-STATES = get_args(JobState)
-
-
-def _states(given: list[str] | None) -> list[JobState] | None:
-    for state in given or ():
-        if state not in STATES:
-            raise typer.BadParameter(f"{state!r}: give {', '.join(STATES)}")
-    return given  # type: ignore[return-value]
-
-
 def jobs(
     context: typer.Context,
-    state: Annotated[
-        list[str] | None,
-        typer.Option(help=f"Only jobs in this state ({', '.join(STATES)}); may be given again."),
-    ] = None,
-    project: Annotated[str | None, typer.Option(help="Only jobs of this project.")] = None,
-    job_tag: Annotated[
-        list[str] | None, typer.Option(help="Only jobs with this tag; may be given again.")
-    ] = None,
-    since: Annotated[
-        str | None, typer.Option(help="Only jobs submitted then or later: `2026-03-31`, `2026-03-31T18:00`.")
-    ] = None,
-    until: Annotated[str | None, typer.Option(help="Only jobs submitted before.")] = None,
-    search: Annotated[str | None, typer.Option(help="Only jobs with this in name, formula or id.")] = None,
-    owner: Annotated[str | None, typer.Option(help="Only this owner's jobs.")] = None,
+    state: options.OfState = None,
+    project: options.OfProject = None,
+    job_tag: options.OfTags = None,
+    since: options.Since = None,
+    until: options.Until = None,
+    search: options.Search = None,
+    owner: options.OfOwner = None,
     order: Annotated[JobOrder, typer.Option(help="Which jobs come first, by time of submission.")] = "newest",
     limit: Annotated[int, typer.Option(min=1, help="How many jobs.")] = 20,
     offset: Annotated[int, typer.Option(min=0, help="How many to skip first.")] = 0,
@@ -59,7 +43,7 @@ def jobs(
     connection: Connection = context.obj
     with connection.client() as client, warnings.catch_warnings(record=True) as warned:
         found = client.jobs(
-            status=_states(state),
+            status=options.states(state),
             project=project,
             tags=job_tag or (),
             since=since,

@@ -1,13 +1,13 @@
-"""Options that all commands share that submit a job."""
+"""Options that several commands share: those that submit a job, and those that choose jobs."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, TypeAlias, get_args
 
 import typer
 
-from zpe_sdk.wire import EngineName
+from zpe_sdk.wire import EngineName, JobState
 
 File: TypeAlias = Annotated[
     Path, typer.Argument(metavar="FILE", help="A pw.x input; `-` reads standard input.")
@@ -66,3 +66,29 @@ Keep: TypeAlias = Annotated[bool, typer.Option("--keep", help="Keep the job and 
 Once: TypeAlias = Annotated[
     bool, typer.Option("--once", help="If the project has this job by its name already, show that one.")
 ]
+
+STATES = get_args(JobState)
+
+
+def states(given: list[str] | None) -> list[JobState] | None:
+    """Return the states that were given with ``--state``."""
+    for state in given or ():
+        if state not in STATES:
+            raise typer.BadParameter(f"{state!r}: give {', '.join(STATES)}")
+    return given  # type: ignore[return-value]
+
+
+OfState: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--state", help=f"Only jobs in this state ({', '.join(STATES)}); may be given again."),
+]
+OfProject: TypeAlias = Annotated[str | None, typer.Option("--project", help="Only jobs of this project.")]
+OfTags: TypeAlias = Annotated[
+    list[str] | None, typer.Option("--job-tag", help="Only jobs with this tag; may be given again.")
+]
+Since: TypeAlias = Annotated[
+    str | None, typer.Option(help="Only jobs submitted then or later: `2026-03-31`, `2026-03-31T18:00`.")
+]
+Until: TypeAlias = Annotated[str | None, typer.Option(help="Only jobs submitted before.")]
+Search: TypeAlias = Annotated[str | None, typer.Option(help="Only jobs with this in name, formula or id.")]
+OfOwner: TypeAlias = Annotated[str | None, typer.Option("--owner", help="Only this owner's jobs.")]

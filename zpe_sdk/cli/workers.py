@@ -166,6 +166,7 @@ def limit_rows(me: Me) -> list[tuple[str, str]]:
         ("SCFs running on workers of others", of(me.usage.scfs, me.limits.scfs)),
         ("bytes kept", of(me.usage.bytes, me.limits.bytes)),
         ("highest priority among all", str(me.limits.priority)),
+        ("SCF hours this month", f"{me.usage.scf_hours:.1f}"),
     ]
 
 

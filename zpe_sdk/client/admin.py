@@ -21,9 +21,10 @@ from zpe_sdk.wire import (
     GroupList,
     KeptScfList,
     LeaseList,
-    Me,
     Ok,
     Overview,
+    Owner,
+    OwnerList,
     RevokeReply,
     WorkerList,
 )
@@ -156,7 +157,12 @@ class Admin:
         __tracebackhide__ = True  # IPython leaves such frames out
         return run(self._async.group(name, add=add, remove=remove))
 
-    def owner(self, name: str) -> Me:
+    def owners(self) -> OwnerList:
+        """List the researchers who have jobs, a token, a worker, a group or limits of their own, by name."""
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(self._async.owners())
+
+    def owner(self, name: str) -> Owner:
         """Return what a researcher has and may have."""
         __tracebackhide__ = True  # IPython leaves such frames out
         return run(self._async.owner(name))
@@ -169,7 +175,7 @@ class Admin:
         jobs: int | None = None,
         scfs: int | None = None,
         bytes: int | None = None,
-    ) -> Me:
+    ) -> Owner:
         """Say what a researcher may have, in place of what goes for all; None: as for all.
 
         Parameters
@@ -205,15 +211,25 @@ class Admin:
         __tracebackhide__ = True  # IPython leaves such frames out
         return run(self._async.dead_jobs(limit=limit, offset=offset, code=code))
 
-    def requeue(self, job_ids: Sequence[str] | None = None, *, code: str | None = None) -> DeadJobsReply:
-        """Put dead jobs back into the queue, by id or all that failed with ``code``; done SCFs are kept."""
-        __tracebackhide__ = True  # IPython leaves such frames out
-        return run(self._async.requeue(job_ids, code=code))
+    def requeue(
+        self, job_ids: Sequence[str] | None = None, *, code: str | None = None, dry_run: bool = False
+    ) -> DeadJobsReply:
+        """Put dead jobs back into the queue, by id or all that failed with ``code``; done SCFs are kept.
 
-    def discard(self, job_ids: Sequence[str] | None = None, *, code: str | None = None) -> DeadJobsReply:
-        """Take dead jobs out of the dead-letter queue for good, by id or all that failed with ``code``."""
+        With ``dry_run`` nothing is done: the reply says which they are.
+        """
         __tracebackhide__ = True  # IPython leaves such frames out
-        return run(self._async.discard(job_ids, code=code))
+        return run(self._async.requeue(job_ids, code=code, dry_run=dry_run))
+
+    def discard(
+        self, job_ids: Sequence[str] | None = None, *, code: str | None = None, dry_run: bool = False
+    ) -> DeadJobsReply:
+        """Take dead jobs out of the dead-letter queue for good, by id or all that failed with ``code``.
+
+        With ``dry_run`` nothing is done: the reply says which they are.
+        """
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(self._async.discard(job_ids, code=code, dry_run=dry_run))
 
     def overview(self) -> Overview:
         """Return the service at a glance: jobs, workers, switches, and how the last day went."""

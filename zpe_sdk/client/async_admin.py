@@ -28,9 +28,10 @@ from zpe_sdk.wire import (
     KeptScfList,
     LeaseList,
     Limits,
-    Me,
     Ok,
     Overview,
+    Owner,
+    OwnerList,
     RevokeReply,
     WorkerList,
 )
@@ -170,9 +171,13 @@ class AsyncAdmin:
         fields = {"add": list(add), "remove": list(remove)}
         return await self._call("PATCH", path, Group, body=GroupRequest, fields=fields)
 
-    async def owner(self, name: str) -> Me:
+    async def owners(self) -> OwnerList:
+        """List the researchers who have jobs, a token, a worker, a group or limits of their own, by name."""
+        return await self._call("GET", f"{_ADMIN}/owners", OwnerList)
+
+    async def owner(self, name: str) -> Owner:
         """Return what a researcher has and may have."""
-        return await self._call("GET", f"{_ADMIN}/owners/{quote(name, safe='')}", Me)
+        return await self._call("GET", f"{_ADMIN}/owners/{quote(name, safe='')}", Owner)
 
     async def limit(
         self,
@@ -182,7 +187,7 @@ class AsyncAdmin:
         jobs: int | None = None,
         scfs: int | None = None,
         bytes: int | None = None,
-    ) -> Me:
+    ) -> Owner:
         """Say what a researcher may have, in place of what goes for all; None: as for all.
 
         Parameters
@@ -200,7 +205,7 @@ class AsyncAdmin:
         """
         path = f"{_ADMIN}/owners/{quote(name, safe='')}/limits"
         fields = {"priority": priority, "jobs": jobs, "scfs": scfs, "bytes": bytes}
-        return await self._call("PUT", path, Me, body=Limits, fields=fields)
+        return await self._call("PUT", path, Owner, body=Limits, fields=fields)
 
     async def leases(self) -> LeaseList:
         """List the leases in force, the first to expire first."""
@@ -218,16 +223,22 @@ class AsyncAdmin:
         return await self._call("GET", f"{_ADMIN}/dlq", DeadJobList, params=params)
 
     async def requeue(
-        self, job_ids: Sequence[str] | None = None, *, code: str | None = None
+        self, job_ids: Sequence[str] | None = None, *, code: str | None = None, dry_run: bool = False
     ) -> DeadJobsReply:
-        """Put dead jobs back into the queue, by id or all that failed with ``code``; done SCFs are kept."""
-        return await self._dead("requeue", job_ids, code)
+        """Put dead jobs back into the queue, by id or all that failed with ``code``; done SCFs are kept.
+
+        With ``dry_run`` nothing is done: the reply says which they are.
+        """
+        return await self._dead("requeue", job_ids, code, dry_run)
 
     async def discard(
-        self, job_ids: Sequence[str] | None = None, *, code: str | None = None
+        self, job_ids: Sequence[str] | None = None, *, code: str | None = None, dry_run: bool = False
     ) -> DeadJobsReply:
-        """Take dead jobs out of the dead-letter queue for good, by id or all that failed with ``code``."""
-        return await self._dead("discard", job_ids, code)
+        """Take dead jobs out of the dead-letter queue for good, by id or all that failed with ``code``.
+
+        With ``dry_run`` nothing is done: the reply says which they are.
+        """
+        return await self._dead("discard", job_ids, code, dry_run)
 
     async def overview(self) -> Overview:
         """Return the service at a glance: jobs, workers, switches, and how the last day went."""
@@ -270,8 +281,11 @@ class AsyncAdmin:
         """Return the newest entries of the audit trail."""
         return await self._call("GET", f"{_ADMIN}/audit", AuditTrail, params={"limit": limit})
 
-    async def _dead(self, what: str, job_ids: Sequence[str] | None, code: str | None) -> DeadJobsReply:
-        fields = {"job_ids": None if job_ids is None else list(job_ids), "code": code}
+    async def _dead(
+        self, what: str, job_ids: Sequence[str] | None, code: str | None, dry_run: bool
+    ) -> DeadJobsReply:
+        ids = None if job_ids is None else list(job_ids)
+        fields = {"job_ids": ids, "code": code, "dry_run": dry_run}
         return await self._call(
             "POST", f"{_ADMIN}/dlq/{what}", DeadJobsReply, body=DeadJobsRequest, fields=fields
         )

@@ -14,13 +14,14 @@ import httpx
 
 from zpe_sdk.client.async_job import AsyncJob, completed, given_tags, submit_fields, wait_all
 from zpe_sdk.client.connection import Connection
-from zpe_sdk.client.listing import Listing, moment, warn_of_expiry
+from zpe_sdk.client.listing import Listing, selection, warn_of_expiry
 from zpe_sdk.client.local_service import EMBEDDED_FOLDER, Embedded, Engine, start_embedded
 from zpe_sdk.client.settings import ClientSettings
 from zpe_sdk.client.submission import Mobile, Structure, environ_text, input_text, is_atoms, mobile_indices
 from zpe_sdk.errors import InputError
 from zpe_sdk.wire import (
     ApiTokenReply,
+    CancelledReply,
     EngineName,
     Expect,
     JobKind,
@@ -782,16 +783,7 @@ class AsyncZPEClient:
         InputError
             ``bad_request``: ``since`` or ``until`` is no time.
         """
-        params = {
-            "status": [status] if isinstance(status, str) else list(status or ()),
-            "project": project,
-            "tag": given_tags(tags),
-            "since": moment(since, "since"),
-            "until": moment(until, "until"),
-            "search": search,
-            "owner": owner,
-            "order": order,
-        }
+        params = selection(status, project, tags, since, until, search, owner) | {"order": order}
         found: dict[str, JobStatus] = {}
         total, skipped = 0, offset
         while True:
@@ -806,6 +798,41 @@ class AsyncZPEClient:
                 break
         warn_of_expiry(found.values())
         return Listing([AsyncJob(self.connection, *job) for job in found.items()], total)
+
+    async def cancel_jobs(
+        self,
+        *,
+        status: JobState | Iterable[JobState] | None = None,
+        project: str | None = None,
+        tags: Iterable[str] = (),
+        since: datetime | date | str | None = None,
+        until: datetime | date | str | None = None,
+        search: str | None = None,
+        owner: str | None = None,
+        dry_run: bool = False,
+    ) -> CancelledReply:
+        """Cancel your jobs (an administrator: everybody's) that are queued or started.
+
+        At most 10 000 at once: ``total`` of the reply says how many there were.
+
+        Parameters
+        ----------
+        status, project, tags, since, until, search, owner
+            Which, as in :meth:`jobs`; at least one must be given.
+        dry_run
+            Say which they are, and do nothing.
+
+        Raises
+        ------
+        InputError
+            ``bad_selection``: nothing was said of which; ``bad_request``.
+        AuthError
+            ``forbidden``: they are somebody else's.
+        """
+        params = selection(status, project, tags, since, until, search, owner)
+        return await self.connection.call(
+            "POST", "/calc/zpe/jobs/cancel", CancelledReply, params=params | {"dry_run": dry_run or None}
+        )
 
     async def me(self) -> Me:
         """Return who you are on this control plane: the name that your jobs carry, and your groups."""

@@ -18,7 +18,17 @@ from zpe_sdk.client.job import Job, as_completed, wait_all
 from zpe_sdk.client.listing import Listing
 from zpe_sdk.client.local_service import EMBEDDED_FOLDER, Engine
 from zpe_sdk.client.submission import Mobile, Structure
-from zpe_sdk.wire import ApiTokenReply, EngineName, Expect, JobKind, JobOrder, JobState, Me, ParseReply
+from zpe_sdk.wire import (
+    ApiTokenReply,
+    CancelledReply,
+    EngineName,
+    Expect,
+    JobKind,
+    JobOrder,
+    JobState,
+    Me,
+    ParseReply,
+)
 
 if TYPE_CHECKING:
     from zpe_sdk.client.admin import Admin
@@ -496,6 +506,50 @@ class ZPEClient:
                 offset=offset,
             )
         ).each(Job)
+
+    def cancel_jobs(
+        self,
+        *,
+        status: JobState | Iterable[JobState] | None = None,
+        project: str | None = None,
+        tags: Iterable[str] = (),
+        since: datetime | date | str | None = None,
+        until: datetime | date | str | None = None,
+        search: str | None = None,
+        owner: str | None = None,
+        dry_run: bool = False,
+    ) -> CancelledReply:
+        """Cancel your jobs (an administrator: everybody's) that are queued or started.
+
+        At most 10 000 at once: ``total`` of the reply says how many there were.
+
+        Parameters
+        ----------
+        status, project, tags, since, until, search, owner
+            Which, as in :meth:`jobs`; at least one must be given.
+        dry_run
+            Say which they are, and do nothing.
+
+        Raises
+        ------
+        InputError
+            ``bad_selection``: nothing was said of which; ``bad_request``.
+        AuthError
+            ``forbidden``: they are somebody else's.
+        """
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(
+            self._async.cancel_jobs(
+                status=status,
+                project=project,
+                tags=tags,
+                since=since,
+                until=until,
+                search=search,
+                owner=owner,
+                dry_run=dry_run,
+            )
+        )
 
     def me(self) -> Me:
         """Return who you are on this control plane: the name that your jobs carry, and your groups."""

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from zpe_sdk.client.async_job import given_tags
 from zpe_sdk.client.progress import html_table
 from zpe_sdk.errors import InputError
-from zpe_sdk.wire import JobStatus
+from zpe_sdk.wire import JobState, JobStatus
 
 if TYPE_CHECKING:
     from zpe_sdk.client.async_job import AsyncJob
@@ -61,6 +62,33 @@ def _row(job: Any) -> tuple[str, ...]:
     submitted = status.created_at[:16].replace("T", " ")
     named = (status.project or "", status.name or "", status.formula or "")
     return (job.id[:8], *named, status.status, done, submitted)
+
+
+def selection(
+    status: JobState | Iterable[JobState] | None,
+    project: str | None,
+    tags: Iterable[str],
+    since: datetime | date | str | None,
+    until: datetime | date | str | None,
+    search: str | None,
+    owner: str | None,
+) -> dict[str, Any]:
+    """Return the parameters of a call that say which jobs are meant.
+
+    Raises
+    ------
+    InputError
+        ``bad_request``: ``since`` or ``until`` is no time.
+    """
+    return {
+        "status": [status] if isinstance(status, str) else list(status or ()),
+        "project": project,
+        "tag": given_tags(tags),
+        "since": moment(since, "since"),
+        "until": moment(until, "until"),
+        "search": search,
+        "owner": owner,
+    }
 
 
 def moment(value: datetime | date | str | None, field: str) -> str | None:

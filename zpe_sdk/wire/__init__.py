@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     )
     from zpe_sdk.wire.jobs import (
         Atom,
+        CancelledReply,
         HistoryEvent,
         JobDetail,
         JobList,
@@ -117,6 +118,8 @@ if TYPE_CHECKING:
         LoginOptions,
         Me,
         MeRequest,
+        Owner,
+        OwnerList,
         TargetList,
         TargetReply,
         TargetRequest,
@@ -139,6 +142,7 @@ __all__ = [
     "AuditEntry",
     "AuditTrail",
     "BareDocument",
+    "CancelledReply",
     "Capabilities",
     "DeadJob",
     "DeadJobList",
@@ -197,6 +201,8 @@ __all__ = [
     "Message",
     "Ok",
     "Overview",
+    "Owner",
+    "OwnerList",
     "OwnerName",
     "ParseReply",
     "ParseRequest",

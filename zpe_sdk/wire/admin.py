@@ -225,14 +225,18 @@ class DeadJobList(Message):
 
 
 class DeadJobsRequest(Message):
-    """Which jobs of the dead-letter queue to act on: some by id, or all that failed with ``code``."""
+    """Which jobs of the dead-letter queue to act on: some by id, or all that failed with ``code``.
+
+    With ``dry_run`` they are named, and nothing is done.
+    """
 
     job_ids: Annotated[list[Id], Field(max_length=10_000), Many] | None = None
     code: str | None = None
+    dry_run: bool = False
 
 
 class DeadJobsReply(Message):
-    """The jobs acted on, and those that were not in the dead-letter queue (any more)."""
+    """The jobs acted on, or that would be; and those that were not in the dead-letter queue (any more)."""
 
     done: list[Id]
     skipped: list[Id] = []

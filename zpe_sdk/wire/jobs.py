@@ -273,6 +273,13 @@ class JobList(Message):
     total: int
 
 
+class CancelledReply(Message):
+    """The jobs that were cancelled, or would be; ``total`` is how many there were to cancel."""
+
+    jobs: list[Id]
+    total: int
+
+
 class TaskStatus(Message):
     """One SCF of a job: ``open`` tasks wait, ``held`` ones are with a worker, ``done`` ones have forces.
 

@@ -71,11 +71,16 @@ class Limits(Message):
 
 
 class Usage(Message):
-    """What a researcher has: jobs queued or started, SCFs running on workers of others, bytes kept."""
+    """What a researcher has: jobs queued or started, SCFs running on workers of others, bytes kept.
+
+    ``scf_hours`` is how many hours the SCFs took that were done in this month (UTC), on all workers, also on
+    one's own.
+    """
 
     jobs: int
     scfs: int
     bytes: int
+    scf_hours: float = 0.0
 
 
 class LoginOptions(Message):
@@ -116,6 +121,23 @@ class Me(Message):
     shows_jobs: bool = False
     usage: Usage
     limits: Limits
+
+
+class Owner(Me):
+    """What administrators see of a researcher.
+
+    ``own_limits`` is what they have said of this one alone; null: as for all. ``workers`` is how many workers
+    are this one's own.
+    """
+
+    own_limits: Limits = Limits()
+    workers: int = 0
+
+
+class OwnerList(Message):
+    """The researchers who have jobs, a token, a worker, a group or limits of their own, by name."""
+
+    owners: list[Owner]
 
 
 class Group(Message):

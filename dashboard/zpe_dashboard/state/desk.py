@@ -17,6 +17,7 @@ from zpe_dashboard.state.dead import DeadLetters
 from zpe_dashboard.state.fleet import Leases, Workers
 from zpe_dashboard.state.jobs import JobInside, Jobs
 from zpe_dashboard.state.overview import Overview
+from zpe_dashboard.state.researchers import Researchers
 from zpe_dashboard.state.tokens import Audit, Tokens
 from zpe_sdk.client.async_client import AsyncZPEClient
 from zpe_sdk.errors import ZPEError
@@ -50,6 +51,7 @@ class Desk(param.Parameterized):
             "workers": Workers(client),
             "leases": Leases(client),
             "dlq": DeadLetters(client),
+            "researchers": Researchers(client),
             "tokens": Tokens(client),
             "audit": Audit(client),
         }

@@ -78,6 +78,12 @@ class Jobs(State):
         )
         return {"jobs": found.jobs, "total": found.total}
 
+    async def cancel(self) -> None:
+        """Cancel the jobs that match."""
+        await self.client.cancel_jobs(
+            status=self.status or None, owner=self.owner or None, search=self.search or None
+        )
+
 
 class JobInside(State):
     """One job: input, SCFs, history and, when it is finished, its result."""

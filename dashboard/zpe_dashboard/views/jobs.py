@@ -106,18 +106,32 @@ class JobsView(View[Jobs]):
         state = self.state
         pages = pmui.Pagination(count=1, value=0, margin=0)
         total = pmui.Typography("", variant="body2", color="text.secondary", margin=0)
+        cancel = pmui.Button(
+            label=self.words("Cancel these jobs"), variant="outlined", color="error", size="small"
+        )
+        cancel.on_click(self._ask)
 
         def draw() -> None:
             pages.param.update(
                 count=max(state.pages, state.page), value=state.page - 1, visible=state.pages > 1
             )
             total.object = self.words("{n} jobs", n=state.total) if state.loaded else ""
+            cancel.visible = state.status in ("queued", "started") and state.total > 0
 
         def turned(event: Any) -> None:
             if event.new is not None and event.new != state.page - 1:
                 state.page = event.new + 1
                 self._show()
 
-        self.watch(draw, "total", "page")
+        self.watch(draw, "total", "page", "status")
         pages.param.watch(turned, "value")
-        return row(pages, total)
+        return row(pages, total, cancel)
+
+    def _ask(self, _: Any) -> None:
+        w, state = self.words, self.state
+        self.confirm(
+            w("Cancel {n} jobs?", n=state.total),
+            w("All that match, on all pages. Workers stop their SCFs."),
+            w("Cancel these jobs"),
+            lambda: self.act(state.cancel(), w("Cancelled.")),
+        )

@@ -22,6 +22,7 @@ from zpe_dashboard.views.job import JobView
 from zpe_dashboard.views.jobs import JobsView
 from zpe_dashboard.views.overview import OverviewView
 from zpe_dashboard.views.page import Do, View
+from zpe_dashboard.views.researchers import ResearchersView
 from zpe_dashboard.views.tokens import AuditView, TokensView
 from zpe_dashboard.words import Words
 
@@ -32,6 +33,7 @@ _VIEWS: dict[str, type[View[Any]]] = {
     "workers": WorkersView,
     "leases": LeasesView,
     "dlq": DeadView,
+    "researchers": ResearchersView,
     "tokens": TokensView,
     "audit": AuditView,
 }
@@ -41,6 +43,7 @@ _PAGES = [
     ("workers", "Workers", "dns"),
     ("leases", "Leases", "timer"),
     ("dlq", "Dead letters", "report"),
+    ("researchers", "Researchers", "group"),
     ("tokens", "Tokens", "key"),
     ("audit", "Audit trail", "history"),
 ]

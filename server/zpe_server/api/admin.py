@@ -23,9 +23,10 @@ from zpe_sdk.wire import (
     KeptScfList,
     LeaseList,
     Limits,
-    Me,
     Ok,
     Overview,
+    Owner,
+    OwnerList,
     RevokeReply,
 )
 from zpe_server import audit
@@ -69,6 +70,8 @@ async def dead_jobs(
 @router.post("/admin/dlq/requeue")
 async def requeue_dead(body: DeadJobsRequest, who: Admin, plane: InPlane, address: Address) -> DeadJobsReply:
     """Give jobs another chance; their ids, histories and finished SCFs are kept."""
+    if body.dry_run:
+        return await plane.dead.find_chosen(body.job_ids, body.code)
     reply, complete = await plane.dead.requeue(who, body.job_ids, body.code)
     for job_id in complete:
         await plane.completion.complete(job_id)
@@ -79,6 +82,8 @@ async def requeue_dead(body: DeadJobsRequest, who: Admin, plane: InPlane, addres
 @router.post("/admin/dlq/discard")
 async def discard_dead(body: DeadJobsRequest, who: Admin, plane: InPlane, address: Address) -> DeadJobsReply:
     """Take jobs out of the dead-letter queue for good."""
+    if body.dry_run:
+        return await plane.dead.find_chosen(body.job_ids, body.code)
     reply = await plane.dead.discard(who, body.job_ids, body.code)
     await _record_dead(plane, who, "discarded", reply, address)
     return reply
@@ -186,14 +191,20 @@ async def regroup(name: OwnerPath, body: GroupRequest, who: Admin, plane: InPlan
     return group
 
 
+@router.get("/admin/owners")
+async def owners(who: Admin, plane: InPlane) -> OwnerList:
+    """List the researchers who have jobs, a token, a worker, a group or limits of their own."""
+    return OwnerList(owners=await plane.researchers.owners())
+
+
 @router.get("/admin/owners/{name}")
-async def owner(name: OwnerPath, who: Admin, plane: InPlane) -> Me:
+async def owner(name: OwnerPath, who: Admin, plane: InPlane) -> Owner:
     """Say what a researcher has and may have."""
-    return await plane.researchers.about(name)
+    return await plane.researchers.owner(name)
 
 
 @router.put("/admin/owners/{name}/limits")
-async def limit(name: OwnerPath, body: Limits, who: Admin, plane: InPlane, address: Address) -> Me:
+async def limit(name: OwnerPath, body: Limits, who: Admin, plane: InPlane, address: Address) -> Owner:
     """Say what a researcher may have, in place of what goes for all; null: as for all."""
     about = await plane.researchers.limit(name, body)
     said = " ".join(f"{kind}={number}" for kind, number in body.model_dump(exclude_none=True).items())

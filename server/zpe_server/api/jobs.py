@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import Response
 
 from zpe_sdk.http import VERSION
 from zpe_sdk.wire import (
+    CancelledReply,
     ErrorInfo,
     JobDetail,
     JobList,
@@ -29,8 +30,9 @@ from zpe_sdk.wire import (
 )
 from zpe_sdk.wire.labels import MAX_TAGS
 from zpe_sdk.wire.messages import OwnerName
+from zpe_server import audit
 from zpe_server.api.body import Route
-from zpe_server.api.doors import InPlane, Researcher
+from zpe_server.api.doors import Address, InPlane, Researcher
 from zpe_server.api.paths import JobId
 from zpe_server.parsing import parse_reply
 from zpe_server.search import Wanted
@@ -79,27 +81,20 @@ async def submit(
     return reply
 
 
-@router.get("/jobs")
-async def jobs(
-    who: Researcher,
-    plane: InPlane,
+def selected(
     status: Annotated[list[JobState], Query()] = [],  # noqa: B006 - FastAPI copies it
     project: Annotated[str | None, Query(min_length=1, max_length=100)] = None,
     tag: Annotated[list[Tag], Query(max_length=MAX_TAGS)] = [],  # noqa: B006
     since: datetime | None = None,
     until: datetime | None = None,
-    owner: Annotated[OwnerName | None, Query()] = None,
     search: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
-    order: JobOrder = "newest",
-    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
-    offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
-) -> JobList:
-    """List jobs, those first that were submitted last (``newest``) or first (``oldest``).
+) -> Wanted:
+    """Return which jobs are meant.
 
     They are of one of the states, have all of the tags, and were submitted at ``since`` or later and before
     ``until``; a time that names no zone is in UTC.
     """
-    wanted = Wanted(
+    return Wanted(
         states=frozenset(status),
         project=project,
         tags=frozenset(tag),
@@ -107,8 +102,42 @@ async def jobs(
         until_ms=_milliseconds(until),
         text=search,
     )
+
+
+Selected = Annotated[Wanted, Depends(selected)]
+Owner = Annotated[OwnerName | None, Query()]
+
+
+@router.get("/jobs")
+async def jobs(
+    who: Researcher,
+    plane: InPlane,
+    wanted: Selected,
+    owner: Owner = None,
+    order: JobOrder = "newest",
+    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+    offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
+) -> JobList:
+    """List jobs, those first that were submitted last (``newest``) or first (``oldest``)."""
     found, total = await plane.jobs.find(who, wanted, owner=owner, order=order, limit=limit, offset=offset)
     return JobList(jobs=found, total=total)
+
+
+@router.post("/jobs/cancel")
+async def cancel_selected(
+    who: Researcher,
+    plane: InPlane,
+    address: Address,
+    wanted: Selected,
+    owner: Owner = None,
+    dry_run: bool = False,
+) -> CancelledReply:
+    """Cancel the jobs in line that a list with the same parameters shows; with ``dry_run``, name them."""
+    reply = await plane.jobs.cancel_selected(who, wanted, owner=owner, dry_run=dry_run)
+    if who.role == "admin" and reply.jobs and not dry_run:
+        subject = reply.jobs[0] if len(reply.jobs) == 1 else f"{len(reply.jobs)} jobs"
+        await audit.record(plane.store, who=who.name, what="cancelled", subject=subject, address=address)
+    return reply
 
 
 @router.get("/jobs/{job_id}")

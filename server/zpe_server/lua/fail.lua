@@ -3,7 +3,7 @@
 --    failure ('compute': counted and retried; 'capability': this worker cannot, others may; 'input': nobody can),
 --    error {side, code, message, traceback, worker}, retry {max, base_ms, max_ms, jitter}
 -- Returns {error} or {requeued, retry_count, status}.
--- needs: attempts, call, ends, history, keys, leases, line, status, tasks, workers
+-- needs: attempts, call, ends, history, keys, leases, limits, line, status, tasks, workers
 
 heard(a.worker, a.instance, a.ttl_ms)
 local status = job_field(a.job, 'status')
@@ -40,6 +40,8 @@ end
 settle_if_empty(a.lease)
 
 if #tasks > 0 then
+  -- What is tried again later makes room for the owner's other jobs.
+  let_run_more(job_field(a.job, 'owner'))
   if a.failure == 'capability' then
     local why = 'worker ' .. worker_name(a.worker) .. ' could not: ' .. a.error.message
     avoid(a.job, a.worker, a.lease, why)

@@ -79,9 +79,9 @@ end
 
 -- How many SCFs more the owner of a job may run on this worker.
 local function room_of(job)
-  local owner = job_field(job, 'owner')
-  local most = owner ~= terms.owner and limit_of(owner, 'scfs', a.max_scfs)
-  return most and most - scfs_running(owner) or math.huge
+  local f = redis.call('HMGET', key('job', job), 'owner', 'unlimited')
+  local most = f[1] ~= terms.owner and not f[2] and limit_of(f[1], 'scfs', a.max_scfs)
+  return most and most - scfs_running(f[1]) or math.huge
 end
 
 -- With fewer jobs than workers, several have to work on one. Each takes an equal part of what is left, so the parts

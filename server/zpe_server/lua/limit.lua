@@ -10,5 +10,6 @@ for _, name in ipairs({'priority', 'jobs', 'scfs', 'bytes'}) do
     redis.call('HDEL', key('owner', a.owner), 'max_' .. name)
   end
 end
+redis.call('SADD', P .. 'owners', a.owner)
 let_run_more(a.owner)
 return '{}'

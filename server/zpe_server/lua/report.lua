@@ -1,7 +1,7 @@
 -- Stores finished tasks. Each is stored once; the first one pins the job's physics. What a worker says of how it computed
 -- them is held against its lease and against the job: what does not fit is refused, and the worker gets no more of it.
 -- a: job, worker, instance, lease, ttl_ms, tasks [indices], fingerprints [canonical JSON texts], setups [hashes of
---    what the worker has brought to them], seconds [..], atoms [rows of forces in each], ends [atoms of the structure
+--    what the worker has brought to them], seconds [..], month (it is now), atoms [rows of forces in each], ends [atoms of the structure
 --    in which a relaxation has ended; 0: it is a single SCF], keep_ms (how long SCFs are remembered for later jobs)
 -- ARGV[2 i], ARGV[2 i + 1]: the report of the i-th task, and the short record of who ran it
 -- Returns {error = 'not_found' | 'lease_not_yours' | 'malformed'} or
@@ -98,6 +98,7 @@ for i, task in ipairs(a.tasks) do
     has_shown(a.worker, a.lease, a.setups[i])
     redis.call('HINCRBY', key('worker', a.worker), 'scf_done', 1)
     redis.call('HINCRBYFLOAT', key('worker', a.worker), 'scf_seconds', a.seconds[i])
+    count_seconds(owner, a.month, a.seconds[i])
   elseif OFFENCES[reason] then
     if #offending == 0 then
       out.reason = reason

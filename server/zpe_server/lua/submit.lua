@@ -56,6 +56,8 @@ if a.only then redis.call('HSET', record, 'only', a.only) end
 for field, value in pairs(a.labels) do
   redis.call('HSET', record, field, value)
 end
+if not a.limits then redis.call('HSET', record, 'unlimited', 1) end
+redis.call('SADD', P .. 'owners', a.owner)
 enter_project(a.job)
 count_bytes(a.job, a.owner, #ARGV[2] + #ARGV[3] + #ARGV[4])
 local complete = begin_stage(a.job, a.owner, a.stage, ARGV[2], ARGV[3], ARGV[4])

@@ -52,6 +52,7 @@ class Report(UnderLease, Transition[Reported], texts=("reports",)):
     fingerprints: Sequence[str]
     setups: Sequence[str]
     seconds: Sequence[float]
+    month: str
     atoms: Sequence[int]
     ends: Sequence[int] = ()
     keep_ms: int

@@ -34,16 +34,33 @@ class Limit(Transition[Nothing]):
     limits: Limits
 
 
-class Used(TypedDict):
-    """What an owner has and may have."""
+class Owned(TypedDict):
+    """What an owner has and may have.
 
+    ``seconds`` is how long the SCFs of this month took, ``said`` an administrator's word about this one
+    alone.
+    """
+
+    name: str
+    groups: Listed[str]
+    shows_jobs: bool
+    workers: int
     has: dict[str, float]
+    seconds: float
     may: dict[str, float]
+    said: dict[str, float]
+
+
+class Owners(TypedDict):
+    """What owners have and may have."""
+
+    owners: Listed[Owned]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReadUsage(Transition[Used]):
-    """Read what an owner has and may have; ``usual`` goes for all."""
+class ReadOwners(Transition[Owners]):
+    """Read what owners have and may have, one or all; ``usual`` goes for all, ``month`` is now."""
 
-    owner: str
+    owner: str | None = None
     usual: Limits
+    month: str

@@ -45,6 +45,8 @@
 --   worker:<id>:shown  zset  "<digest of its capabilities> <setup>": with what it has computed, being as it was; score = when
 --   owner:<name>       hash  of a researcher: target (selected; '' for any), shows_jobs (to their groups), bytes (kept),
 --                            max_priority, max_jobs, max_scfs, max_bytes (an administrator's word)
+--   spent:<month>      hash  owner -> seconds that the SCFs of this owner took in it, on all workers
+--   owners             set   researchers who have jobs or limits of their own
 --   held_back          set   owners some of whose jobs wait because they run as many SCFs as they may
 --   owned              set   workers with an owner
 --   group:<name>       set   researchers in a group;  groups:<owner>  set  the groups of one;  groups  set  of all

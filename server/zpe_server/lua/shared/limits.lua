@@ -46,6 +46,14 @@ local function forget_bytes(job, owner)
   end
 end
 
+local SPENT_MS = 400 * 86400 * 1000
+
+-- What SCFs have cost their owner: seconds of workers, by month.
+local function count_seconds(owner, month, seconds)
+  redis.call('HINCRBYFLOAT', key('spent', month), owner, seconds)
+  redis.call('PEXPIRE', key('spent', month), SPENT_MS)
+end
+
 -- An owner who ran as many SCFs as allowed may run others: workers that passed over the jobs are to look again.
 local function let_run_more(owner)
   if redis.call('SREM', P .. 'held_back', owner) == 1 then announce_work(1000000) end
