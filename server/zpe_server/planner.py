@@ -6,6 +6,7 @@ A large structure takes seconds, in which the process that answers requests woul
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -20,7 +21,7 @@ T = TypeVar("T")
 PROCESSES = 2
 # Of one owner so many have their turn together, and so many wait.
 TURNS_EACH, WAITING_EACH = 1, 200
-# Far more than the largest input takes.
+# Of a core: far more than the largest input takes. What a busy machine adds does not count.
 SECONDS = 60.0
 _LOOK_SECONDS = 1.0
 
@@ -80,16 +81,33 @@ class Planner:
         turns = self._turns.setdefault(owner, asyncio.Semaphore(TURNS_EACH))
         try:
             async with turns, self._processes:
-                with anyio.fail_after(SECONDS):
-                    return await anyio.to_process.run_sync(function, *args, cancellable=True)
-        except TimeoutError:
+                return await anyio.to_process.run_sync(_limited, SECONDS, function, *args, cancellable=True)
+        except _TooLong:
             raise InputError(
-                f"the input takes more than {SECONDS:.0f} s to be read and planned",
+                f"the input takes more than {SECONDS:.0f} s of a core to be read and planned",
                 code="out_of_bounds",
                 field="content",
             ) from None
         except anyio.BrokenWorkerProcess:
             raise StoreError("the planning of jobs was interrupted; try again", code="busy") from None
+
+
+class _TooLong(BaseException):
+    """Not an Exception, which what it ends might take for one of its own."""
+
+
+def _limited(seconds: float, function: Callable[..., T], *args: Any) -> T:
+    """Call a function, for so many seconds of a core at most."""
+
+    def end(*_: object) -> None:
+        raise _TooLong
+
+    signal.signal(signal.SIGPROF, end)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        return function(*args)
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def _load() -> None:
