@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import ZPE, ControlPlane, environment, free_port, running_in, wait_until
+from tests.processes import ZPE, ControlPlane, environment, free_port, running_in
 
 # Makes the packaged server unknown, as on a machine without the extra.
 WITHOUT_PACKAGE = "raise ImportError('not installed')\n"
@@ -91,8 +91,7 @@ def test_a_store_that_cannot_be_started_any_more_ends_the_control_plane_with_its
     [server] = [pid for pid, name in running_in(folder).items() if "valkey" in name or "redis" in name]
     os.kill(server, signal.SIGKILL)
     assert plane.process is not None
-    wait_until(lambda: plane.process is not None and plane.process.poll() is not None)
-    assert plane.process.returncode == 1
+    assert plane.process.wait() == 1
     assert "the embedded Redis does not start: " in plane.log.splitlines()[-1]
     assert "Bad file format" in plane.log.splitlines()[-1]
     assert running_in(folder) == {}

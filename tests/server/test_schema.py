@@ -17,6 +17,7 @@ CLOSED = (
     "user_workers_off",
     "only an administrator may take back results",
     "a researcher may enrol workers of their own only",
+    "and administrators decide about these jobs",  # of the owner that was made up
 )
 OPEN = {"/health", "/healthz", "/readyz", "/calc/zpe/compute/servers/register"}
 
