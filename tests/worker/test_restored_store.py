@@ -13,7 +13,6 @@ from zpe_sdk.wire import Fingerprint, TaskReport
 from zpe_sdk.worker.messages import OutboxMessage
 from zpe_sdk.worker.outbox import KEPT_SECONDS, Outbox
 
-
 # All but tokens and workers, at one moment: what is begun meanwhile would be half in the backup.
 BACK_UP_AND_LOSE = """
 local kept = {}
