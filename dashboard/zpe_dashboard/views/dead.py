@@ -31,7 +31,7 @@ class DeadView(View[DeadLetters]):
             self._reasons(),
             self._buttons(),
             self._table(),
-            self._paging(),
+            pn.Row(self.paging(self._show)),
         ]
 
     def _show(self) -> None:
@@ -147,24 +147,6 @@ class DeadView(View[DeadLetters]):
             w("Discard"),
             lambda: self.act(state.discard([job_id]), w("Discarded.")),
         )
-
-    def _paging(self) -> Any:
-        state = self.state
-        pages = pmui.Pagination(count=1, value=0, margin=0)
-
-        def draw() -> None:
-            pages.param.update(
-                count=max(state.pages, state.page), value=state.page - 1, visible=state.pages > 1
-            )
-
-        def turned(event: Any) -> None:
-            if event.new is not None and event.new != state.page - 1:
-                state.page = event.new + 1
-                self._show()
-
-        self.watch(draw, "total", "page")
-        pages.param.watch(turned, "value")
-        return pn.Row(pages)
 
 
 def _attempts(dead: DeadJob) -> str:

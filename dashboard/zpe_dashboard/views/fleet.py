@@ -57,7 +57,13 @@ class WorkersView(View[Workers]):
         self.watch(draw, "workers", "leases", "search", "status")
         self.watch(lambda: setattr(table, "selected", list(state.chosen)), "chosen")
         table.param.watch(lambda event: setattr(state, "chosen", [str(i) for i in event.new]), "selected")
-        return [heading(w("Workers"), 1), self.problem(), self._tools(), table, self._paging()]
+        return [
+            heading(w("Workers"), 1),
+            self.problem(),
+            self._tools(),
+            table,
+            pn.Row(self.paging(self._show)),
+        ]
 
     def _show(self) -> None:
         self.desk.go(Route("workers", filters=self.state.filters))
@@ -102,24 +108,6 @@ class WorkersView(View[Workers]):
         drain.on_click(drain_chosen)
         resume.on_click(resume_chosen)
         return row(search, status, drain, resume)
-
-    def _paging(self) -> Any:
-        state = self.state
-        pages = pmui.Pagination(count=1, value=0, margin=0)
-
-        def draw() -> None:
-            pages.param.update(
-                count=max(state.pages, state.page), value=state.page - 1, visible=state.pages > 1
-            )
-
-        def turned(event: Any) -> None:
-            if event.new is not None and event.new != state.page - 1:
-                state.page = event.new + 1
-                self._show()
-
-        self.watch(draw, "total", "page")
-        pages.param.watch(turned, "value")
-        return pn.Row(pages)
 
     def _row(self, worker: WorkerStatus) -> dict[str, Any]:
         w, able = self.words, worker.capabilities

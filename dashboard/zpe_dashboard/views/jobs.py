@@ -104,7 +104,6 @@ class JobsView(View[Jobs]):
 
     def _paging(self) -> Any:
         state = self.state
-        pages = pmui.Pagination(count=1, value=0, margin=0)
         total = pmui.Typography("", variant="body2", color="text.secondary", margin=0)
         cancel = pmui.Button(
             label=self.words("Cancel these jobs"), variant="outlined", color="error", size="small"
@@ -112,20 +111,11 @@ class JobsView(View[Jobs]):
         cancel.on_click(self._ask)
 
         def draw() -> None:
-            pages.param.update(
-                count=max(state.pages, state.page), value=state.page - 1, visible=state.pages > 1
-            )
             total.object = self.words("{n} jobs", n=state.total) if state.loaded else ""
             cancel.visible = state.status in ("queued", "started") and state.total > 0
 
-        def turned(event: Any) -> None:
-            if event.new is not None and event.new != state.page - 1:
-                state.page = event.new + 1
-                self._show()
-
-        self.watch(draw, "total", "page", "status")
-        pages.param.watch(turned, "value")
-        return row(pages, total, cancel)
+        self.watch(draw, "total", "status")
+        return row(self.paging(self._show), total, cancel)
 
     def _ask(self, _: Any) -> None:
         w, state = self.words, self.state

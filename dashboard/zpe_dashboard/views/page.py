@@ -66,6 +66,25 @@ class View(Generic[S]):
         words = self.words
         return Code(label=label, copy_label=words("Copy"), copied_label=words("Copied"), **more)
 
+    def paging(self, show: Callable[[], None]) -> pmui.Pagination:
+        """Return the numbers of a list's pages; for the one that is pressed, ``show`` is called."""
+        state: Any = self.state
+        pages = pmui.Pagination(count=1, value=0, margin=0)
+
+        def draw() -> None:
+            pages.param.update(
+                count=max(state.pages, state.page), value=state.page - 1, visible=state.pages > 1
+            )
+
+        def turned(event: Any) -> None:
+            if event.new is not None and event.new != state.page - 1:
+                state.page = event.new + 1
+                show()
+
+        self.watch(draw, "total", "page")
+        pages.param.watch(turned, "value")
+        return pages
+
     def problem(self) -> pn.viewable.Viewable:
         """Return the place where it stands why there is nothing to see."""
         alert = pmui.Alert(title="", severity="error", visible=False, sizing_mode="stretch_width")
