@@ -130,6 +130,7 @@ class Events:
         elif kind == "sweep" and subject != self._epoch:  # another store than what is remembered comes from
             self._epoch = subject
             self.forget_principals()
+            self.wake_all()  # it may hold work that nobody has told of
         elif kind == "job":
             for waiter in self._for_job.get(subject, ()):
                 waiter.wake(self._generation)
