@@ -305,6 +305,7 @@ def test_a_researcher_manages_a_worker_of_their_own(
     assert listed("bob") == []
     assert run("admin", "admin", "group", "surfaces", "--add", "ann", "--add", "bob") == "ann, bob\n"
     assert [(w["owner"], w["mine"]) for w in listed("bob")] == [("ann", False)]
+    assert "*" not in run("bob", "workers")  # bob has selected nothing
     for act in (("drain",), ("accept", "group"), ("revoke",)):
         refused = run("bob", "workers", act[0], node, *act[1:], code=1)
         assert "[input/worker_not_found]" in refused

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from zpe_sdk.cli import options
-from zpe_sdk.cli.context import Connection
+from zpe_sdk.cli.context import connected
 from zpe_sdk.cli.jobs import Json, given
 from zpe_sdk.cli.output import as_json, table
 from zpe_sdk.plain import plain
@@ -32,8 +32,7 @@ def plan(
 
     Example: `zpe plan slab.in`
     """
-    connection: Connection = context.obj
-    with connection.client() as client:
+    with connected(context) as client:
         found = client.plan(
             given(file),
             kind=kind,
@@ -59,8 +58,7 @@ def pseudopotentials(
 
     Example: `zpe pseudopotentials H O`
     """
-    connection: Connection = context.obj
-    with connection.client() as client:
+    with connected(context) as client:
         found = client.pseudopotentials(symbols)
     if json:
         listed = {symbol: [asdict(offer) for offer in files] for symbol, files in found.items()}

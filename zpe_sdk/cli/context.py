@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import typer
+
 if TYPE_CHECKING:
     from zpe_sdk.client.blocking_client import ZPEClient
 
@@ -18,13 +20,15 @@ class Connection:
     ca_bundle: str | None
     retry_seconds: float
 
-    def client(self) -> ZPEClient:
-        """Return a client of that control plane."""
-        from zpe_sdk.client.blocking_client import ZPEClient
 
-        return ZPEClient(
-            self.url,
-            insecure=self.insecure,
-            ca_bundle=self.ca_bundle,
-            retry_seconds=self.retry_seconds,
-        )
+def connected(context: typer.Context) -> ZPEClient:
+    """Return a client of the control plane that the command line names."""
+    from zpe_sdk.client.blocking_client import ZPEClient
+
+    connection: Connection = context.obj
+    return ZPEClient(
+        connection.url,
+        insecure=connection.insecure,
+        ca_bundle=connection.ca_bundle,
+        retry_seconds=connection.retry_seconds,
+    )

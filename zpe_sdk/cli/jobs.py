@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zpe_sdk.cli import options
-from zpe_sdk.cli.context import Connection
+from zpe_sdk.cli.context import connected
 from zpe_sdk.cli.output import as_json, moment, table, write
 from zpe_sdk.client.progress import relaxing
 from zpe_sdk.errors import ComputeError, InputError
@@ -83,8 +83,7 @@ def submit(
     """
     if (fmax is not None or steps is not None) and not relax:
         raise typer.BadParameter("--fmax and --steps need --relax")
-    connection: Connection = context.obj
-    with connection.client() as client:
+    with connected(context) as client:
         job = client.submit(
             given(file),
             relax={"fmax": fmax, "steps": steps} if relax else False,
@@ -148,8 +147,7 @@ def status(context: typer.Context, job: JobId, json: Json = False) -> None:
 
     Example: `zpe status JOB`
     """
-    connection: Connection = context.obj
-    with connection.client() as client:
+    with connected(context) as client:
         found = client.job(job).status()
     as_json(found) if json else table(("", ""), _card(found))
 
@@ -169,8 +167,7 @@ def wait(
     """
     if bool(jobs) == (project is not None):
         raise typer.BadParameter("name either jobs or a --project")
-    connection: Connection = context.obj
-    with connection.client() as client:
+    with connected(context) as client:
         found = (
             list(client.jobs(project=project).by_name().values())
             if project
@@ -210,8 +207,7 @@ def result(
     """
     if summary + csv + json + pw_input > 1:
         raise typer.BadParameter("choose one of --summary, --csv, --json and --input")
-    connection: Connection = context.obj
-    with connection.client() as client:
+    with connected(context) as client:
         found = client.job(job)
         if json:
             text = escaped(found.result().to_json())
@@ -249,7 +245,6 @@ def cancel(
 
     Example: `zpe cancel --project screening --state queued --dry-run`
     """
-    connection: Connection = context.obj
     chosen: dict[str, Any] = {
         "status": options.states(state),
         "project": project,
@@ -261,7 +256,7 @@ def cancel(
     }
     if jobs and (dry_run or any(chosen.values())):
         raise InputError("give jobs by id, or say which", code="bad_choice", field="JOB")
-    with connection.client() as client:
+    with connected(context) as client:
         if jobs:
             found = [client.job(job).cancel() for job in jobs]
             if json:

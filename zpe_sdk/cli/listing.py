@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zpe_sdk.cli import options
-from zpe_sdk.cli.context import Connection
+from zpe_sdk.cli.context import connected
 from zpe_sdk.cli.jobs import JobId, Json
 from zpe_sdk.cli.output import as_json, moment, table
 from zpe_sdk.plain import plain
@@ -40,8 +40,7 @@ def jobs(
 
     Example: `zpe jobs --project screening --state failed --state cancelled`
     """
-    connection: Connection = context.obj
-    with connection.client() as client, warnings.catch_warnings(record=True) as warned:
+    with connected(context) as client, warnings.catch_warnings(record=True) as warned:
         found = client.jobs(
             status=options.states(state),
             project=project,
@@ -82,8 +81,7 @@ def update(
 
     Example: `zpe update JOB --project screening --keep`
     """
-    connection: Connection = context.obj
-    with connection.client() as client:
+    with connected(context) as client:
         tags = None if job_tag is None else [tag for tag in job_tag if tag]
         found = client.job(job).update(project=project, tags=tags, note=note, keep=keep)
     if json:

@@ -35,7 +35,7 @@ OURS = {
         "cancel": "cli.jobs:cancel",
         "jobs": "cli.listing:jobs",
         "update": "cli.listing:update",
-        "whoami": "cli.workers:whoami",
+        "whoami": "cli.people:whoami",
         "workers": "cli.workers:app",
         "admin": "cli.admin:app",
         "worker": "worker.command:worker",

@@ -92,3 +92,9 @@ Since: TypeAlias = Annotated[
 Until: TypeAlias = Annotated[str | None, typer.Option(help="Only jobs submitted before.")]
 Search: TypeAlias = Annotated[str | None, typer.Option(help="Only jobs with this in name, formula or id.")]
 OfOwner: TypeAlias = Annotated[str | None, typer.Option("--owner", help="Only this owner's jobs.")]
+
+Label: TypeAlias = Annotated[str | None, typer.Option(help="A note on its purpose.")]
+Ttl: TypeAlias = Annotated[int | None, typer.Option("--ttl", min=1, help="Seconds until it expires.")]
+SecretFile: TypeAlias = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Write it to this file, which only you may read.")
+]

@@ -59,6 +59,11 @@ def as_json(value: Message | Sequence[Message]) -> None:
     print(escaped(text))
 
 
+def reply(found: Message, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, json: bool) -> None:
+    """Print what the control plane has answered: as JSON if that was asked for, else these rows."""
+    as_json(found) if json else table(columns, rows)
+
+
 def write(text: str, file: Path | None) -> None:
     """Write a text to a file as it is, or to standard output without what commands a terminal.
 

@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from zpe_sdk.cli import options
-from zpe_sdk.cli.context import Connection
+from zpe_sdk.cli.context import connected
 from zpe_sdk.cli.jobs import Json, given, labels, show
 
 
@@ -42,8 +42,7 @@ def relax(
 
     Example: `zpe relax guess.in --fmax 0.01 --wait`
     """
-    connection: Connection = context.obj
-    with connection.client() as client:
+    with connected(context) as client:
         options_ = _run(environ, use_environ, new, priority, where, tag, cores, memory_gb, pw, engine)
         options_ |= labels(file, name, project, job_tag, note, keep, once)
         show(client.relax(given(file), fmax=fmax, steps=steps, **options_), wait=wait, json=json)
@@ -75,8 +74,7 @@ def energy(
 
     Example: `zpe energy slab.in --wait`
     """
-    connection: Connection = context.obj
-    with connection.client() as client:
+    with connected(context) as client:
         options_ = _run(environ, use_environ, new, priority, where, tag, cores, memory_gb, pw, engine)
         options_ |= labels(file, name, project, job_tag, note, keep, once)
         show(client.energy(given(file), **options_), wait=wait, json=json)

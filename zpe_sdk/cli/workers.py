@@ -1,21 +1,19 @@
-"""List the workers that may run your jobs, and manage your own."""
+"""List the workers that may run your jobs, and manage your own; an administrator manages all."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from zpe_sdk.cli.context import Connection
+from zpe_sdk.cli import options
+from zpe_sdk.cli.context import connected
 from zpe_sdk.cli.jobs import Json
-from zpe_sdk.cli.output import as_json, moment, table, write_secret
+from zpe_sdk.cli.output import as_json, moment, reply, write_secret
 from zpe_sdk.client.enrolment import enrol_commands
-from zpe_sdk.wire import Accepts
-
-if TYPE_CHECKING:
-    from zpe_sdk.wire import Me
+from zpe_sdk.wire import Accepts, EnrollTokenReply
 
 app = typer.Typer(
     rich_markup_mode="markdown",
@@ -24,8 +22,12 @@ app = typer.Typer(
 )
 
 WorkerId = Annotated[str, typer.Argument(metavar="WORKER", help="The id that `zpe workers` shows.")]
+WorkerIds = Annotated[
+    list[str], typer.Argument(metavar="WORKER...", help="The ids that `zpe workers` shows.")
+]
 AcceptsArgument = Annotated[
-    Accepts, typer.Argument(metavar="own|group|all", help="Yours alone, your groups' too, or everybody's.")
+    Accepts,
+    typer.Argument(metavar="own|group|all", help="Its owner's alone, the groups' too, or everybody's."),
 ]
 
 
@@ -37,12 +39,8 @@ def workers(context: typer.Context, json: Json = False) -> None:
     """
     if context.invoked_subcommand:
         return
-    connection: Connection = context.obj
-    with connection.client() as client:
+    with connected(context) as client:
         found = client.workers.all()
-    if json:
-        as_json(found)
-        return
     rows = (
         (
             w.target_id,
@@ -53,11 +51,12 @@ def workers(context: typer.Context, json: Json = False) -> None:
             f"{w.engine} {w.engine_version or ''}" if w.engine else "",
             w.leases,
             moment(w.last_seen_at),
-            "*" if found.active_target_id in (w.target_id, "mine" if w.mine else None) else "",
+            "*" if found.active_target_id in (w.target_id, *(["mine"] if w.mine else [])) else "",
         )
         for w in found.targets
     )
-    table(("WORKER", "NAME", "OWNER", "ACCEPTS", "STATE", "ENGINE", "LEASES", "LAST SEEN", "SELECTED"), rows)
+    columns = ("WORKER", "NAME", "OWNER", "ACCEPTS", "STATE", "ENGINE", "LEASES", "LAST SEEN", "SELECTED")
+    reply(found, columns, rows, json=json)
 
 
 @app.command("enroll-token")
@@ -66,21 +65,22 @@ def enroll_token(
     accepts: Annotated[
         Accepts, typer.Option(help="Whose jobs it takes: yours alone, your groups' too, or everybody's.")
     ] = "own",
-    label: Annotated[str | None, typer.Option(help="A note on its purpose.")] = None,
-    ttl: Annotated[int | None, typer.Option("--ttl", min=1, help="Seconds until it expires.")] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Write it to this file, which only you may read."),
-    ] = None,
+    label: options.Label = None,
+    ttl: options.Ttl = None,
+    output: options.SecretFile = None,
     json: Json = False,
 ) -> None:
     """Mint a token with which one worker of your own can enroll, once. It is shown only now.
 
     Example: `zpe workers enroll-token --accepts group`
     """
-    connection: Connection = context.obj
-    with connection.client() as client:
+    with connected(context) as client:
         minted = client.workers.enroll_token(accepts=accepts, label=label, ttl_seconds=ttl)
+    show_token(minted, str(client.url), output, json=json)
+
+
+def show_token(minted: EnrollTokenReply, url: str, output: Path | None, *, json: bool) -> None:
+    """Print an enroll token, or write it to a file, and say how a worker enrols with it."""
     if json:
         as_json(minted)
         return
@@ -88,22 +88,19 @@ def enroll_token(
         write_secret(minted.token, output)
     else:
         print(minted.token)
-    print(
-        f"good for one worker of {minted.owner} that accepts {minted.accepts}, "
-        f"until {moment(minted.expires_at)} UTC. On the node:",
-        file=sys.stderr,
-    )
-    print(enrol_commands(str(client.url))["terminal"], file=sys.stderr)
+    whose = f" of {minted.owner} that accepts {minted.accepts}" if minted.owner else ""
+    until = f"{moment(minted.expires_at)} UTC"
+    print(f"good for one worker{whose}, until {until}. On the node:", file=sys.stderr)
+    print(enrol_commands(url)["terminal"], file=sys.stderr)
 
 
 @app.command()
 def accept(context: typer.Context, worker: WorkerId, accepts: AcceptsArgument, json: Json = False) -> None:
-    """Change whose jobs a worker of yours takes from now on; what it has begun, it finishes.
+    """Change whose jobs a worker with an owner takes from now on; what it has begun, it finishes.
 
     Example: `zpe workers accept WORKER group`
     """
-    connection: Connection = context.obj
-    with connection.client() as client:
+    with connected(context) as client:
         done = client.workers.accept(worker, accepts)
     as_json(done) if json else print(f"accepts {accepts}")
 
@@ -111,17 +108,16 @@ def accept(context: typer.Context, worker: WorkerId, accepts: AcceptsArgument, j
 @app.command()
 def drain(
     context: typer.Context,
-    worker: WorkerId,
+    workers: WorkerIds,
     off: Annotated[bool, typer.Option("--off", help="Give it work again.")] = False,
     json: Json = False,
 ) -> None:
-    """Give a worker of yours no new work; it finishes its current tasks.
+    """Give workers no new work; they finish their current tasks.
 
-    Example: `zpe workers drain WORKER`
+    Example: `zpe workers drain WORKER WORKER`
     """
-    connection: Connection = context.obj
-    with connection.client() as client:
-        done = client.workers.drain(worker, not off)
+    with connected(context) as client:
+        done = [client.workers.drain(worker, not off) for worker in workers]
     as_json(done) if json else print("works again" if off else "draining")
 
 
@@ -131,8 +127,7 @@ def revoke(context: typer.Context, worker: WorkerId, json: Json = False) -> None
 
     Example: `zpe workers revoke WORKER`
     """
-    connection: Connection = context.obj
-    with connection.client() as client:
+    with connected(context) as client:
         done = client.workers.revoke(worker)
     as_json(done) if json else print("revoked")
 
@@ -149,52 +144,6 @@ def select(
 
     Example: `zpe workers select mine`
     """
-    connection: Connection = context.obj
-    with connection.client() as client:
+    with connected(context) as client:
         selected = client.workers.select(target)
     as_json(selected) if json else print(selected.active_target_id or "any")
-
-
-def limit_rows(me: Me) -> list[tuple[str, str]]:
-    """Return what somebody has and may have, as rows of a table."""
-
-    def of(has: int, may: int | None) -> str:
-        return str(has) if may is None else f"{has} of {may}"
-
-    return [
-        ("jobs queued or started", of(me.usage.jobs, me.limits.jobs)),
-        ("SCFs running on workers of others", of(me.usage.scfs, me.limits.scfs)),
-        ("bytes kept", of(me.usage.bytes, me.limits.bytes)),
-        ("highest priority among all", str(me.limits.priority)),
-        ("SCF hours this month", f"{me.usage.scf_hours:.1f}"),
-    ]
-
-
-def whoami(
-    context: typer.Context,
-    show_jobs: Annotated[
-        bool | None,
-        typer.Option("--show-jobs/--hide-jobs", help="Let your groups see your jobs and results, or not."),
-    ] = None,
-    json: Json = False,
-) -> None:
-    """Show who you are here, your groups, and whether these see your jobs.
-
-    Example: `zpe whoami --show-jobs`
-    """
-    connection: Connection = context.obj
-    with connection.client() as client:
-        me = client.me() if show_jobs is None else client.show_jobs(show_jobs)
-    if json:
-        as_json(me)
-        return
-    table(
-        ("", ""),
-        [
-            ("name", me.name),
-            ("role", me.role),
-            ("groups", ", ".join(me.groups)),
-            ("groups see your jobs", "yes" if me.shows_jobs else "no"),
-            *limit_rows(me),
-        ],
-    )
