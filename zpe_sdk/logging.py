@@ -39,7 +39,9 @@ _SECRET_VALUE = re.compile(
 )
 
 
-def configure_logging(level: str = "INFO", json: bool | None = None) -> None:
+def configure_logging(
+    level: str = "INFO", json: bool | None = None, *, for_people: Processor | None = None
+) -> None:
     """Send all logs of this process, the standard library's included, to standard error.
 
     Parameters
@@ -48,6 +50,8 @@ def configure_logging(level: str = "INFO", json: bool | None = None) -> None:
         Lowest level shown: ``"DEBUG"``, ``"INFO"``, ``"WARNING"`` or ``"ERROR"``.
     json
         JSON lines or lines for people; default: JSON unless standard error is a terminal.
+    for_people
+        Renders a record for people; default: all of it, field by field.
     """
     if json is None:
         json = not sys.stderr.isatty()
@@ -67,7 +71,7 @@ def configure_logging(level: str = "INFO", json: bool | None = None) -> None:
     rendering: list[Processor] = (
         [structlog.processors.JSONRenderer(default=str)]
         if json
-        else [_plain, structlog.dev.ConsoleRenderer()]
+        else [_plain, for_people or structlog.dev.ConsoleRenderer()]
     )
     structlog.configure(
         processors=[

@@ -202,6 +202,8 @@ class Leases:
         starts = reply.get("starts", {})
         return LeaseReply(
             job_id=reply["job"],
+            name=reply.get("name"),
+            scfs=len(table),
             payload=payload,
             lease_id=reply["lease"],
             lease_ttl_seconds=self._settings.lease_ttl_seconds,

@@ -19,7 +19,7 @@ import pytest
 from typer.main import get_command
 
 from tests.processes import PATIENCE, ZPE, ControlPlane, Process, environment, h2, wait_until
-from zpe_sdk.cli import admin, app, main, workers
+from zpe_sdk.cli import admin, app, main, worker, workers
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -258,15 +258,19 @@ def test_what_an_administrator_does(zpe: Run, plane: ControlPlane) -> None:
 
 
 # These run until they are ended, or ask for a token.
-WITHOUT_JSON = {"demo", "embedded", "login", "worker", "serve", "dashboard", "rq-worker"}
+WITHOUT_JSON = {"demo", "embedded", "login", "serve", "dashboard", "rq-worker"}
 
 
 def test_every_command_that_shows_something_prints_json_if_asked(zpe: Run) -> None:
-    groups = {"admin": get_command(admin.app).commands, "workers": get_command(workers.app).commands}
+    groups = {
+        name: get_command(group.app).commands
+        for name, group in {"admin": admin, "workers": workers, "worker": worker}.items()
+    }
     names = get_command(app).list_commands(click.Context(get_command(app)))
     found = [(name,) for name in names if name not in WITHOUT_JSON | set(groups)]
     found += [(group, name) for group, commands in groups.items() for name in commands]
-    assert {("jobs",), ("doctor",), ("admin", "drain"), ("workers", "select")} <= set(found)
+    some = {("jobs",), ("doctor",), ("admin", "drain"), ("workers", "select"), ("worker", "status")}
+    assert some <= set(found)
     lacking = [names for names in found if "--json" not in zpe(*names, "--help").stdout]
     assert lacking == []
 

@@ -38,7 +38,7 @@ OURS = {
         "whoami": "cli.people:whoami",
         "workers": "cli.workers:app",
         "admin": "cli.admin:app",
-        "worker": "worker.command:worker",
+        "worker": "cli.worker:app",
         "demo": "cli.demo:demo",
         "embedded": "cli.embedded:embedded",
         "doctor": "cli.doctor:doctor",

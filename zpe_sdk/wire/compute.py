@@ -148,11 +148,13 @@ def _each_once(tasks: list[Task]) -> list[Task]:
 class LeaseReply(Message):
     """The right to run ``tasks`` of a job until ``lease_ttl_seconds`` pass without a renewal.
 
-    ``more``: whether other SCFs wait for a worker. ``relaxation``: where one goes on, if the job is in that
-    stage.
+    ``name`` is the job's, ``scfs`` how many tasks it has altogether. ``more``: whether other SCFs wait for a
+    worker. ``relaxation``: where one goes on, if the job is in that stage.
     """
 
     job_id: Id
+    name: Line | None = None
+    scfs: Annotated[int, Field(ge=1)] | None = None
     payload: JobPayload
     lease_id: Id
     lease_ttl_seconds: Ttl

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 from threading import Event
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 import structlog
 import typer
@@ -18,8 +19,10 @@ from zpe_sdk.worker.control import ControlPlane
 from zpe_sdk.worker.engines import Engine, make_engine
 from zpe_sdk.worker.files import own_folder
 from zpe_sdk.worker.identity import Credentials
+from zpe_sdk.worker.lines import Lines
 from zpe_sdk.worker.loop import Worker
 from zpe_sdk.worker.settings import WorkerSettings, settings_from
+from zpe_sdk.worker.status import note_process
 
 log = structlog.get_logger(__name__)
 
@@ -27,6 +30,7 @@ _WHERE, _HOW, _WHEN = "Control plane", "This machine", "When to end"
 
 
 def worker(
+    context: typer.Context,
     url: Annotated[
         str | None,
         typer.Option(
@@ -165,7 +169,7 @@ def worker(
       zpe worker --url https://zpe.example.org --pseudo-dir ~/pseudo \\
                  --executor dask://scheduler:8786
     """  # noqa: D301
-    options = {
+    options: dict[str, Any] = {
         "control_api_url": url,
         "enroll_token": enroll,
         "enroll_file": enroll_file,
@@ -185,8 +189,13 @@ def worker(
         "drain": drain,
         "log_level": log_level,
     }
+    options = {option: value for option, value in options.items() if value is not None}
+    if context.invoked_subcommand:
+        if options:
+            raise typer.BadParameter(f"options of '{context.invoked_subcommand}' come after it")
+        return
     try:
-        code = run(settings_from({option: value for option, value in options.items() if value is not None}))
+        code = run(settings_from(options))
     except ZPEError as error:
         typer.echo(f"zpe worker: {error}", err=True)
         raise typer.Exit(1) from None
@@ -210,7 +219,8 @@ def run(settings: WorkerSettings, engine: Engine | None = None) -> int:
     AuthError
         The control plane does not know this worker (any more). Results stay in the outbox.
     """
-    configure_logging(settings.log_level, settings.log_json)
+    colours = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+    configure_logging(settings.log_level, settings.log_json, for_people=Lines(colours=colours))
     settings = settings.model_copy(update={"work_dir": settings.work_dir.expanduser().absolute()})
     stopping = Event()
     _stop_on_signals(stopping)
@@ -225,6 +235,7 @@ def run(settings: WorkerSettings, engine: Engine | None = None) -> int:
             if stopping.is_set():
                 return 0
             raise
+        note_process(settings.work_dir, settings.worker_name, str(control.url), capabilities)
         log.info(
             "worker starts",
             name=settings.worker_name,

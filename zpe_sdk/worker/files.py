@@ -6,12 +6,16 @@ import fcntl
 import os
 import re
 import socket
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
 from zpe_sdk.errors import ConfigError
+
+_LOOKS = 3
+_LOOK_SECONDS = 0.02
 
 
 def write_durably(path: Path, text: str) -> None:
@@ -60,7 +64,7 @@ def own_folder(folder: Path) -> Iterator[Path]:
             field="ZPE_WORK_DIR",
         ) from error
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(lock)
     except BlockingIOError:
         os.close(lock)
         raise ConfigError(
@@ -72,6 +76,34 @@ def own_folder(folder: Path) -> Iterator[Path]:
         yield folder
     finally:
         os.close(lock)
+
+
+def is_held(folder: Path) -> bool:
+    """Tell whether a process holds a folder.
+
+    Raises
+    ------
+    OSError
+        None ever has, or it is not ours to read.
+    """
+    lock = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+def _lock(lock: int) -> None:
+    """Lock a file; whoever only looks (:func:`is_held`) is out of the way in no time."""
+    for _ in range(_LOOKS):
+        with suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(_LOOK_SECONDS)
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @contextmanager

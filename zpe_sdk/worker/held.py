@@ -8,18 +8,23 @@ from dataclasses import dataclass, field
 
 import pydantic.dataclasses
 
-from zpe_sdk.wire import Id, LeaseReply, Task, TaskIndex
+from zpe_sdk.wire import Id, JobKind, LeaseReply, Task, TaskIndex
+from zpe_sdk.wire.messages import Line
 
 KEPT_JOBS = 4
 
 
 @pydantic.dataclasses.dataclass(frozen=True)
 class Entry:
-    """What the journal says of a lease: which of its tasks run."""
+    """What the journal says of a lease: which of its tasks run and wait, of how many that its job has."""
 
     job_id: Id
     lease_id: Id
     running: list[TaskIndex]
+    waiting: list[TaskIndex] = field(default_factory=list)
+    job: Line | None = None
+    scfs: int | None = None
+    stage: JobKind = "vibrations"
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,15 @@ class HeldLease:
     @property
     def entry(self) -> Entry:
         """What the journal is to say of it."""
-        return Entry(self.job_id, self.lease_id, sorted(self.running))
+        return Entry(
+            self.job_id,
+            self.lease_id,
+            sorted(self.running),
+            sorted(task.index for task in self.waiting),
+            self.reply.name,
+            self.reply.scfs,
+            self.reply.payload.stage,
+        )
 
 
 @dataclass(eq=False)

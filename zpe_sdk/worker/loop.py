@@ -30,6 +30,7 @@ from zpe_sdk.worker.outbox import Outbox
 from zpe_sdk.worker.polling import SHORT_POLL_SECONDS, Polling
 from zpe_sdk.worker.settings import WorkerSettings
 from zpe_sdk.worker.sight import Sight
+from zpe_sdk.worker.status import note_contact
 from zpe_sdk.worker.workload import CLOSING_SECONDS, Workload
 
 # Cancellations travel with heartbeats.
@@ -64,6 +65,7 @@ class Worker:
         stopping: Event,
     ) -> None:
         self._drain = settings.drain
+        self._folder = settings.work_dir
         self._engine = engine
         self._slots = capabilities.slots
         self._control = control
@@ -254,6 +256,7 @@ class Worker:
                     HeartbeatRequest(lease_ids=leases, running=running), seconds=self._beat_seconds
                 )
                 self._ttl = reply.lease_ttl_seconds
+                note_contact(self._folder)
                 with self._changed:
                     self._do(self._workload.renewed(reply))
                 self._delivery.offer_again()

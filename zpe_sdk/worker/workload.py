@@ -149,7 +149,15 @@ class Workload:
             return [Send(handed_back(lease))]
         # The equilibrium first: the others start from its density.
         held = HeldLease(lease, *slots, deque(sorted(lease.tasks, key=lambda task: task.index)))
-        log.info("work taken", lease_id=held.lease_id, tasks=[task.index for task in held.waiting])
+        log.info(
+            "work taken",
+            job_id=lease.job_id,
+            lease_id=held.lease_id,
+            tasks=[task.index for task in held.waiting],
+            job=lease.name,
+            scfs=lease.scfs,
+            stage=lease.payload.stage,
+        )
         self.leases[held.lease_id] = held
         actions = self._take_over(held, undelivered)
         self._slots_per_scf = held.fewest
@@ -294,7 +302,7 @@ class Workload:
         stops: list[Action] = []
         if state == "cancelled":
             stops = [Stop(self.runs[held.job_id, index]) for index in sorted(held.running)]
-        return stops + self._dropped(held)
+        return stops + self._noted(held)
 
     def _keep_only(self, lease_id: str, left: Collection[int]) -> list[Action]:
         """Drop waiting tasks that the control plane has offered to others: they sat here too long."""
@@ -304,9 +312,11 @@ class Workload:
         return self._recall(held, {task.index for task in held.reply.tasks} - set(left))
 
     def _recall(self, held: HeldLease, gone: set[int]) -> list[Action]:
+        if gone <= held.recalled:
+            return []
         held.recalled |= gone
         held.waiting = deque(task for task in held.waiting if task.index not in gone)
-        return self._dropped(held)
+        return self._noted(held)
 
     def time_is_up(self, now: float) -> bool:
         """Tell whether what still runs must be stopped."""

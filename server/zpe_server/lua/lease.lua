@@ -7,7 +7,7 @@
 --      environ_input (Environ with an input that the job brings), relaxes,
 --      pseudopotentials (a set, or absent: unknown), slots (SCFs it runs at once), cores, memory_gb, tags (a set), digest}
 -- ARGV[2]: the capabilities in full, to be shown
--- Returns {job, lease, tasks, payload, task_table, request_id, more (whether others wait), starts (task -> density, of
+-- Returns {job, name, lease, tasks, payload, task_table, request_id, more (whether others wait), starts (task -> density, of
 -- tasks that are run again), steps (of its relaxation, that are stored), steps_from (those that do not count), course (where
 -- it goes on)}, or {} when there is nothing to do, or
 -- {blocked = true} when there is, but not for this worker; {next = offset} where the line goes on.
@@ -150,7 +150,7 @@ local function take(job, tasks)
 end
 
 local function reply(job, tasks)
-  local f = redis.call('HMGET', key('job', job), 'payload', 'tasks', 'request_id', 'stage', 'steps_from')
+  local f = redis.call('HMGET', key('job', job), 'payload', 'tasks', 'request_id', 'stage', 'steps_from', 'name')
   local starts = nil
   if redis.call('EXISTS', key('job', job, 'starts')) == 1 then
     starts = {}
@@ -159,7 +159,8 @@ local function reply(job, tasks)
     end
   end
   return cjson.encode({
-    job = job, lease = a.lease, tasks = tasks, payload = f[1], task_table = f[2], request_id = f[3] or nil,
+    job = job, name = f[6] or nil, lease = a.lease, tasks = tasks, payload = f[1], task_table = f[2],
+    request_id = f[3] or nil,
     more = redis.call('EXISTS', P .. 'ready') == 1 or nil, starts = starts,
     steps = f[4] == 'relax' and redis.call('LLEN', key('job', job, 'steps')) or nil,
     steps_from = f[4] == 'relax' and tonumber(f[5] or 0) or nil,

@@ -62,6 +62,7 @@ class Leased(TypedDict, total=False):
     """A share of a job; or what keeps this worker from one."""
 
     job: str
+    name: str
     lease: str
     tasks: Listed[str]
     payload: str
