@@ -44,6 +44,11 @@ def is_token(text: str) -> bool:
     return re.fullmatch(r"[\x21-\x7e]+", text) is not None
 
 
+def without_page(url: str) -> str:
+    """Return the address of a control plane, given that or the one of a page of its dashboard."""
+    return _DASHBOARD.sub("", url).rstrip("/")
+
+
 def base_url(url: str, *, insecure: bool = False) -> httpx.URL:
     """Check the URL of a control plane.
 
@@ -61,7 +66,7 @@ def base_url(url: str, *, insecure: bool = False) -> httpx.URL:
         ``bad_url``: no URL; ``insecure_url``: plain HTTP to a host that is not this one.
     """
     try:
-        parsed = httpx.URL(_DASHBOARD.sub("", url))
+        parsed = httpx.URL(without_page(url))
     except httpx.InvalidURL:
         parsed = httpx.URL("")
     if parsed.scheme not in ("http", "https") or not parsed.host:

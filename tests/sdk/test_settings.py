@@ -50,6 +50,11 @@ def test_a_saved_token_goes_to_its_own_control_plane_only(monkeypatch: pytest.Mo
         ZPEClient()
 
 
+def test_a_token_saved_for_a_page_of_the_dashboard_goes_to_its_control_plane() -> None:
+    Login(url=f"{URL}/dashboard/jobs", token="saved").save()
+    assert token_of(ZPEClient(URL)) == "saved"
+
+
 def test_only_its_owner_can_read_a_saved_token() -> None:
     Login(url=URL, token="first").save()
     Login(url=URL, token="second").save()

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from zpe_sdk.errors import AuthError, ConfigError
-from zpe_sdk.http import is_token
+from zpe_sdk.http import is_token, without_page
 from zpe_sdk.wire.messages import in_words
 
 
@@ -120,7 +120,7 @@ class ClientSettings(BaseSettings):
             ) from None
         login = Login.load()
         # A saved token goes to the control plane it was saved for, and to no other.
-        if login and settings.control_api_url.rstrip("/") in ("", login.url.rstrip("/")):
+        if login and without_page(settings.control_api_url) in ("", without_page(login.url)):
             saved = {
                 "control_api_url": login.url,
                 "token": SecretStr(login.token),
