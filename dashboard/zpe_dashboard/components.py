@@ -118,17 +118,50 @@ class Code(Component):
 
 
 class Molecule(Component):
-    """Atoms, each a dict: ``at`` (Å), ``radius`` (Å), ``colour``, maybe ``mode``, its displacement (Å)."""
+    """Atoms, each a dict: ``at`` (Å), ``radius`` (Å), ``colour``.
+
+    Maybe ``mode``, its displacement (Å), and ``held``: it is drawn faintly.
+
+    Parameters
+    ----------
+    on_pick
+        Called with the index of an atom that is clicked; None: none can be.
+    """
 
     atoms = param.List(default=[])
     bonds = param.List(default=[], doc="Pairs of indices.")
+    halves = param.List(default=[], doc="Half bonds: the index of an atom, and the way from there (Å).")
     label = param.String(default="")
+    pickable = param.Boolean(default=False)
 
     _esm = _asset("cells.js", "molecule.js")
     _stylesheets = [_asset("common.css", "molecule.css")]  # noqa: RUF012
 
+    def __init__(self, on_pick: Callable[[int], None] | None = None, **params: Any) -> None:
+        super().__init__(
+            **{"sizing_mode": "stretch_width", "height": 302, "pickable": on_pick is not None} | params
+        )
+        self._on_pick = on_pick
+
+    def _handle_msg(self, msg: Any) -> None:
+        atom = msg.get("atom")
+        if self._on_pick and isinstance(atom, int) and 0 <= atom < len(self.atoms):
+            self._on_pick(atom)
+
+
+class Paste(Component):
+    """A text that is typed, pasted, or dropped as a file."""
+
+    value = param.String(default="")
+    label = param.String(default="", doc="What it is, for screen readers.")
+    hint = param.String(default="", doc="What stands there while there is no text.")
+    choose_label = param.String(default="Choose a file …")
+
+    _esm = _asset("cells.js", "paste.js")
+    _stylesheets = [_asset("common.css", "paste.css")]  # noqa: RUF012
+
     def __init__(self, **params: Any) -> None:
-        super().__init__(**{"sizing_mode": "stretch_width", "height": 302} | params)
+        super().__init__(**{"sizing_mode": "stretch_width", "margin": (0, 0, 8, 0)} | params)
 
 
 class Pages(Component):
@@ -168,6 +201,8 @@ class Link(Component):
         Called with whether the tab is in sight.
     on_narrow
         Called with whether it is too narrow for two columns.
+    on_zone
+        Called at first, with how far its clock is ahead of UTC (minutes).
     """
 
     notice = param.Dict(default={})
@@ -185,12 +220,14 @@ class Link(Component):
         on_place: Callable[[str, str], None],
         on_visible: Callable[[bool], None],
         on_narrow: Callable[[bool], None],
+        on_zone: Callable[[int], None],
         **params: Any,
     ) -> None:
         super().__init__(**{"width": 0, "height": 0, "margin": 0} | params)
         self._on_place = on_place
         self._on_visible = on_visible
         self._on_narrow = on_narrow
+        self._on_zone = on_zone
 
     def go(self, place: str) -> None:
         """Put a place behind the ``#`` of the URL."""
@@ -203,3 +240,5 @@ class Link(Component):
             self._on_visible(bool(msg["visible"]))
         elif "narrow" in msg:
             self._on_narrow(bool(msg["narrow"]))
+        elif isinstance(msg.get("zone"), int):
+            self._on_zone(msg["zone"])

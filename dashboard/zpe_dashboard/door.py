@@ -20,8 +20,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from zpe_dashboard.sessions import Attempts, Session, Sessions, current_session
 from zpe_dashboard.words import Language, Words, language_of
 from zpe_sdk.client.async_client import AsyncZPEClient
-from zpe_sdk.errors import ZPEError
+from zpe_sdk.errors import AuthError, ZPEError
 from zpe_sdk.transport import is_loopback
+from zpe_sdk.wire import Me
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +53,7 @@ Connect = Callable[[str, str], AsyncZPEClient]
 
 
 class Door:
-    """Lets administrators in.
+    """Lets people in who have a token: administrators, observers, researchers.
 
     Parameters
     ----------
@@ -114,12 +115,12 @@ class Door:
         if not self._attempts.allowed(address):
             return self._form(language, words("Too many failed logins; wait a minute."), 429)
         try:
-            client = await self._client(fields.get("token", "").strip(), address)
+            client, me = await self._known(fields.get("token", "").strip(), address)
         except ZPEError as error:
             if error.code in ("bad_token", "token_missing", "forbidden"):
                 self._attempts.failed(address)
                 log.warning("failed login", address=address)
-                return self._form(language, words("This is not the administrator's token."), 403)
+                return self._form(language, words("This token is unknown, expired or revoked."), 403)
             log.warning("login not possible", reason=str(error))
             reached = error.side == "auth"
             return self._form(
@@ -128,12 +129,14 @@ class Door:
         key = self._sessions.begin(
             Session(
                 client=client,
+                name=me.name,
+                role=me.role,
                 language=language,
                 dark=fields.get("dark") == "1",
                 narrow=fields.get("narrow") == "1",
             )
         )
-        log.info("login", address=address)
+        log.info("login", name=me.name, role=me.role, address=address)
         response = RedirectResponse("./", 303)
         response.set_cookie(
             COOKIE,
@@ -146,15 +149,16 @@ class Door:
         )
         return response
 
-    async def _client(self, token: str, address: str) -> AsyncZPEClient:
-        """Return a client with an administrator's token."""
+    async def _known(self, token: str, address: str) -> tuple[AsyncZPEClient, Me]:
+        """Return a client with somebody's token, and who that is."""
+        if not token:  # a control plane that asks researchers for none would take it for one of theirs
+            raise AuthError("there is no token", code="token_missing")
         client = self._connect(token, address)
         try:
-            await client.admin.flags()
+            return client, await client.me()
         except ZPEError:
             await client.aclose()
             raise
-        return client
 
     def _form(self, language: Language, problem: str = "", status: int = 200) -> Response:
         return HTMLResponse(

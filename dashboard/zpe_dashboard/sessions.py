@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from zpe_dashboard.words import Language
 from zpe_sdk.client.async_client import AsyncZPEClient
+from zpe_sdk.wire.names import PersonRole
 
 SESSION_SECONDS = 12 * 3600.0
 FAILURES_PER_MINUTE = 10
@@ -20,12 +21,14 @@ ADDRESSES = 10_000
 
 @dataclass(eq=False)
 class Session:
-    """A login of an administrator, from one browser.
+    """A login, from one browser.
 
     Attributes
     ----------
     client
-        Calls the control plane with the administrator's token: the only place where the token is.
+        Calls the control plane with the token of whoever has logged in: the only place where the token is.
+    name, role
+        Who that is, and what they may do.
     language, dark, narrow
         How the pages look: chosen at login, changed on the pages.
     ended
@@ -33,6 +36,8 @@ class Session:
     """
 
     client: AsyncZPEClient = field(repr=False)
+    name: str = "admin"
+    role: PersonRole = "admin"
     language: Language = "en"
     dark: bool = False
     narrow: bool = False

@@ -18,6 +18,19 @@ def japanese() -> dict[str, str]:
     return found
 
 
+# What English says of one; Japanese says it as of many.
+_OF_ONE = {
+    "Discard {n} jobs?": "Discard {n} job?",
+    "from {n} similar SCFs": "from {n} similar SCF",
+    "{n} SCFs at work": "{n} SCF at work",
+    "{n} atoms": "{n} atom",
+    "{n} attempts": "{n} attempt",
+    "{n} cores": "{n} core",
+    "{n} jobs": "{n} job",
+    "{n} operations": "{n} operation",
+}
+
+
 class Words:
     """Translates: ``words("{n} jobs", n=3)``. What has no translation stays English."""
 
@@ -26,7 +39,10 @@ class Words:
 
     def __call__(self, english: str, **values: Any) -> str:
         """Return a text in the language of the session."""
-        text = japanese().get(english, english) if self.language == "ja" else english
+        if self.language == "ja":
+            text = japanese().get(english, english)
+        else:
+            text = _OF_ONE.get(english, english) if values.get("n") == 1 else english
         return text.format(**values) if values else text
 
 

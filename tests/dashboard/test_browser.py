@@ -87,7 +87,7 @@ def open_page(chromium: Browser, control_plane: ControlPlane) -> Iterator[Open]:
     contexts: list[BrowserContext] = []
     problems: list[str] = []
 
-    def open_page(place: str = "", url: str = control_plane.url, **options: object) -> Page:
+    def open_page(place: str = "", url: str = control_plane.url, token: str = "", **options: object) -> Page:
         context = chromium.new_context(**{"viewport": WIDE, "locale": "en-GB", **options})  # type: ignore[arg-type]
         contexts.append(context)
         page = context.new_page()
@@ -103,7 +103,7 @@ def open_page(chromium: Browser, control_plane: ControlPlane) -> Iterator[Open]:
         page.on("request", lambda request: watch(request.url))
         page.on("websocket", lambda socket: watch(socket.url))
         page.on("pageerror", lambda error: problems.append(str(error)))
-        log_in(page, url, control_plane.admin_token, place)
+        log_in(page, url, token or control_plane.admin_token, place)
         return page
 
     yield open_page
@@ -325,7 +325,7 @@ def test_submission_is_stopped_after_a_question_and_resumed_without(
 def test_a_token_is_seen_only_by_the_one_who_made_it(open_page: Open, control_plane: ControlPlane) -> None:
     page, onlooker = open_page("#/tokens"), open_page("#/tokens")
     page.get_by_label("Name, shown with the jobs").fill("ann")
-    page.get_by_role("button", name="Make researcher token").click()
+    page.get_by_role("button", name="Make token").click()
     token = page.get_by_role("dialog").locator("pre").first.inner_text()
     assert token.startswith("zper_")
     expect(row(onlooker, "ann")).to_have_count(1)
@@ -340,7 +340,7 @@ def test_a_token_is_seen_only_by_the_one_who_made_it(open_page: Open, control_pl
     expect(page.get_by_role("dialog")).to_have_count(0)
     page.get_by_role("button", name="Revoke: ann").click()
     page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
-    expect(page.get_by_text("No researcher has a token.")).to_be_visible()
+    expect(page.get_by_text("Nobody has a token.")).to_be_visible()
 
 
 def test_a_researcher_gets_a_limit_and_a_group_and_loses_them(
@@ -412,6 +412,86 @@ def test_all_jobs_of_a_list_are_cancelled_after_a_question(
     expect(row(page, "mistake 0").locator(".chip")).to_have_text("cancelled")
     with control_plane.api() as api:
         api.post(f"/calc/zpe/jobs/{other}/cancel").raise_for_status()
+
+
+def test_a_researcher_submits_in_the_browser_and_sees_nobody_elses_jobs(
+    open_page: Open, control_plane: ControlPlane, worker: str
+) -> None:
+    submit(control_plane, name="of somebody else")
+    page = open_page(token=control_plane.researcher_token("rosa"))
+    expect(page.get_by_text("No job matches.")).to_be_visible()
+    expect(page.locator("nav a[href^='#/']")).to_have_count(2)
+    page.get_by_role("link", name="New job").click()
+    page.get_by_label("A pw.x input").fill("&CONTROL\n/\n")
+    page.get_by_role("button", name="Show what it would take").click()
+    expect(page.get_by_text("input/")).to_be_visible()
+    page.get_by_label("A pw.x input").fill(h2())
+    page.get_by_role("button", name="Show what it would take").click()
+    mobile = page.get_by_label("Atoms that vibrate")
+    expect(mobile).to_have_value("0-1")
+    scfs = page.locator("dt", has_text="SCFs").locator("xpath=following-sibling::dd").first
+    before = scfs.inner_text()
+    # The canvas shows the two atoms side by side around its middle: one of them is hit.
+    canvas = page.get_by_role("img", name="The structure")
+    box = canvas.bounding_box()
+    assert box
+    for step in range(1, 12):
+        canvas.click(position={"x": box["width"] / 2 + 10 * step, "y": box["height"] / 2 - 4 * step})
+        if mobile.input_value() != "0-1":
+            break
+    expect(mobile).to_have_value(re.compile("^[01]$"))
+    expect(scfs).not_to_have_text(before)
+    mobile.fill("H")
+    page.keyboard.press("Enter")
+    expect(mobile).to_have_value("0-1")
+    page.get_by_label("Name of the job").fill("my hydrogen")
+    page.get_by_role("button", name="Submit", exact=True).click()
+    expect(page).to_have_url(re.compile("#/job/"))
+    expect(page.locator("dd .chip").first).to_have_text("finished")
+    expect(page.get_by_text("Mode 5: 4405")).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="CSV").click()
+    assert "4405" in download.value.path().read_text()
+    first = page.url
+    page.get_by_role("button", name="Submit again").click()
+    expect(page).not_to_have_url(first)
+    page.evaluate("location.hash = '#/tokens'")  # which is for administrators
+    expect(page.get_by_role("heading", name="Jobs", exact=True)).to_be_visible()
+    expect(page.get_by_role("link", name="my hydrogen")).to_have_count(2)
+    expect(page.get_by_text("of somebody else")).to_have_count(0)
+
+
+def test_a_file_is_dropped(open_page: Open, control_plane: ControlPlane) -> None:
+    page = open_page("#/new", token=control_plane.researcher_token("bob"))
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Choose a file").click()
+    chooser.value.set_files({"name": "h2.in", "mimeType": "text/plain", "buffer": h2().encode()})
+    expect(page.get_by_label("A pw.x input")).to_have_value(h2())
+    dropped = page.evaluate_handle(
+        "text => { const data = new DataTransfer(); data.items.add(new File([text], 'a.in')); return data }",
+        h2("dropped"),
+    )
+    page.get_by_label("A pw.x input").dispatch_event("drop", {"dataTransfer": dropped})
+    expect(page.get_by_label("A pw.x input")).to_have_value(h2("dropped"))
+    page.get_by_role("button", name="Show what it would take").click()
+    expect(page.get_by_label("Atoms that vibrate")).to_have_value("0-1")
+
+
+def test_an_observer_sees_everything_and_finds_nothing_to_press(
+    open_page: Open, control_plane: ControlPlane, worker: str
+) -> None:
+    with control_plane.api() as api:
+        reply = api.post("/calc/zpe/admin/tokens", json={"owner": "olga", "role": "observer"})
+    page = open_page(token=reply.raise_for_status().json()["token"])
+    expect(page.get_by_role("switch", name="New jobs are accepted")).to_be_disabled()
+    go(page, "workers")
+    expect(row(page, worker)).to_have_count(1)
+    for name in ("workers", "leases", "dlq", "tokens", "audit", "jobs"):
+        go(page, name)
+        expect(page.locator("main h5").first).to_be_visible()
+        words = ("Drain", "Revoke", "Release", "Requeue", "Discard", "Make", "New job", "Resume")
+        for word in words:
+            expect(page.locator("main").get_by_role("button", name=word)).to_have_count(0)
 
 
 def test_the_keyboard_is_enough(open_page: Open) -> None:

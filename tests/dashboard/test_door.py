@@ -64,9 +64,9 @@ def test_looks_of_the_dashboard_leave_no_line_in_the_log_but_failures_do(control
         lines = [json.loads(line) for line in control_plane.log[before:].splitlines()]
         return [(line["path"], line["status"]) for line in lines if line["event"] == "request"]
 
-    looked = ("/calc/zpe/admin/flags", 200)
+    looked = ("/calc/zpe/me", 200)
     with browser(control_plane) as inside:
-        # The login looks at the switches, to see whether this is an administrator.
+        # The login looks who this is.
         log_in(inside, control_plane.admin_token)
         inside.get(f"{PAGE}files/nosuchjob/result.json")
     assert ("/calc/zpe/jobs/nosuchjob/result", 404) in logged()
@@ -136,12 +136,21 @@ def test_a_wrong_token_is_refused(control_plane: ControlPlane, token: str) -> No
         reply = log_in(outside, token)
         assert reply.status_code == 403
         assert "set-cookie" not in reply.headers
-        assert "not the administrator" in reply.text
+        assert "unknown, expired or revoked" in reply.text
 
 
-def test_a_researcher_is_no_administrator(control_plane: ControlPlane) -> None:
+def test_a_researcher_is_let_in_and_a_worker_is_not(control_plane: ControlPlane) -> None:
     with browser(control_plane) as outside:
-        assert log_in(outside, control_plane.researcher_token("ann")).status_code == 403
+        assert log_in(outside, control_plane.researcher_token("ann")).status_code == 303
+    with browser(control_plane) as outside:
+        assert log_in(outside, control_plane.register()["worker_token"]).status_code == 403
+
+
+def test_without_a_token_nobody_gets_in_where_researchers_need_none(
+    own_control_plane: Callable[..., ControlPlane],
+) -> None:
+    with browser(own_control_plane(ZPE_RESEARCHER_AUTH="false")) as outside:
+        assert log_in(outside, "").status_code == 403
 
 
 def test_failed_logins_are_limited_by_address() -> None:

@@ -14,6 +14,7 @@ from zpe_dashboard.state.dead import DeadLetters
 from zpe_dashboard.state.desk import Desk
 from zpe_dashboard.state.fleet import Leases, Workers
 from zpe_dashboard.state.jobs import PAGE, JobInside, Jobs
+from zpe_dashboard.state.new import NewJob, indices_of, text_of
 from zpe_dashboard.state.overview import Overview
 from zpe_dashboard.state.researchers import Researchers, typed
 from zpe_dashboard.state.tokens import Audit, Tokens
@@ -239,7 +240,7 @@ def test_workers_and_their_leases(plane: ControlPlane, admin: ZPEClient) -> None
         await workers.refresh()
         await leases.refresh()
         [worker], [lease] = workers.workers, leases.leases
-        assert [held.lease_id for held in workers.leases[worker.server_id]] == [lease.lease_id]
+        assert worker.leases == [lease.lease_id]
         assert lease.expires_in_seconds > 500
         await workers.drain(worker.server_id, drain=True)
         await leases.release(lease.lease_id)
@@ -297,11 +298,11 @@ def test_a_token_is_shown_once_with_the_command_for_it(control_plane: ControlPla
         assert (tokens.minted, tokens.commands) == ("", {})
         await tokens.revoke_enroll(open_one.token_id)
 
-        await tokens.mint_researcher("ann", "", None, "https://zpe.example.org")
+        await tokens.mint_person("ann", "researcher", "", None, "https://zpe.example.org")
         async with AsyncZPEClient(control_plane.url, tokens.minted) as ann:
             await ann.jobs()
         await tokens.refresh()
-        assert [(t.owner, t.expires_at) for t in tokens.researcher_tokens] == [("ann", None)]
+        assert [(t.owner, t.expires_at) for t in tokens.api_tokens] == [("ann", None)]
         assert tokens.enroll_tokens == []
 
         audit = Audit(client)
@@ -437,3 +438,59 @@ def test_a_refusal_stands_on_the_page_it_is_about(control_plane: ControlPlane) -
         assert desk.notice == {"text": "there is no such lease [input/lease_not_found]", "problem": True}
 
     looking(control_plane, look)
+
+
+def test_a_job_is_planned_before_it_is_submitted(plane: ControlPlane, admin: ZPEClient) -> None:
+    async def look(client: AsyncZPEClient) -> str:
+        new = NewJob(client, content=h2(), job_name="hydrogen")
+        await new.look()
+        assert new.plan is not None
+        assert (new.plan.formula, new.plan.full, new.mobile) == ("H2", 13, [0, 1])
+        await new.toggle(0)
+        assert (new.plan.full, new.mobile) == (7, [1])
+        await new.choose_text("H")
+        assert new.mobile == [0, 1]
+        await new.choose_text("1")
+        with pytest.raises(InputError, match="mobile_indices"):
+            await new.choose_text("7")
+        assert new.mobile == [1]  # as it was
+        return await new.submit()
+
+    job = admin.job(looking(plane, look))
+    assert job.detail().mobile_indices == [1]
+    assert job.status().name == "hydrogen"
+
+
+def test_what_is_typed_names_no_file_of_the_server(plane: ControlPlane) -> None:
+    async def look(client: AsyncZPEClient) -> None:
+        with pytest.raises(InputError) as refused:
+            await NewJob(client, content="/etc/hostname").look()
+        assert refused.value.code != "file_missing"
+
+    looking(plane, look)
+
+
+def test_atoms_are_named_by_index_range_and_symbol() -> None:
+    symbols = ["O", "H", "H", "H"]
+    assert indices_of("0, 2-3", symbols) == [0, 2, 3]
+    assert indices_of("H", symbols, fixed=[3]) == [1, 2]
+    assert indices_of(" ", symbols) == []
+    for text in ("x", "1-", "-1", "1-x"):
+        with pytest.raises(InputError):
+            indices_of(text, symbols)
+    assert text_of([0, 1, 2, 5, 7, 8]) == "0-2, 5, 7-8"
+
+
+def test_each_role_has_its_pages(plane: ControlPlane) -> None:
+    async def look(client: AsyncZPEClient) -> None:
+        ann, olga = Desk(client, "ann", "researcher"), Desk(client, "olga", "observer")
+        ann.go(Route("tokens"))
+        assert ann.page == "jobs"
+        olga.go(Route("tokens"))
+        assert olga.page == "tokens"
+        olga.go(Route("new"))
+        assert olga.page == "overview"
+        assert [ann.decides_about(owner) for owner in ("ann", "bob")] == [True, False]
+        assert not olga.may_act
+
+    looking(plane, look)

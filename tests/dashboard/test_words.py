@@ -44,6 +44,8 @@ def test_translations_keep_the_places_of_values() -> None:
 
 def test_words_take_values() -> None:
     assert Words("en")("{n} jobs", n=3) == "3 jobs"
+    assert Words("en")("{n} jobs", n=1) == "1 job"
+    assert Words("ja")("{n} jobs", n=1) == "1件のジョブ"
     assert Words("ja")("{n} jobs", n=3) == "3件のジョブ"
 
 

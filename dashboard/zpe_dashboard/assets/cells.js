@@ -11,6 +11,9 @@ function h(tag, props = {}, ...children) {
   return node
 }
 
+// The locale of the browser, as far as it is of the language of the page.
+const locale = lang => navigator.languages.find(name => name.startsWith(lang)) ?? lang
+
 function ago(iso, lang) {
   const seconds = (Date.parse(iso) - Date.now()) / 1000
   const format = new Intl.RelativeTimeFormat(lang, {numeric: "auto", style: "short"})
@@ -46,8 +49,8 @@ const KINDS = {
         h("i", {class: "held", style: share(v.done + v.running)}), h("i", {style: share(v.done)})),
       h("span", {}, `${v.done}/${v.total}`))
   },
-  age: (v, lang) => h("time", {datetime: v, title: new Date(v).toLocaleString(lang), "data-age": v}, ago(v, lang)),
-  time: (v, lang) => h("time", {datetime: v}, new Date(v).toLocaleString(lang)),
+  age: (v, lang) => h("time", {datetime: v, title: new Date(v).toLocaleString(locale(lang)), "data-age": v}, ago(v, lang)),
+  time: (v, lang) => h("time", {datetime: v}, new Date(v).toLocaleString(locale(lang))),
   left: v => { const end = Date.now() + 1000 * v; return h("span", {"data-end": end}, clock(v)) },
 }
 

@@ -21,6 +21,7 @@ export function render({model}) {
     hiding = setTimeout(() => { notice.hidden = true }, model.notice.problem ? 12000 : 5000)
   })
 
+  model.send_msg({zone: -new Date().getTimezoneOffset()})
   // Every place is one entry of the browser's history, whatever led there.
   const tell = () => model.send_msg({place: location.hash, page: location.href})
   window.addEventListener("hashchange", tell)

@@ -1,4 +1,4 @@
-// The structure as balls on a canvas, and a normal mode as their motion. Drag to turn, arrow keys turn as well.
+// The structure as balls on a canvas, and a normal mode as their motion. Drag to turn, arrow keys turn as well; a click picks an atom.
 
 export function render({model}) {
   const canvas = h("canvas", {tabindex: 0, role: "img", "aria-label": model.label})
@@ -7,10 +7,18 @@ export function render({model}) {
   let across = -0.5, down = 0.35, grip = null, frame = 0
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches
   const turn = (dx, dy) => { across += dx; down = Math.max(-1.5, Math.min(1.5, down + dy)); if (!frame) draw(0) }
-  canvas.addEventListener("pointerdown", event => { grip = [event.clientX, event.clientY]; canvas.setPointerCapture(event.pointerId) })
-  canvas.addEventListener("pointerup", () => { grip = null })
+  let turned = 0, balls = []   // as drawn last: [x, y, radius, index], those in front at the end
+  canvas.addEventListener("pointerdown", event => { grip = [event.clientX, event.clientY]; turned = 0; canvas.setPointerCapture(event.pointerId) })
+  canvas.addEventListener("pointerup", event => {
+    grip = null
+    if (!model.pickable || turned > 4) return
+    const place = canvas.getBoundingClientRect(), x = event.clientX - place.left, y = event.clientY - place.top
+    const hit = balls.findLast(ball => Math.hypot(ball[0] - x, ball[1] - y) <= ball[2])
+    if (hit) model.send_msg({atom: hit[3]})
+  })
   canvas.addEventListener("pointermove", event => {
     if (!grip) return
+    turned += Math.hypot(event.clientX - grip[0], event.clientY - grip[1])
     turn((event.clientX - grip[0]) / 120, (event.clientY - grip[1]) / 120)
     grip = [event.clientX, event.clientY]
   })
@@ -35,21 +43,23 @@ export function render({model}) {
     const atoms = model.atoms, middle = [0, 1, 2].map(k => atoms.reduce((sum, a) => sum + a.at[k], 0) / atoms.length)
     const reach = Math.max(0.9, ...atoms.map(a => Math.hypot(...a.at.map((v, k) => v - middle[k])) + a.radius))
     const scale = Math.min(width, height) / 2.35 / reach, swing = 0.35 * Math.sin(phase)
-    const put = a => { const p = project(a.at.map((v, k) => v - middle[k] + swing * (a.mode?.[k] ?? 0))); return [width / 2 + scale * p[0], height / 2 - scale * p[1], p[2]] }
-    const places = atoms.map(put)
-    pen.lineCap = "round"
-    for (const [i, j] of model.bonds) {
-      pen.strokeStyle = line; pen.globalAlpha = 0.55; pen.lineWidth = Math.max(2, scale * 0.13)
-      pen.beginPath(); pen.moveTo(...places[i].slice(0, 2)); pen.lineTo(...places[j].slice(0, 2)); pen.stroke()
-    }
-    pen.globalAlpha = 1
+    const put = (a, way = [0, 0, 0]) => { const p = project(a.at.map((v, k) => v - middle[k] + swing * (a.mode?.[k] ?? 0) + way[k])); return [width / 2 + scale * p[0], height / 2 - scale * p[1], p[2]] }
+    const places = atoms.map(a => put(a))
+    pen.lineCap = "round"; pen.strokeStyle = line; pen.globalAlpha = 0.55; pen.lineWidth = Math.max(2, scale * 0.13)
+    const stick = (from, to) => { pen.beginPath(); pen.moveTo(from[0], from[1]); pen.lineTo(to[0], to[1]); pen.stroke() }
+    for (const [i, j] of model.bonds) stick(places[i], places[j])
+    for (const [i, way] of model.halves) stick(places[i], put(atoms[i], way))
+    balls = []
     for (const i of [...places.keys()].sort((a, b) => places[a][2] - places[b][2])) {
       const [x, y] = places[i], r = scale * atoms[i].radius * 0.62, light = pen.createRadialGradient(x - r / 3, y - r / 3, r / 8, x, y, r)
       light.addColorStop(0, "#fff"); light.addColorStop(0.3, atoms[i].colour); light.addColorStop(1, `color-mix(in srgb, ${atoms[i].colour} 62%, black)`)
+      balls.push([x, y, r, i])
+      pen.globalAlpha = atoms[i].held ? 0.3 : 1
       pen.fillStyle = light
       pen.beginPath(); pen.arc(x, y, r, 0, 2 * Math.PI); pen.fill()
       pen.strokeStyle = "rgb(0 0 0 / 45%)"; pen.lineWidth = 1; pen.stroke()
     }
+    pen.globalAlpha = 1
   }
 
   function play(time) {

@@ -44,6 +44,11 @@ class State(param.Parameterized):
         """Take the subject and the filters of the URL."""
 
 
+def last_page(page: int, total: int, size: int) -> int:
+    """Return the page that is meant: one beyond the end is the last one."""
+    return min(page, max(1, -(-total // size)))
+
+
 class WorkerNames:
     """Puts names in place of the workers' ids in events; asks when an unknown one turns up."""
 
@@ -55,7 +60,7 @@ class WorkerNames:
         """Return the events with names."""
         unknown = {event.worker for event in events if event.worker} - self._names.keys()
         if unknown:
-            found = (await self._client.admin.workers(revoked=True)).workers
+            found = (await self._client.admin.workers(revoked=True)).workers  # to a researcher, their own
             self._names |= {worker: worker for worker in unknown}
             self._names |= {worker.server_id: worker.name for worker in found}
         return [event.model_copy(update={"worker": self._names.get(event.worker or "")}) for event in events]

@@ -6,9 +6,9 @@ from typing import Any
 
 import param
 
-from zpe_dashboard.state.base import State, WorkerNames
+from zpe_dashboard.state.base import State, WorkerNames, last_page
 from zpe_sdk.client.async_client import AsyncZPEClient
-from zpe_sdk.wire import DeadJob, DeadJobsReply, DeadReason
+from zpe_sdk.wire import DeadJob, DeadJobList, DeadJobsReply, DeadReason
 
 PAGE = 50
 
@@ -47,9 +47,10 @@ class DeadLetters(State):
 
     async def fetch(self) -> dict[str, Any]:
         """Ask for the page and the reasons."""
-        found = await self.client.admin.dead_jobs(
-            limit=PAGE, offset=(self.page - 1) * PAGE, code=self.code or None
-        )
+        page = self.page
+        found = await self._page(page)
+        if (last := last_page(page, found.total, PAGE)) < page:
+            page, found = last, await self._page(last)
         jobs = [
             job.model_copy(update={"attempts": await self._names.put(job.attempts)}) for job in found.jobs
         ]
@@ -57,9 +58,13 @@ class DeadLetters(State):
         return {
             "jobs": jobs,
             "total": found.total,
+            "page": page,
             "reasons": found.reasons,
             "chosen": [job_id for job_id in self.chosen if job_id in there],
         }
+
+    async def _page(self, page: int) -> DeadJobList:
+        return await self.client.admin.dead_jobs(limit=PAGE, offset=(page - 1) * PAGE, code=self.code or None)
 
     async def requeue(self, job_ids: list[str] | None = None, code: str | None = None) -> DeadJobsReply:
         """Give jobs another chance, by id or all that failed with ``code``."""

@@ -16,12 +16,24 @@ from zpe_dashboard.state.base import State
 from zpe_dashboard.state.dead import DeadLetters
 from zpe_dashboard.state.fleet import Leases, Workers
 from zpe_dashboard.state.jobs import JobInside, Jobs
+from zpe_dashboard.state.new import NewJob
 from zpe_dashboard.state.overview import Overview
 from zpe_dashboard.state.researchers import Researchers
 from zpe_dashboard.state.tokens import Audit, Tokens
 from zpe_sdk.client.async_client import AsyncZPEClient
 from zpe_sdk.errors import ZPEError
+from zpe_sdk.wire.names import PersonRole
 
+# What there is for whom; the first of them is where one begins.
+_FOR_ADMINISTRATORS = (
+    *("overview", "jobs", "job", "workers", "leases", "dlq"),
+    *("researchers", "tokens", "audit"),
+)
+PAGES: dict[PersonRole, tuple[str, ...]] = {
+    "admin": (*_FOR_ADMINISTRATORS, "new"),
+    "observer": _FOR_ADMINISTRATORS,
+    "researcher": ("jobs", "job", "new"),
+}
 PERIOD_SECONDS = 2.0
 # What takes long, such as a search among very many jobs, is asked for again only after so many times as long.
 PATIENCE = 5
@@ -37,30 +49,46 @@ class Desk(param.Parameterized):
     """
 
     route = param.ClassSelector(class_=Route, default=Route())
+    zone = param.Integer(default=0, doc="How far the browser's clock is ahead of UTC, in minutes.")
     visible = param.Boolean(default=True, doc="Whether the tab is in sight.")
     reachable = param.Boolean(default=True, doc="Whether the control plane answered last time.")
     beat = param.Integer(default=0, doc="Grows with every look, successful or not.")
     notice = param.Dict(default={}, doc="The last thing to tell: text, and whether it is a problem.")
 
-    def __init__(self, client: AsyncZPEClient, **params: Any) -> None:
+    def __init__(
+        self, client: AsyncZPEClient, name: str = "admin", role: PersonRole = "admin", **params: Any
+    ) -> None:
         super().__init__(**params)
-        self.states: dict[str, State] = {
-            "overview": Overview(client),
-            "jobs": Jobs(client),
-            "job": JobInside(client),
-            "workers": Workers(client),
-            "leases": Leases(client),
-            "dlq": DeadLetters(client),
-            "researchers": Researchers(client),
-            "tokens": Tokens(client),
-            "audit": Audit(client),
+        self.name_of_owner = name
+        self.role: PersonRole = role
+        states: dict[str, type[State]] = {
+            "overview": Overview,
+            "jobs": Jobs,
+            "job": JobInside,
+            "new": NewJob,
+            "workers": Workers,
+            "leases": Leases,
+            "dlq": DeadLetters,
+            "researchers": Researchers,
+            "tokens": Tokens,
+            "audit": Audit,
         }
+        self.states = {name: state(client) for name, state in states.items() if name in PAGES[role]}
         self._news_wanted = asyncio.Event()
 
     @property
     def page(self) -> str:
-        """The page the tab is on; an unknown one is the overview."""
-        return self.route.page if self.route.page in self.states else "overview"
+        """The page the tab is on; the first one instead of any that is unknown, or for others."""
+        return self.route.page if self.route.page in self.states else PAGES[self.role][0]
+
+    @property
+    def may_act(self) -> bool:
+        """Whether there is more to do here than to look."""
+        return self.role != "observer"
+
+    def decides_about(self, owner: str | None) -> bool:
+        """Tell whether somebody's jobs may be cancelled and requeued."""
+        return self.role == "admin" or (self.role == "researcher" and owner == self.name_of_owner)
 
     @property
     def state(self) -> State:
@@ -121,7 +149,7 @@ class Desk(param.Parameterized):
         self.param.update(reachable=not away, beat=self.beat + 1)
 
     async def act(self, action: Awaitable[Any], done: str) -> bool:
-        """Carry out what an administrator asked for, say how it went, and look again."""
+        """Carry out what was asked for, say how it went, and look again."""
         try:
             await action
         except ZPEError as error:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import param
 
-from zpe_dashboard.state.base import State
+from zpe_dashboard.state.base import State, last_page
 from zpe_sdk.wire import LeaseStatus, WorkerStatus
 
 PAGE = 50
@@ -15,7 +14,7 @@ STATES = ("alive", "silent", "draining")
 
 
 class Workers(State):
-    """The compute nodes that match a search, with the leases that each one holds."""
+    """The compute nodes that match a search."""
 
     search = param.String(default="", doc="Only workers with this in name, host, owner, tags or versions.")
     status: param.Selector[str] = param.Selector(
@@ -24,7 +23,6 @@ class Workers(State):
     page = param.Integer(default=1, bounds=(1, None))
     workers = param.List(default=[], item_type=WorkerStatus, doc="Those of the page.")
     total = param.Integer(default=0, doc="Workers that match.")
-    leases = param.Dict(default={}, doc="Leases in force, by worker's id.")
     chosen = param.List(default=[], item_type=str, doc="Ids of the workers that were ticked.")
 
     @property
@@ -51,22 +49,19 @@ class Workers(State):
         self.param.update(**filters, page=1)
 
     async def fetch(self) -> dict[str, Any]:
-        """Ask for workers and leases."""
-        workers, leases = await asyncio.gather(self.client.admin.workers(), self.client.admin.leases())
-        held: dict[str, list[LeaseStatus]] = {}
-        for lease in leases.leases:
-            held.setdefault(lease.server_id, []).append(lease)
+        """Ask for the workers, and find those that match."""
         found = [
             worker
-            for worker in workers.workers
+            for worker in (await self.client.admin.workers()).workers
             if self.search.lower() in _words_of(worker) and self.status in ("", *_states_of(worker))
         ]
-        shown = found[(self.page - 1) * PAGE : self.page * PAGE]
+        page = last_page(self.page, len(found), PAGE)
+        shown = found[(page - 1) * PAGE : page * PAGE]
         there = {worker.server_id for worker in shown}
         return {
             "workers": shown,
             "total": len(found),
-            "leases": held,
+            "page": page,
             "chosen": [server_id for server_id in self.chosen if server_id in there],
         }
 

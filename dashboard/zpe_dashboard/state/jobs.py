@@ -6,13 +6,13 @@ from typing import Any, get_args
 
 import param
 
-from zpe_dashboard.state.base import State, WorkerNames, job_page
+from zpe_dashboard.state.base import State, WorkerNames, job_page, last_page
 from zpe_sdk.client.async_client import AsyncZPEClient
 from zpe_sdk.errors import ZPEError
 from zpe_sdk.result.bare import BareResult
 from zpe_sdk.result.result import ZPEResult
 from zpe_sdk.result.structure import StructureResult
-from zpe_sdk.wire import JobDetail, JobOrder, JobState, JobStatus
+from zpe_sdk.wire import JobDetail, JobList, JobOrder, JobState, JobStatus
 
 PAGE = 25
 STATES: tuple[str, ...] = get_args(JobState)
@@ -66,17 +66,23 @@ class Jobs(State):
         self.param.update(**filters, page=1)
 
     async def fetch(self) -> dict[str, Any]:
-        """Ask for the page."""
-        found = await job_page(
+        """Ask for the page; for the last one, if there are fewer by now."""
+        page = self.page
+        found = await self._page(page)
+        if (last := last_page(page, found.total, PAGE)) < page:
+            page, found = last, await self._page(last)
+        return {"jobs": found.jobs, "total": found.total, "page": page}
+
+    async def _page(self, page: int) -> JobList:
+        return await job_page(
             self.client,
             status=self.status or None,
             owner=self.owner or None,
             search=self.search or None,
             order=self.order,
             limit=PAGE,
-            offset=(self.page - 1) * PAGE,
+            offset=(page - 1) * PAGE,
         )
-        return {"jobs": found.jobs, "total": found.total}
 
     async def cancel(self) -> None:
         """Cancel the jobs that match."""

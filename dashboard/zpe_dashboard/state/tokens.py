@@ -1,4 +1,4 @@
-"""Tokens of compute nodes and researchers, and the audit trail."""
+"""Tokens of compute nodes and people, and the audit trail."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import param
 from zpe_dashboard.state.base import State
 from zpe_sdk.client.enrolment import enrol_commands
 from zpe_sdk.wire import ApiToken, AuditEntry, EnrollToken
+from zpe_sdk.wire.names import PersonRole
 
 HOUR = 3600
 
@@ -22,16 +23,16 @@ class Tokens(State):
     """
 
     enroll_tokens = param.List(default=[], item_type=EnrollToken)
-    researcher_tokens = param.List(default=[], item_type=ApiToken)
+    api_tokens = param.List(default=[], item_type=ApiToken)
     minted = param.String(default="", doc="The new token.")
     commands = param.Dict(default={}, doc="What to run there, by the way of running; it asks for the token.")
 
     async def fetch(self) -> dict[str, Any]:
         """Ask for the tokens in force."""
-        enroll, researchers = await asyncio.gather(
+        enroll, people = await asyncio.gather(
             self.client.admin.enroll_tokens(), self.client.admin.api_tokens()
         )
-        return {"enroll_tokens": enroll.enroll_tokens, "researcher_tokens": researchers.tokens}
+        return {"enroll_tokens": enroll.enroll_tokens, "api_tokens": people.tokens}
 
     async def mint_enroll(self, label: str, hours: float, url: str) -> None:
         """Make a one-time token for a compute node, which is to reach the control plane at ``url``."""
@@ -40,10 +41,13 @@ class Tokens(State):
         )
         self.param.update(minted=reply.token, commands=enrol_commands(url))
 
-    async def mint_researcher(self, owner: str, label: str, days: float | None, url: str) -> None:
-        """Make a researcher's token; ``days`` None: in force until it is revoked."""
+    async def mint_person(
+        self, owner: str, role: PersonRole, label: str, days: float | None, url: str
+    ) -> None:
+        """Make a token of a person; ``days`` None: in force until it is revoked."""
         reply = await self.client.admin.api_token(
             owner.strip(),
+            role=role,
             label=label.strip() or None,
             ttl_seconds=None if days is None else round(days * 24 * HOUR),
         )
@@ -57,8 +61,8 @@ class Tokens(State):
         """Make an enroll token useless."""
         await self.client.admin.revoke_enroll_token(token_id)
 
-    async def revoke_researcher(self, token_id: str) -> None:
-        """Revoke a researcher's token."""
+    async def revoke_person(self, token_id: str) -> None:
+        """Revoke the token of a person."""
         await self.client.admin.revoke_api_token(token_id)
 
 

@@ -10,7 +10,7 @@ import panel_material_ui as pmui
 from zpe_dashboard.look import progress
 from zpe_dashboard.route import Route
 from zpe_dashboard.state.dead import DeadLetters
-from zpe_dashboard.views.page import View, heading, row
+from zpe_dashboard.views.page import View, heading
 from zpe_sdk.wire import DeadJob
 
 
@@ -92,7 +92,7 @@ class DeadView(View[DeadLetters]):
         requeue_all.on_click(requeue_reason)
         discard.on_click(lambda _: ask(len(state.chosen), job_ids=list(state.chosen)))
         discard_all.on_click(lambda _: ask(state.total, code=state.code))
-        return row(requeue, discard, requeue_all, discard_all)
+        return self.deeds(requeue, discard, requeue_all, discard_all)
 
     def _table(self) -> Any:
         w, state = self.words, self.state

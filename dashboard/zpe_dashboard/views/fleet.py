@@ -27,9 +27,6 @@ class WorkersView(View[Workers]):
                 {"key": "accepts", "label": w("Accepts jobs of"), "kind": "text", "sort": True},
                 {"key": "seen", "label": w("Last seen"), "kind": "age", "align": "nowrap", "sort": True},
                 {"key": "engine", "label": w("Program"), "kind": "text", "sort": True},
-                {"key": "slots", "label": w("Slots"), "kind": "number", "align": "right", "sort": True},
-                {"key": "pseudo", "label": w("Pseudopotentials"), "kind": "list"},
-                {"key": "leases", "label": w("Leases"), "kind": "chips"},
                 {"key": "done", "label": w("Done"), "kind": "number", "align": "right", "sort": True},
                 {"key": "failed", "label": w("Failed"), "kind": "number", "align": "right", "sort": True},
                 {"key": "pace", "label": w("s per SCF"), "kind": "text", "align": "right", "sort": True},
@@ -54,7 +51,7 @@ class WorkersView(View[Workers]):
                 else w("No worker has enrolled yet: make an enroll token on the page Tokens.")
             )
 
-        self.watch(draw, "workers", "leases", "search", "status")
+        self.watch(draw, "workers", "search", "status")
         self.watch(lambda: setattr(table, "selected", list(state.chosen)), "chosen")
         table.param.watch(lambda event: setattr(state, "chosen", [str(i) for i in event.new]), "selected")
         return [
@@ -107,7 +104,7 @@ class WorkersView(View[Workers]):
         status.param.watch(narrowed, "value")
         drain.on_click(drain_chosen)
         resume.on_click(resume_chosen)
-        return row(search, status, drain, resume)
+        return row(search, status, *([drain, resume] if self.desk.may_act else []))
 
     def _row(self, worker: WorkerStatus) -> dict[str, Any]:
         w, able = self.words, worker.capabilities
@@ -123,7 +120,6 @@ class WorkersView(View[Workers]):
             else {"id": "drain", "text": w("Drain"), "tone": "warn"},
             {"id": "revoke", "text": w("Revoke"), "tone": "bad"},
         ]
-        held: list[LeaseStatus] = self.state.leases.get(worker.server_id, [])
         pace = worker.scf_seconds / worker.scf_done if worker.scf_done else None
         accepts = {"own": w("the owner"), "group": w("the groups"), "all": w("everybody")}
         return {
@@ -134,9 +130,6 @@ class WorkersView(View[Workers]):
             "accepts": accepts[worker.accepts],
             "seen": worker.last_seen_at,
             "engine": f"{able.engine} {able.engine_version or ''}" if able else None,
-            "slots": able.slots if able else None,
-            "pseudo": able.pseudopotentials if able else None,
-            "leases": [{"text": w("{n} SCFs", n=len(lease.tasks)), "tone": "main"} for lease in held],
             "done": worker.scf_done,
             "failed": worker.scf_failed,
             "pace": None if pace is None else f"{pace:.2f}",
@@ -184,8 +177,9 @@ def _in_short(worker: WorkerStatus) -> str:
         return worker.server_id[:8]
     parts = [
         able.zpe_version and f"zpe {able.zpe_version}",
-        able.cores and f"{able.cores} cores",
+        able.cores and (f"{able.cores} cores" if able.cores > 1 else "1 core"),
         able.memory_gb and f"{able.memory_gb:.0f} GB",
+        f"{able.slots} slots" if able.slots > 1 else "1 slot",
         *able.tags,
     ]
     return ", ".join(str(part) for part in parts if part) or worker.server_id[:8]
@@ -194,6 +188,8 @@ def _in_short(worker: WorkerStatus) -> str:
 def _about(worker: WorkerStatus) -> str:
     """Return what is known of a machine: its id, when it was enrolled, what it has told of itself."""
     lines = {"id": worker.server_id, "enrolled": worker.registered_at, **worker.meta}
+    if worker.capabilities and worker.capabilities.pseudopotentials is not None:
+        lines["pseudopotentials"] = ", ".join(worker.capabilities.pseudopotentials)
     return "\n".join(f"{name}: {value}" for name, value in lines.items())
 
 

@@ -11,7 +11,7 @@ from zpe_dashboard.look import TONES, kind_of, progress, relaxing
 from zpe_dashboard.route import Route
 from zpe_dashboard.state.jobs import JobInside
 from zpe_dashboard.views.outcome import Outcome
-from zpe_dashboard.views.page import View, heading, row
+from zpe_dashboard.views.page import View, heading
 from zpe_sdk.wire import OVER, HistoryEvent, RunningScf, TaskStatus
 
 
@@ -20,9 +20,7 @@ class JobView(View[JobInside]):
 
     def content(self) -> list[Any]:
         """Return the page."""
-        return [
-            self._title(),
-            self.problem(),
+        known = pn.Column(
             self._actions(),
             self._card(),
             self._error(),
@@ -35,7 +33,11 @@ class JobView(View[JobInside]):
             self._fingerprint(),
             heading(self.words("Input")),
             self._input(),
-        ]
+            sizing_mode="stretch_width",
+        )
+        # Of a job that there is not, nothing is shown but that.
+        self.watch(lambda: setattr(known, "visible", self.state.detail is not None), "detail")
+        return [self._title(), self.problem(), known]
 
     def _title(self) -> Any:
         title = self.facts("title")
@@ -66,8 +68,9 @@ class JobView(View[JobInside]):
 
         def draw() -> None:
             job = self.state.detail.job if self.state.detail else None
-            cancel.visible = job is not None and job.status not in OVER
-            requeue.visible = job is not None and job.in_dlq
+            mine = job is not None and self.desk.decides_about(job.owner)
+            cancel.visible = mine and job is not None and job.status not in OVER
+            requeue.visible = mine and job is not None and job.in_dlq
             again.visible = job is not None
 
         async def resubmit(_: Any) -> None:
@@ -94,7 +97,7 @@ class JobView(View[JobInside]):
 
         requeue.on_click(revive)
         again.on_click(resubmit)
-        return row(requeue, again, cancel)
+        return self.deeds(requeue, again, cancel)
 
     def _card(self) -> Any:
         w, facts = self.words, self.facts()

@@ -19,9 +19,12 @@ class JobsView(View[Jobs]):
 
     def content(self) -> list[Any]:
         """Return the page."""
+        new = pmui.Button(label=self.words("New job"), variant="contained", size="small")
+        new.on_click(lambda _: self.desk.go(Route("new")))
         return [
             heading(self.words("Jobs"), 1),
             self.problem(),
+            self.deeds(new),
             self._filters(),
             self._table(),
             self._paging(),
@@ -115,7 +118,7 @@ class JobsView(View[Jobs]):
             cancel.visible = state.status in ("queued", "started") and state.total > 0
 
         self.watch(draw, "total", "status")
-        return row(self.paging(self._show), total, cancel)
+        return row(self.paging(self._show), total, self.deeds(cancel))
 
     def _ask(self, _: Any) -> None:
         w, state = self.words, self.state

@@ -133,12 +133,12 @@ class OverviewView(View[Overview]):
 
     def _live(self) -> Any:
         plot = LivePlot(
-            self.words("Since this page was opened (UTC)"),
+            self.words("Since this page was opened"),
             self.words("Waiting"),
             self.words("Running"),
             self.words("SCFs at work"),
         )
-        self.watch(lambda: plot.show(self.state.samples), "samples")
+        self.watch(lambda: plot.show(self.state.samples, self.desk.zone), "samples")
         return plot.figure
 
     def _hours(self) -> Any:
@@ -164,7 +164,7 @@ class OverviewView(View[Overview]):
     def _switch(
         self, flag: str, label: str, question: str, consequence: str, action: str
     ) -> pn.viewable.Viewable:
-        switch = pmui.Switch(label=label, value=True, margin=(4, 16, 4, 0))
+        switch = pmui.Switch(label=label, value=True, disabled=not self.desk.may_act, margin=(4, 16, 4, 0))
         drawing = False
 
         def draw() -> None:

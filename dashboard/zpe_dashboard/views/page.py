@@ -48,7 +48,10 @@ class View(Generic[S]):
         self.state.param.watch(lambda *_: draw(), [*params, "loaded"])
 
     def table(self, columns: list[dict[str, Any]], label: str, empty: str, **more: Any) -> Table:
-        """Return a table that says so while there is nothing to show yet."""
+        """Return a table that says so while there is nothing to show yet; observers see no ``actions``."""
+        if not self.desk.may_act:
+            columns = [column for column in columns if column["key"] != "actions"]
+            more["selectable"] = False
         table = Table(columns=columns, label=label, lang=self.words.language, **more)
 
         def say() -> None:
@@ -84,6 +87,12 @@ class View(Generic[S]):
         self.watch(draw, "total", "page")
         pages.param.watch(turned, "value")
         return pages
+
+    def deeds(self, *objects: Any) -> pn.viewable.Viewable:
+        """Return what one can do side by side; observers do not see it."""
+        found = row(*objects)
+        found.visible = self.desk.may_act
+        return found
 
     def problem(self) -> pn.viewable.Viewable:
         """Return the place where it stands why there is nothing to see."""

@@ -77,18 +77,22 @@ class LivePlot:
         )
         _legend(self.figure)
 
-    def show(self, samples: Sequence[tuple[float, int, int, int]]) -> None:
-        """Show (time, queued, started, SCFs running), adding only what is new."""
+    def show(self, samples: Sequence[tuple[float, int, int, int]], zone: int) -> None:
+        """Show (time, queued, started, SCFs running), adding only what is new.
+
+        The clock of the axis is ``zone`` minutes ahead of UTC.
+        """
         shown = self._source.data["time"]
         last = shown[-1] if len(shown) else -np.inf
-        new = [sample for sample in samples if 1000 * sample[0] > last]
+        local = [(1000 * (sample[0] + 60 * zone), *sample[1:]) for sample in samples]
+        new = [sample for sample in local if sample[0] > last]
         if new:
             time, queued, started, scfs = zip(*new, strict=True)
             self._source.stream(
-                {"time": [1000 * t for t in time], "queued": queued, "started": started, "scfs": scfs},
+                {"time": list(time), "queued": queued, "started": started, "scfs": scfs},
                 rollover=SAMPLES,
             )
-            end = 1000 * time[-1]
+            end = time[-1]
             start = max(self._source.data["time"][0], end - _LONGEST)
             self.figure.x_range.update(start=min(start, end - _SHORTEST), end=end)
             columns = (self._source.data[name] for name in ("queued", "started", "scfs"))

@@ -14,12 +14,13 @@ from zpe_dashboard.components import Link, Pages
 from zpe_dashboard.look import FRAME, THEME
 from zpe_dashboard.route import Route
 from zpe_dashboard.sessions import Session, current_session
-from zpe_dashboard.state.desk import Desk
+from zpe_dashboard.state.desk import PAGES, Desk
 from zpe_dashboard.state.overview import Overview
 from zpe_dashboard.views.dead import DeadView
 from zpe_dashboard.views.fleet import LeasesView, WorkersView
 from zpe_dashboard.views.job import JobView
 from zpe_dashboard.views.jobs import JobsView
+from zpe_dashboard.views.new import NewJobView
 from zpe_dashboard.views.overview import OverviewView
 from zpe_dashboard.views.page import Do, View
 from zpe_dashboard.views.researchers import ResearchersView
@@ -30,6 +31,7 @@ _VIEWS: dict[str, type[View[Any]]] = {
     "overview": OverviewView,
     "jobs": JobsView,
     "job": JobView,
+    "new": NewJobView,
     "workers": WorkersView,
     "leases": LeasesView,
     "dlq": DeadView,
@@ -40,6 +42,7 @@ _VIEWS: dict[str, type[View[Any]]] = {
 _PAGES = [
     ("overview", "Overview", "dashboard"),
     ("jobs", "Jobs", "science"),
+    ("new", "New job", "add_circle"),
     ("workers", "Workers", "dns"),
     ("leases", "Leases", "timer"),
     ("dlq", "Dead letters", "report"),
@@ -65,7 +68,7 @@ class _Shell:
         self._session = session
         self._place = place
         self._words = Words(session.language)
-        self._desk = Desk(session.client)
+        self._desk = Desk(session.client, session.name, session.role)
         self._views: dict[str, list[Any]] = {}
         self._doc: Any = pn.state.curdoc
         self._following: asyncio.Task[None] | None = None
@@ -93,7 +96,7 @@ class _Shell:
             theme_config=THEME,
             sx=FRAME,
             busy_indicator=None,
-            site_url="#/overview",
+            site_url=f"#/{PAGES[session.role][0]}",
         )
         self.page.param.watch(lambda event: setattr(session, "dark", event.new), "dark_theme")
         self._desk.param.watch(self._show, "route")
@@ -106,6 +109,7 @@ class _Shell:
             on_place=self._arrive,
             on_visible=lambda visible: setattr(desk, "visible", visible),
             on_narrow=self._measured,
+            on_zone=lambda minutes: setattr(desk, "zone", minutes),
             lang=w.language,
             words={
                 "away": w("The control plane cannot be reached. Trying again …"),
@@ -126,18 +130,20 @@ class _Shell:
                 "pages": w("Pages"),
             },
         )
-        overview = self._desk.states["overview"]
-        assert isinstance(overview, Overview)
+        overview = self._desk.states.get("overview")
 
         def draw(*_: Any) -> None:
+            dead = overview.dead if isinstance(overview, Overview) else 0
             pages.pages = [
                 {"id": name, "text": w(text), "icon": icon}
-                | ({"count": overview.dead, "tone": "bad"} if name == "dlq" and overview.dead else {})
+                | ({"count": dead, "tone": "bad"} if name == "dlq" and dead else {})
                 for name, text, icon in _PAGES
+                if name in self._desk.states
             ]
 
         draw()
-        overview.param.watch(draw, "dead")
+        if overview is not None:
+            overview.param.watch(draw, "dead")
         return pages
 
     def _measured(self, narrow: bool) -> None:

@@ -8,7 +8,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from zpe_dashboard.state.tokens import Audit, Tokens
-from zpe_dashboard.views.page import View, heading, row
+from zpe_dashboard.views.page import View, heading
 
 
 class TokensView(View[Tokens]):
@@ -23,9 +23,9 @@ class TokensView(View[Tokens]):
             heading(w("Compute nodes")),
             self._mint_enroll(),
             self._enroll_tokens(),
-            heading(w("Researchers")),
-            self._mint_researcher(),
-            self._researcher_tokens(),
+            heading(w("People")),
+            self._mint_person(),
+            self._api_tokens(),
             self._shown_once(),
         ]
 
@@ -49,9 +49,9 @@ class TokensView(View[Tokens]):
                 label.value = ""
 
         mint.on_click(clicked)
-        return row(label, hours, mint)
+        return self.deeds(label, hours, mint)
 
-    def _mint_researcher(self) -> Any:
+    def _mint_person(self) -> Any:
         w = self.words
         owner = pmui.TextInput(label=w("Name, shown with the jobs"), size="small", width=240, margin=0)
         label = pmui.TextInput(label=w("Label"), size="small", width=160, margin=0)
@@ -63,11 +63,20 @@ class TokensView(View[Tokens]):
             width=190,
             margin=0,
         )
-        mint = pmui.Button(label=w("Make researcher token"), variant="contained", margin=0)
+        role = pmui.Select(
+            label=w("Role"),
+            options={w("researcher"): "researcher", w("observer"): "observer", w("administrator"): "admin"},
+            value="researcher",
+            size="small",
+            width=150,
+            margin=0,
+        )
+        mint = pmui.Button(label=w("Make token"), variant="contained", margin=0)
 
         async def clicked(_: Any) -> None:
-            action = self.state.mint_researcher(
+            action = self.state.mint_person(
                 owner.value_input or owner.value,
+                role.value,
                 label.value_input or label.value,
                 days.value or None,
                 self.place,
@@ -76,7 +85,7 @@ class TokensView(View[Tokens]):
                 owner.value = label.value = ""
 
         mint.on_click(clicked)
-        return row(owner, label, days, mint)
+        return self.deeds(owner, role, label, days, mint)
 
     def _shown_once(self) -> Any:
         w, state = self.words, self.state
@@ -157,21 +166,24 @@ class TokensView(View[Tokens]):
         self.watch(draw, "enroll_tokens")
         return table
 
-    def _researcher_tokens(self) -> Any:
+    def _api_tokens(self) -> Any:
         w = self.words
         table = self.table(
             [
                 {"key": "owner", "label": w("Name"), "kind": "text", "sort": True},
+                {"key": "role", "label": w("Role"), "kind": "text", "sort": True},
                 {"key": "label", "label": w("Label"), "kind": "text", "sort": True},
                 {"key": "created", "label": w("Made"), "kind": "age", "align": "nowrap", "sort": True},
                 {"key": "expires", "label": w("Expires"), "kind": "age", "align": "nowrap", "sort": True},
                 {"key": "actions", "label": "", "kind": "actions"},
             ],
-            label=w("Researcher tokens"),
-            empty=w("No researcher has a token."),
-            on_action=lambda token_id, _: self._revoke(token_id, self.state.revoke_researcher),
+            label=w("Tokens of people"),
+            empty=w("Nobody has a token."),
+            on_action=lambda token_id, _: self._revoke(token_id, self.state.revoke_person),
             margin=(12, 0),
         )
+
+        roles = {"researcher": w("researcher"), "observer": w("observer"), "admin": w("administrator")}
 
         def draw() -> None:
             table.rows = [
@@ -179,15 +191,16 @@ class TokensView(View[Tokens]):
                     "id": t.token_id,
                     "name": t.owner,
                     "owner": t.owner,
+                    "role": roles[t.role],
                     "label": t.label,
                     "created": t.created_at,
                     "expires": t.expires_at,
                     "actions": [{"id": "revoke", "text": w("Revoke"), "tone": "bad"}],
                 }
-                for t in self.state.researcher_tokens
+                for t in self.state.api_tokens
             ]
 
-        self.watch(draw, "researcher_tokens")
+        self.watch(draw, "api_tokens")
         return table
 
     def _revoke(self, token_id: str, revoke: Any) -> None:
