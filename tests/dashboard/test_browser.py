@@ -289,7 +289,7 @@ def test_from_the_dead_letters_back_to_life(
     page = open_page("#/dlq")
     dead = row(page, "try again")
     expect(dead.get_by_text("compute / pw_crashed")).to_be_visible()
-    dead.get_by_text("1 attempts").click()
+    dead.get_by_text("1 attempt", exact=True).click()
     expect(dead.get_by_text("Traceback")).to_be_visible()
     expect(dead.locator("pre")).to_contain_text(worker)
     dead.get_by_role("button", name="Requeue: try again").click()
