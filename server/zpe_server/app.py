@@ -59,7 +59,14 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
         sweep = partial(sweep_for_ever, plane.store, plane.completion, plane.results, plane.leases, settings)
         background = [
             asyncio.create_task(_again_if_broken(part))
-            for part in (plane.events.listen, backend.run, sweep, plane.replicas.run, plane.planner.begin)
+            for part in (
+                plane.events.listen,
+                backend.run,
+                sweep,
+                plane.replicas.run,
+                plane.planner.begin,
+                plane.notices.run,
+            )
         ]
         try:
             # Freeze what is loaded, so that the garbage collector stops rescanning it.

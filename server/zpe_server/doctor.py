@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +19,7 @@ from zpe_sdk.errors import ConfigError, StoreError, ZPEError
 from zpe_sdk.worker.doctor import machine_checks
 from zpe_sdk.worker.settings import settings_from
 from zpe_server.command import read_settings
+from zpe_server.notices import targets
 from zpe_server.programs import check_readable, server_program
 from zpe_server.replicas import ALIVE_SECONDS, differences, shared_settings
 from zpe_server.results.base import Result
@@ -43,8 +44,19 @@ def server_checks() -> Iterator[Check]:
     else:
         yield ok("results", "kept in Redis")
     yield ok("compute mode", settings.compute_mode)
+    if settings.notify is not None:
+        yield _notifications(settings.notify.get_secret_value(), settings.notify_on)
     if settings.compute_mode == "local":
         yield from _machine()
+
+
+def _notifications(urls: str, on: Sequence[str]) -> Check:
+    try:
+        found = targets(urls)
+    except ConfigError as error:
+        return failed("notifications", error, "look at ZPE_NOTIFY")
+    services = ", ".join(str(target[0].service_name) for target in found)
+    return ok("notifications", f"of {', '.join(on)} to {services}")
 
 
 def _machine() -> Iterator[Check]:

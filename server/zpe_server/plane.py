@@ -11,6 +11,7 @@ from zpe_server.flags import Switches
 from zpe_server.jobs import Jobs
 from zpe_server.kept import Kept
 from zpe_server.leases import Leases
+from zpe_server.notices import Notices
 from zpe_server.outcomes import Outcomes
 from zpe_server.planner import Planner
 from zpe_server.prospects import Prospects
@@ -50,6 +51,7 @@ class Plane:
     results: ResultStore
     completion: Completion
     replicas: Replicas
+    notices: Notices
 
     @classmethod
     def build(cls, settings: Settings, redis_url: str) -> Plane:
@@ -63,6 +65,7 @@ class Plane:
         targets = Targets(store, workers)
         researchers = Researchers(store, settings)
         jobs = Jobs(store, events, workers, flags, researchers, settings)
+        replicas = Replicas(store, settings)
         return cls(
             settings=settings,
             store=store,
@@ -83,5 +86,6 @@ class Plane:
             researchers=researchers,
             results=results,
             completion=Completion(store, results, planner, settings),
-            replicas=Replicas(store, settings),
+            replicas=replicas,
+            notices=Notices(store, settings, replicas.name),
         )

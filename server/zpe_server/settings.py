@@ -23,6 +23,8 @@ from zpe_server.transitions.leases import Retry
 LOOPBACK = "loopback"
 # Among those whom an issuer lets in: whoever it knows.
 EVERYONE = "everyone"
+# What administrators can be told of.
+Notable = Literal["finished", "failed", "worker_lost"]
 Seconds = Annotated[int, Field(gt=0, le=10 * 365 * 86400)]
 
 
@@ -59,6 +61,11 @@ class Settings(BaseSettings):
     cors_origins
         Origins, separated by commas, whose web pages may call the API from a browser, such as
         ``https://ui.example.org``; ``loopback`` is any port of this machine, and the default with ``--dev``.
+    notify
+        Who hears of jobs and workers, as URLs of Apprise separated by spaces or commas, such as
+        ``mailtos://user:password@example.org`` or ``jsons://example.org/hook``; they may hold passwords.
+    notify_on
+        Of what, separated by commas: ``failed`` and ``finished`` (jobs), ``worker_lost`` (with work in hand).
     oidc_issuer
         Issuer of OpenID Connect whose tokens are let in, e.g. ``https://login.example.org/realms/lab``.
     oidc_audience
@@ -113,6 +120,8 @@ class Settings(BaseSettings):
     quota_bytes: Annotated[int, Field(gt=0)] | None = None
     researcher_auth: bool = True
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    notify: SecretStr | None = None
+    notify_on: Annotated[tuple[Notable, ...], NoDecode] = ("failed", "worker_lost")
     oidc_issuer: str | None = None
     oidc_audience: str = ""
     oidc_allowed: Annotated[tuple[str, ...], NoDecode] = ()
@@ -173,6 +182,12 @@ class Settings(BaseSettings):
                     f"or {LOOPBACK}"
                 )
         return origins
+
+    @field_validator("notify_on", mode="before")
+    @classmethod
+    def _listed(cls, given: str | Sequence[str]) -> Sequence[str]:
+        parts = given.split(",") if isinstance(given, str) else given
+        return [part for part in map(str.strip, parts) if part]
 
     @field_validator("oidc_allowed", mode="before")
     @classmethod

@@ -2,7 +2,7 @@
 -- a: limit, retry {max, base_ms, max_ms, jitter}, assemble_after_ms, patience_ms (how long a share with tasks that
 --    wait may go without a report before others may have these)
 -- Returns {expired, promoted, recalled (tasks), assemble [jobs], next_ms (until something falls due, or -1)}.
--- needs: attempts, call, ends, history, keys, leases, limits, line, status, tasks, workers
+-- needs: attempts, call, ends, history, keys, leases, limits, line, notices, status, tasks, workers
 
 local expired = redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', now, 'LIMIT', 0, a.limit)
 
@@ -26,6 +26,7 @@ local function expire(lease)
     longest = math.max(longest, delay or 0)
   end
   end_lease(lease, 'expired')
+  notice('worker_lost', job, message)
   let_run_more(job_field(job, 'owner'))
   if again then
     place(job)

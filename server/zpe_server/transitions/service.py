@@ -56,6 +56,22 @@ class Rank(Transition[Ranked]):
     job: str
 
 
+class Noticed(TypedDict):
+    """What is to be passed on (JSON), the oldest first."""
+
+    notices: Listed[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TakeNotices(Transition[Noticed]):
+    """Forget the notices that were passed on, and read the next."""
+
+    replica: str
+    claim_ms: float
+    upto: int
+    limit: int
+
+
 class Told(TypedDict):
     """What each replica that is there has told of its settings (JSON)."""
 

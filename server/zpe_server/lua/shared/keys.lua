@@ -33,6 +33,8 @@
 --   assemble           zset  jobs whose tasks are all done and whose result is not stored yet
 --   dlq, retire        zset  job -> when it failed for good / when it is to be forgotten
 --   index:<owner>:<status>  zset  jobs by creation; either part may be *: all
+--   notices            zset  what is to be passed on to those who run the service (JSON) by serial;  notices:last  the last
+--                            serial;  notices:claim  the replica that passes them on
 --   replicas           hash  replica of the control plane -> when it was last heard of, its settings
 --   project:<owner>:<project>  zset  jobs by creation; the owner may be *: all
 --   names:<owner>:<project>    hash  name -> the job that was last submitted with it

@@ -1,5 +1,5 @@
 -- A job's status: its detail, its version, the indexes by status, its progress.
--- needs: call, keys, news
+-- needs: call, keys, news, notices
 
 local WAITING = 'waiting for a worker that can run it: '
 
@@ -27,6 +27,7 @@ local function set_status(job, status, detail)
   if old ~= status then index(job, old, status) end
   touch(job, 'status', status, 'detail', detail or '')
   announce_job(job)
+  if old ~= status and (status == 'finished' or status == 'failed') then notice(status, job, detail or '') end
 end
 
 -- A job nobody works on is queued again; one with a held task stays started. Without detail, the previous one is kept.
