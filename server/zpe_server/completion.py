@@ -12,6 +12,7 @@ import structlog
 from zpe_sdk.errors import StoreError, ZPEError
 from zpe_sdk.wire import ErrorInfo
 from zpe_server.assembly import Done, RelaxationError, Relaxed, assemble
+from zpe_server.measures import ASSEMBLY
 from zpe_server.planner import Planner
 from zpe_server.results import Result, ResultStore
 from zpe_server.settings import Settings
@@ -87,7 +88,8 @@ class Completion:
                 )
             else:
                 done = Done(job, reports, runs, starts, steps)
-                outcome = await anyio.to_thread.run_sync(assemble, done)
+                with ASSEMBLY.time():
+                    outcome = await anyio.to_thread.run_sync(assemble, done)
             if isinstance(outcome, States):
                 await self._act_on(job_id, generation, outcome)
                 return

@@ -25,6 +25,7 @@ from zpe_sdk.wire import (
 from zpe_sdk.wire.relaxation import DEFAULT_STEPS
 from zpe_server.events import Events
 from zpe_server.idle import Asks, IdleWorkers
+from zpe_server.measures import QUEUE_WAIT
 from zpe_server.reports import raise_conflict
 from zpe_server.settings import Settings
 from zpe_server.store import Store, iso
@@ -86,6 +87,8 @@ class Leases:
                     reply = await self._store.transition(replace(ask, offset=offset))
                     if "job" in reply:
                         self._idle.found_work(worker.subject, instance)
+                        if "waited_ms" in reply:
+                            QUEUE_WAIT.observe(reply["waited_ms"] / 1000)
                         return self._lease_reply(reply)
                     if offset := reply.get("next", 0):
                         continue

@@ -1,4 +1,4 @@
-"""The state of things as Prometheus reads it, the same from every replica."""
+"""What Prometheus reads: the state of things, the same from every replica, and what this one has measured."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from zpe_server.measures import REGISTRY
 from zpe_server.store import Store
 from zpe_server.transitions.base import items
 from zpe_server.transitions.service import ReadMetrics
@@ -26,7 +27,7 @@ async def exposition(store: Store, *, alive_seconds: float) -> bytes:
     """
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Snapshot(await store.transition(ReadMetrics()), alive_seconds))
-    return generate_latest(registry)
+    return generate_latest(registry) + generate_latest(REGISTRY)
 
 
 class _Snapshot(Collector):
@@ -54,10 +55,21 @@ class _Snapshot(Collector):
             "Age of the oldest queued job",
             value=found.get("oldest_ms", 0) / 1000,
         )
-        counted = CounterMetricFamily("zpe_attempts", "Failed attempts of SCFs by class", labels=["class"])
-        for name, count in dict(found["counters"]).items():
-            counted.add_metric([name.removeprefix("attempts:")], count)
-        yield counted
+        counters: dict[str, int] = dict(found["counters"])
+        for kind, text in (
+            ("attempts", "Failed attempts of SCFs by class"),
+            ("retries", "Failed attempts of SCFs after which they are tried again, by class"),
+        ):
+            counted = CounterMetricFamily(f"zpe_{kind}", text, labels=["class"])
+            for name, count in counters.items():
+                if name.startswith(f"{kind}:"):
+                    counted.add_metric([name.removeprefix(f"{kind}:")], count)
+            yield counted
+        yield CounterMetricFamily(
+            "zpe_leases_expired",
+            "Leases whose worker was not heard of in time",
+            value=counters.get("leases_expired", 0),
+        )
         yield from self._workers()
 
     def _workers(self) -> Iterable[Metric]:

@@ -15,6 +15,7 @@ import anyio
 import anyio.to_process
 
 from zpe_sdk.errors import InputError, StoreError
+from zpe_server.measures import PLANNING
 
 T = TypeVar("T")
 
@@ -80,8 +81,11 @@ class Planner:
     async def _turn(self, owner: str, function: Callable[..., T], args: tuple[Any, ...]) -> T:
         turns = self._turns.setdefault(owner, asyncio.Semaphore(TURNS_EACH))
         try:
-            async with turns, self._processes:
-                return await anyio.to_process.run_sync(_limited, SECONDS, function, *args, cancellable=True)
+            with PLANNING.time():
+                async with turns, self._processes:
+                    return await anyio.to_process.run_sync(
+                        _limited, SECONDS, function, *args, cancellable=True
+                    )
         except _TooLong:
             raise InputError(
                 f"the input takes more than {SECONDS:.0f} s of a core to be read and planned",

@@ -26,6 +26,7 @@ from zpe_sdk.wire import (
     WholeResultReply,
     WholeResultRequest,
 )
+from zpe_server.measures import SCF
 from zpe_server.settings import Settings
 from zpe_server.store import Store, key, month
 from zpe_server.tokens import Principal
@@ -126,6 +127,9 @@ class Reports:
             over = {report.task for report in request.reports if report.relaxation}
             if scfs := [task for task in accepted if task not in over]:
                 log.info("tasks stored", tasks=scfs, worker=worker.name, stored=time.time())
+                for report in request.reports:
+                    if report.task in scfs:
+                        SCF.observe(report.scf_seconds)
             else:
                 log.info("a relaxation is over", worker=worker.name)
         reason = reply.get("reason")

@@ -12,6 +12,7 @@ import redis.asyncio
 from redis.exceptions import RedisError, ResponseError
 
 from zpe_sdk.errors import StoreError
+from zpe_server.measures import STORE
 from zpe_server.transitions.base import Reply, Transition
 from zpe_server.transitions.scripts import source
 
@@ -81,7 +82,7 @@ class Store:
         """Run one atomic transition: a single round trip to Redis."""
         if request.script not in self._scripts:
             self._scripts[request.script] = self.redis.register_script(source(request.script))
-        with as_store_errors():
+        with as_store_errors(), STORE.labels(request.script).time():
             reply = await self._scripts[request.script](keys=[PREFIX], args=request.argv())
         decoded: Reply = json.loads(reply)
         return decoded

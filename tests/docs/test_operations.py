@@ -42,7 +42,7 @@ def test_every_metric_is_listed(own_control_plane: Callable[..., ControlPlane]) 
     plane.register(name="lab-pc")
     with plane.api() as api:
         text = api.get("/metrics").raise_for_status().text
-    section = PAGE.split("## Metrics")[1].split("Worth an alarm")[0]
+    section = PAGE.split("## Metrics")[1].split("deploy/monitoring")[0]
     exposed = set(re.findall(r"^# TYPE (zpe_\w+) ", text, flags=re.M))
     assert set(re.findall(r"\b(zpe_\w+)", section)) == exposed
 

@@ -10,6 +10,7 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 
 from zpe_sdk.errors import AuthError
 from zpe_sdk.http import ADMIN_TOKEN
+from zpe_server.measures import LOGINS_REJECTED
 from zpe_server.plane import Plane
 from zpe_server.tokens import ANONYMOUS, SCRAPER, Principal, Role
 
@@ -65,6 +66,7 @@ async def refuse(plane: Plane, address: str) -> None:
     AuthError
         ``too_many_failures``: there were too many from this address within a minute.
     """
+    LOGINS_REJECTED.inc()
     count = await plane.tokens.count_failure(address)
     if count > plane.settings.failed_logins_per_minute:
         raise AuthError("too many failed logins from this address; wait a minute", code="too_many_failures")

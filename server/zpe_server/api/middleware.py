@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from zpe_sdk.http import REQUEST_ID, VERSION, WITHIN
 from zpe_sdk.wire.versions import fits
 from zpe_server.api.errors import reply
+from zpe_server.measures import answered
 
 log = structlog.get_logger("zpe_server.access")
 
@@ -75,6 +76,9 @@ class Requests:
                 else:
                     await _too_old(sender, request_id)(scope, receive, send_with_headers)
             finally:
+                seconds = time.monotonic() - started
+                if WITHIN not in scope:
+                    answered(scope, status, seconds)
                 if scope["path"] not in _QUIET:
                     # The dashboard looks every two seconds; what it does, and what goes wrong, is told.
                     look = WITHIN in scope and scope["method"] == "GET" and status < 400
@@ -84,7 +88,7 @@ class Requests:
                         method=scope["method"],
                         path=scope["path"],
                         status=status,
-                        ms=round((time.monotonic() - started) * 1000, 1),
+                        ms=round(seconds * 1000, 1),
                     )
 
 

@@ -9,7 +9,7 @@
 -- ARGV[2]: the capabilities in full, to be shown
 -- Returns {job, name, lease, tasks, payload, task_table, request_id, more (whether others wait), starts (task -> density, of
 -- tasks that are run again), steps (of its relaxation, that are stored), steps_from (those that do not count), course (where
--- it goes on)}, or {} when there is nothing to do, or
+-- it goes on), waited_ms (from the submission to this, its first lease)}, or {} when there is nothing to do, or
 -- {blocked = true} when there is, but not for this worker; {next = offset} where the line goes on.
 -- needs: call, keys, leases, limits, line, owners, physics, status, tasks, twins, versions, workers
 
@@ -126,6 +126,8 @@ local function choose(job)
   return takeable(job, -1, false)
 end
 
+local waited = nil
+
 local function take(job, tasks)
   for _, task in ipairs(tasks) do
     redis.call('ZREM', key('job', job, 'open'), task)
@@ -142,7 +144,9 @@ local function take(job, tasks)
   redis.call('SADD', key('worker', a.worker, 'leases'), a.lease)
   redis.call('SADD', key('job', job, 'workers'), a.worker)
   redis.call('SADD', key('job', job, 'leases'), a.lease)
-  redis.call('HSETNX', key('job', job), 'started', now)
+  if redis.call('HSETNX', key('job', job), 'started', now) == 1 then
+    waited = now - tonumber(job_field(job, 'created'))
+  end
   set_status(job, 'started')
   if terms.owner == job_field(job, 'owner') then uncount(job, #tasks) else move_on(job, #tasks) end
   local first = redis.call('ZRANGE', key('job', job, 'open'), 0, 0, 'WITHSCORES')
@@ -162,6 +166,7 @@ local function reply(job, tasks)
     job = job, name = f[6] or nil, lease = a.lease, tasks = tasks, payload = f[1], task_table = f[2],
     request_id = f[3] or nil,
     more = redis.call('EXISTS', P .. 'ready') == 1 or nil, starts = starts,
+    waited_ms = waited,
     steps = f[4] == 'relax' and redis.call('LLEN', key('job', job, 'steps')) or nil,
     steps_from = f[4] == 'relax' and tonumber(f[5] or 0) or nil,
     course = f[4] == 'relax' and redis.call('GET', key('job', job, 'course')) or nil,

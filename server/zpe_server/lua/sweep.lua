@@ -11,6 +11,7 @@ local function expire(lease)
   local job, worker = record[1], record[2]
   -- The loss of another one has just failed the job, and ended all its leases.
   if record[3] ~= 'held' then return end
+  redis.call('HINCRBY', P .. 'counters', 'leases_expired', 1)
   local name = worker_name(worker)
   local tasks = redis.call('SMEMBERS', key('lease', lease, 'tasks'))
   local message = 'worker ' .. name .. ' was not heard of for the length of its lease'

@@ -73,6 +73,7 @@ class Leased(TypedDict, total=False):
     steps: int
     steps_from: int
     course: str
+    waited_ms: float
     blocked: bool
     next: int
 

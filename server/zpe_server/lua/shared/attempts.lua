@@ -9,6 +9,7 @@ local function count_attempt(job, task, class, retry)
   if n > retry.max then
     return n, false
   end
+  redis.call('HINCRBY', P .. 'counters', 'retries:' .. class, 1)
   local delay = math.min(retry.max_ms, retry.base_ms * 2 ^ (n - 1)) * (1 - 0.2 * retry.jitter)
   open_task(job, task, now + math.floor(delay))
   return n, true, delay

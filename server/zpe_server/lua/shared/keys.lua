@@ -39,7 +39,7 @@
 --   project:<owner>:<project>  zset  jobs by creation; the owner may be *: all
 --   names:<owner>:<project>    hash  name -> the job that was last submitted with it
 --   rq                 the lock of whoever tells RQ what there is to do;  job:<id>:completing  likewise, of one result
---   counters           hash  attempts by class since the beginning
+--   counters           hash  attempts and retries by class, and leases that expired, since the beginning
 --   worker:<id>        hash  name, capabilities, digest, counts, owner and accepts (see owners.lua);  workers  zset  worker -> when last
 --                            heard of;  present  zset  likewise, without those that have said goodbye or were shut out
 --   epoch              text  when the store was new (ms): another one after a flush;  probe  text  there for a moment, to
