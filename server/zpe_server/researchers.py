@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zpe_sdk.errors import AuthError, InputError
-from zpe_sdk.wire import Group, GroupRequest, Limits, Me, MeRequest, Owner, Usage
+from zpe_sdk.wire import Group, GroupRequest, Limits, Me, MeRequest, Owner, Retention, RetentionRequest, Usage
 from zpe_sdk.wire.names import PersonRole
 from zpe_server.owners import Groups, all_groups
 from zpe_server.settings import Settings
@@ -11,7 +11,11 @@ from zpe_server.store import Store, key, month
 from zpe_server.targets import ANY, MINE
 from zpe_server.tokens import ADMIN, ANONYMOUS, Principal
 from zpe_server.transitions.base import items
-from zpe_server.transitions.researchers import Limit, Owned, ReadOwners, Regroup
+from zpe_server.transitions.researchers import Limit, Owned, ReadOwners, Regroup, Retain
+
+_DAY_MS = 86_400_000.0
+# Whoever is told that results go sooner than they thought has so long to save them.
+_GRACE_MS = _DAY_MS
 
 
 class Researchers:
@@ -61,6 +65,28 @@ class Researchers:
         """Say what an owner may have, in place of what goes for all; null: as for all."""
         await self._store.transition(Limit(owner=owner, limits=limits))
         return await self.owner(owner)
+
+    async def retention(self) -> list[Retention]:
+        """Return the projects of which it is said how long their jobs are remembered."""
+        said = await self._store.fields(key("retention"))
+        return [
+            Retention(owner=owner, project=project, days=float(said[field]) / _DAY_MS)
+            for field in sorted(said)
+            for owner, _, project in (field.partition(" "),)
+        ]
+
+    async def retain(self, request: RetentionRequest) -> Retention:
+        """Say how long the jobs of a project are remembered once they are over."""
+        reply = await self._store.transition(
+            Retain(
+                owner=request.owner,
+                project=request.project,
+                ms=None if request.days is None else request.days * _DAY_MS,
+                usual_ms=self._settings.result_ttl_seconds * 1000,
+                grace_ms=_GRACE_MS,
+            )
+        )
+        return Retention(**request.model_dump(), jobs=int(reply["jobs"]))
 
     async def change(self, who: Principal, request: MeRequest) -> Me:
         """Change what one shows to one's groups.

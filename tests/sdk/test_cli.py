@@ -383,6 +383,9 @@ def test_who_one_is_and_what_one_may_have(zpe: Run, plane: ControlPlane) -> None
     owners = {one["name"]: one for one in json.loads(admin("owners", "--json"))["owners"]}
     assert owners["hopper"]["own_limits"] == {"priority": 7, "jobs": 3, "scfs": None, "bytes": None}
     assert "0 of 3" in admin("limits", "hopper")
+    assert "90" in admin("retention", "hopper", "screening", "--days", "90")
+    assert "screening" in admin("retention")
+    admin("retention", "hopper", "screening", "--usual")
     admin("limits", "hopper", "--usual")
     assert whoami()["jobs queued or started"] == "0"
     assert admin("group", "compilers", "--remove", "hopper", "--remove", "ada") == "nobody is left\n"

@@ -15,7 +15,17 @@ import pytest
 from ase.build import molecule
 
 from tests.processes import PATIENCE, ControlPlane, environment, h2, wait_until
-from zpe_sdk import EnergyResult, InputError, RelaxationResult, ZPEClient, ZPEResult, read_archive, wait_all
+from zpe_sdk import (
+    AuthError,
+    EnergyResult,
+    InputError,
+    Job,
+    RelaxationResult,
+    ZPEClient,
+    ZPEResult,
+    read_archive,
+    wait_all,
+)
 from zpe_sdk.client.listing import moment, warn_of_expiry
 
 # All but this decides what is computed.
@@ -291,6 +301,41 @@ def test_what_is_kept_is_not_forgotten_with_the_rest(own_control_plane: object, 
         assert kept.result().zpe_ev > 0
         # Its name is free again.
         assert client.project("short").submit(h2("3"), "lost").created
+
+
+def test_a_project_is_remembered_for_as_long_as_an_administrator_says(
+    plane: ControlPlane, admin: ZPEClient
+) -> None:
+    day = 86400
+    with ZPEClient(plane.url, plane.researcher_token("mary")) as client:
+
+        def days(job: Job) -> float:
+            status = job.status()
+            assert status.expires_at is not None
+            assert status.finished_at is not None
+            since = datetime.fromisoformat(status.expires_at) - datetime.fromisoformat(status.finished_at)
+            return since.total_seconds() / day
+
+        before = client.submit(h2("before"), project="archive").wait(PATIENCE, progress=False)
+        other = client.submit(h2("before"), project="other").wait(PATIENCE, progress=False)
+        usual = days(before)
+        said = admin.admin.retain("mary", "archive", 90)
+        assert (said.days, said.jobs) == (90, 1)
+        after = client.submit(h2("after"), project="archive").wait(PATIENCE, progress=False)
+        assert [days(before), days(after), days(other)] == pytest.approx([90, 90, usual], abs=0.01)
+        other.update(project="archive")
+        assert days(other) == pytest.approx(90, abs=0.01)
+        assert [(each.owner, each.project, each.days) for each in admin.admin.retention().projects] == [
+            ("mary", "archive", 90)
+        ]
+        # What would be over by now has a day left, for somebody to save it.
+        admin.admin.retain("mary", "archive", 1e-6)
+        assert days(before) == pytest.approx(1, abs=0.01)
+        admin.admin.retain("mary", "archive", None)
+        assert days(before) == pytest.approx(usual, abs=0.01)
+        assert admin.admin.retention().projects == []
+        with pytest.raises(AuthError):
+            client.admin.retain("mary", "archive", 3000)
 
 
 def test_a_warning_comes_before_something_is_forgotten(client: ZPEClient) -> None:

@@ -15,7 +15,7 @@ app = typer.Typer(
 for command in (
     *(fleet.enroll_token, fleet.enroll_tokens, people.token, people.tokens),
     *(fleet.revoke, fleet.scfs, fleet.workers, workers.drain, workers.accept),
-    *(people.groups, people.group, people.owners, people.limits),
+    *(people.groups, people.group, people.owners, people.limits, people.retention),
     *(fleet.leases, fleet.release_lease),
     *(service.dlq, service.requeue, service.discard),
     *(service.flags, service.overview, service.audit),

@@ -151,6 +151,35 @@ def limits(
     reply(found, ("", ""), [("groups", ", ".join(found.groups)), *_limits(found)], json=json)
 
 
+def retention(
+    context: typer.Context,
+    owner: Annotated[str | None, typer.Argument(metavar="[OWNER", help="The researcher.")] = None,
+    project: Annotated[str | None, typer.Argument(metavar="PROJECT]", help="The project.")] = None,
+    days: Annotated[float | None, typer.Option(help="For how long, once a job is over.")] = None,
+    usual: Annotated[bool, typer.Option("--usual", help="As for all.")] = False,
+    json: Json = False,
+) -> None:
+    """Say how long the jobs of a project are remembered once they are over, or show of which that is said.
+
+    What would go sooner than before stays for a day.
+
+    Example: `zpe admin retention ada screening --days 90`
+    """
+    with connected(context) as client:
+        if owner is None:
+            found = client.admin.retention()
+            rows = [(each.owner, each.project, f"{each.days:g}") for each in found.projects]
+            reply(found, ("OWNER", "PROJECT", "DAYS"), rows, json=json)
+            return
+        if project is None or (days is None) != usual:
+            raise typer.BadParameter("give OWNER and PROJECT, and either --days or --usual")
+        said = client.admin.retain(owner, project, days)
+    for_how_long = "as all" if said.days is None else f"for {said.days:g} days"
+    as_json(said) if json else print(
+        f"jobs of {said.project} are remembered {for_how_long} once they are over; {said.jobs} are"
+    )
+
+
 def _limits(me: Me) -> list[tuple[str, str]]:
     """Return what somebody has and may have, as rows of a table."""
 

@@ -25,6 +25,8 @@ from zpe_sdk.wire import (
     Overview,
     Owner,
     OwnerList,
+    Retention,
+    RetentionList,
     RevokeReply,
     WorkerList,
 )
@@ -193,6 +195,26 @@ class Admin:
         """
         __tracebackhide__ = True  # IPython leaves such frames out
         return run(self._async.limit(name, priority=priority, jobs=jobs, scfs=scfs, bytes=bytes))
+
+    def retention(self) -> RetentionList:
+        """List the projects of which it is said how long their jobs are remembered."""
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(self._async.retention())
+
+    def retain(self, owner: str, project: str, days: float | None) -> Retention:
+        """Say how long the jobs of a project are remembered once they are over.
+
+        Those that are over already are meant too. What would go sooner than before stays for a day.
+
+        Parameters
+        ----------
+        owner, project
+            Whose project.
+        days
+            None: as for all.
+        """
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return run(self._async.retain(owner, project, days))
 
     def leases(self) -> LeaseList:
         """List the leases in force, the first to expire first."""

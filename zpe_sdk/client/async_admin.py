@@ -32,6 +32,9 @@ from zpe_sdk.wire import (
     Overview,
     Owner,
     OwnerList,
+    Retention,
+    RetentionList,
+    RetentionRequest,
     RevokeReply,
     WorkerList,
 )
@@ -206,6 +209,25 @@ class AsyncAdmin:
         path = f"{_ADMIN}/owners/{quote(name, safe='')}/limits"
         fields = {"priority": priority, "jobs": jobs, "scfs": scfs, "bytes": bytes}
         return await self._call("PUT", path, Owner, body=Limits, fields=fields)
+
+    async def retention(self) -> RetentionList:
+        """List the projects of which it is said how long their jobs are remembered."""
+        return await self._call("GET", f"{_ADMIN}/retention", RetentionList)
+
+    async def retain(self, owner: str, project: str, days: float | None) -> Retention:
+        """Say how long the jobs of a project are remembered once they are over.
+
+        Those that are over already are meant too. What would go sooner than before stays for a day.
+
+        Parameters
+        ----------
+        owner, project
+            Whose project.
+        days
+            None: as for all.
+        """
+        fields = {"owner": owner, "project": project, "days": days}
+        return await self._call("PUT", f"{_ADMIN}/retention", Retention, body=RetentionRequest, fields=fields)
 
     async def leases(self) -> LeaseList:
         """List the leases in force, the first to expire first."""

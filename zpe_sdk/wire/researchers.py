@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from zpe_sdk.wire.labels import ProjectName
 from zpe_sdk.wire.messages import Id, Line, Message, OwnerName, SecretToken
 from zpe_sdk.wire.names import Accepts, PersonRole
 
@@ -104,6 +105,29 @@ class ApiTokenReply(Message):
     role: PersonRole = "researcher"
     label: Line | None = None
     expires_at: str | None = None
+
+
+class RetentionRequest(Message):
+    """How many days the jobs of a project are remembered once they are over; null: as for all."""
+
+    owner: OwnerName
+    project: ProjectName
+    days: Annotated[float, Field(gt=0, le=3650)] | None = None
+
+
+class Retention(Message):
+    """How many days the jobs of a project are remembered once they are over, and how many are."""
+
+    owner: Line
+    project: Line
+    days: float | None = None
+    jobs: int | None = None
+
+
+class RetentionList(Message):
+    """The projects of which it is said how long their jobs are remembered."""
+
+    projects: list[Retention]
 
 
 class MeRequest(Message):

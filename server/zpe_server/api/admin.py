@@ -27,6 +27,9 @@ from zpe_sdk.wire import (
     Overview,
     Owner,
     OwnerList,
+    Retention,
+    RetentionList,
+    RetentionRequest,
     RevokeReply,
 )
 from zpe_server import audit
@@ -212,6 +215,27 @@ async def limit(name: OwnerPath, body: Limits, who: Admin, plane: InPlane, addre
         plane.store, who=who.name, what=f"limits: {said or 'as for all'}", subject=name, address=address
     )
     return about
+
+
+@router.get("/admin/retention")
+async def retention(who: Admin, plane: InPlane) -> RetentionList:
+    """List the projects of which it is said how long their jobs are remembered."""
+    return RetentionList(projects=await plane.researchers.retention())
+
+
+@router.put("/admin/retention")
+async def retain(body: RetentionRequest, who: Admin, plane: InPlane, address: Address) -> Retention:
+    """Say how long the jobs of a project are remembered once they are over; null: as for all."""
+    said = await plane.researchers.retain(body)
+    days = "as for all" if body.days is None else f"{body.days:g} days"
+    await audit.record(
+        plane.store,
+        who=who.name,
+        what=f"retention of the project {body.project}: {days}",
+        subject=body.owner,
+        address=address,
+    )
+    return said
 
 
 @router.get("/admin/audit")

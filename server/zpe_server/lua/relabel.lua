@@ -15,7 +15,7 @@ for field, value in pairs(a.labels) do
 end
 enter_project(a.job)
 local is_over = status == 'finished' or status == 'cancelled' or is_discarded(a.job, status)
-if is_over and (a.labels.keep or kept) ~= kept then retain(a.job, a.retire_ms) end
+if is_over and (a.labels.project or (a.labels.keep or kept) ~= kept) then retain(a.job, a.retire_ms) end
 touch(a.job)
 announce_job(a.job)
 return '{}'

@@ -34,6 +34,23 @@ class Limit(Transition[Nothing]):
     limits: Limits
 
 
+class Retained(TypedDict):
+    """How many jobs of the project are over."""
+
+    jobs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retain(Transition[Retained]):
+    """Say how long the jobs of a project are remembered once they are over; without ``ms``, as for all."""
+
+    owner: str
+    project: str
+    usual_ms: float
+    grace_ms: float
+    ms: float | None = None
+
+
 class Owned(TypedDict):
     """What an owner has and may have.
 

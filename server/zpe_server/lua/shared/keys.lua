@@ -35,6 +35,7 @@
 --   index:<owner>:<status>  zset  jobs by creation; either part may be *: all
 --   notices            zset  what is to be passed on to those who run the service (JSON) by serial;  notices:last  the last
 --                            serial;  notices:claim  the replica that passes them on
+--   retention          hash  "<owner> <project>" -> for how long its jobs are remembered once they are over (ms)
 --   replicas           hash  replica of the control plane -> when it was last heard of, its settings
 --   project:<owner>:<project>  zset  jobs by creation; the owner may be *: all
 --   names:<owner>:<project>    hash  name -> the job that was last submitted with it
