@@ -30,6 +30,8 @@ def written(value: Any) -> str:
     value = value.get_secret_value() if isinstance(value, SecretStr) else value
     if value is None or value in ([], ()):
         return ""
+    if isinstance(value, tuple):
+        return ",".join(value)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
