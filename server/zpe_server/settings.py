@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-import redis
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -217,6 +216,8 @@ class Settings(BaseSettings):
     def _is_redis_url(cls, url: SecretStr | None) -> SecretStr | None:
         if url is None:
             return None
+        import redis  # planning needs the settings too, in a process without a store
+
         try:
             # A password with a slash in it makes a part of it a port or a path.
             parts = urlsplit(url.get_secret_value())

@@ -37,6 +37,18 @@ def test_what_a_function_returns_or_raises_comes_from_another_process() -> None:
     assert asyncio.run(ask()) != os.getpid()
 
 
+def test_who_asks_while_the_first_process_loads_gets_that_one() -> None:
+    async def ask() -> None:
+        one, others = Planner(), _children()
+        begun = asyncio.create_task(one.begin())
+        await asyncio.sleep(0)  # it begins
+        process = await one.run("ann", here, os.getpid)
+        await begun
+        assert [child.pid for child in _children() if child not in others] == [process]
+
+    asyncio.run(ask())
+
+
 def test_what_a_client_who_has_gone_wanted_is_ended_and_others_have_their_turn() -> None:
     async def ask() -> None:
         one = Planner()

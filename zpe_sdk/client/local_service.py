@@ -119,16 +119,17 @@ def local_service(
                 folder / "control-plane.log",
             )
         )
-        _wait_until_ready(service, control_plane, start_seconds)
         work_dir = folder / "worker"
         environment |= {
             "ZPE_CONTROL_API_URL": service.url,
             "ZPE_WORK_DIR": str(work_dir),
             "ZPE_WORKER_MODE": engine,
         }
-        # A worker knows its control plane by the URL.
-        if port != before or not (work_dir / "identity.json").exists():
-            environment["ZPE_ENROLL_TOKEN"] = _enroll_token(service)
+        with httpx.Client(base_url=service.url, **options(httpx.URL(service.url))) as calls:
+            _wait_until_ready(service, calls, control_plane, start_seconds)
+            # A worker knows its control plane by the URL.
+            if port != before or not (work_dir / "identity.json").exists():
+                environment["ZPE_ENROLL_TOKEN"] = _enroll_token(service, calls)
         stack.enter_context(
             _process([sys.executable, "-m", "zpe_sdk.worker"], environment, folder / "worker.log")
         )
@@ -158,13 +159,15 @@ def _process(
 
 
 def _wait_until_ready(
-    service: LocalService, control_plane: subprocess.Popen[bytes], start_seconds: float | None
+    service: LocalService,
+    calls: httpx.Client,
+    control_plane: subprocess.Popen[bytes],
+    start_seconds: float | None,
 ) -> None:
     deadline = math.inf if start_seconds is None else time.monotonic() + start_seconds
-    here = options(httpx.URL(service.url))
     while (status := control_plane.poll()) is None and time.monotonic() < deadline:
         with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"{service.url}/readyz", **here).status_code == httpx.codes.OK:
+            if calls.get("/readyz").status_code == httpx.codes.OK:
                 return
         time.sleep(0.05)
     log = service.folder / "control-plane.log"
@@ -177,14 +180,13 @@ def _wait_until_ready(
     raise ConfigError(f"{what}; the end of {log}: {''.join(last)}", code="service_not_started")
 
 
-def _enroll_token(service: LocalService) -> str:
+def _enroll_token(service: LocalService, calls: httpx.Client) -> str:
     from zpe_sdk.wire import EnrollTokenReply
 
-    reply = httpx.post(
-        f"{service.url}/calc/zpe/compute/enroll-tokens",
+    reply = calls.post(
+        "/calc/zpe/compute/enroll-tokens",
         json={"label": "this machine"},
         headers={"Authorization": f"Bearer {service.token}"},
-        **options(httpx.URL(service.url)),
     )
     return EnrollTokenReply.model_validate(reply.raise_for_status().json()).token
 

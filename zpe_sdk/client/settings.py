@@ -7,8 +7,7 @@ import re
 from pathlib import Path
 
 import platformdirs
-from pydantic import BaseModel, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from zpe_sdk.errors import AuthError, ConfigError
 from zpe_sdk.http import is_token, without_page
@@ -59,8 +58,8 @@ class Login(BaseModel):
         new.replace(path)
 
 
-class ClientSettings(BaseSettings):
-    """What a client needs to know.
+class ClientSettings(BaseModel):
+    """What a client needs to know: arguments, or ``ZPE_CONTROL_API_URL``, ``ZPE_TOKEN`` and so on.
 
     Attributes
     ----------
@@ -76,7 +75,7 @@ class ClientSettings(BaseSettings):
         Pseudopotential files as the workers have them, from which those of Atoms are chosen.
     """
 
-    model_config = SettingsConfigDict(env_prefix="ZPE_", env_ignore_empty=True, hide_input_in_errors=True)
+    model_config = ConfigDict(hide_input_in_errors=True, extra="forbid")
 
     control_api_url: str = ""
     token: SecretStr = SecretStr("")
@@ -103,15 +102,20 @@ class ClientSettings(BaseSettings):
         AuthError
             ``token_missing`` or ``bad_token``.
         """
-        given = {
+        # Read here: to import pydantic-settings is a tenth of what a client needs to be ready.
+        given: dict[str, object] = {
+            name: text for name in cls.model_fields if (text := os.environ.get(f"ZPE_{name.upper()}"))
+        }
+        arguments = {
             "control_api_url": url,
             "token": token,
             "insecure": insecure or None,
             "ca_bundle": ca_bundle,
             "pseudo_dir": pseudo_dir,
         }
+        given |= {name: value for name, value in arguments.items() if value is not None}
         try:
-            settings = cls.model_validate({name: value for name, value in given.items() if value is not None})
+            settings = cls.model_validate(given)
         except ValidationError as error:
             problem = error.errors()[0]
             name = str(problem["loc"][0])

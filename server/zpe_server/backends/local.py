@@ -22,20 +22,19 @@ from zpe_sdk.wire import EnrollTokenRequest, ErrorInfo
 from zpe_sdk.worker.engines import make_engine
 from zpe_sdk.worker.identity import Identity
 from zpe_sdk.worker.settings import settings_from
+from zpe_server.backends.base import LOCAL_URL
 from zpe_server.plane import Plane
 from zpe_server.tokens import ADMIN
 from zpe_server.transitions.jobs import GiveUp
 
 log = structlog.get_logger(__name__)
 
-# Where this control plane listens, as `zpe serve` tells its processes.
-URL = "ZPE_LOCAL_URL"
 _PAUSE_SECONDS = 0.5
 _MAX_PAUSE_SECONDS = 30.0
 _GRACE_SECONDS = 10.0
 # What a worker does not need to know, and who it is: that is decided here.
 _NOT_FOR_WORKERS = {
-    *("ZPE_ADMIN_TOKEN", "ZPE_REDIS_URL", "ZPE_METRICS_TOKEN", URL),
+    *("ZPE_ADMIN_TOKEN", "ZPE_REDIS_URL", "ZPE_METRICS_TOKEN", LOCAL_URL),
     *("ZPE_ENROLL_TOKEN", "ZPE_ENROLL_FILE", "ZPE_WORKER_TOKEN"),
 }
 
@@ -91,7 +90,7 @@ class Local:
         work_dir = self._folder / "work"
         kept = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_WORKERS}
         environment = kept | {
-            "ZPE_CONTROL_API_URL": os.environ[URL],
+            "ZPE_CONTROL_API_URL": os.environ[LOCAL_URL],
             "ZPE_WORK_DIR": str(work_dir),
             "ZPE_WORKER_NAME": "local",
         }
@@ -132,7 +131,7 @@ class Local:
             await self._plane.tokens.authenticate(identity.worker_token.get_secret_value())
         except (OSError, ValidationError, AuthError):
             return False
-        return identity.control_url == str(base_url(os.environ[URL], insecure=True))
+        return identity.control_url == str(base_url(os.environ[LOCAL_URL], insecure=True))
 
 
 @asynccontextmanager
