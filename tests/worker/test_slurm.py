@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ import pytest
 
 from tests.processes import PATIENCE, ControlPlane, Process, environment, free_port, h2, wait_until
 
-TEMPLATE = Path(__file__).parents[2] / "deploy" / "slurm" / "zpe-worker.sbatch"
+ROOT = Path(__file__).parents[2]
+TEMPLATE = ROOT / "deploy" / "slurm" / "zpe-worker.sbatch"
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "sinfo")
 SEARCHED = f"{os.environ['PATH']}:/usr/sbin"
 CONFIGURATION = """
@@ -39,7 +41,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 SchedulerParameters=sched_interval=1
 ReturnToService=2
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cores} State=UNKNOWN
+NodeName={host} NodeAddr=127.0.0.1 CPUs={cores} RealMemory=4000 State=UNKNOWN
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -165,3 +167,44 @@ def test_the_end_of_the_walltime_costs_no_attempt(
         assert api.get("/calc/zpe/compute/leases").json()["leases"] == []
     assert detail["job"]["status"] == "queued"
     assert sum(task["attempts"] for task in detail["tasks"]) == 0
+
+
+def test_a_dask_cluster_whose_nodes_slurm_starts_computes_a_job(
+    slurm: Slurm, own_control_plane: Callable[..., ControlPlane], tmp_path: Path
+) -> None:
+    page = (ROOT / "docs" / "scaling-out.md").read_text()
+    (script,) = re.findall(r"^```python\n(from dask_jobqueue.*?)^```$", page, flags=re.M | re.S)
+    port = free_port()
+    here = {
+        "cores=16": "cores=1",
+        '"64GB"': '"500MB"',
+        "8786": str(port),
+        "ib0": "lo",
+        '"module load quantum-espresso"': f'"cd {tmp_path}"',
+        "maximum_jobs=8": "maximum_jobs=1",
+    }
+    for there, value in here.items():
+        assert there in script
+        script = script.replace(there, value)
+    (tmp_path / "cluster.py").write_text(script)
+    work_dir = tmp_path / "work"
+    work_dir.mkdir()
+    env = environment(SLURM_CONF=slurm.folder / "slurm.conf", PATH=SEARCHED, TMPDIR=work_dir)
+    cluster = Process(
+        [sys.executable, "cluster.py"],
+        tmp_path / "cluster.log",
+        cwd=tmp_path,
+        env=env,
+        stdin=subprocess.PIPE,
+    )
+    wait_until(lambda: "R" in slurm.run("squeue", "-h", "-o", "%t").split())
+    plane = own_control_plane()
+    plane.worker(ZPE_EXECUTOR=f"dask://127.0.0.1:{port}", ZPE_SLOTS=1)
+    job_id = submit(plane)
+    wait_until(lambda: status(plane, job_id)["status"] in ("finished", "failed"))
+    assert status(plane, job_id)["status"] == "finished"
+    assert cluster.stdin is not None
+    cluster.stdin.write(b"\n")
+    cluster.stdin.close()
+    cluster.wait()
+    wait_until(lambda: not slurm.run("squeue", "-h"))
