@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from zpe_sdk.result.data import ResultData
 from zpe_sdk.result.differences import differences
-from zpe_sdk.result.plots import needs_pandas
+from zpe_sdk.result.plots import package
 from zpe_sdk.vibrations.kinds import vibrations
 from zpe_sdk.vibrations.modes import wavenumber
 
@@ -89,7 +89,7 @@ class Comparison:
 
     def table(self) -> DataFrame:
         """Return the pairs of vibrations as a pandas table; needs pandas."""
-        pd = needs_pandas()
+        pd = package("pandas")
         rows = [
             {
                 "mode": pair.mode,

@@ -14,7 +14,7 @@ from zpe_sdk.errors import InputError
 from zpe_sdk.result.diagram import draw_steps
 from zpe_sdk.result.kinds import AnyResult
 from zpe_sdk.result.models import SpeciesModel
-from zpe_sdk.result.plots import needs_pandas
+from zpe_sdk.result.plots import package
 from zpe_sdk.result.result import ZPEResult
 from zpe_sdk.result.thermo import check_temperature
 
@@ -178,7 +178,7 @@ class Reaction:
         ConfigError
             ``extra_missing``: pandas is not installed.
         """
-        pandas = needs_pandas()
+        pandas = package("pandas")
         kelvins = [temperatures] if isinstance(temperatures, int | float) else list(temperatures)
         pascals = [pressures] if isinstance(pressures, int | float | Mapping) else list(pressures)
         rows = []

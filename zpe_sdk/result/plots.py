@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from importlib.resources import files
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -158,8 +159,8 @@ def xyz(result: ResultData, mode: int | None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def needs_pandas() -> ModuleType:
-    """Return pandas.
+def package(name: str, extra: str = "notebook") -> ModuleType:
+    """Return a package that an extra brings, or one of its modules.
 
     Raises
     ------
@@ -167,46 +168,17 @@ def needs_pandas() -> ModuleType:
         ``extra_missing``: it is not installed.
     """
     try:
-        import pandas
+        return import_module(name)
     except ImportError:
-        raise _extra("pandas") from None
-    return pandas  # type: ignore[no-any-return]
-
-
-def needs_xarray() -> ModuleType:
-    """Return xarray.
-
-    Raises
-    ------
-    ConfigError
-        ``extra_missing``: it is not installed.
-    """
-    try:
-        import xarray
-    except ImportError:
-        raise _extra("xarray", "xarray") from None
-    return xarray  # type: ignore[no-any-return]
+        missing = f"{name.partition('.')[0]} is not installed: pip install 'zpe[{extra}]'"
+        raise ConfigError(missing, code="extra_missing") from None
 
 
 def pyplot() -> ModuleType:
-    """Return ``matplotlib.pyplot``.
-
-    Raises
-    ------
-    ConfigError
-        ``extra_missing``: matplotlib is not installed.
-    """
-    try:
-        from matplotlib import pyplot
-    except ImportError:
-        raise _extra("matplotlib") from None
-    return pyplot  # type: ignore[no-any-return]
+    """Return ``matplotlib.pyplot``, see :func:`package`."""
+    return package("matplotlib.pyplot")
 
 
 def _mock(result: ResultData) -> str:
     """What stands in front of whatever is shown of springs."""
     return "MOCK (no physics) " if result.document.is_mock else ""
-
-
-def _extra(package: str, extra: str = "notebook") -> ConfigError:
-    return ConfigError(f"{package} is not installed: pip install 'zpe[{extra}]'", code="extra_missing")

@@ -239,7 +239,7 @@ class ShownResult(ResultData):
         ConfigError
             ``extra_missing``.
         """
-        pandas = views.needs_pandas()
+        pandas = views.package("pandas")
         grid = dos_grid(self, width_cm) if grid_cm is None else np.array(list(grid_cm), dtype=float)
         parts = densities_of_states(self, grid, width_cm, shape, by)
         table: DataFrame = pandas.DataFrame(parts, index=pandas.Index(grid, name="wavenumber_cm"))

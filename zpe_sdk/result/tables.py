@@ -10,7 +10,7 @@ import numpy as np
 from zpe_sdk.errors import InputError
 from zpe_sdk.result.bare import BareResult
 from zpe_sdk.result.data import ResultData
-from zpe_sdk.result.plots import needs_pandas, needs_xarray
+from zpe_sdk.result.plots import package
 from zpe_sdk.result.thermo import Thermochemistry, gas_thermochemistry, thermochemistry
 from zpe_sdk.vibrations.kinds import vibrations
 
@@ -92,7 +92,7 @@ def as_table(results: Results, *, temperature: float | None = None) -> DataFrame
         with ``f_vib_ev``. ``vibrations_cm`` are the wavenumbers of the vibrations as a tuple (imaginary
         ones negative), ``warnings`` and ``pseudopotentials`` texts.
     """
-    pd = needs_pandas()
+    pd = package("pandas")
     named = _named(results)
     rows = [
         {"failure": str(result)} if isinstance(result, Exception) else _row(result, temperature)
@@ -119,7 +119,7 @@ def modes_table(results: Results) -> DataFrame:
         ``kind``, ``counted``, ``imaginary``, ``ir_intensity_km_mol``, ``irrep`` and ``motion`` in words.
         What is not known is missing.
     """
-    pd = needs_pandas()
+    pd = package("pandas")
     rows = [
         (name, mode, *values)
         for name, result in _named(results)
@@ -156,7 +156,7 @@ def as_dataset(results: Results, *, temperature: float | None = None) -> Dataset
     InputError
         ``bad_request``: two results have the same name.
     """
-    xr = needs_xarray()
+    xr = package("xarray", "xarray")
     named = _named(results)
     names = [name for name, _ in named]
     if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -209,7 +209,7 @@ def _named(results: Results) -> list[tuple[str, AnyResult | BareResult | Excepti
 
 def thermo_table(states: Sequence[Thermochemistry]) -> DataFrame:
     """Return thermochemistry by temperature; see :meth:`zpe_sdk.result.result.ZPEResult.thermo_table`."""
-    pd = needs_pandas()
+    pd = package("pandas")
     rows = [
         {
             "zpe_ev": state.zpe_ev,
