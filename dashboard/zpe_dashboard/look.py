@@ -7,7 +7,14 @@ from typing import Any
 from zpe_dashboard.words import Words
 from zpe_sdk.wire import OVER, JobStatus
 
-_SHAPES = {"shape": {"borderRadius": 8}, "typography": {"button": {"textTransform": "none"}}}
+_SHAPES = {
+    "shape": {"borderRadius": 8},
+    "typography": {
+        "button": {"textTransform": "none"},
+        "h1": {"fontSize": "1.5rem", "fontWeight": 400, "lineHeight": 1.334},
+        "h2": {"fontSize": "1.25rem", "fontWeight": 500, "lineHeight": 1.6},
+    },
+}
 THEME: dict[str, Any] = {
     "light": _SHAPES
     | {
@@ -33,6 +40,9 @@ FRAME = {
     "& .main": {"backgroundColor": "var(--mui-palette-background-default)", "minHeight": "100vh"},
     "& .header": {"backgroundColor": "#1d3b82", "backgroundImage": "none", "boxShadow": "none"},
     "& .header .MuiIconButton-root": {"color": "#ffffff"},
+    # A bar without a name, and headings without a text that keep room for it.
+    "& .header .MuiLinearProgress-root": {"display": "none"},
+    "& .sidebar .MuiToolbar-root h5, & .main .MuiToolbar-root h5": {"visibility": "hidden"},
 }
 # Readable on both backgrounds, for plots.
 BLUE, GREEN, RED, GREY = "#4c7fe6", "#3aa36b", "#e0554a", "#8693a8"

@@ -116,7 +116,7 @@ def log_in(page: Page, url: str, token: str, place: str = "") -> None:
     page.goto(f"{url}/dashboard/{place}")
     page.locator("#token").fill(token)
     page.keyboard.press("Enter")
-    page.locator("main h5, main dt").first.wait_for()
+    page.locator("main h1, main dt").first.wait_for()
 
 
 def go(page: Page, name: str) -> None:
@@ -488,7 +488,7 @@ def test_an_observer_sees_everything_and_finds_nothing_to_press(
     expect(row(page, worker)).to_have_count(1)
     for name in ("workers", "leases", "dlq", "tokens", "audit", "jobs"):
         go(page, name)
-        expect(page.locator("main h5").first).to_be_visible()
+        expect(page.locator("main h1").first).to_be_visible()
         words = ("Drain", "Revoke", "Release", "Requeue", "Discard", "Make", "New job", "Resume")
         for word in words:
             expect(page.locator("main").get_by_role("button", name=word)).to_have_count(0)
@@ -526,7 +526,7 @@ def test_logout_closes_all_tabs_of_the_session_and_no_other(open_page: Open) -> 
     page, other = open_page(), open_page()
     second = page.context.new_page()
     second.goto(page.url)
-    second.locator("main h5").first.wait_for()
+    second.locator("main h1").first.wait_for()
     page.get_by_role("button", name="Log out").click()
     expect(page.locator("#token")).to_be_visible()
     page.reload()

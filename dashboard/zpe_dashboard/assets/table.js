@@ -12,6 +12,7 @@ export function render({model}) {
         drawHead(); drawBody(); head.querySelector(`[data-key="${column.key}"] button`).focus()
       }}, column.label, h("span", {"aria-hidden": "true"}, sort?.key === column.key ? (sort.down ? " ▾" : " ▴") : "")) : column.label
       const order = sort?.key === column.key ? (sort.down ? "descending" : "ascending") : null
+      if (!column.label) return h("td", {"data-key": column.key})
       return h("th", {scope: "col", class: column.align, "data-key": column.key, "aria-sort": order}, label)
     })
     if (model.selectable) titles.unshift(h("th", {class: "pick"}, h("input", {type: "checkbox", "aria-label": model.select_label, onchange: event => {

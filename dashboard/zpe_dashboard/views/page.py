@@ -126,7 +126,7 @@ class Confirm(Protocol):
 
 def heading(text: str, level: int = 2) -> pmui.Typography:
     """Return a heading; its text must be ours, since it is read as Markdown."""
-    return pmui.Typography(text, variant=f"h{4 + level}", margin=(18 if level > 1 else 4, 0, 8, 0))
+    return pmui.Typography(text, variant=f"h{level}", margin=(18 if level > 1 else 4, 0, 8, 0))
 
 
 def row(*objects: Any) -> pn.viewable.Viewable:

@@ -91,6 +91,7 @@ class _Shell:
             sidebar=[self._pages],
             sidebar_open=not session.narrow,
             sidebar_width=240,
+            sidebar_resizable=False,  # its handle has a name, but no role
             main_width=1400,
             dark_theme=session.dark,
             theme_config=THEME,
