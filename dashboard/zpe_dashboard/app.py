@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,27 +14,40 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from zpe_dashboard.door import Connect, Door
+from zpe_dashboard.issuer import IssuerLogins
 from zpe_sdk.client.async_client import AsyncZPEClient
 from zpe_sdk.http import WITHIN
+from zpe_sdk.wire import LoginOptions
 
 PREFIX = "/dashboard"
 # Of one call: a page is kept up to date by the next one, not by patience with the last.
 _CALL_SECONDS = 10.0
 
 
-def mount(app: FastAPI, connect: Connect, place: str = "") -> None:
+def mount(
+    app: FastAPI,
+    connect: Connect,
+    login: Callable[[], LoginOptions],
+    *,
+    place: str = "",
+    issuer_ca_bundle: Path | None = None,
+) -> None:
     """Put the dashboard at ``/dashboard`` of an application.
 
     Parameters
     ----------
     connect
         Makes a client of the control plane from a token and the address of the browser.
+    login
+        Asks the control plane how one logs in.
     place
         URL of the control plane, for commands to copy; empty: it is where the dashboard is.
+    issuer_ca_bundle
+        PEM file of private authorities that count for the issuer of logins beside the usual ones.
     """
     secret = secrets.token_bytes(32)
     tabs = _Tabs(place, secret)
-    app.mount(PREFIX, Door(tabs, connect, secret))
+    app.mount(PREFIX, Door(tabs, connect, secret, IssuerLogins(login, issuer_ca_bundle)))
     before = app.router.lifespan_context
 
     @asynccontextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -13,6 +14,7 @@ from fastapi.responses import RedirectResponse
 
 from zpe_dashboard.app import PREFIX, connect_to, mount
 from zpe_sdk.cli.context import Connection
+from zpe_sdk.client.device import login_options
 from zpe_sdk.client.settings import Login
 from zpe_sdk.errors import ConfigError
 from zpe_sdk.forwarded import Forwarded, trusted_proxies
@@ -77,7 +79,14 @@ def dashboard(
     app = FastAPI(openapi_url=None)
     app.add_middleware(Forwarded, proxies=trusted_proxies())
     app.get("/")(_home)
-    mount(app, connect_to(url, insecure=insecure, ca_bundle=ca_bundle), place=url.rstrip("/"))
+    bundle = Path(ca_bundle) if ca_bundle else None
+    mount(
+        app,
+        connect_to(url, insecure=insecure, ca_bundle=ca_bundle),
+        partial(login_options, url, insecure=insecure, ca_bundle=bundle),
+        place=url.rstrip("/"),
+        issuer_ca_bundle=bundle,
+    )
     log.info("dashboard", url=f"http://{host}:{port}{PREFIX}/", control_plane=url)
     uvicorn.run(
         app,

@@ -18,6 +18,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from zpe_dashboard.issuer import IssuerLogins, Waiting
 from zpe_dashboard.sessions import Attempts, Session, Sessions, current_session
 from zpe_dashboard.words import Language, Words, language_of
 from zpe_sdk.client.async_client import AsyncZPEClient
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 COOKIE = "zpe_dashboard"
+#: Of a login at the issuer that is under way.
+LOGIN_COOKIE = "zpe_dashboard_login"
 #: Closes a websocket whose session has ended.
 LOGGED_OUT = 4401
 
@@ -52,6 +55,7 @@ _HEADERS = {
 }
 _CACHED = "private, max-age=86400"
 _FORM_BYTES = 10_000
+_LOGIN_SECONDS = 1800.0
 
 Connect = Callable[[str, str], AsyncZPEClient]
 
@@ -67,14 +71,18 @@ class Door:
         Makes a client of the control plane from a token and the address of the browser.
     secret
         What the dashboard signs its websocket tokens with.
+    issuer
+        Logins at the issuer that the control plane names.
     """
 
-    def __init__(self, app: ASGIApp, connect: Connect, secret: bytes) -> None:
+    def __init__(self, app: ASGIApp, connect: Connect, secret: bytes, issuer: IssuerLogins) -> None:
         self._app = app
         self._connect = connect
         self._secret = secret
         self._sessions = Sessions()
         self._attempts = Attempts()
+        self._issuer = issuer
+        self._begun = Attempts()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or pass it on."""
@@ -93,6 +101,9 @@ class Door:
             await PlainTextResponse("This came from another site.", 403)(scope, receive, send)
         elif path == "/login":
             await (await self._login(request))(scope, receive, send)
+        elif path == "/issuer":
+            answer = await (self._begin(request) if request.method == "POST" else self._wait(request))
+            await answer(scope, receive, send)
         elif path == "/logout" and request.method == "POST":
             self._sessions.end(request.cookies.get(COOKIE))
             response: Response = RedirectResponse("login", 303)
@@ -109,46 +120,101 @@ class Door:
     async def _login(self, request: Request) -> Response:
         language = language_of(request.query_params.get("lang"), request.headers.get("accept-language", ""))
         if request.method == "GET":
-            return self._form(language)
-        address = request.client.host if request.client else "unknown"
+            return await self._form(language)
+        address = _address(request)
         fields = await _fields(request)
         language = language_of(fields.get("lang"), "")
         words = Words(language)
         if not self._attempts.allowed(address):
-            return self._form(language, words("Too many failed logins; wait a minute."), 429)
+            return await self._form(language, words("Too many failed logins; wait a minute."), 429)
         try:
             client, me = await self._known(fields.get("token", "").strip(), address)
         except ZPEError as error:
             if error.code in ("bad_token", "token_missing", "forbidden"):
                 self._attempts.failed(address)
                 log.warning("failed login", address=address)
-                return self._form(language, words("This token is unknown, expired or revoked."), 403)
+                return await self._form(language, words("This token is unknown, expired or revoked."), 403)
             log.warning("login not possible", reason=str(error))
             reached = error.side == "auth"
-            return self._form(
+            return await self._form(
                 language, error.message if reached else words("The control plane cannot be reached."), 503
             )
+        return self._enter(
+            request,
+            client,
+            me,
+            language=language,
+            dark=fields.get("dark") == "1",
+            narrow=fields.get("narrow") == "1",
+        )
+
+    def _enter(
+        self,
+        request: Request,
+        client: AsyncZPEClient,
+        me: Me,
+        *,
+        language: Language,
+        dark: bool,
+        narrow: bool,
+    ) -> Response:
+        """Begin somebody's session."""
         key = self._sessions.begin(
-            Session(
-                client=client,
-                name=me.name,
-                role=me.role,
-                language=language,
-                dark=fields.get("dark") == "1",
-                narrow=fields.get("narrow") == "1",
-            )
+            Session(client=client, name=me.name, role=me.role, language=language, dark=dark, narrow=narrow)
         )
-        log.info("login", name=me.name, role=me.role, address=address)
+        log.info("login", name=me.name, role=me.role, address=_address(request))
         response = RedirectResponse("./", 303)
-        response.set_cookie(
-            COOKIE,
-            key,
-            max_age=int(self._sessions.seconds),
-            path=_cookie_path(request.scope),
-            httponly=True,
-            samesite="strict",
-            secure=request.url.scheme == "https" or not is_loopback(request.url.hostname or ""),
+        _set_cookie(response, request, COOKIE, key, self._sessions.seconds)
+        return response
+
+    async def _begin(self, request: Request) -> Response:
+        """Begin a login at the issuer."""
+        fields = await _fields(request)
+        language = language_of(fields.get("lang"), "")
+        address = _address(request)
+        if not self._begun.allowed(address):
+            return await self._form(language, Words(language)("Too many failed logins; wait a minute."), 429)
+        self._begun.failed(address)  # until somebody has logged in, it is one
+        try:
+            key = await self._issuer.begin(
+                language=language, dark=fields.get("dark") == "1", narrow=fields.get("narrow") == "1"
+            )
+        except ZPEError as error:
+            log.warning("login at the issuer not possible", reason=str(error))
+            return await self._form(language, error.message, 503)
+        response = RedirectResponse("issuer", 303)
+        _set_cookie(response, request, LOGIN_COOKIE, key, _LOGIN_SECONDS)
+        return response
+
+    async def _wait(self, request: Request) -> Response:
+        """Look whether somebody has logged in at the issuer."""
+        key = request.cookies.get(LOGIN_COOKIE)
+        waiting = self._issuer.find(key)
+        if waiting is None:
+            return RedirectResponse("login", 303)
+        words = Words(waiting.language)
+        try:
+            token = await self._issuer.poll(waiting)
+            if token is None:
+                return self._waiting_page(waiting)
+            self._issuer.end(key)
+            first, _ = await self._known(token, _address(request))
+            try:
+                # What the issuer gives is soon over.
+                kept = await first.keep_login()
+            finally:
+                await first.aclose()
+            client, me = await self._known(kept.token, _address(request))
+        except ZPEError as error:
+            self._issuer.end(key)
+            log.warning("failed login at the issuer", address=_address(request), reason=str(error))
+            reached = error.side in ("auth", "config")
+            problem = error.message if reached else words("The control plane cannot be reached.")
+            return await self._form(waiting.language, problem, 403 if error.side == "auth" else 503)
+        response = self._enter(
+            request, client, me, language=waiting.language, dark=waiting.dark, narrow=waiting.narrow
         )
+        response.delete_cookie(LOGIN_COOKIE, path=_cookie_path(request.scope))
         return response
 
     async def _known(self, token: str, address: str) -> tuple[AsyncZPEClient, Me]:
@@ -162,9 +228,19 @@ class Door:
             await client.aclose()
             raise
 
-    def _form(self, language: Language, problem: str = "", status: int = 200) -> Response:
-        page = _login_page().render(words=Words(language), language=language, problem=problem)
+    async def _form(self, language: Language, problem: str = "", status: int = 200) -> Response:
+        issuer = await self._issuer.host()
+        page = _login_page().render(words=Words(language), language=language, problem=problem, issuer=issuer)
         return HTMLResponse(page, status)
+
+    def _waiting_page(self, waiting: Waiting) -> Response:
+        page = _login_page().render(
+            words=Words(waiting.language),
+            language=waiting.language,
+            waiting=waiting.login,
+            pause=max(2, round(waiting.login.pause)),
+        )
+        return HTMLResponse(page)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         connection = HTTPConnection(scope)
@@ -253,6 +329,22 @@ def _inner_path(scope: Scope) -> str:
 
 def _cookie_path(scope: Scope) -> str:
     return f"{scope.get('root_path', '')}/"
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else "unknown"
+
+
+def _set_cookie(response: Response, request: Request, name: str, value: str, seconds: float) -> None:
+    response.set_cookie(
+        name,
+        value,
+        max_age=int(seconds),
+        path=_cookie_path(request.scope),
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https" or not is_loopback(request.url.hostname or ""),
+    )
 
 
 def _from_here(headers: Headers) -> bool:

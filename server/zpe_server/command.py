@@ -131,7 +131,12 @@ def app() -> FastAPI:
     if os.environ.get(_DASHBOARD) == "1" and find_spec("zpe_dashboard") and find_spec("panel"):
         from zpe_dashboard.app import connect_within, mount
 
-        mount(plane, connect_within(plane))
+        mount(
+            plane,
+            connect_within(plane),
+            lambda: settings.login,
+            issuer_ca_bundle=settings.oidc_ca_bundle,
+        )
     return plane
 
 

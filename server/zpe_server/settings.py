@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from zpe_sdk.errors import ConfigError
 from zpe_sdk.http import base_url, is_token
 from zpe_sdk.logging import Level
-from zpe_sdk.wire import EngineName, Limits
+from zpe_sdk.wire import EngineName, Limits, LoginOptions
 from zpe_sdk.wire.jobs import Cutoff, Delta, Temperature
 from zpe_server.owners import UserWorkers
 from zpe_server.transitions.leases import Retry
@@ -258,6 +258,16 @@ class Settings(BaseSettings):
     def engine(self) -> EngineName:
         """Who computes the jobs that do not say it."""
         return self.default_engine or ("mock" if self.compute_mode == "mock" else "espresso")
+
+    @property
+    def login(self) -> LoginOptions:
+        """How researchers log in."""
+        return LoginOptions(
+            issuer=self.oidc_issuer,
+            client_id=self.oidc_client_id,
+            scope=self.oidc_scope,
+            token=self.oidc_token,
+        )
 
     @property
     def limits(self) -> Limits:

@@ -13,6 +13,7 @@ import websockets
 from bokeh.util.token import generate_jwt_token
 
 from tests.processes import PATIENCE, ControlPlane, wait_until
+from tests.server.issuer import AUDIENCE, Issuer
 from zpe_dashboard.door import COOKIE, LOGGED_OUT
 from zpe_dashboard.sessions import FAILURES_PER_MINUTE, Attempts
 
@@ -229,3 +230,65 @@ def test_a_control_plane_may_do_without(own_control_plane: Callable[..., Control
     plane = own_control_plane(ZPE_DASHBOARD="0")
     with plane.api() as api:
         assert api.get(PAGE).status_code == 404
+
+
+def until_in(browser: httpx.Client) -> httpx.Response:
+    """Look at the waiting page until it leads on."""
+    replies: list[httpx.Response] = []
+
+    def leads_on() -> bool:
+        replies.append(browser.get(f"{PAGE}issuer"))
+        return replies[-1].status_code != 200
+
+    wait_until(leads_on)
+    return replies[-1]
+
+
+def test_researchers_log_in_at_the_issuer_while_the_page_waits(
+    own_control_plane: Callable[..., ControlPlane],
+) -> None:
+    with Issuer() as issuer:
+        plane = own_control_plane(
+            ZPE_OIDC_ISSUER=issuer.url,
+            ZPE_OIDC_AUDIENCE=AUDIENCE,
+            ZPE_OIDC_ALLOWED="@example.org",
+            ZPE_OIDC_CLIENT_ID="zpe-cli",
+        )
+        form = {"lang": "en", "dark": "0", "narrow": "0"}
+        with browser(plane) as ann, browser(plane) as eve:
+            assert "Log in at 127.0.0.1" in ann.get(f"{PAGE}login").text
+            issuer.answers = ["authorization_pending"]
+            began = ann.post(f"{PAGE}issuer", data=form)
+            assert (began.status_code, began.headers["location"]) == (303, "issuer")
+            waiting = ann.get(f"{PAGE}issuer")
+            assert waiting.status_code == 200
+            assert "WDJB-MJHT" in waiting.text
+            assert f'href="{issuer.url}/activate"' in waiting.text
+            assert "secret-device-code" not in waiting.text
+            # Whoever has not begun it does not end it.
+            assert eve.get(f"{PAGE}issuer").headers["location"] == "login"
+            assert until_in(ann).headers["location"] == "./"
+            assert ann.get(PAGE).status_code == 200
+            assert eve.get(PAGE).headers["location"] == "login"
+            assert "name=ann@example.org" in plane.log or '"name": "ann@example.org"' in plane.log
+            # It is done once.
+            assert ann.get(f"{PAGE}issuer").headers["location"] == "login"
+
+            # What failed counts, as with tokens.
+            issuer.answers = ["access_denied"]
+            eve.post(f"{PAGE}issuer", data=form)
+            refused = until_in(eve)
+            assert refused.status_code == 403
+            assert "access_denied" in refused.text
+            assert eve.get(PAGE).headers["location"] == "login"
+            assert httpx.post(f"{plane.url}{PAGE}issuer", data=form).status_code == 403  # of no page of ours
+            for _ in range(FAILURES_PER_MINUTE):
+                last = eve.post(f"{PAGE}issuer", data=form)
+            assert last.status_code == 429
+
+
+def test_without_an_issuer_there_is_no_other_way_in(control_plane: ControlPlane) -> None:
+    with browser(control_plane) as somebody:
+        assert "Log in at" not in somebody.get(f"{PAGE}login").text
+        assert somebody.post(f"{PAGE}issuer", data={"lang": "en"}).status_code == 503
+        assert somebody.get(PAGE).headers["location"] == "login"

@@ -15,7 +15,7 @@ FOLDER = Path(zpe_dashboard.__file__).parent
 
 def _texts() -> set[str]:
     """Return what the code hands to a :class:`Words`, by whatever name, and what the login page does."""
-    found = set(re.findall(r'words\("([^"]+)"\)', (FOLDER / "assets/login.html").read_text()))
+    found = set(re.findall(r'words\("([^"]+)"', (FOLDER / "assets/login.html").read_text()))
     for path in FOLDER.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
-from zpe_sdk.errors import AuthError, ConfigError
+from zpe_sdk.errors import AuthError, ConfigError, ZPEError
 from zpe_sdk.http import base_url, raise_for_error, read_reply
 from zpe_sdk.transport import Transport, lasting, unreachable
 from zpe_sdk.transport import options as way_to
@@ -63,38 +63,87 @@ def device_token(
     ConfigError
         ``issuer_unreachable``, ``tls_failed``, ``insecure_url``; ``no_device_login``: the issuer has none.
     """
-    way = way_to(base_url(issuer))
-    if ca_bundle is not None:
-        way["verify"].load_verify_locations(ca_bundle)
-    with httpx.Client(timeout=_REPLY_SECONDS, transport=Transport(**way)) as client:
-        about = _get(client, f"{issuer.rstrip('/')}/.well-known/openid-configuration")
-        if "device_authorization_endpoint" not in about:
-            raise ConfigError(f"{issuer} has no login for devices", code="no_device_login")
-        asked = {"client_id": options.client_id, "scope": options.scope}
-        begun = _post(client, about["device_authorization_endpoint"], asked)
-        if "device_code" not in begun:
-            raise AuthError(f"the issuer refuses: {_why(begun)}", code="login_failed")
-        show(begun.get("verification_uri_complete") or begun["verification_uri"], begun["user_code"])
-        return _poll(client, about["token_endpoint"], options, begun)
+    with DeviceLogin(issuer, options, ca_bundle=ca_bundle) as login:
+        show(login.address, login.code)
+        while time.monotonic() < login.ends:
+            time.sleep(login.pause)
+            if token := login.poll():
+                return token
+    raise AuthError("nobody has logged in within the time that the issuer gives", code="login_failed")
 
 
-def _poll(client: httpx.Client, endpoint: str, options: LoginOptions, begun: dict[str, Any]) -> str:
-    pause = float(begun.get("interval", 5))
-    end = time.monotonic() + float(begun.get("expires_in", 600))
-    asked = {"grant_type": _GRANT, "device_code": begun["device_code"], "client_id": options.client_id}
-    while time.monotonic() < end:
-        time.sleep(pause)
-        reply = _post(client, endpoint, asked)
-        if token := reply.get(options.token):
+class DeviceLogin:
+    """A login that has begun at the issuer, and waits for somebody to do it, in any browser.
+
+    Parameters and errors are those of :func:`device_token`.
+
+    Attributes
+    ----------
+    address, code
+        What to open, and the code to enter or to compare there.
+    pause
+        Seconds that the issuer wants between two polls.
+    ends
+        When it is given up there, by ``time.monotonic()``.
+    """
+
+    def __init__(self, issuer: str, options: LoginOptions, *, ca_bundle: Path | None = None) -> None:
+        way = way_to(base_url(issuer))
+        if ca_bundle is not None:
+            way["verify"].load_verify_locations(ca_bundle)
+        self._client = httpx.Client(timeout=_REPLY_SECONDS, transport=Transport(**way))
+        try:
+            about = _get(self._client, f"{issuer.rstrip('/')}/.well-known/openid-configuration")
+            if "device_authorization_endpoint" not in about:
+                raise ConfigError(f"{issuer} has no login for devices", code="no_device_login")
+            asked = {"client_id": options.client_id, "scope": options.scope}
+            begun = _post(self._client, about["device_authorization_endpoint"], asked)
+            if "device_code" not in begun:
+                raise AuthError(f"the issuer refuses: {_why(begun)}", code="login_failed")
+        except ZPEError:
+            self.close()
+            raise
+        self.address = str(begun.get("verification_uri_complete") or begun["verification_uri"])
+        self.code = str(begun["user_code"])
+        self.pause = float(begun.get("interval", 5))
+        self.ends = time.monotonic() + float(begun.get("expires_in", 600))
+        self._kind = options.token
+        self._endpoint = str(about["token_endpoint"])
+        self._asked = {
+            "grant_type": _GRANT,
+            "device_code": str(begun["device_code"]),
+            "client_id": options.client_id,
+        }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave it; what was begun at the issuer ends by itself."""
+        self._client.close()
+
+    def poll(self) -> str | None:
+        """Return the token if somebody has logged in; None: not yet.
+
+        Raises
+        ------
+        AuthError
+            ``login_failed``: refused.
+        """
+        reply = _post(self._client, self._endpoint, self._asked)
+        if token := reply.get(self._kind):
             return str(token)
         match reply.get("error"):
             case "authorization_pending":
-                continue
+                return None
             case "slow_down":
-                pause += 5
+                self.pause += 5
+                return None
             case _:
                 raise AuthError(f"the issuer refuses: {_why(reply)}", code="login_failed")
-    raise AuthError("nobody has logged in within the time that the issuer gives", code="login_failed")
 
 
 def _why(reply: dict[str, Any]) -> str:

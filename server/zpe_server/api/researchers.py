@@ -15,13 +15,7 @@ router = APIRouter(prefix="/calc/zpe", tags=["researchers"], route_class=Route)
 @router.get("/login")
 async def login_options(plane: InPlane) -> LoginOptions:
     """Say how one logs in; needs no token."""
-    settings = plane.settings
-    return LoginOptions(
-        issuer=settings.oidc_issuer,
-        client_id=settings.oidc_client_id,
-        scope=settings.oidc_scope,
-        token=settings.oidc_token,
-    )
+    return plane.settings.login
 
 
 @router.post("/login")
