@@ -66,4 +66,6 @@ prepare_python() {
     [ -n "$python" ] || { echo "Python 3.11 or newer with venv is needed (Debian: apt install python3-venv)" >&2; exit 1; }
     [ -x .venv/bin/python ] || "$python" -m venv .venv
     .venv/bin/python -m pip install --quiet --disable-pip-version-check -e "$1"
+    # pip compiles what it installs, but not what stays where it is: each start would.
+    .venv/bin/python -m compileall -q zpe_sdk server dashboard
 }
