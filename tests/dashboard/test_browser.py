@@ -116,7 +116,7 @@ def log_in(page: Page, url: str, token: str, place: str = "") -> None:
     page.goto(f"{url}/dashboard/{place}")
     page.locator("#token").fill(token)
     page.keyboard.press("Enter")
-    page.locator("main h1, main dt").first.wait_for()
+    page.locator("main h1:visible, main dt:visible").first.wait_for()
 
 
 def go(page: Page, name: str) -> None:
