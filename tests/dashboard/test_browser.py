@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, exp
 
 from tests import browser
 from tests.processes import PATIENCE, ZPE, ControlPlane, Process, environment, free_port, h2, wait_until
+from tests.server.issuer import AUDIENCE, Issuer
 from zpe_sdk import ZPEClient
 from zpe_sdk.client.enrolment import enrol_commands
 
@@ -569,3 +570,25 @@ def test_alone_it_says_when_the_control_plane_is_away_and_recovers(
     submit(alone, name="after all")
     go(page, "jobs")
     expect(page.get_by_role("link", name="after all")).to_be_visible()
+
+
+def test_a_login_at_the_issuer_goes_on_by_itself_to_what_was_asked_for(
+    chromium: Browser, own_control_plane: Callable[..., ControlPlane]
+) -> None:
+    with Issuer() as issuer:
+        plane = own_control_plane(
+            ZPE_OIDC_ISSUER=issuer.url,
+            ZPE_OIDC_AUDIENCE=AUDIENCE,
+            ZPE_OIDC_ALLOWED="@example.org",
+            ZPE_OIDC_CLIENT_ID="zpe-cli",
+        )
+        issuer.answers = ["authorization_pending"]
+        context = chromium.new_context(locale="en-GB")
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE * 1000)
+        page.goto(f"{plane.url}/dashboard/#/jobs")
+        page.get_by_role("button", name="Log in at 127.0.0.1").click()
+        expect(page.get_by_text("WDJB-MJHT")).to_be_visible()
+        page.wait_for_url("**/dashboard/#/jobs")
+        expect(page.get_by_role("heading", name="Jobs")).to_be_visible()
+        context.close()
