@@ -103,9 +103,11 @@ class IssuerLogins:
 
     async def _known(self) -> LoginOptions:
         if time.monotonic() - self._asked > _OPTIONS_SECONDS:
+            self._asked = (
+                time.monotonic()
+            )  # before: one visitor in a minute waits for a control plane that is away
             try:
                 self._options = await asyncio.to_thread(self._ask)
-                self._asked = time.monotonic()
             except ZPEError as error:
                 log.warning("the control plane does not say how one logs in", reason=str(error))
         return self._options

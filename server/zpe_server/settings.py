@@ -27,6 +27,12 @@ Notable = Literal["finished", "failed", "worker_lost"]
 Seconds = Annotated[int, Field(gt=0, le=10 * 365 * 86400)]
 
 
+def _by_commas(given: str | Sequence[str]) -> list[str]:
+    """Return the parts of a setting with several values."""
+    parts = given.split(",") if isinstance(given, str) else given
+    return [part for part in map(str.strip, parts) if part]
+
+
 class Settings(BaseSettings):
     """All that the control plane can be told.
 
@@ -166,8 +172,7 @@ class Settings(BaseSettings):
     @field_validator("cors_origins", mode="before")
     @classmethod
     def _are_origins(cls, given: str | Sequence[str]) -> Sequence[str]:
-        parts = given.split(",") if isinstance(given, str) else given
-        origins = [part.strip().rstrip("/") for part in parts if part.strip()]
+        origins = [part.rstrip("/") for part in _by_commas(given)]
         for origin in origins:
             url = urlsplit(origin)
             if origin != LOOPBACK and (
@@ -184,16 +189,14 @@ class Settings(BaseSettings):
 
     @field_validator("notify_on", mode="before")
     @classmethod
-    def _listed(cls, given: str | Sequence[str]) -> Sequence[str]:
-        parts = given.split(",") if isinstance(given, str) else given
-        return [part for part in map(str.strip, parts) if part]
+    def _are_listed(cls, given: str | Sequence[str]) -> Sequence[str]:
+        return _by_commas(given)
 
     @field_validator("oidc_allowed", mode="before")
     @classmethod
-    def _by_commas(cls, given: str | Sequence[str]) -> Sequence[str]:
-        parts = given.split(",") if isinstance(given, str) else given
+    def _are_allowed(cls, given: str | Sequence[str]) -> Sequence[str]:
         # Addresses are compared in small letters.
-        return [part.lower() if "@" in part else part for part in map(str.strip, parts) if part]
+        return [part.lower() if "@" in part else part for part in _by_commas(given)]
 
     @field_validator("oidc_issuer")
     @classmethod

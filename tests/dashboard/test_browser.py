@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, exp
 
 from tests import browser
 from tests.processes import PATIENCE, ZPE, ControlPlane, Process, environment, free_port, h2, wait_until
-from tests.server.issuer import AUDIENCE, Issuer
+from tests.server.issuer import Issuer
 from zpe_sdk import ZPEClient
 from zpe_sdk.client.enrolment import enrol_commands
 
@@ -576,12 +576,7 @@ def test_a_login_at_the_issuer_goes_on_by_itself_to_what_was_asked_for(
     chromium: Browser, own_control_plane: Callable[..., ControlPlane]
 ) -> None:
     with Issuer() as issuer:
-        plane = own_control_plane(
-            ZPE_OIDC_ISSUER=issuer.url,
-            ZPE_OIDC_AUDIENCE=AUDIENCE,
-            ZPE_OIDC_ALLOWED="@example.org",
-            ZPE_OIDC_CLIENT_ID="zpe-cli",
-        )
+        plane = own_control_plane(**issuer.settings)
         issuer.answers = ["authorization_pending"]
         context = chromium.new_context(locale="en-GB")
         page = context.new_page()

@@ -13,7 +13,7 @@ import websockets
 from bokeh.util.token import generate_jwt_token
 
 from tests.processes import PATIENCE, ControlPlane, wait_until
-from tests.server.issuer import AUDIENCE, Issuer
+from tests.server.issuer import Issuer
 from zpe_dashboard.door import COOKIE, LOGGED_OUT
 from zpe_dashboard.sessions import FAILURES_PER_MINUTE, Attempts
 
@@ -248,12 +248,7 @@ def test_researchers_log_in_at_the_issuer_while_the_page_waits(
     own_control_plane: Callable[..., ControlPlane],
 ) -> None:
     with Issuer() as issuer:
-        plane = own_control_plane(
-            ZPE_OIDC_ISSUER=issuer.url,
-            ZPE_OIDC_AUDIENCE=AUDIENCE,
-            ZPE_OIDC_ALLOWED="@example.org",
-            ZPE_OIDC_CLIENT_ID="zpe-cli",
-        )
+        plane = own_control_plane(**issuer.settings)
         form = {"lang": "en", "dark": "0", "narrow": "0"}
         with browser(plane) as ann, browser(plane) as eve:
             assert "Log in at 127.0.0.1" in ann.get(f"{PAGE}login").text

@@ -14,11 +14,12 @@ from zpe_dashboard.state.dead import DeadLetters
 from zpe_dashboard.state.desk import Desk
 from zpe_dashboard.state.fleet import Leases, Workers
 from zpe_dashboard.state.jobs import PAGE, JobInside, Jobs
-from zpe_dashboard.state.new import NewJob, indices_of, text_of
+from zpe_dashboard.state.new import NewJob, indices_of
 from zpe_dashboard.state.overview import Overview
 from zpe_dashboard.state.researchers import Researchers, typed
 from zpe_dashboard.state.tokens import Audit, Tokens
 from zpe_sdk import AsyncZPEClient, InputError, ZPEClient
+from zpe_sdk.ranges import ranges
 from zpe_sdk.wire import JobRequest, Limits, RelaxOptions, Requirements
 
 Plane = Callable[..., ControlPlane]
@@ -478,7 +479,7 @@ def test_atoms_are_named_by_index_range_and_symbol() -> None:
     for text in ("x", "1-", "-1", "1-x"):
         with pytest.raises(InputError):
             indices_of(text, symbols)
-    assert text_of([0, 1, 2, 5, 7, 8]) == "0-2, 5, 7-8"
+    assert ranges([0, 1, 2, 5, 7, 8]) == "0-2, 5, 7-8"
 
 
 def test_each_role_has_its_pages(plane: ControlPlane) -> None:

@@ -87,6 +87,16 @@ class Issuer:
         scheme = "http" if tls is None else "https"
         self.url = f"{scheme}://127.0.0.1:{self._server.server_port}/realms/lab"
 
+    @property
+    def settings(self) -> dict[str, object]:
+        """Settings of a control plane that lets its people in."""
+        return {
+            "ZPE_OIDC_ISSUER": self.url,
+            "ZPE_OIDC_AUDIENCE": AUDIENCE,
+            "ZPE_OIDC_ALLOWED": "@example.org",
+            "ZPE_OIDC_CLIENT_ID": "zpe-cli",
+        }
+
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self

@@ -192,14 +192,7 @@ def test_settings_that_would_let_in_anybody_are_refused(issuer: Issuer, wrong: d
 
 
 def plane_of(issuer: Issuer, start: Callable[..., ControlPlane], **more: Any) -> ControlPlane:
-    return start(
-        ZPE_OIDC_ISSUER=issuer.url,
-        ZPE_OIDC_AUDIENCE=AUDIENCE,
-        ZPE_OIDC_ALLOWED="@example.org",
-        ZPE_OIDC_CLIENT_ID="zpe-cli",
-        ZPE_USER_WORKERS="own",
-        **more,
-    )
+    return start(**issuer.settings, ZPE_USER_WORKERS="own", **more)
 
 
 def test_a_login_is_a_researcher_like_any_other(

@@ -15,7 +15,7 @@ from rich.cells import cell_len
 
 from tests.processes import PATIENCE, ZPE, ControlPlane, environment, h2
 from zpe_sdk import ZPEClient
-from zpe_sdk.worker.lines import WIDTH, Lines, ranges
+from zpe_sdk.worker.lines import WIDTH, Lines, numbered
 
 JOB = "9d0c1b7a" + 24 * "f"
 
@@ -130,5 +130,5 @@ def test_a_job_cannot_command_the_terminal_and_a_traceback_stays_as_it_is() -> N
 
 
 def test_tasks_are_counted_as_people_count() -> None:
-    assert ranges([0]) == "1"
-    assert ranges([4, 0, 1, 2]) == "1-3, 5"
+    assert numbered([0]) == "1"
+    assert numbered([4, 0, 1, 2]) == "1-3, 5"

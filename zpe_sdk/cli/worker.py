@@ -12,7 +12,7 @@ from zpe_sdk.cli.jobs import Json
 from zpe_sdk.cli.output import as_json, table
 from zpe_sdk.worker.command import worker
 from zpe_sdk.worker.held import Entry
-from zpe_sdk.worker.lines import ranges
+from zpe_sdk.worker.lines import numbered
 from zpe_sdk.worker.settings import settings_from
 from zpe_sdk.worker.status import FolderStatus, status_of
 
@@ -75,7 +75,7 @@ def _held(entry: Entry) -> str:
         return f"{name}: relaxation {'runs' if entry.running else 'waits'}"
     of = f" of {entry.scfs}" if entry.scfs else ""
     parts = [
-        f"SCF {ranges(tasks)}{of} {verb}"
+        f"SCF {numbered(tasks)}{of} {verb}"
         for tasks, verb in (
             (entry.running, "runs" if len(entry.running) == 1 else "run"),
             (entry.waiting, "waits" if len(entry.waiting) == 1 else "wait"),

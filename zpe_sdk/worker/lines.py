@@ -6,7 +6,7 @@ The same records are JSON in files and pipes, with every id; see :mod:`zpe_sdk.l
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -14,6 +14,7 @@ from rich.cells import cell_len, set_cell_size
 from structlog.types import EventDict, WrappedLogger
 
 from zpe_sdk.plain import plain
+from zpe_sdk.ranges import ranges
 
 WIDTH = 120
 _NAME_WIDTH = 20
@@ -99,18 +100,12 @@ class Lines:
             yield "relaxation".ljust(_SUBJECT_WIDTH)
         elif tasks:
             of = f" of {job.scfs}" if job and job.scfs else ""
-            yield f"SCF {ranges(tasks)}{of}".ljust(_SUBJECT_WIDTH)
+            yield f"SCF {numbered(tasks)}{of}".ljust(_SUBJECT_WIDTH)
 
 
-def ranges(tasks: Collection[int]) -> str:
+def numbered(tasks: Iterable[int]) -> str:
     """Return the numbers of tasks as people count them, from 1 on: ``1-3, 5``."""
-    parts: list[list[int]] = []
-    for number in sorted(task + 1 for task in tasks):
-        if parts and number == parts[-1][-1] + 1:
-            parts[-1].append(number)
-        else:
-            parts.append([number])
-    return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts)
+    return ranges(task + 1 for task in tasks)
 
 
 def _facts(event: EventDict) -> Iterator[str]:

@@ -99,14 +99,3 @@ def indices_of(text: str, symbols: Sequence[str], fixed: Sequence[int] = ()) -> 
                 field="mobile_indices",
             )
     return sorted(set(found))
-
-
-def text_of(indices: Sequence[int]) -> str:
-    """Return indices as people write them: ``0, 3-5``."""
-    runs: list[list[int]] = []
-    for index in indices:
-        if runs and runs[-1][-1] == index - 1:
-            runs[-1][1:] = [index]
-        else:
-            runs.append([index])
-    return ", ".join("-".join(map(str, run)) for run in runs)

@@ -12,11 +12,12 @@ from ase import Atoms
 
 from zpe_dashboard.components import Paste
 from zpe_dashboard.route import Route
-from zpe_dashboard.state.new import NewJob, text_of
+from zpe_dashboard.state.new import NewJob
 from zpe_dashboard.views.page import View, heading, row
 from zpe_dashboard.views.structure import Drawing
 from zpe_sdk.client.progress import duration
 from zpe_sdk.client.prospect import Plan
+from zpe_sdk.ranges import ranges
 from zpe_sdk.wire import ParseReply
 
 
@@ -101,12 +102,12 @@ class NewJobView(View[NewJob]):
             facts.facts = self._facts(state.plan)
             told = state.plan.warnings
             warnings.param.update(title=" ".join(told), visible=bool(told))
-            mobile.value = text_of(state.mobile)
+            mobile.value = ranges(state.mobile)
 
         async def chosen(event: Any) -> None:
-            if state.plan is not None and event.new != text_of(state.mobile):
+            if state.plan is not None and event.new != ranges(state.mobile):
                 await self.act(state.choose_text(event.new), w("Nothing is submitted yet."))
-                mobile.value = text_of(state.mobile)
+                mobile.value = ranges(state.mobile)
 
         async def submitted(_: Any) -> None:
             state.job_name = name.value_input or name.value
@@ -151,7 +152,7 @@ class NewJobView(View[NewJob]):
                 "note": None if plan.operations is None else w("{n} operations", n=plan.operations),
             },
             {"label": w("Formula"), "value": plan.formula, "note": w("{n} atoms", n=plan.atoms)},
-            {"label": w("Mobile atoms"), "value": text_of(plan.mobile_indices), "kind": "mono"},
+            {"label": w("Mobile atoms"), "value": ranges(plan.mobile_indices), "kind": "mono"},
             {
                 "label": w("Machines that can begin"),
                 "value": plan.machines,
