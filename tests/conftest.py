@@ -1,4 +1,4 @@
-"""Fixtures of all tests: real processes."""
+"""Fixtures of all tests: real processes, a real browser."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
-from tests import reaper
+from tests import browser, reaper
 from tests.processes import ControlPlane, Process, RedisServer
 
 
@@ -71,3 +72,10 @@ def own_control_plane(tmp_path: Path) -> Iterator[Callable[..., ControlPlane]]:
     yield start
     for plane in started:
         plane.stop()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """A browser that the tests of a module share; no longer, because its event loop bars those of others."""
+    with browser.chromium() as running:
+        yield running

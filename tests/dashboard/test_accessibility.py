@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from tests import browser
 from tests.dashboard.test_browser import log_in
 from tests.processes import PATIENCE, ControlPlane, h2, wait_until
 from zpe_sdk import ZPEClient
@@ -30,12 +28,6 @@ TITLES = {
 @pytest.fixture(scope="module")
 def plane_settings() -> dict[str, object]:
     return {"ZPE_RETRY_MAX": 0}
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browser.chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect
 
-from tests import browser
 from tests.processes import PATIENCE, ZPE, ControlPlane, Process, environment, free_port, h2, wait_until
 from tests.server.issuer import Issuer
 from zpe_sdk import ZPEClient
@@ -74,12 +73,6 @@ Open = Callable[..., Page]
 @pytest.fixture(scope="module")
 def plane_settings() -> dict[str, object]:
     return {"ZPE_RETRY_MAX": 0}
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browser.chromium() as running:
-        yield running
 
 
 @pytest.fixture

@@ -9,13 +9,11 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser
 
-from tests import browser
 from tests.kernels import kernel
 from tests.processes import PATIENCE, ControlPlane, environment, h2
 from tests.springs import springs_result
@@ -128,12 +126,6 @@ def test_marimo_shows_results(plane: ControlPlane, token: str, tmp_path: Path) -
     page = (tmp_path / "notebook.html").read_text()
     assert "ZPE summary" in page
     assert "image/png" in page
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browser.chromium() as running:
-        yield running
 
 
 def contrast(one: str, other: str) -> float:

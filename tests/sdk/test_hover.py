@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import matplotlib
-import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.browser import chromium
 from tests.springs import springs_result
 from zpe_sdk.result.hover import HoverPlot
 
 matplotlib.use("agg")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 def lines(plot: HoverPlot) -> list[dict[str, Any]]:
@@ -38,10 +29,10 @@ def shown(page: Page, x: float) -> str:
     return told.inner_text() if told.is_visible() else ""
 
 
-def test_the_pointer_is_told_of_the_mode_below_it(browser: Browser) -> None:
+def test_the_pointer_is_told_of_the_mode_below_it(chromium: Browser) -> None:
     water = springs_result("H2O")
     plot = water.hover(label="<script>water")
-    page = browser.new_page()
+    page = chromium.new_page()
     requests: list[str] = []
     assert repr(plot) == "<HoverPlot: shown by a notebook; .html is a page of its own>"
     page.on("request", lambda request: requests.append(request.url))
@@ -58,9 +49,9 @@ def test_the_pointer_is_told_of_the_mode_below_it(browser: Browser) -> None:
     page.close()
 
 
-def test_degenerate_modes_are_told_together_and_all_is_within_the_picture(browser: Browser) -> None:
+def test_degenerate_modes_are_told_together_and_all_is_within_the_picture(chromium: Browser) -> None:
     methane = springs_result("CH4").hover(transmission=True, scale=0.9)
-    page = browser.new_page(viewport={"width": 780, "height": 330})
+    page = chromium.new_page(viewport={"width": 780, "height": 330})
     page.set_content(methane.html)
     counts = set()
     for line in lines(methane):
@@ -75,10 +66,10 @@ def test_degenerate_modes_are_told_together_and_all_is_within_the_picture(browse
     page.close()
 
 
-def test_a_line_is_where_it_is_drawn(browser: Browser) -> None:
+def test_a_line_is_where_it_is_drawn(chromium: Browser) -> None:
     """The brightest column of the picture, a single stick, is where the pointer finds the mode."""
     plot = springs_result("H2O", dipoles=False).hover(width_cm=5, scale=0.5)
-    page = browser.new_page()
+    page = chromium.new_page()
     page.set_content(plot.html)
     places = page.evaluate(
         """() => [...document.querySelectorAll('[id^=LineCollection] path')]

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests import browser
 from tests.processes import PATIENCE, ControlPlane, Process, environment, free_port, h2, wait_until
 from zpe_sdk import ZPEClient
 
@@ -39,12 +37,6 @@ if sys.argv[3] == "threads":
     pn.extension(nthreads=2)
 pn.serve(app, port=int(sys.argv[1]), show=False)
 """
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browser.chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

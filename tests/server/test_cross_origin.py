@@ -13,7 +13,6 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests import browser
 from tests.processes import ControlPlane, h2
 
 UI = "https://ui.example.org"
@@ -43,12 +42,6 @@ WHOLE_WAY = """async ({api, token, content}) => {
 @pytest.fixture(scope="module")
 def plane_settings() -> dict[str, object]:
     return {"ZPE_COMPUTE_MODE": "mock", "ZPE_CORS_ORIGINS": f"loopback, {UI}/"}
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browser.chromium() as running:
-        yield running
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from pathlib import Path
 import httpx
 import pytest
 import trustme
+from playwright.sync_api import Browser
 
-from tests import browser
 from tests.processes import ControlPlane, Process, free_port, h2, wait_until
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "nginx"
@@ -172,14 +172,14 @@ CALLS = """async ({api, token, content}) => {
 
 @pytest.mark.parametrize("proxy", ["zpe-and-others.conf"], indirect=True)
 def test_a_page_of_another_origin_has_one_address_for_all(
-    control_plane: ControlPlane, others: int, proxy: Proxy
+    control_plane: ControlPlane, others: int, proxy: Proxy, chromium: Browser
 ) -> None:
     way = {
         "api": f"https://127.0.0.1:{proxy.secure}",
         "token": control_plane.researcher_token("ada"),
         "content": h2(),
     }
-    with browser.chromium() as chromium:
-        page = chromium.new_page(ignore_https_errors=True)
-        page.goto(f"http://127.0.0.1:{others}/")
-        assert page.evaluate(CALLS, way) == ["another", "finished"]
+    page = chromium.new_page(ignore_https_errors=True)
+    page.goto(f"http://127.0.0.1:{others}/")
+    assert page.evaluate(CALLS, way) == ["another", "finished"]
+    page.close()
