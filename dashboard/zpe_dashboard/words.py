@@ -22,12 +22,14 @@ def japanese() -> dict[str, str]:
 _OF_ONE = {
     "Discard {n} jobs?": "Discard {n} job?",
     "from {n} similar SCFs": "from {n} similar SCF",
+    "at least {n} cores": "at least {n} core",
     "{n} SCFs at work": "{n} SCF at work",
     "{n} atoms": "{n} atom",
     "{n} attempts": "{n} attempt",
     "{n} cores": "{n} core",
     "{n} jobs": "{n} job",
     "{n} operations": "{n} operation",
+    "{n} slots": "{n} slot",
 }
 
 

@@ -50,7 +50,7 @@ class IdleWorkers:
         self._events = events
         self._fruitless: dict[_Process, _Fruitless] = {}
         self._heard: dict[_Process, _Heard] = {}
-        self._seen: set[str] = set()
+        self._seen: dict[str, float | None] = {}
 
     def would_find_nothing(self, worker: str, instance: str, asks: Asks, lease_key: str | None) -> bool:
         """Tell whether a worker that asks again need not look, since nothing has changed.
@@ -67,7 +67,7 @@ class IdleWorkers:
             and time.monotonic() - last.at < _REMEMBERED_SECONDS
         )
         if fruitless:
-            self._seen.add(worker)
+            self._seen.setdefault(worker, None)
         return fruitless
 
     def found_nothing(
@@ -80,12 +80,15 @@ class IdleWorkers:
         """Forget that a worker once looked in vain."""
         self._fruitless.pop((worker, instance), None)
 
-    def draining(self, worker: str, instance: str) -> bool | None:
-        """Return whether a worker without leases is drained; None: that has to be asked."""
+    def draining(self, worker: str, instance: str, *, memory_free_gb: float | None) -> bool | None:
+        """Return whether a worker without leases is drained; None: that has to be asked.
+
+        What memory it has free is noted when it need not be asked.
+        """
         last = self._heard.get((worker, instance))
         if last is None or not self._events.listening or last.changes != self._events.principals_changed:
             return None
-        self._seen.add(worker)
+        self._seen[worker] = memory_free_gb
         return last.draining
 
     def hears(self, worker: str, instance: str, *, draining: bool, changes: int) -> None:
@@ -96,12 +99,15 @@ class IdleWorkers:
         """Forget a worker that says goodbye; another process of it, if there is one, is asked about again."""
         self._fruitless = {who: last for who, last in self._fruitless.items() if who[0] != worker}
         self._heard = {who: last for who, last in self._heard.items() if who[0] != worker}
-        self._seen.discard(worker)
+        self._seen.pop(worker, None)
 
-    def seen(self) -> list[str]:
-        """Return who was answered from here since the last call, and forget what is old."""
+    def seen(self) -> dict[str, float | None]:
+        """Return who was answered from here since the last call, and forget what is old.
+
+        With each worker the memory that it has free (GB), None if it has not told.
+        """
         since = time.monotonic() - _REMEMBERED_SECONDS
         self._fruitless = {who: last for who, last in self._fruitless.items() if last.at > since}
         self._heard = {who: last for who, last in self._heard.items() if last.at > since}
-        seen, self._seen = sorted(self._seen), set()
+        seen, self._seen = self._seen, {}
         return seen

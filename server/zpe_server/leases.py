@@ -108,9 +108,10 @@ class Leases:
                     return None
 
     async def note_idle(self) -> None:
-        """Note in Redis that those who need not look are alive."""
-        if workers := self._idle.seen():
-            await self._store.transition(NoteSeen(workers=workers))
+        """Note in Redis that those who need not look are alive, and what memory they have free."""
+        if seen := self._idle.seen():
+            told = {worker: free for worker, free in seen.items() if free is not None}
+            await self._store.transition(NoteSeen(workers=sorted(seen), memory_free_gb=told))
 
     async def release(
         self, worker: Principal, job_id: str, request: ReleaseRequest, *, instance: str
@@ -158,7 +159,8 @@ class Leases:
         ttl, busy = self._settings.lease_ttl_seconds, bool(request.lease_ids) or request.ending
         if request.ending:
             self._idle.ends(worker.subject)
-        draining = None if busy else self._idle.draining(worker.subject, instance)
+        free = request.memory_free_gb
+        draining = None if busy else self._idle.draining(worker.subject, instance, memory_free_gb=free)
         if draining is not None:
             return HeartbeatReply(leases={}, lease_ttl_seconds=ttl, draining=draining)
         changes = self._events.principals_changed
@@ -169,6 +171,7 @@ class Leases:
                 ttl_ms=self._ttl_ms,
                 leases=request.lease_ids,
                 running={lease: _told(scfs) for lease, scfs in request.running.items()},
+                memory_free_gb=free,
                 ending=request.ending,
             )
         )

@@ -176,14 +176,16 @@ def _status(record: dict[str, Any]) -> WorkerStatus:
     told = record.get("capabilities")
     capabilities = Capabilities.model_validate_json(told) if told else None
     accepts: Accepts = record.get("accepts", "own") if "owner" in record else "all"
+    # One that computes and knows no heartbeats is as alive as its lease.
+    alive = "revoked" not in record and (
+        (record["present"] and time.time() - seen / 1000 < ALIVE_SECONDS) or bool(record["leases"])
+    )
     return WorkerStatus(
         server_id=record["worker"],
         name=record["name"],
         registered_at=iso(record["registered"]),
         last_seen_at=iso(seen),
-        # One that computes and knows no heartbeats is as alive as its lease.
-        alive="revoked" not in record
-        and ((record["present"] and time.time() - seen / 1000 < ALIVE_SECONDS) or bool(record["leases"])),
+        alive=alive,
         draining=record.get("draining") == "1",
         revoked="revoked" in record,
         meta=json.loads(record.get("meta") or "{}"),
@@ -192,6 +194,7 @@ def _status(record: dict[str, Any]) -> WorkerStatus:
         capabilities=capabilities,
         leases=list(record["leases"] or []),
         running=[WorkerScf.model_validate(scf) for scf in items(record["running"])],
+        memory_free_gb=record.get("memory_free_gb") if alive else None,
         scf_done=int(record.get("scf_done", 0)),
         scf_failed=int(record.get("scf_failed", 0)),
         scf_seconds=float(record.get("scf_seconds", 0)),

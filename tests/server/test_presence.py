@@ -66,6 +66,32 @@ def test_of_a_worker_that_tells_nothing_as_many_scfs_run_as_it_has_slots(plane: 
         api.delete(f"/calc/zpe/compute/servers/{old['server_id']}").raise_for_status()
 
 
+def test_a_worker_tells_how_much_memory_is_free_at_work_and_at_rest(plane: ControlPlane) -> None:
+    node = plane.register(name="node")
+    with plane.api() as api, plane.api(node["worker_token"]) as worker:
+
+        def told() -> Any:
+            return workers(api)["node"]["memory_free_gb"]
+
+        def beat(**more: object) -> None:
+            worker.post("/calc/zpe/compute/heartbeat", json=more).raise_for_status()
+
+        assert told() is None
+        beat(memory_free_gb=12.3)
+        assert told() == 12.3
+        # Answered without a question to Redis, it is noted a little later.
+        beat(memory_free_gb=4.0)
+        wait_until(lambda: bool(told() == 4.0))
+        # What it had free when it was heard of last says nothing of now.
+        beat(memory_free_gb=4.0, ending=True)
+        assert told() is None
+        plane.worker("real")
+        wait_until(lambda: (workers(api).get("real", {}).get("memory_free_gb") or 0) > 0)
+        beat(lease_ids=["ofnobody"])  # one that tells nothing any more
+        assert told() is None
+        api.delete(f"/calc/zpe/compute/servers/{node['server_id']}").raise_for_status()
+
+
 def test_a_worker_that_ends_says_goodbye_and_no_job_waits_for_it(plane: ControlPlane) -> None:
     with plane.api() as api:
         process = plane.worker("leaving")

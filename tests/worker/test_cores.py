@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from threading import Event, Thread
 
 import numpy as np
 import pytest
 
 from zpe_sdk.errors import ComputeError
-from zpe_sdk.worker.engines.cores import CorePool, available_cores, ranks_for
+from zpe_sdk.worker.engines.cores import (
+    CorePool,
+    available_cores,
+    available_memory_gb,
+    memory_free_gb,
+    ranks_for,
+)
 
 
 def test_only_cores_this_process_may_use_are_counted() -> None:
@@ -21,6 +28,21 @@ def test_only_cores_this_process_may_use_are_counted() -> None:
     finally:
         os.sched_setaffinity(0, allowed)
     assert set(available_cores()) <= allowed
+
+
+def test_free_memory_is_the_machines_or_what_its_container_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zpe_sdk.worker.engines.cores.CGROUP", tmp_path)  # no limit
+    free = memory_free_gb()
+    assert free is not None
+    assert 0 < free < available_memory_gb()
+    # 2 GB at most, of which 1.9 are in use, 0.1 GB of that by files that nobody needs in memory.
+    numbers = {"max": "2000000000", "current": "1900000000", "stat": "anon 1\ninactive_file 100000000"}
+    for name, text in numbers.items():
+        (tmp_path / f"memory.{name}").write_text(f"{text}\n")
+    assert memory_free_gb() == 0.2
+    assert available_memory_gb() == 2.0
 
 
 @pytest.mark.parametrize("cores", [1, 2, 6, 16, 64])

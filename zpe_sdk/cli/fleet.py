@@ -66,7 +66,7 @@ def workers(
     with connected(context) as client:
         found = client.admin.workers(revoked=revoked)
     columns = (
-        *("WORKER", "NAME", "OWNER", "ACCEPTS", "STATE", "ENGINE", "ZPE", "TAGS"),
+        *("WORKER", "NAME", "OWNER", "ACCEPTS", "STATE", "ENGINE", "ZPE", "TAGS", "CORES", "GB", "GB FREE"),
         *("RUNS NOW", "DONE", "FAILED", "LAST SEEN"),
     )
     reply(found, columns, map(_row, found.workers), json=json)
@@ -194,5 +194,6 @@ def _row(worker: WorkerStatus) -> tuple[object, ...]:
         f"{able.engine} {able.engine_version or ''}" if able else "",
         able and able.zpe_version,
         ", ".join(able.tags) if able else "",
+        *(able and able.cores, able and able.memory_gb, worker.memory_free_gb),
         *(", ".join(runs), worker.scf_done, worker.scf_failed, moment(worker.last_seen_at)),
     )

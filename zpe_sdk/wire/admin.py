@@ -137,7 +137,8 @@ class WorkerStatus(Message):
     """A compute node as its owner and administrators see it.
 
     ``alive``: heard of within a minute and not gone, or at work. ``running`` is what it runs, as far as it
-    tells; old workers tell nothing.
+    tells; old workers tell nothing. ``memory_free_gb`` (10⁹ bytes) is what its latest heartbeats have told;
+    null of one that is silent or tells nothing.
 
     ``owner`` is null for one that administrators have enrolled; ``accepts`` says whose jobs it takes beside
     its owner's.
@@ -156,6 +157,7 @@ class WorkerStatus(Message):
     capabilities: Capabilities | None = None
     leases: list[Id] = []
     running: list[WorkerScf] = []
+    memory_free_gb: float | None = None
     scf_done: int = 0
     scf_failed: int = 0
     scf_seconds: float = 0.0

@@ -229,13 +229,15 @@ class TaskReportReply(Message):
 class HeartbeatRequest(Message):
     """The leases a worker still works on, and how far the SCFs are that it runs under each.
 
-    With ``ending`` the worker says goodbye: nobody is to wait for it until it calls again.
+    ``memory_free_gb`` (10⁹ bytes) is what programs may still take on the machine; null: not known. With
+    ``ending`` the worker says goodbye: nobody is to wait for it until it calls again.
     """
 
     lease_ids: Annotated[list[Id], Field(max_length=10_000), Many] = []
     running: Annotated[
         dict[Id, Annotated[list[RunningScf], Field(max_length=4096)]], Field(max_length=10_000)
     ] = {}
+    memory_free_gb: Annotated[float, Field(ge=0, le=1e9)] | None = None
     ending: bool = False
 
 

@@ -252,9 +252,10 @@ class Worker:
                 running = self._sight.by_lease()
             try:
                 self._credentials.rotate_if_due()
-                reply = self._control.heartbeat(
-                    HeartbeatRequest(lease_ids=leases, running=running), seconds=self._beat_seconds
+                request = HeartbeatRequest(
+                    lease_ids=leases, running=running, memory_free_gb=self._engine.memory_free_gb()
                 )
+                reply = self._control.heartbeat(request, seconds=self._beat_seconds)
                 self._ttl = reply.lease_ttl_seconds
                 note_contact(self._folder)
                 with self._changed:

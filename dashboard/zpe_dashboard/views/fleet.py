@@ -135,7 +135,7 @@ class WorkersView(View[Workers]):
             "pace": None if pace is None else f"{pace:.2f}",
             "actions": actions,
             "running": [self._scf(scf) for scf in worker.running],
-            "about": {"summary": _in_short(worker), "text": _about(worker)},
+            "about": {"summary": self._in_short(worker), "text": _about(worker)},
             "sort": {"name": worker.name, "state": chips[0]["text"], "pace": pace},
         }
 
@@ -149,6 +149,21 @@ class WorkersView(View[Workers]):
             parts.append(scf.job_owner)
         name = scf.job_name or scf.job_id[:8]
         return {"href": f"#/job/{scf.job_id}", "text": f"{name}: {', '.join(parts)}", "title": scf.job_id}
+
+    def _in_short(self, worker: WorkerStatus) -> str:
+        """Return versions, size, free memory and tags of a machine in a line."""
+        w, able, free = self.words, worker.capabilities, worker.memory_free_gb
+        if able is None:
+            return worker.server_id[:8]
+        parts = [
+            able.zpe_version and f"zpe {able.zpe_version}",
+            able.cores and w("{n} cores", n=able.cores),
+            able.memory_gb and f"{able.memory_gb:.0f} GB",
+            free is not None and w("{n} GB free", n=f"{free:.1f}"),
+            w("{n} slots", n=able.slots),
+            *able.tags,
+        ]
+        return ", ".join(part for part in parts if part)
 
     async def _act(self, server_id: str, action: str) -> None:
         w, state = self.words, self.state
@@ -168,21 +183,6 @@ class WorkersView(View[Workers]):
                     lambda: self.act(state.revoke(server_id, and_its_results=True), w("Revoked.")),
                 ),
             )
-
-
-def _in_short(worker: WorkerStatus) -> str:
-    """Return versions, size and tags of a machine in a line."""
-    able = worker.capabilities
-    if able is None:
-        return worker.server_id[:8]
-    parts = [
-        able.zpe_version and f"zpe {able.zpe_version}",
-        able.cores and (f"{able.cores} cores" if able.cores > 1 else "1 core"),
-        able.memory_gb and f"{able.memory_gb:.0f} GB",
-        f"{able.slots} slots" if able.slots > 1 else "1 slot",
-        *able.tags,
-    ]
-    return ", ".join(str(part) for part in parts if part) or worker.server_id[:8]
 
 
 def _about(worker: WorkerStatus) -> str:

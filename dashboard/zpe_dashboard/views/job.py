@@ -155,7 +155,7 @@ class JobView(View[JobInside]):
                         if chosen
                     ]
                     + [w("tag {tag}", tag=tag) for tag in detail.requires.tags]
-                    + ([w("{n} cores", n=cores)] if (cores := detail.requires.cores) else [])
+                    + ([w("at least {n} cores", n=cores)] if (cores := detail.requires.cores) else [])
                     + ([f"{memory:g} GB"] if (memory := detail.requires.memory_gb) else [])
                     + ([f"pw.x {pw}"] if (pw := detail.requires.pw) else []),
                 },

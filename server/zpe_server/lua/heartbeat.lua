@@ -1,11 +1,16 @@
 -- Renews the named leases and says what became of each; with `ending`, the worker says goodbye.
--- a: worker, instance, leases, ttl_ms, running {lease = {scfs (JSON list), mark}}, ending
+-- a: worker, instance, leases, ttl_ms, running {lease = {scfs (JSON list), mark}}, memory_free_gb (absent: not known), ending
 -- Returns {leases {lease = 'held' | 'lost' | 'cancelled'}, left {lease = [tasks]} (of those that some were taken out of),
 --   draining}.
 -- needs: call, keys, leases, news, status, workers
 
 heard(a.worker, a.instance, a.ttl_ms)
 if a.ending then gone(a.worker) end
+if a.memory_free_gb then
+  redis.call('HSET', key('worker', a.worker), 'memory_free_gb', a.memory_free_gb)
+else
+  redis.call('HDEL', key('worker', a.worker), 'memory_free_gb')
+end
 local out, left = {}, {}
 for _, lease in ipairs(a.leases) do
   local record = redis.call('HMGET', key('lease', lease), 'worker', 'state', 'recalled', 'mark', 'job')

@@ -131,20 +131,24 @@ class Heartbeat(ByWorker, Transition[Beats]):
     ----------
     running
         By lease.
+    memory_free_gb
+        Of the worker's machine; None: not known.
     ending
         Whether it is the worker's last.
     """
 
     leases: Sequence[str]
     running: Mapping[str, Told] = field(default_factory=dict)
+    memory_free_gb: float | None = None
     ending: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoteSeen(Transition[Nothing]):
-    """Note that workers were heard of."""
+    """Note that workers were heard of, and the free memory of those that told it."""
 
     workers: Sequence[str]
+    memory_free_gb: Mapping[str, float]
 
 
 class Released(TypedDict):

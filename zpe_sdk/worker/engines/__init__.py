@@ -73,6 +73,9 @@ class Engine(Protocol):
     def slots_for(self, payload: JobPayload) -> tuple[int, int]:
         """Return how many slots an SCF of a job takes, and with how many it is still faster."""
 
+    def memory_free_gb(self) -> float | None:
+        """Return the memory that is free where its SCFs run, in GB (10⁹ bytes); None if that is not known."""
+
     def ready(self, task: Task, *, job_id: str, running: Collection[Task]) -> bool:
         """Tell whether to begin a task now, while others of its job are ``running``.
 

@@ -20,6 +20,8 @@ from zpe_sdk.errors import ComputeError
 # use a machine better than MPI does; above it, one MPI rank for every half million points.
 SMALL_GRID = 1_000_000
 POINTS_PER_RANK = 500_000
+# Where a container reads its limits.
+CGROUP = Path("/sys/fs/cgroup")
 
 
 def available_cores() -> list[int]:
@@ -43,7 +45,7 @@ def available_cores() -> list[int]:
 
 def _quota() -> int | None:
     with contextlib.suppress(OSError, ValueError):
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        quota, period = (CGROUP / "cpu.max").read_text().split()
         return max(1, math.floor(int(quota) / int(period)))  # "max" is no number: no quota
     return None
 
@@ -52,8 +54,32 @@ def available_memory_gb() -> float:
     """Return the memory that this process may use, in GB (10⁹ bytes): the machine's, or its container's."""
     size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     with contextlib.suppress(OSError, ValueError):
-        size = min(size, int(Path("/sys/fs/cgroup/memory.max").read_text()))  # "max" is no number
+        size = min(size, int((CGROUP / "memory.max").read_text()))  # "max" is no number
     return round(size / 1e9, 1)
+
+
+def memory_free_gb() -> float | None:
+    """Return the memory that programs may still take, in GB (10⁹ bytes); None where that is not told.
+
+    The least of what Linux says of the machine (``MemAvailable``) and what the limit of the container leaves.
+    """
+    machine = _table(Path("/proc/meminfo"))
+    if "MemAvailable:" not in machine:
+        return None
+    free = 1024 * machine["MemAvailable:"]  # told in units of 1024 bytes
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        used = int((CGROUP / "memory.current").read_text())
+        # The cache of files counts as used, and gives way.
+        used -= _table(CGROUP / "memory.stat")["inactive_file"]
+        free = min(free, int((CGROUP / "memory.max").read_text()) - used)
+    return round(max(0, free) / 1e9, 1)
+
+
+def _table(file: Path) -> dict[str, int]:
+    """Return the numbers of a file that has a name and a number in each line; none without the file."""
+    with contextlib.suppress(OSError):
+        return {name: int(number) for name, number, *_ in map(str.split, file.read_text().splitlines())}
+    return {}
 
 
 def ranks_for(cell: NDArray[np.float64], ecutrho: float, cores: int) -> int:

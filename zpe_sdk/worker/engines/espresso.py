@@ -41,7 +41,7 @@ from zpe_sdk.wire import (
 )
 from zpe_sdk.wire.messages import ID
 from zpe_sdk.worker.engines import OnIteration, OnStep
-from zpe_sdk.worker.engines.cores import available_memory_gb
+from zpe_sdk.worker.engines.cores import available_memory_gb, memory_free_gb
 from zpe_sdk.worker.engines.machine import Machine, Place
 from zpe_sdk.worker.engines.memory import Memory
 from zpe_sdk.worker.engines.relaxing import Relaxing, Surroundings, rows
@@ -136,6 +136,10 @@ class EspressoEngine:
             return self._machine.slots_for(parse(payload.content))
         except ZPEError:
             return 1, 1  # it will not get far, and its run says why
+
+    def memory_free_gb(self) -> float | None:
+        """Return the memory that is free; see :class:`zpe_sdk.worker.engines.Engine`."""
+        return memory_free_gb()
 
     def ready(self, task: Task, *, job_id: str, running: Collection[Task]) -> bool:
         """See :class:`zpe_sdk.worker.engines.Engine`."""

@@ -54,6 +54,10 @@ class RemoteEngine(ABC):
         """One; see :class:`zpe_sdk.worker.engines.Engine`."""
         return 1, 1
 
+    def memory_free_gb(self) -> float | None:
+        """Return None: it is not known of the machines there; see :class:`zpe_sdk.worker.engines.Engine`."""
+        return None
+
     def ready(self, task: Task, *, job_id: str, running: Collection[Task]) -> bool:
         """Wait for nothing; see :class:`zpe_sdk.worker.engines.Engine`."""
         return True

@@ -47,7 +47,7 @@ from zpe_sdk.wire import (
     TaskReport,
 )
 from zpe_sdk.worker.engines import OnIteration, OnStep, StepTaken
-from zpe_sdk.worker.engines.cores import available_cores, available_memory_gb
+from zpe_sdk.worker.engines.cores import available_cores, available_memory_gb, memory_free_gb
 from zpe_sdk.worker.engines.mock_relaxation import Bonds
 from zpe_sdk.worker.engines.relaxing import max_force, rows
 from zpe_sdk.worker.settings import WorkerSettings
@@ -114,6 +114,10 @@ class MockEngine:
     def slots_for(self, payload: JobPayload) -> tuple[int, int]:
         """One; see :class:`zpe_sdk.worker.engines.Engine`."""
         return 1, 1
+
+    def memory_free_gb(self) -> float | None:
+        """Return the memory that is free; see :class:`zpe_sdk.worker.engines.Engine`."""
+        return memory_free_gb()
 
     def ready(self, task: Task, *, job_id: str, running: Collection[Task]) -> bool:
         """Wait for nothing; see :class:`zpe_sdk.worker.engines.Engine`."""
