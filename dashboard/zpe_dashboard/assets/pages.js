@@ -14,5 +14,13 @@ export function render({model}) {
     for (const link of list.querySelectorAll("a"))
       link.getAttribute("href") === `#/${model.page}` ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current")
   })
-  return h("nav", {"aria-label": words.pages}, list, h("div", {class: "foot"}, other, form))
+  const nav = h("nav", {"aria-label": words.pages}, list, h("div", {class: "foot"}, other, form))
+  // On a narrow screen it comes up in a dialog, made anew each time, without a name and with an empty heading.
+  new ResizeObserver(() => {
+    let node = nav
+    while (node && !node.matches?.("[role=dialog]")) node = node.parentNode ?? node.host
+    node?.setAttribute("aria-label", words.pages)
+    node?.querySelector("h5")?.setAttribute("aria-hidden", "true")
+  }).observe(nav)
+  return nav
 }

@@ -1,7 +1,8 @@
 export function render({model}) {
   const lang = model.lang
   const head = h("thead"), empty = h("p", {class: "empty"}), table = h("table", {"aria-label": model.label}, head)
-  const box = h("div", {class: "box"}, table, empty)
+  // It scrolls where it is too wide, or the page does: the keyboard needs something to hold on to.
+  const box = h("div", {class: "box", role: "region", "aria-label": model.label, tabindex: 0}, table, empty)
   const shown = new Map()   // row id -> {body, cells: [{td, key}]}
   let sort = model.sort.length ? {key: model.sort[0], down: model.sort[1] === "down"} : null
 

@@ -21,7 +21,7 @@ class WorkersView(View[Workers]):
         w = self.words
         table = self.table(
             [
-                {"key": "name", "label": w("Worker"), "kind": "two", "sort": True},
+                {"key": "worker", "label": w("Worker"), "kind": "two", "sort": True},
                 {"key": "state", "label": w("State"), "kind": "chips", "sort": True},
                 {"key": "owner", "label": w("Owner"), "kind": "text", "sort": True},
                 {"key": "accepts", "label": w("Accepts jobs of"), "kind": "text", "sort": True},
@@ -124,7 +124,8 @@ class WorkersView(View[Workers]):
         accepts = {"own": w("the owner"), "group": w("the groups"), "all": w("everybody")}
         return {
             "id": worker.server_id,
-            "name": {"text": worker.name, "note": host if host != worker.name else worker.server_id[-8:]},
+            "name": worker.name,
+            "worker": {"text": worker.name, "note": host if host != worker.name else worker.server_id[-8:]},
             "state": chips,
             "owner": worker.owner,
             "accepts": accepts[worker.accepts],
@@ -136,7 +137,7 @@ class WorkersView(View[Workers]):
             "actions": actions,
             "running": [self._scf(scf) for scf in worker.running],
             "about": {"summary": self._in_short(worker), "text": _about(worker)},
-            "sort": {"name": worker.name, "state": chips[0]["text"], "pace": pace},
+            "sort": {"worker": worker.name, "state": chips[0]["text"], "pace": pace},
         }
 
     def _scf(self, scf: WorkerScf) -> dict[str, Any]:

@@ -103,16 +103,17 @@ class TokensView(View[Tokens]):
             size="small",
             margin=(0, 0, 8, 0),
         )
+
+        def title(text: str) -> pmui.Typography:
+            # "subtitle2" would be a heading, of a level that none is above.
+            return pmui.Typography(text, variant="body2", sx={"fontWeight": 500}, margin=(12, 0, 4, 0))
+
         dialog = pmui.Dialog(
             pn.Column(
-                pmui.Typography(
-                    w("It is shown only now: nobody can look it up later."), margin=(0, 0, 12, 0)
-                ),
-                pmui.Typography(w("Token"), variant="subtitle2", margin=(0, 0, 4, 0)),
+                pmui.Typography(w("It is shown only now: nobody can look it up later."), margin=0),
+                title(w("Token")),
                 token,
-                pmui.Typography(
-                    w("Run this there; it asks for the token"), variant="subtitle2", margin=(12, 0, 4, 0)
-                ),
+                title(w("Run this there; it asks for the token")),
                 way,
                 command,
                 pn.Row(pn.HSpacer(), done, margin=(16, 0, 0, 0), sizing_mode="stretch_width"),
