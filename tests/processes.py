@@ -46,11 +46,11 @@ def h2(title: str = "") -> str:
 
 
 def environment(**settings: object) -> dict[str, str]:
-    """Return this process's environment with no ZPE settings but those given, and the pw.x that tests run."""
+    """Return this process's environment with no settings but those given, and the pw.x that tests run."""
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("ZPE_") or name == "ZPE_PW_PATH"
+        if not name.startswith(("ZPE_", "OTEL_")) or name == "ZPE_PW_PATH"
     }
     return kept | {name: str(value) for name, value in settings.items()}
 

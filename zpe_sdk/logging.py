@@ -93,7 +93,7 @@ def configure_logging(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for chatty in ("httpx", "httpcore"):  # a line per request, heartbeats included
+    for chatty in ("httpx", "httpcore", "urllib3"):  # a line per request, heartbeats included
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 

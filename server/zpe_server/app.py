@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from types import FrameType
 
+import anyio.to_thread
 import structlog
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -30,6 +31,8 @@ from zpe_server.settings import Settings
 from zpe_server.sweeper import sweep_for_ever
 
 log = structlog.get_logger(__name__)
+
+_TRACES_SECONDS = 1.0  # to deliver the last spans at the end
 
 
 def create_app(settings: Settings, redis_url: str) -> FastAPI:
@@ -66,6 +69,7 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
                 plane.replicas.run,
                 plane.planner.begin,
                 plane.notices.run,
+                plane.ended.run,
             )
         ]
         try:
@@ -82,6 +86,9 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
                     task.cancel()
                 await asyncio.wait(running, timeout=1)
             await plane.completion.close()
+            with contextlib.suppress(StoreError):
+                await plane.ended.take()
+            await anyio.to_thread.run_sync(plane.traces.close, _TRACES_SECONDS)
             with contextlib.suppress(StoreError):
                 await plane.replicas.leave()
             await plane.store.close()

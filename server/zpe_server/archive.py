@@ -30,7 +30,16 @@ FORMAT = 1
 PAUSE_MS = 30_000
 BATCH = 500
 # They are about this store and whoever runs on it now, not about what it holds.
-_OF_THE_STORE = ("epoch", "probe", "replicas", "notices", "notices:last", "notices:claim")
+_OF_THE_STORE = (
+    "epoch",
+    "probe",
+    "replicas",
+    "notices",
+    "notices:last",
+    "notices:claim",
+    "ended",
+    "ended:wanted",
+)
 # What is being imported stands under this name until all of it is there.
 _COMING = "import:"
 

@@ -10,6 +10,7 @@ import anyio.to_thread
 import structlog
 
 from zpe_sdk.errors import StoreError, ZPEError
+from zpe_sdk.traces import Traces
 from zpe_sdk.wire import ErrorInfo
 from zpe_server.assembly import Done, RelaxationError, Relaxed, assemble
 from zpe_server.measures import ASSEMBLY
@@ -36,11 +37,14 @@ class Completion:
     It may run anywhere and more than once: the job is marked finished by whoever stores the result first.
     """
 
-    def __init__(self, store: Store, results: ResultStore, planner: Planner, settings: Settings) -> None:
+    def __init__(
+        self, store: Store, results: ResultStore, planner: Planner, settings: Settings, traces: Traces
+    ) -> None:
         self._store = store
         self._results = results
         self._planner = planner
         self._settings = settings
+        self._traces = traces
         self._turns = asyncio.Semaphore(_TOGETHER)
         self._under_way: dict[str, asyncio.Task[None]] = {}
 
@@ -88,7 +92,7 @@ class Completion:
                 )
             else:
                 done = Done(job, reports, runs, starts, steps)
-                with ASSEMBLY.time():
+                with ASSEMBLY.time(), self._traces.during(job_id, "assemble"):
                     outcome = await anyio.to_thread.run_sync(assemble, done)
             if isinstance(outcome, States):
                 await self._act_on(job_id, generation, outcome)
@@ -146,9 +150,10 @@ class Completion:
     async def _advance(self, job_id: str, owner: str, generation: str, relaxed: Relaxed) -> None:
         """Put the displacements of a relaxed structure in the place of its relaxation."""
         # In a line of their own: no submission of the owner holds them up.
-        stage, texts = await self._planner.run(
-            f"{owner}: relaxed", _stays, plan_displacements_of, relaxed.request, self._settings
-        )
+        with self._traces.during(job_id, "plan"):
+            stage, texts = await self._planner.run(
+                f"{owner}: relaxed", _stays, plan_displacements_of, relaxed.request, self._settings
+            )
         reply = await self._store.transition(Advance(job=job_id, generation=generation, stage=stage, **texts))
         if not reply["advanced"]:
             return

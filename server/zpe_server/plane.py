@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from zpe_sdk.traces import Traces
 from zpe_server.completion import Completion
 from zpe_server.dead import DeadLetters
+from zpe_server.ended import Ended
 from zpe_server.events import Events
 from zpe_server.flags import Switches
 from zpe_server.jobs import Jobs
@@ -52,6 +54,8 @@ class Plane:
     completion: Completion
     replicas: Replicas
     notices: Notices
+    traces: Traces
+    ended: Ended
 
     @classmethod
     def build(cls, settings: Settings, redis_url: str) -> Plane:
@@ -66,6 +70,7 @@ class Plane:
         researchers = Researchers(store, settings)
         jobs = Jobs(store, events, workers, flags, researchers, settings)
         replicas = Replicas(store, settings)
+        traces = Traces("zpe-control-plane", replicas.name)
         return cls(
             settings=settings,
             store=store,
@@ -85,7 +90,9 @@ class Plane:
             targets=targets,
             researchers=researchers,
             results=results,
-            completion=Completion(store, results, planner, settings),
+            completion=Completion(store, results, planner, settings, traces),
             replicas=replicas,
             notices=Notices(store, settings, replicas.name),
+            traces=traces,
+            ended=Ended(store, traces),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
@@ -62,9 +63,10 @@ class Submission:
         StoreError
             ``busy``.
         """
+        began = round(time.time() * 1000)
         where, only = await self._targets.decide(who, request.where)
         stage, texts, warnings = await self._planner.run(
-            who.subject, disconnected, _plan, request, self._settings, request_id, where
+            who.subject, disconnected, _plan, request, self._settings, request_id, where, began
         )
         reply = await self._store.transition(
             Submit(
@@ -130,14 +132,14 @@ def _labels(request: JobRequest) -> dict[str, str]:
 
 
 def _plan(
-    request: JobRequest, settings: Settings, request_id: str, where: str
+    request: JobRequest, settings: Settings, request_id: str, where: str, began: int
 ) -> tuple[Stage, dict[str, str], list[str]]:
     # It brings SciPy and much of ASE: a control plane that starts does not wait for them.
     from zpe_server.planning import plan_job
 
     planned = plan_job(request, settings)
     return (
-        stage_of(planned, request, settings, request_id=request_id, where=where),
+        stage_of(planned, request, settings, request_id=request_id, where=where, began=began),
         stage_texts(planned),
         planned.warnings,
     )

@@ -13,6 +13,7 @@ from tests.processes import PATIENCE, environment
 ZPE = "import sys; from zpe_sdk.cli import main; sys.argv[1:] = {}; main()"
 SERVERS = {"bokeh", "fastapi", "panel", "redis", "uvicorn", "zpe_server", "zpe_dashboard"}
 PHYSICS = {"ase", "numpy", "scipy", "spglib", "zpe_sdk.result", "zpe_sdk.vibrations"}
+TRACING = {"opentelemetry.sdk.trace", "opentelemetry.exporter", "zpe_sdk.collector"}
 OTHERS = {"zpe_sdk.wire.admin", "zpe_sdk.wire.compute", "zpe_sdk.worker"}
 
 
@@ -56,12 +57,23 @@ def imported(code: str, folder: Path) -> tuple[set[str], str]:
         (
             "import zpe_server.command",
             "zpe_server.app",
-            {"bokeh", "panel", "scipy", "spglib", "tqdm", "zpe_sdk.result", "zpe_dashboard"},
+            {"bokeh", "panel", "scipy", "spglib", "tqdm", "zpe_sdk.result", "zpe_dashboard"} | TRACING,
             "",
         ),
-        ("import zpe_sdk.worker.loop", "zpe_sdk.worker.loop", SERVERS | {"scipy", "tqdm", "typer"}, ""),
+        (
+            "import zpe_sdk.worker.loop",
+            "zpe_sdk.worker.loop",
+            SERVERS | {"scipy", "tqdm", "typer"} | TRACING | {"opentelemetry"},
+            "",
+        ),
+        (
+            "from zpe_sdk.traces import Traces; print(Traces('zpe-worker', 'lab-pc-3').on)",
+            "zpe_sdk.traces",
+            SERVERS | PHYSICS | OTHERS | TRACING | {"opentelemetry"},
+            "False",
+        ),
     ],
-    ids=["client", "help", "jobs", "serve", "worker"],
+    ids=["client", "help", "jobs", "serve", "worker", "traces"],
 )
 def test_a_start_imports_only_what_it_needs(
     code: str, has: str, lacks: set[str], says: str, tmp_path: Path

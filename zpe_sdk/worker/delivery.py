@@ -13,6 +13,7 @@ from threading import Condition
 import structlog
 
 from zpe_sdk.errors import ZPEError
+from zpe_sdk.traces import Traces, now
 from zpe_sdk.wire import FailedReply, Ok, StepReply, TaskReportReply
 from zpe_sdk.worker.control import PATIENTLY, Control
 from zpe_sdk.worker.messages import Answer, Failure, OutboxMessage, failed, request_for
@@ -41,14 +42,21 @@ class Delivery:
     answered
         Called with the first of the messages that went together, and the answer, once they are out of the
         outbox.
+    traces
+        Where spans of requests go, outages that they waited out included.
     """
 
     def __init__(
-        self, control: Control, outbox: Outbox, answered: Callable[[OutboxMessage, Answer], None]
+        self,
+        control: Control,
+        outbox: Outbox,
+        answered: Callable[[OutboxMessage, Answer], None],
+        traces: Traces,
     ) -> None:
         self._control = control
         self._outbox = outbox
         self._answered = answered
+        self._traces = traces
         self._changed = Condition()
         self._deadline: float | None = None
         self._hurry = False
@@ -100,8 +108,16 @@ class Delivery:
                 return
             messages = self._outbox.first(limit)
             try:
-                began = time.monotonic()
+                began, since = time.monotonic(), now()
                 self._deliver(messages, seconds)
+                self._traces.span(
+                    messages[0].job_id,
+                    "deliver",
+                    since,
+                    now(),
+                    what=messages[0].kind,
+                    messages=len(messages),
+                )
                 with self._changed:
                     ended = time.monotonic()
                     self._rest_until = ended + min(MAX_REST_SECONDS, REST_PER_SECOND * (ended - began))

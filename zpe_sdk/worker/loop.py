@@ -17,6 +17,7 @@ import structlog
 from structlog.contextvars import bound_contextvars
 
 from zpe_sdk.errors import AuthError, ZPEError
+from zpe_sdk.traces import Traces, now
 from zpe_sdk.wire import Capabilities, HeartbeatRequest, LeaseReply
 from zpe_sdk.worker.actions import Action, Forget, Note, Send, Stop, Strike
 from zpe_sdk.worker.compute import compute
@@ -30,6 +31,7 @@ from zpe_sdk.worker.outbox import Outbox
 from zpe_sdk.worker.polling import SHORT_POLL_SECONDS, Polling
 from zpe_sdk.worker.settings import WorkerSettings
 from zpe_sdk.worker.sight import Sight
+from zpe_sdk.worker.spans import note_step, note_task
 from zpe_sdk.worker.status import note_contact
 from zpe_sdk.worker.workload import CLOSING_SECONDS, Workload
 
@@ -38,6 +40,7 @@ MIN_HEARTBEAT_SECONDS = 0.2  # whatever time to live a control plane names
 MAX_HEARTBEAT_SECONDS = 10.0
 DEFAULT_TTL_SECONDS = 600.0
 GOODBYE_SECONDS = 2.0
+TRACES_SECONDS = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -71,7 +74,8 @@ class Worker:
         self._control = control
         self._credentials = credentials
         self._outbox = Outbox(settings.work_dir / "outbox")
-        self._delivery = Delivery(control, self._outbox, self._answered)
+        self._traces = Traces("zpe-worker", settings.worker_name)
+        self._delivery = Delivery(control, self._outbox, self._answered, self._traces)
         self._polling = Polling(
             control, engine, self._outbox, stopping, self._wanted, self._offered, drain=settings.drain
         )
@@ -133,6 +137,7 @@ class Worker:
         self._delivery.close(1.0 if self._control.away else max(1.0, deadline - time.monotonic()))
         delivery.join(CLOSING_SECONDS)
         self._say_goodbye(beat)
+        self._traces.close(TRACES_SECONDS)
         if len(self._outbox):
             log.warning(
                 "some results are not delivered yet; the next start sends them", count=len(self._outbox)
@@ -209,7 +214,7 @@ class Worker:
         while begun := self._next():
             run, stop = begun
             lease, task = run.lease.reply, run.task
-            started = time.monotonic()
+            started, began = time.monotonic(), now()
             with bound_contextvars(job_id=lease.job_id, request_id=lease.request_id, task=task.index):
                 outcome = compute(
                     self._engine,
@@ -221,11 +226,13 @@ class Worker:
                     on_iteration=self._sight.begins(run),
                 )
             self._sight.ends(run)
+            note_task(self._traces, run, began, outcome)
             with self._changed:
                 del self._stops[run]
                 self._do(self._workload.finish(run, outcome, time.monotonic() - started))
 
     def _stepped(self, run: Run, taken: StepTaken) -> None:
+        note_step(self._traces, run, taken)
         with self._changed:
             self._do(self._workload.stepped(run, taken))
 

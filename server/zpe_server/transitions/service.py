@@ -72,6 +72,20 @@ class TakeNotices(Transition[Noticed]):
     limit: int
 
 
+class Ended(TypedDict):
+    """Jobs that have ended (JSON), the first to end first."""
+
+    ended: Listed[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TakeEnded(Transition[Ended]):
+    """Take the next jobs that have ended, and have more kept for ``wanted_ms``."""
+
+    limit: int
+    wanted_ms: float
+
+
 class Told(TypedDict):
     """What each replica that is there has told of its settings (JSON)."""
 

@@ -2,6 +2,7 @@
 --
 --   job:<id>           hash  status, detail, created, updated, owner, payload, plan, tasks, fingerprint, error,
 --                            generation (grows when forces are taken back), taken_back (workers' names) ...
+--                            began (when planning it was asked for, by a server's clock), traced (when it last ended, if jobs are traced),
 --                            stage (vibrations, relax, energy), ionic_step (steps that are stored), max_force (of the
 --                            last one, eV/Å), steps_from (steps that do not count against those that it may take)
 --   job:<id>:steps     list  ionic steps of its relaxation, in order
@@ -35,6 +36,7 @@
 --   index:<owner>:<status>  zset  jobs by creation; either part may be *: all
 --   notices            zset  what is to be passed on to those who run the service (JSON) by serial;  notices:last  the last
 --                            serial;  notices:claim  the replica that passes them on
+--   ended              list  jobs that have ended (JSON), for whoever traces them;  ended:wanted  there while somebody does
 --   retention          hash  "<owner> <project>" -> for how long its jobs are remembered once they are over (ms)
 --   replicas           hash  replica of the control plane -> when it was last heard of, its settings
 --   project:<owner>:<project>  zset  jobs by creation; the owner may be *: all

@@ -1,5 +1,5 @@
 -- A job's status: its detail, its version, the indexes by status, its progress.
--- needs: call, keys, news, notices
+-- needs: call, ended, keys, news, notices
 
 local WAITING = 'waiting for a worker that can run it: '
 
@@ -28,6 +28,7 @@ local function set_status(job, status, detail)
   touch(job, 'status', status, 'detail', detail or '')
   announce_job(job)
   if old ~= status and (status == 'finished' or status == 'failed') then notice(status, job, detail or '') end
+  if old ~= status then note_end(job, status) end
 end
 
 -- A job nobody works on is queued again; one with a held task stays started. Without detail, the previous one is kept.
