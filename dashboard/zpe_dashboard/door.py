@@ -307,8 +307,13 @@ async def _awaited(message: Awaitable[Message]) -> Message:
     return await message
 
 
+def is_static(scope: Scope) -> bool:
+    """Tell whether scripts, styles or fonts are asked for, the same for everybody."""
+    return _inner_path(scope).startswith("/static/")
+
+
 def _with_headers(send: Send, scope: Scope) -> Send:
-    static = _inner_path(scope).startswith("/static/")
+    static = is_static(scope)
 
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -10,9 +10,10 @@ from bokeh_fastapi import BokehFastAPI
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from panel.io.fastapi import add_applications
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from zpe_dashboard.door import COOKIE
+from zpe_dashboard.door import COOKIE, is_static
 from zpe_dashboard.sessions import current_session
 from zpe_dashboard.views.shell import tab
 from zpe_sdk.errors import ZPEError
@@ -48,7 +49,7 @@ def create_tabs(place: str, secret: bytes) -> tuple[ASGIApp, FastAPI]:
         # Whatever is let through stands in the page.
         include_headers=["Host"],
     )
-    return _Hanging(app, bokeh), app
+    return _Packing(_Hanging(app, bokeh)), app
 
 
 async def _alive() -> None:
@@ -77,6 +78,21 @@ async def _file(job_id: str, name: str) -> Response:
 
 async def _refused(request: Request, error: Exception) -> Response:
     return Response(str(error), 404, media_type="text/plain")
+
+
+class _Packing:
+    """Compresses scripts and styles.
+
+    Nothing else: the length of what is compressed together with a secret tells of the secret.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._packed = GZipMiddleware(app, compresslevel=6)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        static = scope["type"] == "http" and is_static(scope)
+        await (self._packed if static else self._app)(scope, receive, send)
 
 
 class _Hanging:

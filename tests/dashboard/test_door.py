@@ -121,6 +121,17 @@ def test_pages_allow_nothing_from_elsewhere_and_no_frames(inside: httpx.Client) 
         assert headers["cache-control"] == "no-store"
 
 
+def test_scripts_come_compressed_and_are_kept_and_pages_are_neither(inside: httpx.Client) -> None:
+    page = inside.get(PAGE)
+    assert "content-encoding" not in page.headers
+    scripts = re.findall(r'<script [^>]*src="(static/[^"]+)"', page.text)
+    assert scripts
+    for script in scripts:
+        reply = inside.get(PAGE + script)
+        assert reply.headers["content-encoding"] == "gzip"
+        assert "max-age" in reply.headers["cache-control"]
+
+
 def test_other_sites_can_post_nothing(control_plane: ControlPlane, inside: httpx.Client) -> None:
     for origin in ("https://evil.example", "null", f"{control_plane.url}.evil.example"):
         inside.headers["Origin"] = origin
