@@ -45,14 +45,19 @@ class Kernel:
             if content.get("execution_state") == "idle":
                 return output
 
-    def wait_for(self, sent: str, text: str) -> str:
-        """Wait until a cell has printed something, and return what it printed."""
+    def line_of(self, sent: str, beginning: str) -> str:
+        """Wait for a whole line with this beginning, and return it: what a cell prints comes in pieces."""
         output = ""
-        while text not in output:
-            message = self.client.get_iopub_msg(timeout=PATIENCE)
+        while True:
+            lines = [line for line in output.splitlines(keepends=True) if line.startswith(beginning)]
+            if lines and lines[0].endswith("\n"):
+                return lines[0].rstrip()
+            try:
+                message = self.client.get_iopub_msg(timeout=PATIENCE)
+            except Empty:
+                raise AssertionError(f"no line begins with {beginning!r}: {output}") from None
             if message["parent_header"].get("msg_id") == sent:
-                output += message["content"].get("text", "")
-        return output
+                output += message["content"].get("text", "") + message["content"].get("evalue", "")
 
     def send_comm(self, comm: str, data: dict[str, object]) -> None:
         """Send a message to a widget of the kernel, as a browser does."""

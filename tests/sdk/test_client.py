@@ -452,7 +452,7 @@ def test_the_result_of_a_worker_of_another_make_is_shown_as_far_as_it_goes(
     wait_until(lambda: len(admin.admin.workers().workers) > 1)  # the one of the control plane is on its way
     for other in admin.admin.workers().workers:
         if other.server_id != worker["server_id"]:
-            admin.admin.drain(other.server_id)
+            admin.workers.drain(other.server_id)
     try:
         job = admin.submit(h2("for an old worker"), priority=100, project="of before", name="hydrogen")
         with plane.api(str(worker["worker_token"])) as api:
@@ -473,7 +473,7 @@ def test_the_result_of_a_worker_of_another_make_is_shown_as_far_as_it_goes(
     finally:
         for other in admin.admin.workers().workers:
             if not other.revoked:
-                admin.admin.drain(other.server_id, False)
+                admin.workers.drain(other.server_id, False)
     job.wait(PATIENCE, progress=False)
     result = job.result()
     assert isinstance(result, BareResult)

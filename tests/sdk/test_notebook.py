@@ -64,6 +64,15 @@ print("waited", slider.value)
 """
 
 
+@pytest.fixture
+def dequeueing_again(plane: ControlPlane) -> Iterator[None]:
+    """Jobs run again after a test that has stopped them, also if it failed."""
+    yield
+    with ZPEClient(plane.url, plane.admin_token) as client:
+        client.admin.set_flags(dequeue_enabled=True)
+
+
+@pytest.mark.usefixtures("dequeueing_again")
 def test_a_widget_is_heard_while_a_cell_waits_and_cells_in_line_are_not_lost(notebook: Kernel) -> None:
     cells = [
         WIDGET.format(h2=h2()),
@@ -72,7 +81,7 @@ def test_a_widget_is_heard_while_a_cell_waits_and_cells_in_line_are_not_lost(not
     ]
     # As "Run All Cells" does it.
     first, *_, last = [notebook.client.execute(cell) for cell in cells]
-    comm = notebook.wait_for(first, "waits").split("waits", 1)[1].split()[0]
+    comm = notebook.line_of(first, "waits").split()[1]
     # What a browser sends when the slider is moved.
     notebook.send_comm(comm, {"method": "update", "state": {"value": 7}, "buffer_paths": []})
     # What a cell sets, those after it have: settings of numpy are kept in the context that it runs in.
@@ -87,7 +96,7 @@ job = client.submit({h2()!r}, symmetry=False, calc_mode="new")
 for event in job.events():
     print("event", event.status, flush=True)
 """)
-    notebook.wait_for(sent, "event")
+    notebook.line_of(sent, "event")
     notebook.manager.interrupt_kernel()
     assert "KeyboardInterrupt" in notebook.output_of(sent)
     assert "finished" in notebook.run("print(job.wait(240, progress=False).status().status)")

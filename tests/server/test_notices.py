@@ -142,6 +142,25 @@ def test_two_replicas_tell_once(tmp_path: Path, redis_server: RedisServer) -> No
         assert hook.posts.empty()
 
 
+def test_a_replica_that_ends_leaves_its_notices_to_the_next_one(
+    tmp_path: Path, redis_server: RedisServer
+) -> None:
+    with Hook() as hook:
+        # Not told by the first, which nobody answers.
+        nobody = f"json://127.0.0.1:{free_port()}/"
+        common = {"ZPE_REDIS_URL": redis_server.url, "ZPE_NOTIFY_ON": "finished"}
+        first = ControlPlane(tmp_path / "first", {**common, "ZPE_NOTIFY": nobody})
+        first.start()
+        job = submit(first, "water-like")
+        first.worker()
+        wait_until(lambda: "a notice could not be passed on" in first.log)
+        first.stop()
+        second = ControlPlane(tmp_path / "second", {**common, "ZPE_NOTIFY": hook.url})
+        second.start()
+        assert hook.next()["message"] == f"finished: job water-like ({job}) of admin"
+        second.stop()
+
+
 def test_many_notices_are_one_message() -> None:
     notices = [{"what": "failed", "job": f"{n:032x}", "message": "pw.x\x1b[31m stopped"} for n in range(3)]
     title, text = message([*notices, {"what": "finished", "job": "a" * 32, "name": "h2", "owner": "ann"}])

@@ -139,16 +139,6 @@ class Admin:
             )
         )
 
-    def drain(self, server_id: str, drain: bool = True) -> Ok:
-        """Give a compute node no new work, or (False) work again."""
-        __tracebackhide__ = True  # IPython leaves such frames out
-        return run(self._async.drain(server_id, drain))
-
-    def accept(self, server_id: str, accepts: Accepts) -> Ok:
-        """Change whose jobs a compute node with an owner takes from now on."""
-        __tracebackhide__ = True  # IPython leaves such frames out
-        return run(self._async.accept(server_id, accepts))
-
     def groups(self) -> GroupList:
         """List the groups of researchers, in which workers may be shared and jobs be shown."""
         __tracebackhide__ = True  # IPython leaves such frames out

@@ -7,7 +7,6 @@ from urllib.parse import quote
 
 from zpe_sdk.client.connection import Connection
 from zpe_sdk.wire import (
-    AcceptRequest,
     Accepts,
     ApiTokenList,
     ApiTokenReply,
@@ -16,7 +15,6 @@ from zpe_sdk.wire import (
     DeadJobList,
     DeadJobsReply,
     DeadJobsRequest,
-    DrainRequest,
     DroppedReply,
     EnrollTokenList,
     EnrollTokenReply,
@@ -147,22 +145,6 @@ class AsyncAdmin:
             DroppedReply,
             params={"owner": owner, "worker": worker, "version": version, "pseudopotential": pseudopotential},
         )
-
-    async def drain(self, server_id: str, drain: bool = True) -> Ok:
-        """Give a compute node no new work, or (False) work again."""
-        fields = {"drain": drain}
-        return await self._call(
-            "POST",
-            f"{_COMPUTE}/servers/{quote(server_id, safe='')}/drain",
-            Ok,
-            body=DrainRequest,
-            fields=fields,
-        )
-
-    async def accept(self, server_id: str, accepts: Accepts) -> Ok:
-        """Change whose jobs a compute node with an owner takes from now on."""
-        path = f"{_COMPUTE}/servers/{quote(server_id, safe='')}"
-        return await self._call("PATCH", path, Ok, body=AcceptRequest, fields={"accepts": accepts})
 
     async def groups(self) -> GroupList:
         """List the groups of researchers, in which workers may be shared and jobs be shown."""

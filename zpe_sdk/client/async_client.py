@@ -566,7 +566,7 @@ class AsyncZPEClient:
         return filled, chosen
 
     async def _chooses_offered(self, atoms: Atoms, named: Any, engine: EngineName | None) -> Choose | None:
-        """Return what chooses from the files that workers offer; None if none tells of any."""
+        """Return what chooses from the files that workers offer; None if all are named."""
         if isinstance(named, Mapping) and set(atoms.get_chemical_symbols()) <= set(named):
             return None
         now = monotonic()
@@ -577,12 +577,9 @@ class AsyncZPEClient:
             from zpe_sdk.espresso.pseudopotentials import placeholders
 
             return placeholders
-        with_files = [machine for machine in there if machine.pseudopotentials]
-        if not with_files:
-            return None
         from zpe_sdk.client.offers import choose_offered
 
-        return partial(choose_offered, with_files)
+        return partial(choose_offered, there)
 
     async def plan(
         self, structure: Structure, *, kind: JobKind = "vibrations", **options: Unpack[ManyOptions]

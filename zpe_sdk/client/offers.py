@@ -55,7 +55,8 @@ def choose_offered(
 ) -> dict[str, Pseudopotential]:
     """Read the files that are named, and choose one for each other element, all from one machine.
 
-    It is the choice of :func:`zpe_sdk.espresso.pseudopotentials.best_of` that most machines can run.
+    It is the choice of :func:`zpe_sdk.espresso.pseudopotentials.best_of` that most machines can run. Of
+    ``machines``, all take work.
 
     Raises
     ------
@@ -68,6 +69,14 @@ def choose_offered(
     wanted = symbols - set(named)
     if not wanted:
         return files
+    if not by_name:
+        why = "no worker says which files it has" if machines else "no worker takes your jobs at present"
+        raise InputError(
+            f"{why}: name the pseudopotential file of {', '.join(sorted(wanted))} (pseudopotentials=), or "
+            "the folder to choose it from (pseudo_dir= of the client, or ZPE_PSEUDO_DIR)",
+            code="bad_structure",
+            field="pseudopotentials",
+        )
     choices: list[dict[str, Pseudopotential]] = []
     for machine in machines:
         mine = _files(machine)

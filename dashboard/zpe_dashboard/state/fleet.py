@@ -68,7 +68,7 @@ class Workers(State):
     async def drain(self, *server_ids: str, drain: bool) -> None:
         """Give workers no new work, or work again."""
         for server_id in server_ids:
-            await self.client.admin.drain(server_id, drain)
+            await self.client.workers.drain(server_id, drain)
 
     async def revoke(self, server_id: str, *, and_its_results: bool = False) -> None:
         """Shut a worker out; its leases are released, and its results taken back if that is wanted."""

@@ -6,6 +6,9 @@
 local all = P .. 'replicas'
 if ARGV[2] == '' then
   redis.call('HDEL', all, a.replica)
+  -- Another one may pass notices on at once; meanwhile they are still kept.
+  local claim = P .. 'notices:claim'
+  if redis.call('GET', claim) == a.replica then redis.call('SET', claim, '', 'KEEPTTL') end
 else
   redis.call('HSET', all, a.replica, cjson.encode({seen = now, settings = ARGV[2]}))
 end

@@ -6,6 +6,6 @@
 
 if a.upto > 0 then redis.call('ZREMRANGEBYSCORE', P .. 'notices', '-inf', a.upto) end
 local holder = redis.call('GET', P .. 'notices:claim')
-if holder and holder ~= a.replica then return cjson.encode({notices = {}}) end
+if holder and holder ~= '' and holder ~= a.replica then return cjson.encode({notices = {}}) end
 redis.call('SET', P .. 'notices:claim', a.replica, 'PX', math.ceil(a.claim_ms))
 return cjson.encode({notices = redis.call('ZRANGE', P .. 'notices', 0, a.limit - 1)})
