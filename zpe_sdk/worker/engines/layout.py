@@ -2,14 +2,14 @@
 
 A pool (``pw.x -nk``) has a share of the k-points, the ranks in it a share of the planes of the FFT grid. What
 is done for each k-point (diagonalisation, sum over bands) is shared out both ways, what is done for the
-density (potential, mixing) among the ranks of a pool alone:
+density (potential, mixing) among the ranks of a pool alone, and costs as much as one k-point more:
 
-    T(n, p) / T(1, 1) = (f ⌈K/p⌉/K + 1 - f) g(n/p),    g(m) = ⌈N₃/m⌉/N₃ (1 + c log₂ m)
+    T(n, p) / T(1, 1) = (⌈K/p⌉ + 1) / (K + 1) · g(n/p),    g(m) = (1 - s) ⌈N₃/m⌉/N₃ (1 + c log₂ m) + s
 
-with n ranks in p pools, K k-points (each spin counts) and N₃ planes. f = 0.9 is the share of what is done
-for each k-point in a slab of 14 atoms, c = 0.11 what communication costs: H2 in 8 Å takes 0.75 s of 1.35 s on
-two ranks, without the start of MPI (docs/engine.md); that it grows with the logarithm is how messages among
-m ranks go at best.
+with n ranks in p pools, K k-points (each spin counts) and N₃ planes. c = 0.11 is what communication costs: H2
+in 8 Å takes 0.75 s of 1.35 s on two ranks, without the start of MPI (docs/engine.md); that it grows with the
+logarithm is how messages among m ranks go at best. s = 0.02, what each rank does for itself, and the k-point
+more fit 40 published times best, on 36 to 4096 ranks (tests/worker/pw_scaling.csv).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-KPOINT_SHARE = 0.9
 COMMUNICATION = 0.11
+SERIAL_SHARE = 0.02
 # Where cores would be idle otherwise, shares of the grid pay down to this many points; and no ranks more than
 # use half of their time.
 FEWEST_POINTS_PER_RANK = 200_000
@@ -37,9 +37,9 @@ class Work:
 def relative_time(work: Work, ranks: int, pools: int) -> float:
     """Return T(n, p) / T(1, 1)."""
     each = ranks // pools
-    plane_share = math.ceil(work.planes / each) / work.planes * (1 + COMMUNICATION * math.log2(each))
-    kpoint_share = math.ceil(work.kpoints / pools) / work.kpoints
-    return (KPOINT_SHARE * kpoint_share + 1 - KPOINT_SHARE) * plane_share
+    planes = math.ceil(work.planes / each) / work.planes * (1 + COMMUNICATION * math.log2(each))
+    shared = (math.ceil(work.kpoints / pools) + 1) / (work.kpoints + 1)
+    return shared * ((1 - SERIAL_SHARE) * planes + SERIAL_SHARE)
 
 
 def pools_for(work: Work, ranks: int) -> int:
