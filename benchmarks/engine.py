@@ -42,7 +42,7 @@ from zpe_sdk.espresso.symmetry import symmetry_of
 from zpe_sdk.result.assemble import make_result
 from zpe_sdk.vibrations.plan import Plan, plan_displacements
 from zpe_sdk.wire import JobPayload, TaskReport, ZPEResultDocument
-from zpe_sdk.worker.engines import espresso, starts
+from zpe_sdk.worker.engines import converging, espresso, starts
 from zpe_sdk.worker.engines.cores import available_cores
 from zpe_sdk.worker.engines.espresso import EspressoEngine
 from zpe_sdk.worker.settings import WorkerSettings
@@ -272,7 +272,7 @@ def other(*, conv_thr: float, start: str = "extrapolated") -> Iterator[None]:
         for module in (espresso, starts):
             stack.enter_context(patch.object(module, "recipe", changed))
         if start == "scratch":
-            stack.enter_context(patch.object(espresso, "prepare", lambda *_: recipe.Near.SCRATCH))
+            stack.enter_context(patch.object(converging, "prepare", lambda *_: recipe.Near.SCRATCH))
         elif start == "equilibrium":
             stack.enter_context(patch.object(density, "extrapolate", lambda centre, displaced, save: False))
         yield

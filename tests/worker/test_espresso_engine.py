@@ -17,7 +17,7 @@ from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.output import ScfResult
 from zpe_sdk.espresso.run import run_scf
 from zpe_sdk.wire import JobPayload, Task
-from zpe_sdk.worker.engines import espresso, starts
+from zpe_sdk.worker.engines import converging, starts
 from zpe_sdk.worker.engines.espresso import EspressoEngine
 from zpe_sdk.worker.settings import WorkerSettings
 
@@ -180,7 +180,7 @@ def test_as_many_scfs_run_side_by_side_as_the_memory_holds(
         finally:
             running.pop()
 
-    monkeypatch.setattr(espresso, "run_scf", counted)
+    monkeypatch.setattr(converging, "run_scf", counted)
     tasks = [Task(index=n, atom=2, displacement=(0.0, 0.01 * n, 0.0)) for n in (1, 2)]
     with ThreadPoolExecutor(2) as threads:
         done = list(threads.map(lambda t: pw.run(slab, t, job_id="job", stop=Event()), tasks))

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection
 from pathlib import Path
 from threading import Event
 
-import structlog
-
 from zpe_sdk.errors import ComputeError, ConfigError, InputError, ZPEError
-from zpe_sdk.espresso import environ, patch
-from zpe_sdk.espresso.dipole import run_dipole
 from zpe_sdk.espresso.fingerprint import (
     environ_mark,
     files_sha256,
     find_pseudopotential,
     fingerprint,
-    sha256_of,
 )
 from zpe_sdk.espresso.gamma import gamma_warning
 from zpe_sdk.espresso.input import PwInput, parse
@@ -27,7 +21,6 @@ from zpe_sdk.espresso.ionic_steps import IonicResult
 from zpe_sdk.espresso.output import ScfResult
 from zpe_sdk.espresso.pseudopotentials import headers
 from zpe_sdk.espresso.recipe import Near, recipe
-from zpe_sdk.espresso.run import kpoints_of, run_scf
 from zpe_sdk.espresso.said import MAX_WARNINGS
 from zpe_sdk.version import __version__
 from zpe_sdk.wire import (
@@ -41,34 +34,18 @@ from zpe_sdk.wire import (
 )
 from zpe_sdk.wire.messages import ID
 from zpe_sdk.worker.engines import OnIteration, OnStep
+from zpe_sdk.worker.engines.converging import PREFIX, Converging, gentle_mixing
 from zpe_sdk.worker.engines.cores import available_memory_gb, memory_free_gb
-from zpe_sdk.worker.engines.machine import Machine, Place
+from zpe_sdk.worker.engines.machine import Machine
+from zpe_sdk.worker.engines.medium import Media, Medium, whose
 from zpe_sdk.worker.engines.memory import Memory
 from zpe_sdk.worker.engines.relaxing import Relaxing, Surroundings, rows
 from zpe_sdk.worker.engines.starts import (
     RELAXED,
     Running,
-    keep,
     lacks_equilibrium,
-    prepare,
-    settings,
-    wants_kpoints,
 )
 from zpe_sdk.worker.settings import WorkerSettings
-
-PREFIX = "pw"
-GENTLE_MIXING_BETA = 0.3
-
-log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class Medium:
-    """What Environ is to read, the hash by which its physics are known, and what symmetry it leaves."""
-
-    text: str
-    sha256: str
-    keeps_symmetry: bool
 
 
 class EspressoEngine:
@@ -91,7 +68,7 @@ class EspressoEngine:
         self._machine = Machine(settings, cores=cores)
         self._running = Running()
         self._memory = Memory(1e9 * (settings.memory_gb or available_memory_gb()))
-        self._without_environ = False  # pw.x has been found to lack the plug-in
+        self._media = Media(settings.environ_path, self._machine)
 
     def capabilities(self) -> Capabilities:
         """Ask pw.x for its version and list the pseudopotentials that are there."""
@@ -106,8 +83,8 @@ class EspressoEngine:
         files = sorted(path for path in pseudo_dir.iterdir() if path.is_file())
         # An input may bring a folder of its own: what it holds, we cannot know yet.
         elsewhere = self._settings.allow_input_pseudo_dir
-        plugin = self._has_plugin(files)
-        default = self._default_environ() if plugin else None
+        plugin = self._media.has_plugin(files)
+        default = self._media.default() if plugin else None
         deciding = [*files, *self._machine.programs(), *([default] if default else [])]
         return Capabilities(
             engine=self.name,
@@ -172,7 +149,7 @@ class EspressoEngine:
         pseudo_dir = self._pseudo_dir(pw_input)
         for species in pw_input.species:
             find_pseudopotential(species.pseudopotential, pseudo_dir)
-        medium = self._medium(payload)
+        medium = self._media.of(payload)
         result = None
         while result is None:
             result = self._attempt(pw_input, task, job_id, payload, medium, stop, slots, on_iteration)
@@ -211,11 +188,6 @@ class EspressoEngine:
         job, waits = self._job_folder(job_id), recipe(pw_input).waits
         limit = self._max_seconds(payload)
 
-        def converge(task: Task) -> ScfResult:
-            return self._converge(
-                pw_input, task, job_id, medium, place, stop, limit=limit, on_iteration=on_iteration
-            )
-
         self._running.await_sources(job, task, stop, equilibrium=waits)
         with self._memory.hold(job_id, stop):
             # Cores of those that wait, for the equilibrium or for memory, go to those that run.
@@ -226,16 +198,27 @@ class EspressoEngine:
                 self._machine.take(pw_input, stop, slots=slots, most=most) as place,
                 self._running.scf(job, task),
             ):
+                converging = Converging(
+                    pw_input=pw_input,
+                    job=job,
+                    pseudo_dir=self._pseudo_dir(pw_input),
+                    medium=medium,
+                    place=place,
+                    alone=self._machine.command(1),
+                    max_seconds=limit,
+                    stop=stop,
+                    on_iteration=on_iteration,
+                )
                 try:
                     if lacks_equilibrium(job, task):
                         # It was computed elsewhere, or its density is gone.
-                        converge(Task(index=0))
-                    result = converge(task)
+                        converging.run(Task(index=0))
+                    result = converging.run(task)
                 except ConfigError as error:
-                    self._without_environ |= error.code == "environ_missing"
+                    self._media.learn(error)
                     raise
                 except InputError as error:
-                    raise _whose(error, payload) from None
+                    raise whose(error, payload) from None
                 except ComputeError as error:
                     if error.code == "out_of_memory" and self._memory.was_too_little(job_id):
                         return None
@@ -260,7 +243,7 @@ class EspressoEngine:
         pseudo_dir = self._pseudo_dir(pw_input)
         for species in pw_input.species:
             find_pseudopotential(species.pseudopotential, pseudo_dir)
-        medium = self._medium(payload)
+        medium = self._media.of(payload)
         job = self._job_folder(job_id)
 
         def of_step(result: IonicResult) -> Fingerprint:
@@ -279,7 +262,7 @@ class EspressoEngine:
                 environ=medium.text if medium else None,
                 nosym=medium is not None and not medium.keeps_symmetry,
                 electrons=recipe(pw_input).mixing(Near.SCRATCH),
-                gentle=_gentle(pw_input),
+                gentle=gentle_mixing(pw_input),
             )
             relaxing = Relaxing(
                 pw_input,
@@ -295,10 +278,10 @@ class EspressoEngine:
             try:
                 relaxed = relaxing.run(stop, keep_density=job / RELAXED)
             except ConfigError as error:
-                self._without_environ |= error.code == "environ_missing"
+                self._media.learn(error)
                 raise
             except InputError as error:
-                raise _whose(error, payload) from None
+                raise whose(error, payload) from None
             except ComputeError as error:
                 raise self._whose_limit(error, limit) from error
         last = relaxed.last
@@ -333,91 +316,6 @@ class EspressoEngine:
         self._memory.forget(job_id)
         shutil.rmtree(self._job_folder(job_id), ignore_errors=True)
 
-    # ------------------------------------------------------------------------------------- one SCF
-
-    def _converge(
-        self,
-        pw_input: PwInput,
-        task: Task,
-        job_id: str,
-        medium: Medium | None,
-        place: Place,
-        stop: Event,
-        *,
-        limit: float | None,
-        on_iteration: OnIteration | None,
-    ) -> ScfResult:
-        """Run the SCF; if it does not converge, once more from scratch and with gentler mixing."""
-        job, pseudo_dir = self._job_folder(job_id), self._pseudo_dir(pw_input)
-        folder = job / str(task.index)
-        save = folder / f"{PREFIX}.save"
-
-        how = settings(job, pw_input)
-
-        def scf_input(near: Near, gentle: Mapping[str, object], *, rehearsal: bool = False) -> str:
-            started = {"startingpot": "file"} if near is not Near.SCRATCH else {}
-            if any(save.glob("wfc*")):
-                started["startingwfc"] = "file"
-            return patch.task_text(
-                pw_input,
-                task,
-                prefix=PREFIX,
-                outdir="./",
-                pseudo_dir=str(pseudo_dir),
-                electrons={**how.electrons(near), **started, **gentle},
-                nosym=medium is not None and not medium.keeps_symmetry,
-                rehearsal=rehearsal,
-            )
-
-        def scf(near: Near, **gentle: object) -> ScfResult:
-            text = scf_input(near, gentle)
-            return run_scf(
-                place.command,
-                text,
-                folder,
-                prefix=PREFIX,
-                ranks=place.ranks,
-                cpus=place.cpus,
-                environ=environ.run_text(medium.text, restart=near is not Near.SCRATCH) if medium else None,
-                stop=stop,
-                max_seconds=limit,
-                on_iteration=on_iteration,
-            )
-
-        try:
-            _empty(folder)
-            points = None
-            if wants_kpoints(job, task, pw_input, how):
-                points = kpoints_of(
-                    self._machine.command(1), scf_input(Near.SCRATCH, {}, rehearsal=True), folder
-                )
-                _empty(folder)
-            near = prepare(job, task, save, pw_input, pseudo_dir, points, how)
-            try:
-                result = scf(near)
-            except ComputeError as error:
-                if error.code != "scf_not_converged" and (near is Near.SCRATCH or error.code != "pw_crashed"):
-                    raise
-                log.warning("SCF is tried again with gentler mixing", task=task.index, reason=error.message)
-                _empty(folder)
-                # Near enough is better than nothing.
-                result = scf(Near.SCRATCH, **_gentle(pw_input), scf_must_converge=False)
-                if result.accuracy_ry is None or result.accuracy_ry > how.enough:
-                    raise
-                result = _missed(result, how.conv_thr)
-            # Environ's charges answer to the molecule's, and are not in its density.
-            if medium is None:
-                result = replace(result, dipole_e_ang=_dipole(pw_input, task, save, result))
-            try:
-                keep(job, task, save, how)
-            except OSError as error:  # a full disk: what was computed counts all the same
-                log.warning("the density could not be kept for other SCFs", reason=str(error))
-            return result
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-    # -------------------------------------------------------------------------------- this machine
-
     def _pseudo_dir(self, pw_input: PwInput) -> Path:
         own = pw_input.namelists.get("control", {}).get("pseudo_dir")
         if self._settings.allow_input_pseudo_dir and isinstance(own, str) and own.strip():
@@ -430,96 +328,13 @@ class EspressoEngine:
             )
         return self._settings.pseudo_dir.resolve()
 
-    def _medium(self, payload: JobPayload) -> Medium | None:
-        """Return what Environ is to read for a job: what came with it, or else this machine's own file."""
-        if not payload.use_environ:
-            return None
-        if payload.environ is not None:
-            given = environ.parse(payload.environ)
-            return Medium(given.text, given.physics_hash(), given.keeps_symmetry)
-        path = self._default_environ()
-        if path is None:
-            raise ConfigError(
-                "the job wants Environ and brings no input for it, and there is no environ.in at "
-                f"ZPE_ENVIRON_PATH ({self._settings.environ_path or 'not set'})",
-                code="environ_missing",
-                field="ZPE_ENVIRON_PATH",
-            )
-        # Of such a file nothing was known when the job was planned: no symmetry was used there either.
-        return Medium(path.read_text(errors="replace"), sha256_of(path), keeps_symmetry=False)
-
-    def _default_environ(self) -> Path | None:
-        """Return this machine's ``environ.in``, if it has one."""
-        path = self._settings.environ_path
-        if path is not None and path.is_dir():
-            path = path / "environ.in"
-        return path if path is not None and path.is_file() else None
-
-    def _has_plugin(self, pseudopotentials: Sequence[Path]) -> bool:
-        """Tell whether pw.x has Environ; to ask takes a pseudopotential, and a small one is read soonest."""
-        files = [path for path in pseudopotentials if path.suffix.lower() == ".upf"]
-        smallest = min(files, key=lambda path: (path.stat().st_size, path.name), default=None)
-        return bool(smallest and not self._without_environ and self._machine.has_environ(smallest))
-
     def _job_folder(self, job_id: str) -> Path:
         if not re.fullmatch(ID, job_id):
             raise InputError(f"{job_id!r} cannot be a job's id", code="bad_job_id", field="job_id")
         return self._jobs / job_id
 
 
-def _whose(error: InputError, payload: JobPayload) -> ZPEError:
-    """Return an error with the side whose input it is about: Environ's may be this machine's own."""
-    if error.field != "environ" or payload.environ is not None:
-        return error
-    return ConfigError(
-        f"this machine's environ.in is of no use: {error.message}",
-        code="environ_unusable",
-        field="ZPE_ENVIRON_PATH",
-    )
-
-
-def _gentle(pw_input: PwInput) -> dict[str, object]:
-    """Return how to mix densities where an SCF has not converged."""
-    given = pw_input.namelists.get("electrons", {})
-    return {
-        "mixing_beta": min(GENTLE_MIXING_BETA, _number(given.get("mixing_beta"), 0.7) / 2),
-        "electron_maxstep": 2 * max(100, int(_number(given.get("electron_maxstep"), 100))),
-    }
-
-
-def _dipole(
-    pw_input: PwInput, task: Task, save: Path, result: ScfResult
-) -> tuple[float, float, float] | None:
-    """Return the dipole of the cell in e Å; None for crystals, or if the density cannot be read."""
-    try:
-        dipole = run_dipole(pw_input, task, save, result.valences)
-    except ComputeError as error:
-        log.warning("no dipole, and so no intensities", task=task.index, reason=error.message)
-        return None
-    return None if dipole is None else (float(dipole[0]), float(dipole[1]), float(dipole[2]))
-
-
 def _warnings(pw_input: PwInput, result: ScfResult | IonicResult) -> list[str]:
     """Return what is to be said of a result: that pw.x is known to be wrong here, and its own warnings."""
     known = gamma_warning(pw_input, result.version)
     return [*([known] if known else []), *result.warnings][:MAX_WARNINGS]
-
-
-def _missed(result: ScfResult, wanted: float) -> ScfResult:
-    """Return a result with a warning, if its SCF has not come below the threshold (Ry) that was wanted."""
-    if result.accuracy_ry is None or result.accuracy_ry <= wanted:
-        return result
-    warning = (
-        f"the SCF came to an estimated {result.accuracy_ry:.1e} Ry and no further: below the input's "
-        f"conv_thr, not below the {wanted:.1e} Ry that good forces take"
-    )
-    return replace(result, lacking_ry=result.accuracy_ry, warnings=(warning, *result.warnings))
-
-
-def _empty(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-
-
-def _number(value: object, default: float) -> float:
-    return float(value) if isinstance(value, int | float) else default
