@@ -41,9 +41,7 @@ def test_a_plan_of_a_service_without_workers_says_so(client: ZPEClient, plane: C
     assert (plan.machines, plan.detail) == (0, "no worker has enrolled yet")
     assert (plan.scf_seconds, plan.seconds) == (None, None)
     assert "not known" in plan.summary()
-    with pytest.raises(
-        InputError, match=r"no worker takes your jobs at present: .* of H "
-    ) as caught:
+    with pytest.raises(InputError, match=r"no worker takes your jobs at present: .* of H ") as caught:
         client.submit(molecule("H2", vacuum=4))
     assert caught.value.field == "pseudopotentials"
 
