@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Browser
 
-from tests import browser, reaper
+from tests import reaper
 from tests.processes import ControlPlane, Process, RedisServer
+
+# Tests of the SDK with the lowest versions of what it needs have no browser.
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 def pytest_sessionstart() -> None:
@@ -77,5 +81,7 @@ def own_control_plane(tmp_path: Path) -> Iterator[Callable[..., ControlPlane]]:
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """A browser that the tests of a module share; no longer, because its event loop bars those of others."""
-    with browser.chromium() as running:
+    from tests.browser import chromium as a_browser
+
+    with a_browser() as running:
         yield running
