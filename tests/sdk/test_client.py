@@ -508,7 +508,7 @@ def test_every_administrators_call(plane: ControlPlane, admin: ZPEClient, client
             mary.jobs()
 
     server_id = str(plane.register(name="idle")["server_id"])
-    assert calls.drain(server_id).ok
+    assert admin.workers.drain(server_id).ok
     assert {w.server_id: w.draining for w in calls.workers().workers}[server_id]
     assert calls.revoke_worker(server_id).revoked_count >= 1
 
