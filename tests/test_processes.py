@@ -15,8 +15,9 @@ from tests.processes import PATIENCE, Process, RedisServer, wait_until
 
 # Its children: one as usual, one in a session of its own whose parent has ended.
 RUN = """
-import subprocess, time
+import signal, subprocess, time
 from tests import reaper
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what a script starts with &
 reaper.watch()
 sleep = ["sleep", "3600"]
 print(subprocess.Popen(sleep, stdout=subprocess.DEVNULL).pid, flush=True)
