@@ -8,7 +8,7 @@ import pytest
 
 from tests.worker.plane import PAYLOAD
 from zpe_sdk.wire import Fingerprint, HeartbeatReply, IonicStep, LeaseReply, Task, TaskReport
-from zpe_sdk.worker.actions import Action, Send, Stop
+from zpe_sdk.worker.actions import Action, Note, Send, Stop
 from zpe_sdk.worker.engines import StepTaken
 from zpe_sdk.worker.held import Ask, Run
 from zpe_sdk.worker.messages import Answer, Failure, OutboxMessage
@@ -227,6 +227,15 @@ def test_of_a_job_that_is_over_everything_stops() -> None:
     message = sent(workload.finish(begun(workload), report(0), 1.0))[0]
     run = begun(workload)
     assert Stop(run) in workload.answered(message, Answer(job="failed"))
+
+
+def test_a_run_that_was_stopped_waits_again_and_the_journal_says_so() -> None:
+    workload = Workload(2, has_others=False)
+    workload.take(lease("l1", [0, 1]), ASK, slots=(1, 1))
+    [note] = workload.finish(begun(workload), None, 1.0)
+    assert isinstance(note, Note)
+    assert (note.entry.running, note.entry.waiting) == ([], [0, 1])
+    assert begun(workload).task.index == 0
 
 
 def test_a_task_that_was_recalled_does_not_come_back() -> None:

@@ -103,7 +103,7 @@ class Workload:
 
     def wanted(self, now: float) -> Ask | None:
         """Return what to ask for, if anything; end if no further SCF would be done in time."""
-        if self.ended or self._draining:
+        if self._draining:
             return None
         in_use = sum(run.slots for run in self.runs.values())
         waiting = sum(len(held.waiting) for held in self.leases.values())
