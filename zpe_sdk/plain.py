@@ -8,6 +8,9 @@ dashboard whatever they show besides.
 
 from __future__ import annotations
 
+# The attributes of a table's cell in HTML: not every notebook keeps columns apart by itself.
+CELL = 'style="text-align:left; padding:2px 8px"'
+
 
 class _Blanked(dict[int, int]):
     """What each character becomes, as :meth:`str.translate` asks for it."""

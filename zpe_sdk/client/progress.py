@@ -9,6 +9,7 @@ from html import escape
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from zpe_sdk.plain import CELL
 from zpe_sdk.wire import OVER
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ def html(job_id: str, url: str, status: JobStatus | None) -> str:
             "detail": status.detail or "",
         }
     link = f'<a href="{escape(url)}" target="_blank">{escape(job_id)}</a>'
-    cells = [f'<tr>{_cell("th", "job")}<td style="text-align:left">{link}</td></tr>']
+    cells = [f"<tr>{_cell('th', 'job')}<td {CELL}>{link}</td></tr>"]
     cells += [f"<tr>{_cell('th', name)}{_cell('td', value)}</tr>" for name, value in rows.items() if value]
     return f"<table>{''.join(cells)}</table>"
 
@@ -190,4 +191,4 @@ def html_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _cell(kind: str, text: str) -> str:
-    return f'<{kind} style="text-align:left">{escape(text)}</{kind}>'
+    return f"<{kind} {CELL}>{escape(text)}</{kind}>"

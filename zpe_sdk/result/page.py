@@ -24,7 +24,8 @@ class Page:
         # In a frame, its script touches nothing else of the notebook.
         width, height = self.size
         return (
-            f'<iframe sandbox="allow-scripts" width="{width}" height="{height}" style="border:0" '
+            f'<iframe sandbox="allow-scripts" width="{width}" height="{height}" '
+            'style="border:0; max-width:100%" '
             f'srcdoc="{escape(self.html)}"></iframe>'
         )
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zpe_sdk.errors import InputError
+from zpe_sdk.plain import CELL
 from zpe_sdk.result.data import ResultData
 from zpe_sdk.result.gas import Geometry, count_rotations, electronic_spin, gas_molecule, geometry
 from zpe_sdk.result.turning import Bonds, turning_groups
@@ -103,9 +104,8 @@ class Thermochemistry:
         return f"<Thermochemistry ({self._conditions()}): {values}>"
 
     def _repr_html_(self) -> str:
-        style = 'style="text-align:left"'
         rows = "".join(
-            f"<tr><th {style}>{name}</th><td {style}>{value}</td></tr>" for name, value in self._rows()
+            f"<tr><th {CELL}>{name}</th><td {CELL}>{value}</td></tr>" for name, value in self._rows()
         )
         return f"<table><caption>{self._conditions()}</caption>{rows}</table>"
 
