@@ -229,6 +229,25 @@ def test_of_a_job_that_is_over_everything_stops() -> None:
     assert Stop(run) in workload.answered(message, Answer(job="failed"))
 
 
+def test_what_an_answer_says_of_its_lease_counts() -> None:
+    workload = Workload(1, has_others=False)
+    workload.take(lease("l1", [0, 1, 2]), ASK, slots=(1, 1))
+    message = sent(workload.finish(begun(workload), report(0), 1.0))[0]
+    workload.answered(message, Answer(left=[1]))
+    assert waiting(workload, "l1") == [1]
+    workload.answered(message, Answer(lease="lost"))
+    assert workload.leases == {}
+
+
+def test_one_that_is_told_to_stop_stops_what_runs_and_begins_nothing() -> None:
+    workload = Workload(1, has_others=False)
+    workload.take(lease("l1", [0, 1]), ASK, slots=(1, 1))
+    run = begun(workload)
+    assert workload.stop() == [Stop(run)]
+    workload.finish(run, None, 1.0)
+    assert workload.begin(0.0, always) is None
+
+
 def test_a_run_that_was_stopped_waits_again_and_the_journal_says_so() -> None:
     workload = Workload(2, has_others=False)
     workload.take(lease("l1", [0, 1]), ASK, slots=(1, 1))
