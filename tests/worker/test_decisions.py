@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 import pytest
 
 from tests.worker.plane import PAYLOAD
+from zpe_sdk.errors import Side
 from zpe_sdk.wire import Fingerprint, HeartbeatReply, IonicStep, LeaseReply, Task, TaskReport
 from zpe_sdk.worker.actions import Action, Note, Send, Stop
 from zpe_sdk.worker.engines import StepTaken
@@ -194,7 +195,7 @@ def test_the_last_report_of_a_lease_hurries() -> None:
 
 @pytest.mark.parametrize(("side", "fails", "stay"), [("compute", [0], [1, 2]), ("config", [0, 1, 2], [])])
 def test_a_failure_of_the_machine_is_one_of_all_that_waits(
-    side: str, fails: list[int], stay: list[int]
+    side: Side, fails: list[int], stay: list[int]
 ) -> None:
     workload = Workload(1, has_others=False)
     workload.take(lease("l1", [0, 1, 2]), ASK, slots=(1, 1))
