@@ -103,9 +103,8 @@ class IssuerLogins:
 
     async def _known(self) -> LoginOptions:
         if time.monotonic() - self._asked > _OPTIONS_SECONDS:
-            self._asked = (
-                time.monotonic()
-            )  # before: one visitor in a minute waits for a control plane that is away
+            # Before it is asked: one visitor in a minute waits for a control plane that is away.
+            self._asked = time.monotonic()
             try:
                 self._options = await asyncio.to_thread(self._ask)
             except ZPEError as error:

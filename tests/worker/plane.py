@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -10,6 +11,18 @@ from zpe_sdk.worker.control import LeaseState
 from zpe_sdk.worker.messages import Answer, OutboxMessage
 
 PAYLOAD = JobPayload(content="", mobile_indices=[0], delta=0.01, low_cut_cm=50, temperature=300)
+
+
+def lease_of(lease_id: str, tasks: Iterable[int], job_id: str, *, more: bool = True) -> LeaseReply:
+    """Return what a worker is given."""
+    return LeaseReply(
+        job_id=job_id,
+        payload=PAYLOAD,
+        lease_id=lease_id,
+        lease_ttl_seconds=600,
+        tasks=[Task(index=index) for index in tasks],
+        more=more,
+    )
 
 
 @dataclass
@@ -56,14 +69,7 @@ class Plane:
         job.open -= tasks
         self.leases[lease_id] = Lease(job_id, frozenset(tasks), tasks)
         more = any(job.open for job in self.jobs.values())
-        return LeaseReply(
-            job_id=job_id,
-            payload=PAYLOAD,
-            lease_id=lease_id,
-            lease_ttl_seconds=600,
-            tasks=[Task(index=index) for index in tasks],
-            more=more,
-        )
+        return lease_of(lease_id, tasks, job_id, more=more)
 
     def hear(self, messages: list[OutboxMessage]) -> Answer:
         """Take in messages that go together, and answer."""

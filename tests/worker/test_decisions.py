@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 import pytest
 
-from tests.worker.plane import PAYLOAD
+from tests.worker.plane import lease_of
 from zpe_sdk.errors import Side
 from zpe_sdk.wire import Fingerprint, HeartbeatReply, IonicStep, LeaseReply, Task, TaskReport
 from zpe_sdk.worker.actions import Action, Note, Send, Stop
@@ -20,13 +20,7 @@ FINGERPRINT = Fingerprint(engine="mock", engine_version="1", physics="x")
 
 
 def lease(name: str, tasks: Sequence[int] = (0,), job: str = "j1") -> LeaseReply:
-    return LeaseReply(
-        job_id=job,
-        payload=PAYLOAD,
-        lease_id=name,
-        lease_ttl_seconds=600,
-        tasks=[Task(index=index) for index in tasks],
-    )
+    return lease_of(name, tasks, job)
 
 
 def report(task: int) -> TaskReport:

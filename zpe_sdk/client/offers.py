@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from zpe_sdk.errors import InputError
-from zpe_sdk.espresso.pseudopotentials import Pseudopotential, best_of, from_headers
+from zpe_sdk.espresso.pseudopotentials import Pseudopotential, best_of, from_headers, unnamed
 from zpe_sdk.wire import Machine
 
 
@@ -55,8 +55,7 @@ def choose_offered(
 ) -> dict[str, Pseudopotential]:
     """Read the files that are named, and choose one for each other element, all from one machine.
 
-    It is the choice of :func:`zpe_sdk.espresso.pseudopotentials.best_of` that most machines can run. Of
-    ``machines``, all take work.
+    It is the choice of :func:`zpe_sdk.espresso.pseudopotentials.best_of` that most machines can run.
 
     Raises
     ------
@@ -70,12 +69,9 @@ def choose_offered(
     if not wanted:
         return files
     if not by_name:
-        why = "no worker says which files it has" if machines else "no worker takes your jobs at present"
-        raise InputError(
-            f"{why}: name the pseudopotential file of {', '.join(sorted(wanted))} (pseudopotentials=), or "
-            "the folder to choose it from (pseudo_dir= of the client, or ZPE_PSEUDO_DIR)",
-            code="bad_structure",
-            field="pseudopotentials",
+        there = any(machine.takes_work for machine in machines)
+        raise unnamed(
+            wanted, "no worker says which files it has" if there else "no worker takes your jobs at present"
         )
     choices: list[dict[str, Pseudopotential]] = []
     for machine in machines:

@@ -134,6 +134,15 @@ def placeholders(symbols: set[str], named: Mapping[str, str] | None = None) -> d
     return {s: Pseudopotential(names.get(s, f"{s}.UPF"), s, "PAW", 0.0) for s in symbols}
 
 
+def unnamed(symbols: Iterable[str], why: str | None = None) -> InputError:
+    """Return the error that nobody has named the files of elements, and why none was chosen."""
+    what = (
+        f"name the pseudopotential file of {', '.join(sorted(symbols))} (pseudopotentials=), or the "
+        "folder to choose it from (pseudo_dir= of the client, or ZPE_PSEUDO_DIR)"
+    )
+    return InputError(f"{why}: {what}" if why else what, code="bad_structure", field="pseudopotentials")
+
+
 def defaults(atoms: Atoms, choose: Choose | None, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is not ``given`` of how the input of some Atoms is made.
 

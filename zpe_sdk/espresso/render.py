@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from zpe_sdk.errors import InputError
 from zpe_sdk.espresso.input import PwInput
 from zpe_sdk.espresso.namelist import apply, set_keys
-from zpe_sdk.espresso.pseudopotentials import WHOLE
+from zpe_sdk.espresso.pseudopotentials import WHOLE, unnamed
 from zpe_sdk.espresso.vacuum import VACUUM, emptiness, repeating
 
 MARGIN = 4.0  # Å on each side of a molecule that comes without a cell: 8 Å to its image
@@ -162,11 +162,7 @@ def _checked_files(atoms: Atoms, files: Mapping[str, str]) -> dict[str, str]:
         raise _error(f'give a dict such as {{"H": "H.UPF"}}, not {files!r}', "pseudopotentials")
     for symbol in sorted(set(atoms.get_chemical_symbols())):
         if symbol not in files:
-            raise _error(
-                f"name the pseudopotential file of {symbol} (pseudopotentials=), or the folder to choose it "
-                "from (pseudo_dir= of the client, or ZPE_PSEUDO_DIR)",
-                "pseudopotentials",
-            )
+            raise unnamed([symbol])
     return dict(files)
 
 

@@ -36,6 +36,7 @@
 --   index:<owner>:<status>  zset  jobs by creation; either part may be *: all
 --   notices            zset  what is to be passed on to those who run the service (JSON) by serial;  notices:last  the last
 --                            serial;  notices:claim  the replica that passes them on
+--                            ('': it has left that to another)
 --   ended              list  jobs that have ended (JSON), for whoever traces them;  ended:wanted  there while somebody does
 --   retention          hash  "<owner> <project>" -> for how long its jobs are remembered once they are over (ms)
 --   replicas           hash  replica of the control plane -> when it was last heard of, its settings
