@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.processes import PATIENCE, ControlPlane, Process, free_port, h2, wait_until
 
-FOLDER = Path(__file__).parents[2] / "deploy" / "monitoring"
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "deploy" / "monitoring"
+TRANSITIONS = ROOT / "server" / "zpe_server" / "lua"
 RULES = re.findall(r"^ +expr: (.+)$", (FOLDER / "alerts.yaml").read_text(), flags=re.M)
-PANELS = [
-    target["expr"].replace("$__rate_interval", "1m")
-    for panel in json.loads((FOLDER / "grafana.json").read_text())["panels"]
-    for target in panel["targets"]
-]
+DASHBOARD: dict[str, Any] = json.loads((FOLDER / "grafana.json").read_text())
+TARGETS = [target for panel in DASHBOARD["panels"] for target in panel["targets"]]
+PANELS = [target["expr"].replace("$__rate_interval", "1m") for target in TARGETS]
+LEGENDS = [set(re.findall(r"{{(\w+)}}", target["legendFormat"])) for target in TARGETS]
 NAME = r"\b(?:zpe|process)_\w+|\bup\b"
 ITS_OWN = {"up": {"job", "instance"}}  # what Prometheus adds
 needs_prometheus = pytest.mark.skipif(
@@ -32,17 +32,21 @@ needs_prometheus = pytest.mark.skipif(
 )
 
 
-@pytest.fixture
-def busy(own_control_plane: Callable[..., ControlPlane]) -> ControlPlane:
+@pytest.fixture(scope="module")
+def plane_settings() -> dict[str, object]:
+    return {"ZPE_RETRY_MAX": 1, "ZPE_RETRY_BASE_DELAY_SECONDS": 0}
+
+
+@pytest.fixture(scope="module")
+def busy(control_plane: ControlPlane) -> ControlPlane:
     """A control plane that has had a job, a failed attempt, a refused token and a request for nothing."""
-    plane = own_control_plane(ZPE_RETRY_MAX=1, ZPE_RETRY_BASE_DELAY_SECONDS=0)
-    with plane.api() as api, plane.api("nobody") as nobody:
+    with control_plane.api() as api, control_plane.api("nobody") as nobody:
         nobody.get("/calc/zpe/jobs")
         api.get("/nothing/here")
         api.post("/calc/zpe/jobs", json={"content": h2("mock: fail=pw_crashed task=1 times=1")})
-        plane.worker()
+        control_plane.worker()
         wait_until(lambda: api.get("/calc/zpe/jobs", params={"status": "finished"}).json()["total"] == 1)
-    return plane
+    return control_plane
 
 
 def labels_of(plane: ControlPlane) -> dict[str, set[str]]:
@@ -68,6 +72,37 @@ def test_rules_and_panels_ask_for_metrics_and_labels_that_there_are(busy: Contro
         grouped = " ".join(re.findall(r"by \(([^)]*)\)", expression)).replace(",", " ").split()
         matched = re.findall(r"[{,](\w+)=", expression)
         assert set(grouped + matched) <= labels, expression
+
+
+def test_rules_name_transitions_that_there_are() -> None:
+    named = {
+        name
+        for rule in RULES
+        for names in re.findall(r'transition=~"(.+?)"', rule)
+        for name in names.split("|")
+    }
+    assert named
+    assert named <= {path.stem for path in TRANSITIONS.glob("*.lua")}
+
+
+def test_panels_ask_the_chosen_prometheus_and_do_not_cover_one_another() -> None:
+    (variable,) = DASHBOARD["templating"]["list"]
+    assert (variable["type"], variable["query"]) == ("datasource", "prometheus")
+    chosen = {"type": "prometheus", "uid": f"${{{variable['name']}}}"}
+    assert all(of["datasource"] == chosen for of in (*DASHBOARD["panels"], *TARGETS))
+    taken: set[tuple[int, int]] = set()
+    for panel in DASHBOARD["panels"]:
+        place = panel["gridPos"]
+        columns = range(place["x"], place["x"] + place["w"])
+        rows = range(place["y"], place["y"] + place["h"])
+        cells = {(column, row) for column in columns for row in rows}
+        assert max(columns) < 24, panel["title"]  # Grafana's grid has as many columns
+        assert not cells & taken, panel["title"]
+        taken |= cells
+        names = [target["refId"] for target in panel["targets"]]
+        assert len(set(names)) == len(names), panel["title"]
+    numbers = [panel["id"] for panel in DASHBOARD["panels"]]
+    assert len(set(numbers)) == len(numbers)
 
 
 def test_latencies_are_told_by_route_and_what_a_sender_makes_up_is_no_label(busy: ControlPlane) -> None:
@@ -144,8 +179,10 @@ def test_prometheus_scrapes_a_control_plane_and_answers_every_panel(
             return list(reply.json()["data"]["result"])
 
         wait_until(lambda: bool(asked("rate(process_cpu_seconds_total[1m])")))  # two scrapes
-        for expression in PANELS:
-            assert asked(expression), expression
+        for expression, legend in zip(PANELS, LEGENDS, strict=True):
+            answer = asked(expression)
+            assert answer, expression
+            assert all(legend <= set(series["metric"]) for series in answer), expression
         for expression in RULES:
             asked(expression)
         rules = prometheus.get("/rules").json()["data"]["groups"][0]["rules"]
