@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from zpe_dashboard.door import Connect, Door
+from zpe_dashboard.frame import Frame
 from zpe_dashboard.issuer import IssuerLogins
 from zpe_sdk.client.async_client import AsyncZPEClient
 from zpe_sdk.http import WITHIN
@@ -47,7 +48,7 @@ def mount(
     """
     secret = secrets.token_bytes(32)
     tabs = _Tabs(place, secret)
-    app.mount(PREFIX, Door(tabs, connect, secret, IssuerLogins(login, issuer_ca_bundle)))
+    app.mount(PREFIX, Door(Frame(tabs), connect, secret, IssuerLogins(login, issuer_ca_bundle)))
     before = app.router.lifespan_context
 
     @asynccontextmanager

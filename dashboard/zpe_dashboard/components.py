@@ -173,13 +173,13 @@ class Pages(Component):
         Called when the other language is wanted.
     """
 
-    pages = param.List(default=[], doc="Dicts: ``id``, ``text``, ``icon``, maybe ``count`` and ``tone``.")
+    pages = param.List(default=[], doc="Dicts: ``id``, ``text``, maybe ``count`` and ``tone``.")
     page = param.String(default="overview")
     words = param.Dict(default={})
     reload = param.Integer(default=0, doc="Loads the page again when it changes.")
 
     _esm = _asset("cells.js", "pages.js")
-    _stylesheets = [_asset("common.css", "pages.css")]  # noqa: RUF012
+    _stylesheets = [_asset("common.css", "pages.css", "icons.css")]  # noqa: RUF012
 
     def __init__(self, on_language: Callable[[], None], **params: Any) -> None:
         super().__init__(**{"sizing_mode": "stretch_width"} | params)

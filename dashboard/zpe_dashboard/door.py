@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from functools import cache
-from importlib.resources import files
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 import structlog
@@ -20,14 +17,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from zpe_dashboard.issuer import IssuerLogins, Waiting
 from zpe_dashboard.sessions import Attempts, Session, Sessions, current_session
+from zpe_dashboard.templates import template
 from zpe_dashboard.words import Language, Words, language_of
 from zpe_sdk.client.async_client import AsyncZPEClient
 from zpe_sdk.errors import AuthError, ZPEError
 from zpe_sdk.transport import is_loopback
 from zpe_sdk.wire import Me
-
-if TYPE_CHECKING:
-    from jinja2 import Template
 
 log = structlog.get_logger(__name__)
 
@@ -95,7 +90,7 @@ class Door:
 
     async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        path = _inner_path(scope)
+        path = inner_path(scope)
         session = self._sessions.find(request.cookies.get(COOKIE))
         if request.method not in ("GET", "HEAD") and not _from_here(request.headers):
             await PlainTextResponse("This came from another site.", 403)(scope, receive, send)
@@ -230,11 +225,13 @@ class Door:
 
     async def _form(self, language: Language, problem: str = "", status: int = 200) -> Response:
         issuer = await self._issuer.host()
-        page = _login_page().render(words=Words(language), language=language, problem=problem, issuer=issuer)
+        page = template("login.html").render(
+            words=Words(language), language=language, problem=problem, issuer=issuer
+        )
         return HTMLResponse(page, status)
 
     def _waiting_page(self, waiting: Waiting) -> Response:
-        page = _login_page().render(
+        page = template("login.html").render(
             words=Words(waiting.language),
             language=waiting.language,
             waiting=waiting.login,
@@ -309,7 +306,7 @@ async def _awaited(message: Awaitable[Message]) -> Message:
 
 def is_static(scope: Scope) -> bool:
     """Tell whether scripts, styles or fonts are asked for, the same for everybody."""
-    return _inner_path(scope).startswith("/static/")
+    return inner_path(scope).startswith("/static/")
 
 
 def _with_headers(send: Send, scope: Scope) -> Send:
@@ -327,7 +324,8 @@ def _with_headers(send: Send, scope: Scope) -> Send:
     return send_with_headers
 
 
-def _inner_path(scope: Scope) -> str:
+def inner_path(scope: Scope) -> str:
+    """Return the path within the dashboard."""
     path: str = scope["path"].removeprefix(scope.get("root_path", ""))
     return path or "/"
 
@@ -355,11 +353,3 @@ def _set_cookie(response: Response, request: Request, name: str, value: str, sec
 def _from_here(headers: Headers) -> bool:
     """Tell whether a page of this very host sent a request: browsers say where a page is from."""
     return urlsplit(headers.get("origin", "")).netloc == headers.get("host") != ""
-
-
-@cache
-def _login_page() -> Template:
-    from jinja2 import Environment  # at the first visit, as all of the dashboard
-
-    page = files("zpe_dashboard").joinpath("assets/login.html").read_text("utf-8")
-    return Environment(autoescape=True).from_string(page)

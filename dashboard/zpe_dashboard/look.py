@@ -7,9 +7,15 @@ from typing import Any
 from zpe_dashboard.words import Words
 from zpe_sdk.wire import OVER, JobStatus
 
+# Fonts that are there already: none comes over the line, and no text is drawn twice.
+FONT = (
+    '-apple-system, "Segoe UI", "Noto Sans", Helvetica, Arial, '
+    '"Noto Sans CJK JP", "Hiragino Sans", "Yu Gothic UI", sans-serif'
+)
 _SHAPES = {
     "shape": {"borderRadius": 8},
     "typography": {
+        "fontFamily": FONT,
         "button": {"textTransform": "none"},
         "h1": {"fontSize": "1.5rem", "fontWeight": 400, "lineHeight": 1.334},
         "h2": {"fontSize": "1.25rem", "fontWeight": 500, "lineHeight": 1.6},
@@ -35,10 +41,12 @@ THEME: dict[str, Any] = {
         }
     },
 }
-# Of the page around the content; the bar has one colour in both themes, since what is on it is white.
+# One colour in both themes, since what is on it is white.
+BAR = "#1d3b82"
+# Of the page around the content.
 FRAME = {
     "& .main": {"backgroundColor": "var(--mui-palette-background-default)", "minHeight": "100vh"},
-    "& .header": {"backgroundColor": "#1d3b82", "backgroundImage": "none", "boxShadow": "none"},
+    "& .header": {"backgroundColor": BAR, "backgroundImage": "none", "boxShadow": "none"},
     "& .header .MuiIconButton-root": {"color": "#ffffff"},
     # A bar without a name, and headings without a text that keep room for it.
     "& .header .MuiLinearProgress-root": {"display": "none"},

@@ -110,7 +110,13 @@ def log_in(page: Page, url: str, token: str, place: str = "") -> None:
     page.goto(f"{url}/dashboard/{place}")
     page.locator("#token").fill(token)
     page.keyboard.press("Enter")
-    page.locator("main h1:visible, main dt:visible").first.wait_for()
+    page.wait_for_url(re.compile(r"/dashboard/(#.*)?$"))
+    arrive(page)
+
+
+def arrive(page: Page) -> None:
+    """Wait until the content has taken the place of the frame."""
+    page.locator("#frame").wait_for(state="detached")
 
 
 def go(page: Page, name: str) -> None:
@@ -520,7 +526,7 @@ def test_logout_closes_all_tabs_of_the_session_and_no_other(open_page: Open) -> 
     page, other = open_page(), open_page()
     second = page.context.new_page()
     second.goto(page.url)
-    second.locator("main h1").first.wait_for()
+    arrive(second)
     page.get_by_role("button", name="Log out").click()
     expect(page.locator("#token")).to_be_visible()
     page.reload()

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -15,7 +16,9 @@ from bokeh.util.token import generate_jwt_token
 from tests.processes import PATIENCE, ControlPlane, wait_until
 from tests.server.issuer import Issuer
 from zpe_dashboard.door import COOKIE, LOGGED_OUT
-from zpe_dashboard.sessions import FAILURES_PER_MINUTE, Attempts
+from zpe_dashboard.frame import Frame
+from zpe_dashboard.sessions import FAILURES_PER_MINUTE, Attempts, Session, current_session
+from zpe_sdk.client.async_client import AsyncZPEClient
 
 PAGE = "/dashboard/"
 
@@ -108,6 +111,44 @@ def test_the_page_holds_no_token_and_no_session(inside: httpx.Client, control_pl
     # The token of the websocket carries what Bokeh was told of the request, in base64.
     told = bokeh_token(page)
     assert not any(secret in text for secret in secrets for text in (page.text, str(page.url), told))
+
+
+@pytest.mark.parametrize(
+    ("role", "titles"),
+    [("researcher", ["Jobs", "New job"]), ("observer", ["Overview", "Workers"])],
+)
+def test_the_frame_is_sent_before_the_rest_is_made(role: Any, titles: list[str]) -> None:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def rest(scope: Any, receive: Any, send: Any) -> None:
+        assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"the rest"})
+
+    async def ask() -> None:
+        async with AsyncZPEClient("http://127.0.0.1:1", "token") as client:
+            current_session.set(Session(client=client, role=role))
+            scope = {"type": "http", "method": "GET", "path": "/dashboard/", "root_path": "/dashboard"}
+            await Frame(rest)(scope, None, send)  # type: ignore[arg-type]
+
+    asyncio.run(ask())
+    start, frame, *_ = sent
+    html = frame["body"].decode()
+    assert all(f"<span>{title}</span>" in html for title in titles)
+    assert ("New job" in html) == (role == "researcher")
+    # Nothing that has to come over the line first.
+    assert "src=" not in html
+    assert "stylesheet" not in html
+    assert (b"x-accel-buffering", b"no") in start["headers"]
+    assert b"".join(message["body"] for message in sent[1:]) == frame["body"] + b"the rest"
+    assert [message.get("more_body", False) for message in sent[1:]] == [True, False]
+
+
+def test_an_address_with_more_behind_it_than_there_is_gives_the_page(inside: httpx.Client) -> None:
+    assert bokeh_token(inside.get(PAGE, params={"bokeh-session-id": "nonsense"}))
 
 
 def test_pages_allow_nothing_from_elsewhere_and_no_frames(inside: httpx.Client) -> None:

@@ -14,8 +14,9 @@ FOLDER = Path(zpe_dashboard.__file__).parent
 
 
 def _texts() -> set[str]:
-    """Return what the code hands to a :class:`Words`, by whatever name, and what the login page does."""
-    found = set(re.findall(r'words\("([^"]+)"', (FOLDER / "assets/login.html").read_text()))
+    """Return what the code hands to a :class:`Words`, by whatever name, and what the plain pages do."""
+    pages = [page.read_text() for page in FOLDER.glob("assets/*.html")]
+    found = {text for page in pages for text in re.findall(r'words\("([^"]+)"', page)}
     for path in FOLDER.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):

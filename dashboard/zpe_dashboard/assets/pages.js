@@ -1,12 +1,12 @@
 export function render({model}) {
   const words = model.words, list = h("ul")
-  const form = h("form", {method: "post", action: "logout"}, h("button", {class: "out"}, h("span", {class: "icon", "aria-hidden": "true"}, "logout"), words.logout))
+  const form = h("form", {method: "post", action: "logout"}, h("button", {class: "out"}, h("span", {class: "icon logout"}), words.logout))
   model.on("reload", () => location.reload())
-  const other = h("button", {type: "button", class: "out", onclick: () => model.send_msg({language: true})}, h("span", {class: "icon", "aria-hidden": "true"}, "translate"), words.language)
+  const other = h("button", {type: "button", class: "out", onclick: () => model.send_msg({language: true})}, h("span", {class: "icon language"}), words.language)
 
   function drawPages() {
     list.replaceChildren(...model.pages.map(page => h("li", {}, h("a", {href: `#/${page.id}`, "aria-current": page.id === model.page ? "page" : null},
-      h("span", {class: "icon", "aria-hidden": "true"}, page.icon), h("span", {}, page.text),
+      h("span", {class: `icon ${page.id}`}), h("span", {}, page.text),
       page.count ? h("span", {class: `chip ${page.tone}`}, String(page.count)) : null))))
   }
   drawPages(); model.on("pages", drawPages)

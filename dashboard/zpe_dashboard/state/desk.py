@@ -11,6 +11,7 @@ from typing import Any
 
 import param
 
+from zpe_dashboard.pages import PAGES
 from zpe_dashboard.route import Route
 from zpe_dashboard.state.base import State
 from zpe_dashboard.state.dead import DeadLetters
@@ -24,16 +25,6 @@ from zpe_sdk.client.async_client import AsyncZPEClient
 from zpe_sdk.errors import ZPEError
 from zpe_sdk.wire.names import PersonRole
 
-# What there is for whom; the first of them is where one begins.
-_FOR_ADMINISTRATORS = (
-    *("overview", "jobs", "job", "workers", "leases", "dlq"),
-    *("researchers", "tokens", "audit"),
-)
-PAGES: dict[PersonRole, tuple[str, ...]] = {
-    "admin": (*_FOR_ADMINISTRATORS, "new"),
-    "observer": _FOR_ADMINISTRATORS,
-    "researcher": ("jobs", "job", "new"),
-}
 PERIOD_SECONDS = 2.0
 # What takes long, such as a search among very many jobs, is asked for again only after so many times as long.
 PATIENCE = 5

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import panel as pn
@@ -12,9 +14,10 @@ from panel_material_ui.template.base import Page
 
 from zpe_dashboard.components import Link, Pages
 from zpe_dashboard.look import FRAME, THEME
+from zpe_dashboard.pages import PAGES, listed
 from zpe_dashboard.route import Route
 from zpe_dashboard.sessions import Session, current_session
-from zpe_dashboard.state.desk import PAGES, Desk
+from zpe_dashboard.state.desk import Desk
 from zpe_dashboard.state.overview import Overview
 from zpe_dashboard.views.dead import DeadView
 from zpe_dashboard.views.fleet import LeasesView, WorkersView
@@ -27,6 +30,8 @@ from zpe_dashboard.views.researchers import ResearchersView
 from zpe_dashboard.views.tokens import AuditView, TokensView
 from zpe_dashboard.words import Words
 
+# The frame has been sent already when Panel is asked for the rest.
+_TEMPLATE = Path(str(files("zpe_dashboard").joinpath("assets/content.html")))
 _VIEWS: dict[str, type[View[Any]]] = {
     "overview": OverviewView,
     "jobs": JobsView,
@@ -39,17 +44,6 @@ _VIEWS: dict[str, type[View[Any]]] = {
     "tokens": TokensView,
     "audit": AuditView,
 }
-_PAGES = [
-    ("overview", "Overview", "dashboard"),
-    ("jobs", "Jobs", "science"),
-    ("new", "New job", "add_circle"),
-    ("workers", "Workers", "dns"),
-    ("leases", "Leases", "timer"),
-    ("dlq", "Dead letters", "report"),
-    ("researchers", "Researchers", "group"),
-    ("tokens", "Tokens", "key"),
-    ("audit", "Audit trail", "history"),
-]
 
 
 def tab(place: str) -> Any:
@@ -98,6 +92,7 @@ class _Shell:
             sx=FRAME,
             busy_indicator=None,
             site_url=f"#/{PAGES[session.role][0]}",
+            template=_TEMPLATE,
         )
         self.page.param.watch(lambda event: setattr(session, "dark", event.new), "dark_theme")
         self._desk.param.watch(self._show, "route")
@@ -136,10 +131,9 @@ class _Shell:
         def draw(*_: Any) -> None:
             dead = overview.dead if isinstance(overview, Overview) else 0
             pages.pages = [
-                {"id": name, "text": w(text), "icon": icon}
+                {"id": name, "text": w(text)}
                 | ({"count": dead, "tone": "bad"} if name == "dlq" and dead else {})
-                for name, text, icon in _PAGES
-                if name in self._desk.states
+                for name, text in listed(self._session.role).items()
             ]
 
         draw()
