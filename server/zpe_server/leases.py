@@ -26,9 +26,10 @@ from zpe_sdk.wire.relaxation import DEFAULT_STEPS
 from zpe_server.events import Events
 from zpe_server.idle import Asks, IdleWorkers
 from zpe_server.measures import QUEUE_WAIT
+from zpe_server.records import iso
 from zpe_server.reports import raise_conflict
 from zpe_server.settings import Settings
-from zpe_server.store import Store, iso
+from zpe_server.store import Store
 from zpe_server.tokens import Principal
 from zpe_server.transitions.base import items
 from zpe_server.transitions.leases import Able, Heartbeat, Lease, Leased, ListLeases, NoteSeen, Release, Told

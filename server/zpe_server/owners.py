@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from zpe_sdk.errors import AuthError
 from zpe_sdk.wire import Accepts, WorkerStatus
+from zpe_server.settings import UserWorkers
 from zpe_server.store import Store, key
 
 # From the narrowest to the widest.
 WIDTHS: tuple[Accepts, ...] = ("own", "group", "all")
 
-# What researchers may enrol: nothing, or workers that accept so much at most.
-UserWorkers = Literal["off", "own", "group", "all"]
 # By the name of a group, its members.
 Groups = Mapping[str, frozenset[str]]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from zpe_sdk.wire import (
@@ -16,8 +17,12 @@ from zpe_sdk.wire import (
     Progress,
     Requirements,
 )
-from zpe_server.store import iso
 from zpe_server.transitions.base import items
+
+
+def iso(milliseconds: float | str) -> str:
+    """Return a time of Redis's clock (ms) as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(float(milliseconds) / 1000, UTC).isoformat(timespec="milliseconds")
 
 
 def job_status(record: dict[str, Any]) -> JobStatus:

@@ -15,7 +15,6 @@ from zpe_sdk.http import base_url, is_token
 from zpe_sdk.logging import Level
 from zpe_sdk.wire import EngineName, Limits, LoginOptions
 from zpe_sdk.wire.jobs import Cutoff, Delta, Temperature
-from zpe_server.owners import UserWorkers
 from zpe_server.transitions.leases import Retry
 
 # Among the origins: any port of this machine.
@@ -24,6 +23,8 @@ LOOPBACK = "loopback"
 EVERYONE = "everyone"
 # What administrators can be told of.
 Notable = Literal["finished", "failed", "worker_lost"]
+# What researchers may enrol: nothing, or workers that accept so much at most.
+UserWorkers = Literal["off", "own", "group", "all"]
 Seconds = Annotated[int, Field(gt=0, le=10 * 365 * 86400)]
 
 

@@ -29,11 +29,6 @@ def key(*parts: str) -> str:
     return PREFIX + ":".join(parts)
 
 
-def iso(milliseconds: float | str) -> str:
-    """Return a time of Redis's clock (ms) as ISO 8601 in UTC."""
-    return datetime.fromtimestamp(float(milliseconds) / 1000, UTC).isoformat(timespec="milliseconds")
-
-
 def month() -> str:
     """Return the month that it is in UTC, e.g. ``2026-11``."""
     return datetime.now(UTC).strftime("%Y-%m")

@@ -22,8 +22,9 @@ from zpe_sdk.wire import (
 from zpe_sdk.wire.names import PersonRole
 from zpe_server.events import Events
 from zpe_server.owners import check_width
+from zpe_server.records import iso
 from zpe_server.settings import Settings
-from zpe_server.store import Store, iso, key
+from zpe_server.store import Store, key
 from zpe_server.transitions.base import items
 from zpe_server.transitions.tokens import Authenticate, Kind, ListTokens, Mint, Minted
 

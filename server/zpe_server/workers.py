@@ -22,8 +22,9 @@ from zpe_sdk.wire import (
 from zpe_server.events import Events
 from zpe_server.kept import Kept, TakenBack
 from zpe_server.owners import check_width, narrower
+from zpe_server.records import iso
 from zpe_server.settings import Settings
-from zpe_server.store import Store, iso
+from zpe_server.store import Store
 from zpe_server.tokens import Principal, hash_of, new_token
 from zpe_server.transitions.base import items
 from zpe_server.transitions.workers import (

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 import httpx
 
@@ -125,20 +125,25 @@ def local_service(
             "ZPE_WORK_DIR": str(work_dir),
             "ZPE_WORKER_MODE": engine,
         }
-        with httpx.Client(base_url=service.url, **options(httpx.URL(service.url))) as calls:
-            _wait_until_ready(service, calls, control_plane, start_seconds)
-            # A worker knows its control plane by the URL.
-            if port != before or not (work_dir / "identity.json").exists():
-                environment["ZPE_ENROLL_TOKEN"] = _enroll_token(service, calls)
-        stack.enter_context(
-            _process([sys.executable, "-m", "zpe_sdk.worker"], environment, folder / "worker.log")
-        )
+        # A worker knows its control plane by the URL.
+        enrols = port != before or not (work_dir / "identity.json").exists()
+        # Most of a start goes by in loading modules, so both do that side by side, and the worker waits for
+        # its enroll token at a pipe.
+        with _pipe() as (reading, writing):
+            if enrols:
+                environment["ZPE_ENROLL_FILE"] = f"/dev/fd/{reading.fileno()}"
+            command = [sys.executable, "-m", "zpe_sdk.worker"]
+            stack.enter_context(_process(command, environment, folder / "worker.log", reading))
+            with httpx.Client(base_url=service.url, **options(httpx.URL(service.url))) as calls:
+                _wait_until_ready(service, calls, control_plane, start_seconds)
+                if enrols:
+                    writing.write(_enroll_token(service, calls))
         yield service
 
 
 @contextmanager
 def _process(
-    command: list[str], environment: Mapping[str, str], log: Path
+    command: list[str], environment: Mapping[str, str], log: Path, *inherited: TextIO
 ) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -148,6 +153,7 @@ def _process(
             stderr=output,
             env=dict(environment),
             start_new_session=True,
+            pass_fds=[file.fileno() for file in inherited],
         )
     try:
         yield process
@@ -156,6 +162,14 @@ def _process(
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.close()
         process.wait()
+
+
+@contextmanager
+def _pipe() -> Iterator[tuple[TextIO, TextIO]]:
+    """Make a pipe for the ``with`` block; who reads it sees its end when the block has ended, however."""
+    reading, writing = os.pipe()
+    with open(reading, encoding="utf-8") as reads, open(writing, "w", encoding="utf-8") as writes:
+        yield reads, writes
 
 
 def _wait_until_ready(

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from ase import Atoms
-from ase.constraints import FixAtoms, FixCartesian
 from numpy.typing import ArrayLike, NDArray
 
 from zpe_sdk.espresso.input import parse
-from zpe_sdk.espresso.render import MOMENT_TO_SHARE
 
 
 def atoms_of(symbols: Sequence[str], positions: ArrayLike, cell: ArrayLike, pw_input: str) -> Atoms:
@@ -35,6 +33,11 @@ def atoms_of(symbols: Sequence[str], positions: ArrayLike, cell: ArrayLike, pw_i
     atoms = Atoms(symbols, positions, cell=cell, pbc=True)
     if not pw_input:
         return atoms
+    # They bring much of ASE and SciPy, which nobody waits for who makes a result.
+    from ase.constraints import FixAtoms, FixCartesian
+
+    from zpe_sdk.espresso.render import MOMENT_TO_SHARE
+
     given = parse(pw_input)
     held = [FixCartesian([i], mask=(~given.free[i]).tolist()) for i in given.partly_fixed]
     atoms.set_constraint(([FixAtoms(list(given.fixed_indices))] if given.fixed_indices else []) + held)
