@@ -166,3 +166,49 @@ def test_what_is_shown_can_be_read_on_a_dark_ground_and_on_a_light_one(
     page.close()
     assert len(found) > 40
     assert [text for text, ground, said in found if contrast(text, ground) < 2.5] == []
+
+
+# The distance of each text in a row from the one before, in pixels.
+GAPS = """
+() => [...document.querySelectorAll("tr")].flatMap(row => {
+    const places = [...row.cells].filter(cell => cell.textContent.trim()).map(cell => {
+        const range = document.createRange()
+        range.selectNodeContents(cell)
+        return range.getBoundingClientRect()
+    })
+    return places.slice(1).map((place, i) => place.left - places[i].right)
+})
+"""
+
+
+def test_columns_stay_apart_where_the_notebook_styles_no_tables(client: ZPEClient, chromium: Browser) -> None:
+    water = springs_result("H2O")
+    job = client.submit(h2(), name="hydrogen").wait(PATIENCE, progress=False)
+    things = [job, client.jobs(limit=2), water.thermo(), water.compare(water.with_masses({"H": "D"}))]
+    page = chromium.new_page()
+    # As marimo does it, and whatever else begins with a clean slate.
+    reset = "<style>* { margin: 0; padding: 0; border: 0 } table { border-collapse: collapse }</style>"
+    page.set_content(reset + "".join(thing._repr_html_() for thing in things))
+    gaps = page.evaluate(GAPS)
+    page.close()
+    assert len(gaps) > 10
+    assert min(gaps) >= 6
+
+
+def test_an_animation_that_was_loaded_out_of_sight_is_seen_whole(chromium: Browser) -> None:
+    """As in Visual Studio Code, whose outputs have no size while they load."""
+    page = chromium.new_page()
+    animation = springs_result("H2O").animate()
+    page.set_content(f"<div style='display: none'>{animation._repr_html_()}</div>")
+    frame = page.locator("iframe").element_handle().content_frame()
+    assert frame is not None
+    frame.wait_for_load_state()
+    page.evaluate("document.querySelector('div').style.display = 'block'")
+    seen = "() => document.querySelector('canvas').width > 300"
+    frame.wait_for_function(seen)
+    places = frame.evaluate(
+        "() => [...document.querySelectorAll('canvas, p')].map(e => e.getBoundingClientRect().bottom)"
+    )
+    page.close()
+    assert places[0] > 200
+    assert places[1] <= animation.size[1]

@@ -10,8 +10,10 @@ import pytest
 from scipy.integrate import trapezoid
 
 from tests.springs import springs_result
+from tests.structures import relaxation_document
 from zpe_sdk import InputError, ZPEResult
 from zpe_sdk.result.spectra import Shape, absorption, densities_of_states, line, read_experiment
+from zpe_sdk.result.structure import RelaxationResult
 
 matplotlib.use("agg")
 SHAPES: list[Shape] = ["lorentzian", "gaussian", "voigt"]
@@ -137,6 +139,19 @@ def test_the_plot_runs_down_and_takes_results_and_an_experiment_on_top(
     assert values.max() <= 1
     axes.figure.savefig(tmp_path / "water.svg")
     assert "<svg" in (tmp_path / "water.svg").read_text()
+
+
+def test_nothing_of_a_picture_lies_outside_of_it(water: ZPEResult) -> None:
+    """A notebook cuts around what is drawn; ``savefig`` and Panel take the figure as it is."""
+    spectra = [water.plot(), springs_result("H2").plot(), water.plot_dos()]
+    pictures = [*spectra, RelaxationResult(relaxation_document(engine="mock")).plot()]
+    for axes in pictures:
+        figure = axes.figure
+        figure.canvas.draw()
+        drawn = figure.get_tightbbox()
+        assert min(drawn.x0, drawn.y0) >= 0
+        assert drawn.x1 <= figure.bbox_inches.x1
+        assert drawn.y1 <= figure.bbox_inches.y1
 
 
 def test_hydrogen_which_absorbs_nothing_has_its_vibration_drawn() -> None:

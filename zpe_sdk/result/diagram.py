@@ -32,7 +32,7 @@ def draw_steps(
     axes
         Where to draw; default: a new figure.
     """
-    axes = pyplot().subplots(figsize=(7, 3.5))[1] if axes is None else axes
+    axes = pyplot().subplots(figsize=(7, 3.5), layout="constrained")[1] if axes is None else axes
     places = np.arange(len(names))
     for (what, heights), color in zip(deltas.items(), _COLORS, strict=False):
         levels = np.cumsum([0.0, *heights])

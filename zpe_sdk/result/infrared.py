@@ -42,7 +42,7 @@ def plot_infrared(
     cm, intensities = absorbing(result, scale)
     low, high = _range(cm, width_cm)
     if axes is None:
-        axes = pyplot.subplots(figsize=(8, 3.2))[1]
+        axes = pyplot.subplots(figsize=(8, 3.2), layout="constrained")[1]
     elif axes.has_data():
         low, high = min(low, *axes.get_xlim()), max(high, *axes.get_xlim())
     grid = np.linspace(low, high, _POINTS)

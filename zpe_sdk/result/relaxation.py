@@ -99,7 +99,7 @@ class Relaxation:
         axes
             Where to draw; default: a new figure.
         """
-        axes = pyplot().subplots(figsize=(7, 3))[1] if axes is None else axes
+        axes = pyplot().subplots(figsize=(7, 3), layout="constrained")[1] if axes is None else axes
         steps = np.arange(len(self.energies))
         axes.plot(steps, 1000 * (self.energies - self.energies[-1]), "o-", color="tab:blue")
         axes.set_xlabel("step")
