@@ -64,6 +64,12 @@ def test_metals_start_from_wave_functions_and_magnets_mix_by_local_screening() -
     assert not recipe(job(METAL + ", noncolin = .true.")).wave_functions  # spinors turn in their own way
 
 
+def test_a_molecule_is_displaced_beside_its_equilibrium_and_a_slab_after_it() -> None:
+    assert recipe(job(atoms=2)).waits  # in a cell of 3 Å by 3 Å
+    molecule = job("celldm(1) = 20.0, celldm(3) = 1.0", atoms=2, kpoints="gamma")
+    assert not recipe(molecule).waits
+
+
 def test_an_equilibrium_with_a_gap_decides_what_smearing_left_open() -> None:
     loose = "conv_thr = 1e-6"
     shown = recipe(job(METAL, loose), 5.0)

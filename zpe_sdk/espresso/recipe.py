@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 
+from ase import Atoms
 from ase.data import atomic_numbers
 
 from zpe_sdk.espresso.input import PwInput
+from zpe_sdk.espresso.vacuum import repeating
 
 DEFAULT_CONV_THR = 1e-6  # pw.x's own
 # Ry for each atom, since errors of the energy add up over the cell and those of single forces do not; and
@@ -102,7 +104,8 @@ def recipe(pw_input: PwInput, gap_ev: float | None = None) -> Recipe:
             conv_thr=min(wanted, GAP * atoms),
             enough=wanted,
             wave_functions=False,
-            waits=not fixed,
+            # From scratch, a slab takes twice the iterations of one that starts near, and leaves more noise.
+            waits=not fixed or _repeats(pw_input),
             # With pw.x's 8, Broyden mixing stalls on what it remembers of long ago; its beta of 0.7 is as
             # good where the start is near.
             _keys={"mixing_ndim": 4, **_DIAGONALISATION},
@@ -130,6 +133,11 @@ def recipe(pw_input: PwInput, gap_ev: float | None = None) -> Recipe:
         _by_start={Near.SCRATCH: {}, Near.NEIGHBOUR: near, Near.EXTRAPOLATED: near},
         _given=given,
     )
+
+
+def _repeats(pw_input: PwInput) -> bool:
+    """Tell whether it is a slab, a chain or a crystal, and no molecule."""
+    return bool(repeating(Atoms(pw_input.symbols, pw_input.positions, cell=pw_input.cell, pbc=True)).any())
 
 
 def _has_d_or_f(pw_input: PwInput) -> bool:
