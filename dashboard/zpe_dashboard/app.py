@@ -48,7 +48,8 @@ def mount(
     """
     secret = secrets.token_bytes(32)
     tabs = _Tabs(place, secret)
-    app.mount(PREFIX, Door(Frame(tabs), connect, secret, IssuerLogins(login, issuer_ca_bundle)))
+    logins = IssuerLogins(login, issuer_ca_bundle)
+    app.mount(PREFIX, Door(Frame(tabs), connect, secret, logins, expect=tabs.begin))
     before = app.router.lifespan_context
 
     @asynccontextmanager
@@ -85,7 +86,7 @@ def connect_within(app: FastAPI) -> Connect:
 
 
 class _Tabs:
-    """What is behind the door, imported at the first visit.
+    """What is behind the door, imported when somebody comes to it.
 
     A control plane without visitors shall not wait for Panel at its start, nor keep it in memory.
     """
@@ -93,18 +94,27 @@ class _Tabs:
     def __init__(self, place: str, secret: bytes) -> None:
         self._place = place
         self._secret = secret
-        self._app: ASGIApp | None = None
-        self._making = asyncio.Lock()
+        self._making: asyncio.Task[ASGIApp] | None = None
         self.running = AsyncExitStack()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with self._making:
-            if self._app is None:
-                module = await asyncio.to_thread(_import)
-                # A mounted application gets no lifespan of its own; Bokeh's forgets closed tabs in it.
-                self._app, inner = module.create_tabs(self._place, self._secret)
-                await self.running.enter_async_context(inner.router.lifespan_context(inner))
-        await self._app(scope, receive, send)
+        app = await asyncio.shield(self.begin())
+        await app(scope, receive, send)
+
+    def begin(self) -> asyncio.Task[ASGIApp]:
+        """Begin to import it, if nobody has."""
+        if self._making is None:
+            self._making = asyncio.create_task(self._make())
+            self.running.callback(self._making.cancel)
+        return self._making
+
+    async def _make(self) -> ASGIApp:
+        module = await asyncio.to_thread(_import)
+        app, inner = module.create_tabs(self._place, self._secret)
+        # A mounted application gets no lifespan of its own; Bokeh's forgets closed tabs in it.
+        await self.running.enter_async_context(inner.router.lifespan_context(inner))
+        made: ASGIApp = app
+        return made
 
 
 def _import() -> Any:

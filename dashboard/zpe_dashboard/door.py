@@ -68,15 +68,25 @@ class Door:
         What the dashboard signs its websocket tokens with.
     issuer
         Logins at the issuer that the control plane names.
+    expect
+        Called when somebody has the login page: soon they will be inside.
     """
 
-    def __init__(self, app: ASGIApp, connect: Connect, secret: bytes, issuer: IssuerLogins) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        connect: Connect,
+        secret: bytes,
+        issuer: IssuerLogins,
+        expect: Callable[[], object],
+    ) -> None:
         self._app = app
         self._connect = connect
         self._secret = secret
         self._sessions = Sessions()
         self._attempts = Attempts()
         self._issuer = issuer
+        self._expect = expect
         self._begun = Attempts()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -96,6 +106,7 @@ class Door:
             await PlainTextResponse("This came from another site.", 403)(scope, receive, send)
         elif path == "/login":
             await (await self._login(request))(scope, receive, send)
+            self._expect()
         elif path == "/issuer":
             answer = await (self._begin(request) if request.method == "POST" else self._wait(request))
             await answer(scope, receive, send)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -276,6 +277,20 @@ def test_downloads(control_plane: ControlPlane, inside: httpx.Client) -> None:
 def test_the_api_is_not_behind_this_door(control_plane: ControlPlane, inside: httpx.Client) -> None:
     # A session opens the dashboard and nothing else.
     assert inside.get("/calc/zpe/admin/flags").status_code == 401
+
+
+def test_panel_is_imported_while_somebody_types_the_token_and_not_before(
+    own_control_plane: Callable[..., ControlPlane],
+) -> None:
+    plane = own_control_plane()
+    assert plane.process is not None
+    libraries = Path(f"/proc/{plane.process.pid}/maps")
+    with plane.api() as api:
+        api.get("/calc/zpe/jobs").raise_for_status()
+    # Bokeh, below Panel, is all that needs Tornado.
+    assert "tornado" not in libraries.read_text()
+    httpx.get(f"{plane.url}{PAGE}login").raise_for_status()
+    wait_until(lambda: "tornado" in libraries.read_text())
 
 
 def test_a_control_plane_may_do_without(own_control_plane: Callable[..., ControlPlane]) -> None:
