@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.dashboard.test_accessibility import DESK, JAPANESE, NIGHT, TELEPHONE, Look, named
 from tests.dashboard.test_browser import WIDE, arrive
-from tests.processes import PATIENCE, ControlPlane
+from tests.processes import PATIENCE, ControlPlane, h2
 from zpe_dashboard.words import Words
 
 # Where all is that a frame shows, through all shadow roots: left, top and height, by what it is and says.
@@ -31,6 +31,8 @@ PLACES = """() => {
   look(document)
   return found
 }"""
+
+BOX = "node => { const {left, top, height} = node.getBoundingClientRect(); return [left, top, height] }"
 
 
 class Held:
@@ -117,6 +119,20 @@ def test_the_frame_names_the_page_that_was_asked_for(chromium: Browser, control_
         page.get_by_role("link", name="Tokens").click()
         waiting.let_through()
         expect(heading).to_have_text("Tokens")
+
+
+def test_the_name_of_a_job_comes_to_where_the_frame_has_its_heading(
+    chromium: Browser, control_plane: ControlPlane
+) -> None:
+    with control_plane.api() as api:
+        reply = api.post("/calc/zpe/jobs", json={"content": h2(), "name": "hydrogen"})
+    with held(chromium, control_plane, DESK, f"#/job/{reply.raise_for_status().json()['job_id']}") as waiting:
+        heading = waiting.page.get_by_role("heading", level=1)
+        expect(heading).to_have_text("Job")
+        first = heading.evaluate(BOX)
+        waiting.let_through()
+        expect(heading).to_contain_text("hydrogen")
+        assert heading.evaluate(BOX) == pytest.approx(first, abs=0.6)
 
 
 def test_it_says_so_if_the_scripts_do_not_come(chromium: Browser, control_plane: ControlPlane) -> None:
