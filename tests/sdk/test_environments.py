@@ -42,11 +42,15 @@ def test_without_widgets_a_cell_has_a_bar_of_text_and_no_complaint(plane: Contro
         assert "# ZPE summary" in notebook.shown[-1]["text/html"]
 
 
-def test_with_widgets_a_cell_has_one_that_counts_scfs(plane: ControlPlane, token: str) -> None:
+def test_with_widgets_a_cell_has_one_that_counts_scfs_and_a_saved_notebook_their_number(
+    plane: ControlPlane, token: str
+) -> None:
     with kernel(ZPE_CONTROL_API_URL=plane.url, ZPE_TOKEN=token) as notebook:
         output = notebook.run(WAIT)
         assert output == ""
-        assert sum(WIDGET in shown for shown in notebook.shown) == 1
+        bars = [shown for shown in notebook.shown if WIDGET in shown]
+        assert len({bar[WIDGET]["model_id"] for bar in bars}) == 1
+        assert "3/3 SCFs" in bars[-1]["text/plain"]
 
 
 def test_a_hosted_notebook_starts_a_service_of_its_own(tmp_path: Path) -> None:

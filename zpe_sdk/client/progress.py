@@ -13,6 +13,7 @@ from zpe_sdk.plain import CELL
 from zpe_sdk.wire import OVER
 
 if TYPE_CHECKING:
+    from IPython.display import DisplayHandle
     from tqdm import tqdm
 
     from zpe_sdk.wire import JobStatus
@@ -43,6 +44,7 @@ class Bar:
         self._before: dict[str, int] = {}  # SCFs that were there at the first look
         self._begun = monotonic()
         self._bar: tqdm | None = None
+        self._widget: DisplayHandle | None = None  # where a notebook shows it
 
     def show(self, status: JobStatus) -> None:
         """Show where a job stands."""
@@ -59,15 +61,20 @@ class Bar:
                 warnings.simplefilter("ignore", TqdmWarning)
                 from tqdm.auto import tqdm
 
-            # Not earlier: where a saved notebook cannot show the bar, its first look is what stands there.
             one = status.name or status.formula or status.job_id
             name = one if self._jobs == 1 else f"{self._jobs} jobs"
+            widget = any(kind.__name__ == "tqdm_notebook" for kind in tqdm.__mro__)
             self._bar = tqdm(
                 total=total or None,
                 desc=name,
                 bar_format=_FORMAT if total else _BEFORE,
                 disable=not self._shown,
+                **({"display": False} if widget else {}),
             )
+            if widget and self._shown:
+                from IPython.display import display
+
+                self._widget = display(self._bar.container, display_id=True)  # type: ignore[no-untyped-call]
         self._bar.bar_format = _FORMAT if total else _BEFORE
         self._bar.total = total or None
         self._bar.n = done
@@ -83,6 +90,9 @@ class Bar:
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.close()
+            if self._widget is not None:
+                # A saved notebook has no widget to show, but the text of what was shown last.
+                self._widget.update(self._bar.container)  # type: ignore[no-untyped-call]
 
 
 def time_left(new: int, left: int, seconds: float) -> str:
