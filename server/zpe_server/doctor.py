@@ -24,7 +24,7 @@ from zpe_server.programs import check_readable, server_program
 from zpe_server.replicas import ALIVE_SECONDS, differences, shared_settings
 from zpe_server.results.base import Result
 from zpe_server.settings import Settings
-from zpe_server.store import key
+from zpe_server.store import at_home, key
 
 REDIS_MIN = (6, 2)
 _REPLY_SECONDS = 5.0
@@ -116,6 +116,7 @@ def _redis(settings: Settings, url: str) -> Iterator[Check]:
             started = time.monotonic()
             connection.ping()
             milliseconds = (time.monotonic() - started) * 1000
+            at_home(connection)
             info: dict[str, Any] = dict(connection.info())
             options = _options(connection)
             replicas = _told(connection)

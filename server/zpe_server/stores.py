@@ -18,6 +18,7 @@ from zpe_sdk.errors import ConfigError, StoreError
 from zpe_server.archive import export_to, import_from, open_store
 from zpe_server.command import read_settings
 from zpe_server.embedded import embedded_redis, running_url
+from zpe_server.store import at_home
 
 DataDir = Annotated[
     Path | None, typer.Option(help="Folder of the embedded Redis [ZPE_DATA_DIR; default: zpe-data].")
@@ -75,7 +76,7 @@ def _store(data_dir: Path | None, *, must_exist: bool = False) -> Iterator[redis
             url = running_url(folder) or stack.enter_context(embedded_redis(folder))
         store = stack.enter_context(open_store(url))
         try:
-            yield store
+            yield at_home(store)
         except redis.RedisError as error:
             # Its own text may hold the URL, and that the password.
             raise StoreError(
