@@ -63,7 +63,7 @@ PSEUDO_DIR = "/usr/share/espresso/pseudo"
 O2 = """&CONTROL
 /
 &SYSTEM
-  ibrav = 1, A = 5.0, nat = 2, ntyp = 1, ecutwfc = 20, ecutrho = 120
+  ibrav = 8, A = 5.0, B = 5.0, C = 6.0, nat = 2, ntyp = 1, ecutwfc = 20, ecutrho = 120
   nspin = 2, tot_magnetization = 2, starting_magnetization(1) = 0.3
 /
 &ELECTRONS
@@ -71,13 +71,13 @@ O2 = """&CONTROL
 ATOMIC_SPECIES
 O 15.9994 O.pbe-rrkjus.UPF
 ATOMIC_POSITIONS angstrom
-O 2.5 2.5 1.89
-O 2.5 2.5 3.11
+O 2.5 2.5 2.39
+O 2.5 2.5 3.61
 K_POINTS gamma
 """
 # From scratch, it takes displaced structures to the quintet.
 OTHER_STATE = """#!/bin/sh
-grep -q startingpot pw.in || grep -q "1.8900000000000001\\|O 2.5 2.5 1.89$" pw.in ||
+grep -q startingpot pw.in || grep -q "2.3900000000000001\\|O 2.5 2.5 2.39$" pw.in ||
     sed -i 's/tot_magnetization = 2/tot_magnetization = 4/' pw.in
 exec pw.x "$@"
 """

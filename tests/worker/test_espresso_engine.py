@@ -129,6 +129,20 @@ def test_the_opposite_displacement_is_nearly_known_beforehand(tmp_path: Path) ->
     assert second.scf_iterations <= first.scf_iterations < alone.scf_iterations
 
 
+def test_an_equilibrium_that_two_lack_is_computed_for_both(tmp_path: Path) -> None:
+    """They are to start from it, and other workers have run it."""
+    pw = engine(tmp_path)
+    tasks = [
+        Task(index=n, atom=1, displacement=(x, 0.0, 0.0), start="equilibrium")
+        for n, x in ((4, 0.01), (5, -0.01))
+    ]
+    with ThreadPoolExecutor(2) as threads:
+        runs = [threads.submit(pw.run, payload(), task, job_id="job", stop=Event()) for task in tasks]
+        there, back = (np.array(run.result().forces_ev_ang) for run in runs)
+    # Along x, a mirror plane of the molecule lies between the two.
+    np.testing.assert_allclose(there[:, 0], -back[:, 0], atol=1e-3)
+
+
 @pytest.mark.parametrize("system", ["", ", nspin = 2, starting_magnetization(2) = 0.3"])
 def test_on_a_metal_wave_functions_spare_work_and_forces_are_those_of_a_cold_start(
     system: str, tmp_path: Path

@@ -211,8 +211,10 @@ class EspressoEngine:
                 )
                 try:
                     if lacks_equilibrium(job, task):
-                        # It was computed elsewhere, or its density is gone.
-                        converging.run(Task(index=0))
+                        # It was computed elsewhere, or its density is gone; others beside may want it too.
+                        with self._running.alone(job, stop):
+                            if lacks_equilibrium(job, task):
+                                converging.run(Task(index=0))
                     result = converging.run(task)
                 except ConfigError as error:
                     self._media.learn(error)

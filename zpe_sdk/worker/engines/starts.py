@@ -12,6 +12,7 @@ from threading import Condition, Event
 import numpy as np
 import structlog
 
+from zpe_sdk.errors import ComputeError
 from zpe_sdk.espresso import atomic_density, density, wavefunctions
 from zpe_sdk.espresso.fingerprint import find_pseudopotential
 from zpe_sdk.espresso.gamma import is_gamma
@@ -45,6 +46,7 @@ class Running:
         self._here: dict[Path, int] = {}  # equilibria that run or are about to
         self._began: dict[Path, float] = {}
         self._seconds: dict[Path, float] = {}  # of each job's latest SCF: what to expect of the others
+        self._alone: set[Path] = set()  # jobs whose equilibrium is being made up for
         self._changed = Condition()
 
     @contextmanager
@@ -72,6 +74,28 @@ class Running:
             with self._changed:
                 self._began.pop(folder, None)  # the same task may run twice, under two leases
                 self._seconds[job] = time.monotonic() - began
+                self._changed.notify_all()
+
+    @contextmanager
+    def alone(self, job: Path, stop: Event) -> Iterator[None]:
+        """Let one task of a job at a time into the ``with`` block.
+
+        Raises
+        ------
+        ComputeError
+            ``stopped``: ``stop`` was set before its turn came.
+        """
+        with self._changed:
+            while job in self._alone:
+                if stop.is_set():
+                    raise ComputeError("the run was stopped on request", code="stopped")
+                self._changed.wait(timeout=0.1)
+            self._alone.add(job)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._alone.remove(job)
                 self._changed.notify_all()
 
     def await_sources(self, job: Path, task: Task, stop: Event, *, equilibrium: bool = False) -> None:
