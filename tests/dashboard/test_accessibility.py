@@ -15,20 +15,11 @@ from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from tests.dashboard.test_browser import NARROW, WIDE, log_in
 from tests.processes import PATIENCE, ControlPlane, h2, wait_until
+from zpe_dashboard.pages import listed
 from zpe_dashboard.words import Language, Words
 from zpe_sdk import ZPEClient
 
-TITLES = {
-    "overview": "Overview",
-    "jobs": "Jobs",
-    "new": "New job",
-    "workers": "Workers",
-    "leases": "Leases",
-    "dlq": "Dead letters",
-    "researchers": "Researchers",
-    "tokens": "Tokens",
-    "audit": "Audit trail",
-}
+TITLES = listed("admin")
 # More than a page of jobs, more of all others than fit onto a screen.
 JOBS = 28
 OTHERS = 8
@@ -40,6 +31,18 @@ class Look(NamedTuple):
     scheme: Literal["light", "dark"]
     size: ViewportSize
     language: Language
+
+    def page(self, chromium: Browser) -> Page:
+        """Open a page in such a browser, with a context of its own."""
+        context = chromium.new_context(
+            viewport=self.size,
+            color_scheme=self.scheme,
+            locale={"en": "en-GB", "ja": "ja-JP"}[self.language],
+            reduced_motion="reduce",
+        )
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE * 1000)
+        return page
 
 
 DESK, NIGHT = Look("light", WIDE, "en"), Look("dark", WIDE, "en")
@@ -122,18 +125,11 @@ class Tab:
 @contextmanager
 def visit(chromium: Browser, plane: ControlPlane, look: Look, token: str) -> Iterator[Tab]:
     """Log in, and tell at the end what was wrong anywhere."""
-    context = chromium.new_context(
-        viewport=look.size,
-        color_scheme=look.scheme,
-        locale={"en": "en-GB", "ja": "ja-JP"}[look.language],
-        reduced_motion="reduce",
-    )
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE * 1000)
+    page = look.page(chromium)
     tab = Tab(page, Words(look.language))
     log_in(page, plane.url, token)
     yield tab
-    context.close()
+    page.context.close()
     assert tab.found == []
 
 

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.dashboard.test_accessibility import DESK, JAPANESE, NIGHT, TELEPHONE, Look, named
 from tests.dashboard.test_browser import WIDE, arrive
-from tests.processes import PATIENCE, ControlPlane, h2
+from tests.processes import ControlPlane, h2
 from zpe_dashboard.words import Words
 
 # Where all is that a frame shows, through all shadow roots: left, top and height, by what it is and says.
@@ -61,21 +61,14 @@ class Held:
 @contextmanager
 def held(chromium: Browser, plane: ControlPlane, look: Look, place: str = "") -> Iterator[Held]:
     """Log in to a page without scripts."""
-    context = chromium.new_context(
-        viewport=look.size,
-        color_scheme=look.scheme,
-        locale={"en": "en-GB", "ja": "ja-JP"}[look.language],
-        reduced_motion="reduce",
-    )
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE * 1000)
+    page = look.page(chromium)
     page.goto(f"{plane.url}/dashboard/{place}")
     page.locator("#token").fill(plane.admin_token)
     waiting = Held(page)
     page.keyboard.press("Enter")
     page.locator("#frame h1:visible").wait_for()
     yield waiting
-    context.close()
+    page.context.close()
 
 
 @pytest.mark.parametrize("look", [DESK, NIGHT, TELEPHONE, JAPANESE], ids=named)
