@@ -124,6 +124,7 @@ def calls(api: httpx.Client, total: int) -> dict[str, Timed]:
     return {
         "jobs, first page": get(jobs, **page),
         "jobs, oldest first": get(jobs, order="oldest", **page),
+        "jobs, by ZPE": get(jobs, order="-zpe", **page),
         "jobs, last page": get(jobs, offset=total - 25, **page),
         "jobs that wait": get(jobs, status="queued", **page),
         "jobs of one owner": get(jobs, owner="ada", **page),

@@ -51,6 +51,9 @@ class Table(Component):
     ----------
     on_action
         Called with the id of a row and of an action.
+    on_sort
+        Called with the key of a column and whether to go down it, where the rows are a part of a longer list:
+        whoever has the list sorts it, and sets ``sort``. None: the table sorts its rows.
     """
 
     columns = param.List(default=[])
@@ -58,6 +61,7 @@ class Table(Component):
     selected = param.List(default=[], doc="Ids of the rows that are ticked.")
     selectable = param.Boolean(default=False)
     sort = param.List(default=[], doc="Key of the column to sort by at first, and 'up' or 'down'.")
+    in_part = param.Boolean(default=False, doc="The rows are a part of a list, in its order.")
     label = param.String(default="", doc="What the table lists, for screen readers.")
     select_label = param.String(default="")
     empty = param.String(default="", doc="What stands there when there are no rows.")
@@ -66,11 +70,21 @@ class Table(Component):
     _esm = _asset("cells.js", "table.js")
     _stylesheets = [_asset("common.css", "table.css")]  # noqa: RUF012, Panel's way
 
-    def __init__(self, on_action: Callable[[str, str], Any] | None = None, **params: Any) -> None:
-        super().__init__(**{"sizing_mode": "stretch_width"} | params)
+    def __init__(
+        self,
+        on_action: Callable[[str, str], Any] | None = None,
+        on_sort: Callable[[str, bool], Any] | None = None,
+        **params: Any,
+    ) -> None:
+        super().__init__(**{"sizing_mode": "stretch_width", "in_part": on_sort is not None} | params)
         self._on_action = on_action
+        self._on_sort = on_sort
 
     def _handle_msg(self, msg: Any) -> None:
+        if "sort" in msg:
+            if self._on_sort and any(c["key"] == msg["sort"] and c.get("sort") for c in self.columns):
+                self._on_sort(msg["sort"], bool(msg.get("down")))
+            return
         row, action = str(msg.get("row", "")), str(msg.get("action", ""))
         known = {
             (str(r["id"]), a["id"])

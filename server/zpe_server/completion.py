@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import traceback
 from collections.abc import Sequence
 
@@ -101,6 +102,7 @@ class Completion:
                 await self._advance(job_id, job["owner"], generation, outcome)
                 return
             await self._results.put(job_id, outcome)
+            zpe_ev = json.loads(outcome.document).get("zpe_ev")
             size = sum(len(text.encode()) for text in (outcome.document, outcome.summary, outcome.freqs))
         except ZPEError as error:
             if isinstance(error, StoreError) and error.code in _PASSING:
@@ -127,6 +129,7 @@ class Completion:
                 bytes=size,
                 generation=generation,
                 retire_ms=self._settings.result_ttl_seconds * 1000,
+                zpe_ev="" if zpe_ev is None else repr(zpe_ev),
             )
         )
         log.info("job finished", job_id=job_id)

@@ -51,9 +51,15 @@ def job_status(record: dict[str, Any]) -> JobStatus:
         stage=record.get("stage") or "vibrations",
         ionic_step=int(record["ionic_step"]) if record.get("ionic_step") else None,
         max_force_ev_ang=float(record["max_force"]) if record.get("max_force") else None,
+        zpe_ev=zpe_ev(record.get("zpe_ev"), record.get("taken_back")),
         expires_at=iso(record["expires"]) if record.get("expires") else None,
         **_labels(record),
     )
+
+
+def zpe_ev(written: str | None, taken_back: str | None) -> float | None:
+    """Return the ZPE of a record (eV), unless a worker that had a part in it was revoked with its results."""
+    return float(written) if written and not taken_back else None
 
 
 def label_fields(labels: Labels | LabelChanges) -> dict[str, str]:

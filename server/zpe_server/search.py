@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+import re
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, get_args
 
 from zpe_sdk.wire import JobOrder, JobState
+from zpe_server.records import zpe_ev
 from zpe_server.store import Store, key
 from zpe_server.transitions.base import items
 from zpe_server.transitions.jobs import ReadFields
@@ -47,6 +50,27 @@ class Wanted:
         return self == Wanted(states=self.states) and len(self.states) < 2
 
 
+def _natural(text: str) -> list[str | int] | None:
+    """Put ``run 2`` before ``run 10``."""
+    parts = re.split(r"(\d+)", text.casefold())
+    return [int(part) if n % 2 else part for n, part in enumerate(parts)] if text else None
+
+
+def _seconds(started: str, finished: str) -> int | None:
+    return int(finished) - int(started) if started and finished else None
+
+
+# What jobs can be ordered by: fields of their records, and what these make; None: nothing to order by.
+_VALUES: Mapping[str, tuple[Sequence[str], Callable[..., Any]]] = {
+    "name": (["name"], _natural),
+    "formula": (["formula"], _natural),
+    "status": (["status"], get_args(JobState).index),
+    "owner": (["owner"], _natural),
+    "duration": (["started", "finished"], _seconds),
+    "zpe": (["zpe_ev", "taken_back"], zpe_ev),
+}
+
+
 class Search:
     """Finds jobs; keeps in memory what it has read of their texts."""
 
@@ -59,7 +83,7 @@ class Search:
         self, whose: str, wanted: Wanted, *, order: JobOrder, limit: int, offset: int
     ) -> tuple[list[str], int]:
         """Return the ids of a page of jobs of an owner (``*``: of all), and how many there are in all."""
-        if wanted.is_one_index:
+        if wanted.is_one_index and order in ("newest", "oldest"):
             name = key("index", whose, *wanted.states or "*")
             return await self._store.page(name, offset, limit, lowest_first=order == "oldest")
         if wanted.project:
@@ -73,6 +97,8 @@ class Search:
             found = await self._matching(found, wanted.text)
         if order == "oldest":
             found.reverse()
+        elif order != "newest":
+            found = await self._ordered(found, order)
         return found[offset : offset + limit], len(found)
 
     async def _fitting(self, job_ids: list[str], wanted: Wanted) -> AsyncIterator[str]:
@@ -84,6 +110,20 @@ class Search:
                     json.loads(tags or "[]")
                 ):
                     yield job_id
+
+    async def _ordered(self, job_ids: list[str], order: JobOrder) -> list[str]:
+        """Return them by a value of theirs; those that have none come last, whichever way round."""
+        fields, value_of = _VALUES[order.removeprefix("-")]
+        values: dict[str, Any] = {}
+        for step in batched(job_ids, STEP):
+            reply = await self._store.transition(ReadFields(jobs=step, fields=fields))
+            for job_id, row in zip(step, items(reply["rows"]), strict=True):
+                if (value := value_of(*(text or "" for text in row))) is not None:
+                    values[job_id] = value
+        return [
+            *sorted(values, key=values.__getitem__, reverse=order.startswith("-")),
+            *(job_id for job_id in job_ids if job_id not in values),
+        ]
 
     async def _matching(self, job_ids: list[str], search: str) -> list[str]:
         """Return those that have a text in their name, formula, owner or id, in any case."""

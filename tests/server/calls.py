@@ -198,7 +198,13 @@ async def discard(store: Store, job: str, *, retire_ms: int = LATER_MS) -> jobs.
 
 async def finish(store: Store, job: str, *, retire_ms: int = LATER_MS) -> jobs.Finished:
     return await store.transition(
-        jobs.Finish(job=job, bytes=RESULT_BYTES, generation=await generation(store, job), retire_ms=retire_ms)
+        jobs.Finish(
+            job=job,
+            bytes=RESULT_BYTES,
+            generation=await generation(store, job),
+            retire_ms=retire_ms,
+            zpe_ev="0.25",
+        )
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.processes import RedisServer
 from tests.server.calls import fail, finish, lease, report, submit
-from zpe_sdk.wire import ErrorInfo
+from zpe_sdk.wire import ErrorInfo, JobOrder
 from zpe_server.plane import Plane
 from zpe_server.search import STEP, Wanted
 from zpe_server.settings import Settings
@@ -99,7 +99,7 @@ def test_a_search_goes_through_all_jobs_and_keeps_their_order(play: Play) -> Non
             for index in ("ann" if n else "bob", "*"):
                 await plane.store.redis.zadd(key("index", index, "*"), {f"j{n:04}": n})
 
-        async def found(search: str, order: str, owner: str | None = None) -> list[str]:
+        async def found(search: str, order: JobOrder, owner: str | None = None) -> list[str]:
             jobs, count = await plane.jobs.find(
                 ADMIN, Wanted(text=search), owner=owner, order=order, limit=10, offset=0
             )
@@ -112,5 +112,43 @@ def test_a_search_goes_through_all_jobs_and_keeps_their_order(play: Play) -> Non
         assert await found("äthanol", "oldest", owner="ann") == three[1:]
         assert await found("bob", "newest") == three[:1]
         assert await found("propanol", "newest") == []
+
+    play(scenario)
+
+
+def test_jobs_are_ordered_by_values_and_those_without_come_last(play: Play) -> None:
+    async def scenario(plane: Plane) -> None:
+        # name, formula, owner, status, seconds, ZPE
+        jobs: list[tuple[str, str, str, str, int | None, str]] = [
+            ("run 10", "H2O", "ann", "finished", 7, "0.56"),
+            ("Run 2", "CO", "bob", "failed", 100, ""),
+            ("", "N2", "bob", "queued", None, ""),
+            ("run 1", "H2", "ann", "finished", 20, "0.273"),
+            ("run 3", "", "cy", "finished", 3, "1e-05"),
+        ]
+        for n, (name, formula, owner, status, seconds, zpe_ev) in enumerate(jobs):
+            fields = {"name": name, "formula": formula, "needs": NEEDS}
+            await submit(plane.store, f"j{n}", owner=owner, fields=fields)
+            record: dict[str, str | int] = {"status": status, "zpe_ev": zpe_ev, "started": 1000}
+            if seconds is not None:
+                record["finished"] = 1000 + 1000 * seconds
+            await plane.store.redis.hset(key("job", f"j{n}"), mapping=record)
+            await plane.store.redis.zadd(key("index", "*", "*"), {f"j{n}": n})
+
+        async def order(by: JobOrder, limit: int = 9, offset: int = 0) -> str:
+            found, total = await plane.jobs.find(
+                ADMIN, Wanted(), owner=None, order=by, limit=limit, offset=offset
+            )
+            assert total == len(jobs)
+            return "".join(job.job_id[1:] for job in found)
+
+        assert (await order("name"), await order("-name")) == ("31402", "04132")
+        assert (await order("formula"), await order("-formula")) == ("13024", "20314")
+        # Among equals, the newest first.
+        assert (await order("owner"), await order("-owner")) == ("30214", "42130")
+        assert (await order("status"), await order("-status")) == ("24301", "14302")
+        assert (await order("duration"), await order("-duration")) == ("40312", "13042")
+        assert (await order("zpe"), await order("-zpe")) == ("43021", "03421")
+        assert await order("zpe", limit=2, offset=1) == "30"
 
     play(scenario)

@@ -272,7 +272,9 @@ def test_what_a_worker_computed_can_be_taken_back_with_it(lab: Lab) -> None:
         while lab.compute(worker=broken):
             pass
         reused = lab.submit("leo", mobile_indices=[0], low_cut_cm=10)
-        assert lab.status("leo", reused)["status"] == "finished"
+        status = lab.status("leo", reused)
+        assert status["status"] == "finished"
+        assert status["zpe_ev"] == lab("leo").get(f"{JOBS}/{reused}/result").json()["result"]["zpe_ev"]
         half = lab.submit("leo", delta=0.02, calc_mode="new")
         taken = lab.compute(worker=broken, most=2)
         assert taken
@@ -295,6 +297,7 @@ def test_what_a_worker_computed_can_be_taken_back_with_it(lab: Lab) -> None:
     for job in (finished, reused):
         status = lab.status("leo", job)
         assert (status["status"], status["taken_back"]) == ("finished", ["broken"])
+        assert status["zpe_ev"] is None
         assert "from broken, revoked" in status["detail"]
         result = lab("leo").get(f"{JOBS}/{job}/result").json()["result"]
         assert "from broken, revoked" in result["warnings"][0]

@@ -189,7 +189,7 @@ def test_a_result_made_of_forces_that_were_taken_back_is_not_the_jobs(
     async def scenario(store: Store) -> None:
         async def finish(generation: str) -> bool:
             reply = await store.transition(
-                Finish(job="j", bytes=1, retire_ms=LATER_MS, generation=generation)
+                Finish(job="j", bytes=1, retire_ms=LATER_MS, generation=generation, zpe_ev="0.25")
             )
             return bool(reply["finished"])
 

@@ -31,7 +31,9 @@ def jobs(
     until: options.Until = None,
     search: options.Search = None,
     owner: options.OfOwner = None,
-    order: Annotated[JobOrder, typer.Option(help="Which jobs come first, by time of submission.")] = "newest",
+    order: Annotated[
+        JobOrder, typer.Option(help="By time of submission, or by a value; -VALUE: downwards.")
+    ] = "newest",
     limit: Annotated[int, typer.Option(min=1, help="How many jobs.")] = 20,
     offset: Annotated[int, typer.Option(min=0, help="How many to skip first.")] = 0,
     json: Json = False,

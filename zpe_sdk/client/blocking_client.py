@@ -482,7 +482,9 @@ class ZPEClient:
         owner
             Only this owner's: one of a group of yours who shows them, or for an administrator anybody.
         order
-            ``"newest"`` or ``"oldest"`` first, by the time of submission.
+            ``"newest"`` or ``"oldest"`` first, by the time of submission; or by a value: ``"name"``,
+            ``"formula"``, ``"status"``, ``"owner"``, ``"duration"`` (from its start to its end), ``"zpe"``;
+            downwards with ``-``, as in ``"-zpe"``. Jobs that have no such value come last.
         limit, offset
             How many (default: all), and how many to leave out first.
 

@@ -234,6 +234,9 @@ class JobStatus(Labels):
     ``stage`` is what is being computed; of a relaxation ``ionic_step`` counts the steps that are stored and
     ``max_force_ev_ang`` is the largest force of the last one.
 
+    ``zpe_ev`` is the zero-point energy of a finished job's result; null where there is none, and where
+    ``taken_back`` says that it is not to be trusted.
+
     ``expires_at`` is when a job that is over will be forgotten, with its result; null: never, or not yet
     known.
 
@@ -263,6 +266,7 @@ class JobStatus(Labels):
     stage: JobKind = "vibrations"
     ionic_step: int | None = None
     max_force_ev_ang: float | None = None
+    zpe_ev: float | None = None
     expires_at: str | None = None
 
 

@@ -6,7 +6,11 @@ from typing import Literal
 
 JobState = Literal["queued", "started", "finished", "failed", "cancelled"]
 OVER: frozenset[JobState] = frozenset({"finished", "failed", "cancelled"})  # for good, unless requeued
-JobOrder = Literal["newest", "oldest"]
+# By submission, or by a value, where ``-`` turns it round; jobs without the value come last.
+# By the time of submission, or by a value, downwards with "-"; jobs that have none come last.
+_Upwards = Literal["name", "formula", "status", "owner", "duration", "zpe"]
+_Downwards = Literal["-name", "-formula", "-status", "-owner", "-duration", "-zpe"]
+JobOrder = Literal["newest", "oldest", _Upwards, _Downwards]
 # A vibrational job that relaxes first has the stages ``relax`` and ``vibrations``; the others have one.
 JobKind = Literal["vibrations", "relax", "energy"]
 # A minimum has no imaginary vibration, a saddle point (of first order: a transition state) has one.

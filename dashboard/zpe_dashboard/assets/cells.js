@@ -51,6 +51,7 @@ const KINDS = {
   },
   age: (v, lang) => h("time", {datetime: v, title: new Date(v).toLocaleString(locale(lang)), "data-age": v}, ago(v, lang)),
   time: (v, lang) => h("time", {datetime: v}, new Date(v).toLocaleString(locale(lang))),
+  duration: v => clock(v),
   left: v => { const end = Date.now() + 1000 * v; return h("span", {"data-end": end}, clock(v)) },
 }
 

@@ -4,13 +4,15 @@ export function render({model}) {
   // It scrolls where it is too wide, or the page does: the keyboard needs something to hold on to.
   const box = h("div", {class: "box", role: "region", "aria-label": model.label, tabindex: 0}, table, empty)
   const shown = new Map()   // row id -> {body, cells: [{td, key}]}
-  let sort = model.sort.length ? {key: model.sort[0], down: model.sort[1] === "down"} : null
+  const told = () => model.sort.length ? {key: model.sort[0], down: model.sort[1] === "down"} : null
+  let sort = told()
 
   function drawHead() {
     const titles = model.columns.filter(column => !column.below).map(column => {
       const label = column.sort ? h("button", {class: "sort", onclick: () => {
         sort = {key: column.key, down: sort?.key === column.key ? !sort.down : false}
-        drawHead(); drawBody(); head.querySelector(`[data-key="${column.key}"] button`).focus()
+        if (model.in_part) model.send_msg({sort: sort.key, down: sort.down})
+        redraw()
       }}, column.label, h("span", {"aria-hidden": "true"}, sort?.key === column.key ? (sort.down ? " ▾" : " ▴") : "")) : column.label
       const order = sort?.key === column.key ? (sort.down ? "descending" : "ascending") : null
       if (!column.label) return h("td", {"data-key": column.key})
@@ -24,7 +26,7 @@ export function render({model}) {
   }
 
   function ordered() {
-    if (!sort) return model.rows
+    if (!sort || model.in_part) return model.rows
     const value = row => row.sort?.[sort.key] ?? row[sort.key]
     const rows = [...model.rows].sort((a, b) => {
       const x = value(a), y = value(b)
@@ -84,9 +86,16 @@ export function render({model}) {
     if (all) all.checked = rows.length > 0 && rows.every(row => model.selected.includes(row.id))
   }
 
+  function redraw() {
+    const key = box.getRootNode().activeElement?.closest("[data-key]")?.dataset.key
+    drawHead(); drawBody()
+    if (key) head.querySelector(`[data-key="${key}"] button`)?.focus()
+  }
+
   drawHead(); drawBody(); ticking(box, lang)
   model.on("rows", drawBody)
   model.on("empty", drawBody)
   model.on("selected", drawBody)
+  model.on("sort", () => { sort = told(); redraw() })
   return box
 }

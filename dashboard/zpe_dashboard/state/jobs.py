@@ -28,7 +28,7 @@ class Jobs(State):
     owner = param.String(default="", doc="Only this owner's jobs.")
     search = param.String(default="", doc="Only jobs with this in name, formula, owner or id.")
     order: param.Selector[str] = param.Selector(
-        default="newest", objects=list(ORDERS), doc="Which come first, by the time of their submission."
+        default="newest", objects=list(ORDERS), doc="By the time of submission, or a value."
     )
     page = param.Integer(default=1, bounds=(1, None))
     jobs = param.List(default=[], item_type=JobStatus)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -50,14 +51,7 @@ class JobsView(View[Jobs]):
             margin=0,
         )
         owner = pmui.TextInput(label=w("Owner"), size="small", width=160, margin=0)
-        order = pmui.Select(
-            label=w("Order"),
-            options={w("Newest first"): "newest", w("Oldest first"): "oldest"},
-            size="small",
-            width=160,
-            margin=0,
-        )
-        widgets = {"search": search, "status": status, "owner": owner, "order": order}
+        widgets = {"search": search, "status": status, "owner": owner}
 
         def draw() -> None:
             for name, widget in widgets.items():
@@ -78,30 +72,51 @@ class JobsView(View[Jobs]):
         w, state = self.words, self.state
         table = self.table(
             [
-                {"key": "job", "label": w("Job"), "kind": "link", "align": "name"},
-                {"key": "formula", "label": w("Formula"), "kind": "text"},
-                {"key": "status", "label": w("Status"), "kind": "chip"},
+                {"key": "name", "label": w("Job"), "kind": "link", "align": "name", "sort": True},
+                {"key": "formula", "label": w("Formula"), "kind": "text", "sort": True},
+                {"key": "status", "label": w("Status"), "kind": "chip", "sort": True},
                 {"key": "progress", "label": w("SCFs"), "kind": "progress"},
-                {"key": "owner", "label": w("Owner"), "kind": "text"},
-                {"key": "age", "label": w("Submitted"), "kind": "age", "align": "nowrap"},
+                {"key": "owner", "label": w("Owner"), "kind": "text", "sort": True},
+                {"key": "newest", "label": w("Submitted"), "kind": "age", "align": "nowrap", "sort": True},
+                {
+                    "key": "duration",
+                    "label": w("Duration"),
+                    "kind": "duration",
+                    "align": "right",
+                    "sort": True,
+                },
+                {
+                    "key": "zpe",
+                    "label": w("ZPE / eV"),
+                    "kind": "number",
+                    "align": "right nowrap",
+                    "sort": True,
+                },
                 {"key": "detail", "label": w("Detail"), "kind": "text", "align": "wide faint"},
             ],
             label=w("Jobs"),
             empty=w("No job matches."),
             margin=(12, 0),
+            on_sort=lambda column, down: self._narrow(order=_order(column, down)),
         )
-        self.watch(lambda: setattr(table, "rows", [self._row(job) for job in state.jobs]), "jobs")
+
+        def draw() -> None:
+            table.param.update(rows=[self._row(job) for job in state.jobs], sort=_sort(state.order))
+
+        self.watch(draw, "jobs", "order")
         return table
 
     def _row(self, job: JobStatus) -> dict[str, Any]:
         return {
             "id": job.job_id,
-            "job": {"href": f"#/job/{job.job_id}", "text": job.name or job.job_id[:8], "title": job.job_id},
+            "name": {"href": f"#/job/{job.job_id}", "text": job.name or job.job_id[:8], "title": job.job_id},
             "formula": job.formula,
             "status": {"text": self.words(job.status), "tone": TONES[job.status]},
             "progress": progress(job, self.words("SCFs done")),
             "owner": job.owner,
-            "age": job.created_at,
+            "newest": job.created_at,
+            "duration": _seconds(job),
+            "zpe": None if job.zpe_ev is None else f"{job.zpe_ev:.4f}",
             "detail": job.error.message if job.error else relaxing(job, self.words) or job.detail,
         }
 
@@ -128,3 +143,24 @@ class JobsView(View[Jobs]):
             w("Cancel these jobs"),
             lambda: self.act(state.cancel(), w("Cancelled.")),
         )
+
+
+def _order(column: str, down: bool) -> str:
+    """Return the order of jobs that a header stands for; the key of its column is the way up."""
+    if column == "newest":
+        return "oldest" if down else "newest"
+    return f"-{column}" if down else column
+
+
+def _sort(order: str) -> list[str]:
+    """Return the column that an order is shown at, and its direction."""
+    if order == "oldest":
+        return ["newest", "down"]
+    return [order.removeprefix("-"), "down" if order.startswith("-") else "up"]
+
+
+def _seconds(job: JobStatus) -> float | None:
+    """Return how long a job took, from its first lease to its end (s); None if it has not ended."""
+    if not job.started_at or not job.finished_at:
+        return None
+    return (datetime.fromisoformat(job.finished_at) - datetime.fromisoformat(job.started_at)).total_seconds()

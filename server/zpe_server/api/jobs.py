@@ -118,7 +118,10 @@ async def jobs(
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
 ) -> JobList:
-    """List jobs, those first that were submitted last (``newest``) or first (``oldest``)."""
+    """List jobs, those first that were submitted last (``newest``) or first (``oldest``), or by a value.
+
+    A value is ``name``, ``formula``, ``status``, ``owner``, ``duration`` or ``zpe``; downwards with ``-``.
+    """
     found, total = await plane.jobs.find(who, wanted, owner=owner, order=order, limit=limit, offset=offset)
     return JobList(jobs=found, total=total)
 

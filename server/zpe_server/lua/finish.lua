@@ -1,11 +1,13 @@
 -- Marks a job finished once its result is stored. The first caller wins; the others change nothing.
--- a: job, bytes (of the result), retire_ms, generation (of what the result was made from; other forces have taken its place if it is past)
+-- a: job, bytes (of the result), retire_ms, generation (of what the result was made from; other forces have taken its place if it is past),
+--    zpe_ev (of the result; '' if it has none)
 -- Returns {finished}.
 -- needs: call, keys, limits, retention, status
 
 if a.generation ~= (job_field(a.job, 'generation') or '0') then return cjson.encode({finished = false}) end
 if redis.call('ZREM', P .. 'assemble', a.job) == 0 then return cjson.encode({finished = false}) end
 redis.call('HSET', key('job', a.job), 'finished', now)
+if a.zpe_ev ~= '' then redis.call('HSET', key('job', a.job), 'zpe_ev', a.zpe_ev) end
 redis.call('HDEL', key('job', a.job), 'error')
 retain(a.job, a.retire_ms)
 count_bytes(a.job, job_field(a.job, 'owner'), a.bytes)

@@ -4,7 +4,7 @@
 
 local FIELDS = {'status', 'detail', 'created', 'updated', 'started', 'finished', 'owner', 'name', 'formula',
   'error', 'version', 'needs', 'taken_back', 'kind', 'stage', 'ionic_step', 'max_force', 'only', 'project',
-  'tags', 'note', 'keep'}
+  'tags', 'note', 'keep', 'zpe_ev'}
 
 -- How far the SCFs of a job are, by what the workers told of those that are still theirs.
 local function running(job)

@@ -185,6 +185,7 @@ class Finish(Transition[Finished]):
     bytes: int
     generation: str
     retire_ms: int
+    zpe_ev: str
 
 
 class FinishedFailed(TypedDict):
