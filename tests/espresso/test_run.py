@@ -111,6 +111,7 @@ def test_mpirun_looks_for_no_network_unless_told_to(tmp_path: Path, monkeypatch:
         launcher.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     assert "OMPI_MCA_pml=ob1" in environment(["mpirun", "-np", "2", "pw.x"], 2)
+    assert "OMPI_MCA_mpi_yield_when_idle=1" in environment(["mpirun", "-np", "2", "pw.x"], 2)
     # A whole command of the user's may span several machines.
     assert "OMPI_MCA_pml=" not in environment(["mpirun", "-np", "2", "pw.x"], 1)
     assert "OMPI_MCA_pml=" not in environment(["srun", "-np", "2", "pw.x"], 2)

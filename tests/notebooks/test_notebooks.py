@@ -47,7 +47,7 @@ def test_a_notebook_runs(notebook: Path, request: pytest.FixtureRequest) -> None
     run = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "-q"),
-            *("-p", "no:cacheprovider", "--nbval-cell-timeout", "280", str(notebook)),
+            *("-p", "no:cacheprovider", "--nbval-cell-timeout", "900", str(notebook)),
         ],
         env=environment(
             ZPE_CONTROL_API_URL=plane.url, ZPE_TOKEN=plane.admin_token, ZPE_PSEUDO_DIR=PSEUDO_DIR
@@ -56,7 +56,8 @@ def test_a_notebook_runs(notebook: Path, request: pytest.FixtureRequest) -> None
         text=True,
         check=False,
     )
-    assert run.returncode == 0, run.stdout + run.stderr
+    workers = [worker.account() for worker in plane.workers]
+    assert run.returncode == 0, "\n".join([run.stdout, run.stderr, *workers])
 
 
 @pytest.mark.parametrize("notebook", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)

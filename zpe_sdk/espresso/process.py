@@ -36,9 +36,10 @@ _PLACE = {
 # page faults of getting it again take a quarter of the time; told so, it keeps them (docs/engine.md).
 _MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "2147483647"}
 # A process without peers needs no interconnect; looking for one takes Open MPI 0.3 s at each start. Ranks on
-# one machine share its memory; that no faster network is looked for beside spares 0.2 s.
+# one machine share its memory; that no faster network is looked for beside spares 0.2 s. Ranks that wait for
+# each other give way: else they hold their cores, and where others want these a message takes a time slice.
 _ALONE = {"OMPI_MCA_ess_singleton_isolated": "1", "OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": "self"}
-_ONE_MACHINE = {"OMPI_MCA_pml": "ob1"}
+_ONE_MACHINE = {"OMPI_MCA_pml": "ob1", "OMPI_MCA_mpi_yield_when_idle": "1"}
 # Open MPI's mpirun does not start as root unless told so; who runs a worker as root has made up their mind.
 _ROOT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 
