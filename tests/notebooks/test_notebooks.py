@@ -43,7 +43,7 @@ def qe_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]
     ],
 )
 def test_a_notebook_runs(notebook: Path, request: pytest.FixtureRequest) -> None:
-    plane = request.getfixturevalue("qe_plane" if notebook.stem in QE else "mock_plane")
+    plane: ControlPlane = request.getfixturevalue("qe_plane" if notebook.stem in QE else "mock_plane")
     run = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "-q"),
@@ -56,7 +56,7 @@ def test_a_notebook_runs(notebook: Path, request: pytest.FixtureRequest) -> None
         text=True,
         check=False,
     )
-    workers = [worker.account() for worker in plane.workers]
+    workers = [worker.account for worker in plane.workers]
     assert run.returncode == 0, "\n".join([run.stdout, run.stderr, *workers])
 
 
