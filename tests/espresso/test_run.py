@@ -99,6 +99,24 @@ def test_what_may_start_mpi_is_left_its_interconnect(tmp_path: Path, monkeypatch
     assert "secret" not in environment
 
 
+def test_each_mpirun_has_its_own_folder_for_what_it_leaves_about(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    launcher = tmp_path / "mpirun"
+    launcher.write_text('#!/bin/sh\ntouch "$TMPDIR/left" && ls -d "$TMPDIR"/*\n')
+    launcher.chmod(0o755)
+    folders = set()
+    for _ in range(2):
+        with pytest.raises(ComputeError):
+            run_scf(["mpirun", "-np", "2", "pw.x"], h2(), tmp_path, prefix="zpe", ranks=2)
+        left = Path((tmp_path / "pw.out").read_text().strip())
+        assert left.name == "left"
+        assert not left.parent.exists()
+        folders.add(left.parent)
+    assert len(folders) == 2
+
+
 def test_mpirun_looks_for_no_network_unless_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def environment(command: list[str], ranks: int) -> str:
         with pytest.raises(ComputeError):

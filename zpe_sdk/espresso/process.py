@@ -6,8 +6,9 @@ import contextlib
 import os
 import selectors
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -180,13 +181,14 @@ def run_process(
         contextlib.closing(stdout),
         contextlib.closing(stderr),
         selectors.DefaultSelector() as streams,
+        _own_folder(argv) as own_folder,
         subprocess.Popen(
             keep(argv, cpus=cpus),
             cwd=folder,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=_environment(argv, ranks),
+            env=_environment(argv, ranks) | own_folder,
             start_new_session=True,  # Ctrl-C in a terminal is for the worker, who decides
         ) as process,
     ):
@@ -211,6 +213,19 @@ def run_process(
     too_long = stdout.too_long or stderr.too_long
     out_of_time = unwanted and not too_long and not stop.is_set()
     return Ended(process.returncode, stdout.text, stderr.text, too_long, out_of_time)
+
+
+@contextlib.contextmanager
+def _own_folder(argv: Sequence[str]) -> Iterator[dict[str, str]]:
+    """Give an mpirun a folder for temporary files of its own, as an environment says it.
+
+    In the one that all of a user share, one that ends takes away what another has just begun to use.
+    """
+    if argv[0] != MPIRUN:
+        yield {}
+        return
+    with tempfile.TemporaryDirectory(prefix="zpe-mpirun-") as folder:
+        yield {"TMPDIR": folder}
 
 
 def _environment(argv: Sequence[str], ranks: int) -> dict[str, str]:
