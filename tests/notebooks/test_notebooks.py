@@ -56,8 +56,8 @@ def test_a_notebook_runs(notebook: Path, request: pytest.FixtureRequest) -> None
         text=True,
         check=False,
     )
-    workers = [worker.account for worker in plane.workers]
-    assert run.returncode == 0, "\n".join([run.stdout, run.stderr, *workers])
+    others = [process.account for process in (plane.process, *plane.workers) if process]
+    assert run.returncode == 0, "\n".join([run.stdout, run.stderr, *others])
 
 
 @pytest.mark.parametrize("notebook", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
