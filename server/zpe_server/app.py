@@ -27,6 +27,7 @@ from zpe_server.api.middleware import Requests
 from zpe_server.backends import make_backend
 from zpe_server.events import Events
 from zpe_server.plane import Plane
+from zpe_server.planner import Planner
 from zpe_server.settings import Settings
 from zpe_server.sweeper import sweep_for_ever
 
@@ -35,7 +36,7 @@ log = structlog.get_logger(__name__)
 _TRACES_SECONDS = 1.0  # to deliver the last spans at the end
 
 
-def create_app(settings: Settings, redis_url: str) -> FastAPI:
+def create_app(settings: Settings, redis_url: str, planner: Planner | None = None) -> FastAPI:
     """Return the application.
 
     Parameters
@@ -44,13 +45,15 @@ def create_app(settings: Settings, redis_url: str) -> FastAPI:
         Settings of the control plane.
     redis_url
         The Redis to use: ``settings.redis_url``, or that of the embedded server.
+    planner
+        One of this event loop that has begun to load.
 
     Raises
     ------
     ConfigError
         ``extra_missing``: the settings need what is not installed.
     """
-    plane = Plane.build(settings, redis_url)
+    plane = Plane.build(settings, redis_url, planner)
     backend = make_backend(plane)
 
     @asynccontextmanager

@@ -2,38 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import secrets
 import signal
 import sys
 import tempfile
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import structlog
 import typer
 import uvicorn
-from fastapi import FastAPI
 from pydantic import SecretStr, ValidationError
 
 from zpe_sdk.errors import ConfigError
 from zpe_sdk.forwarded import trusted_proxies
 from zpe_sdk.logging import configure_logging
 from zpe_sdk.wire.messages import in_words
-from zpe_server.app import create_app
-from zpe_server.backends.base import LOCAL_URL
 from zpe_server.connections import Connection, raise_descriptors
 from zpe_server.embedded import embedded_redis
-from zpe_server.settings import LOOPBACK, Settings
+from zpe_server.planner import Planner
+from zpe_server.settings import LOCAL_URL, LOOPBACK, Settings
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 log = structlog.get_logger(__name__)
 
 # How the processes of one `zpe serve` learn of the Redis that the first one has started.
 _REDIS_URL = "ZPE_REDIS_URL"
 # Its sessions are in the memory of one process.
-_DASHBOARD = "ZPE_DASHBOARD"
+DASHBOARD = "ZPE_DASHBOARD"
 _READABLE: dict[str, Any] = {"exists": True, "dir_okay": False, "readable": True}
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
@@ -105,39 +106,51 @@ def serve(
         log.info("control plane", url=f"{scheme}://{host}:{port}", workers=workers)
         here = "127.0.0.1" if host == "0.0.0.0" else host
         os.environ[LOCAL_URL] = f"{scheme}://{f'[{here}]' if ':' in here else here}:{port}"
-        os.environ[_DASHBOARD] = str(int(dashboard and workers == 1))
-        uvicorn.run(
-            "zpe_server.command:app",
-            factory=True,
-            host=host,
-            port=port,
-            workers=workers,
-            ssl_certfile=tls_cert,
-            ssl_keyfile=tls_key,
-            http=Connection,
-            proxy_headers=False,  # ours believes only whom it is told to
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=10,
-        )
+        os.environ[DASHBOARD] = str(int(dashboard and workers == 1))
+        options: dict[str, Any] = {
+            "factory": True,
+            "host": host,
+            "port": port,
+            "ssl_certfile": tls_cert,
+            "ssl_keyfile": tls_key,
+            "http": Connection,
+            "proxy_headers": False,  # ours believes only whom it is told to
+            "log_config": None,
+            "access_log": False,
+            "timeout_graceful_shutdown": 10,
+        }
+        if workers > 1:
+            uvicorn.run("zpe_server.factory:app", workers=workers, **options)
+        else:
+            _serve_alone(options)
 
 
-def app() -> FastAPI:
-    """Return the application as the environment describes it; uvicorn's factory."""
-    settings = read_settings()
-    configure_logging(settings.log_level, settings.log_json)
-    assert settings.redis_url is not None
-    plane = create_app(settings, settings.redis_url.get_secret_value())
-    if os.environ.get(_DASHBOARD) == "1" and find_spec("zpe_dashboard") and find_spec("panel"):
-        from zpe_dashboard.app import connect_within, mount
+def _serve_alone(options: dict[str, Any]) -> None:
+    """Serve from this process; what plans inputs is loaded beside what answers requests, not after it."""
+    planner = Planner()
 
-        mount(
-            plane,
-            connect_within(plane),
-            lambda: settings.login,
-            issuer_ca_bundle=settings.oidc_ca_bundle,
-        )
-    return plane
+    def load() -> FastAPI:
+        from zpe_server.factory import app
+
+        return app(planner)
+
+    config = uvicorn.Config(load, **options)
+    server = uvicorn.Server(config)
+
+    async def run() -> None:
+        ahead = asyncio.create_task(planner.begin())
+        # Where it breaks, the application begins anew.
+        ahead.add_done_callback(lambda task: task.cancelled() or task.exception())
+        await asyncio.to_thread(config.load)
+        await server.serve()
+
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        asyncio.Runner(loop_factory=config.get_loop_factory()) as runner,
+    ):
+        runner.run(run())
+    if not server.started:
+        sys.exit(1)
 
 
 def read_settings() -> Settings:

@@ -58,14 +58,14 @@ class Plane:
     ended: Ended
 
     @classmethod
-    def build(cls, settings: Settings, redis_url: str) -> Plane:
-        """Put the parts together; nothing connects yet."""
+    def build(cls, settings: Settings, redis_url: str, planner: Planner | None = None) -> Plane:
+        """Put the parts together, with a planner that is there already; nothing connects yet."""
         store = Store(redis_url)
         events = Events(store)
         results = make_result_store(settings, store)
         workers = Workers(store, settings, events)
         flags = Switches(store)
-        planner = Planner()
+        planner = planner or Planner()
         targets = Targets(store, workers)
         researchers = Researchers(store, settings)
         jobs = Jobs(store, events, workers, flags, researchers, settings)

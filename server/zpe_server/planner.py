@@ -34,19 +34,19 @@ class Planner:
         self._processes = asyncio.Semaphore(PROCESSES)
         self._turns: dict[str, asyncio.Semaphore] = {}
         self._asked: Counter[str] = Counter()
-        self._loaded = asyncio.Event()
-        self._loaded.set()
+        self._loading = asyncio.Lock()
+        self._is_loaded = False
 
     async def begin(self) -> None:
         """Start a process that loads what planning takes, so that the first job does not wait for that.
 
         What is asked meanwhile waits for it: a second process would load the same, and take as long.
+        Nothing happens if it has begun already.
         """
-        self._loaded.clear()
-        try:
-            await anyio.to_process.run_sync(_load, cancellable=True)
-        finally:
-            self._loaded.set()
+        async with self._loading:
+            if not self._is_loaded:
+                await anyio.to_process.run_sync(_load, cancellable=True)
+                self._is_loaded = True
 
     async def run(
         self, owner: str, disconnected: Callable[[], Awaitable[bool]], function: Callable[..., T], *args: Any
@@ -91,7 +91,8 @@ class Planner:
         turns = self._turns.setdefault(owner, asyncio.Semaphore(TURNS_EACH))
         try:
             with PLANNING.time():
-                await self._loaded.wait()
+                async with self._loading:
+                    pass
                 async with turns, self._processes:
                     return await anyio.to_process.run_sync(
                         _limited, SECONDS, function, *args, cancellable=True

@@ -55,7 +55,7 @@ def imported(code: str, folder: Path) -> tuple[set[str], str]:
             "zpe: ",
         ),
         (
-            "import zpe_server.command",
+            "import zpe_server.factory",
             "zpe_server.app",
             {"bokeh", "panel", "scipy", "spglib", "tqdm", "zpe_sdk.result", "zpe_dashboard"} | TRACING,
             "",

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from ase.data import atomic_numbers, covalent_radii
 from ase.geometry import minkowski_reduce
-from ase.neighborlist import primitive_neighbor_list
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
@@ -131,6 +130,8 @@ def lost_atom(
     cell
         Lattice vectors as rows, in Å, shape (3, 3).
     """
+    from ase.neighborlist import primitive_neighbor_list  # it loads much of SciPy
+
     radii = np.array([covalent_radii[atomic_numbers[symbol]] for symbol in symbols])
 
     def with_neighbours(positions: NDArray[np.float64], reach: float) -> set[int]:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-# Where this control plane listens, as `zpe serve` tells its processes.
-LOCAL_URL = "ZPE_LOCAL_URL"
-
 
 class ZPEComputeBackend(Protocol):
     """Sees to it that somebody leases the tasks of queued jobs."""
