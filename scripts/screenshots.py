@@ -9,9 +9,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import ViewportSize
-
-from tests.browser import chromium
+from tests.browser import NARROW, WIDE, chromium
 from tests.processes import ControlPlane, h2, wait_until
 
 PAGES = ["overview", "jobs", "workers", "leases", "dlq", "researchers", "tokens", "audit"]
@@ -72,7 +70,7 @@ def main() -> None:
     parser.add_argument("--japanese", action="store_true")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    size: ViewportSize = {"width": 390, "height": 844} if options.narrow else {"width": 1280, "height": 900}
+    size = NARROW if options.narrow else WIDE
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
         plane = ControlPlane(Path(folder), {"ZPE_RETRY_MAX": 1, "ZPE_RETRY_BASE_DELAY_SECONDS": 0})
         plane.start()

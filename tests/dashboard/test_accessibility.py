@@ -7,50 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, ViewportSize, expect
+from playwright.sync_api import Browser, Page, expect
 
-from tests.dashboard.test_browser import NARROW, WIDE, log_in
-from tests.processes import PATIENCE, ControlPlane, h2, wait_until
+from tests.browser import DESK, JAPANESE, NARROW, NIGHT, TELEPHONE, Look, log_in, named
+from tests.processes import ControlPlane, h2, wait_until
 from zpe_dashboard.pages import listed
-from zpe_dashboard.words import Language, Words
+from zpe_dashboard.words import Words
 from zpe_sdk import ZPEClient
 
 TITLES = listed("admin")
 # More than a page of jobs, more of all others than fit onto a screen.
 JOBS = 28
 OTHERS = 8
-
-
-class Look(NamedTuple):
-    """What a browser is like."""
-
-    scheme: Literal["light", "dark"]
-    size: ViewportSize
-    language: Language
-
-    def page(self, chromium: Browser) -> Page:
-        """Open a page in such a browser, with a context of its own."""
-        context = chromium.new_context(
-            viewport=self.size,
-            color_scheme=self.scheme,
-            locale={"en": "en-GB", "ja": "ja-JP"}[self.language],
-            reduced_motion="reduce",
-        )
-        page = context.new_page()
-        page.set_default_timeout(PATIENCE * 1000)
-        return page
-
-
-DESK, NIGHT = Look("light", WIDE, "en"), Look("dark", WIDE, "en")
-TELEPHONE, JAPANESE = Look("light", NARROW, "en"), Look("dark", NARROW, "ja")
-
-
-def named(look: Look) -> str:
-    return f"{look.scheme}, {look.size['width']} px, {look.language}"
 
 
 @pytest.fixture(scope="module")

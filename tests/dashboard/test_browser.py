@@ -13,13 +13,12 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect
 
+from tests.browser import NARROW, WIDE, arrive, log_in
 from tests.processes import PATIENCE, ZPE, ControlPlane, Process, environment, free_port, h2, wait_until
 from tests.server.issuer import Issuer
 from zpe_sdk import ZPEClient
 from zpe_sdk.client.enrolment import enrol_commands
 
-WIDE: ViewportSize = {"width": 1280, "height": 900}
-NARROW: ViewportSize = {"width": 390, "height": 844}
 # What is cut off at the side of the screen: components and buttons, through all shadow roots.
 CUT_OFF = """() => {
   const found = document.documentElement.scrollWidth > innerWidth ? ["the page"] : []
@@ -104,19 +103,6 @@ def open_page(chromium: Browser, control_plane: ControlPlane) -> Iterator[Open]:
     for context in contexts:
         context.close()
     assert problems == []
-
-
-def log_in(page: Page, url: str, token: str, place: str = "") -> None:
-    page.goto(f"{url}/dashboard/{place}")
-    page.locator("#token").fill(token)
-    page.keyboard.press("Enter")
-    page.wait_for_url(re.compile(r"/dashboard/(#.*)?$"))
-    arrive(page)
-
-
-def arrive(page: Page) -> None:
-    """Wait until the content has taken the place of the frame."""
-    page.locator("#frame").wait_for(state="detached")
 
 
 def go(page: Page, name: str) -> None:

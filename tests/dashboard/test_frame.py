@@ -10,8 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.dashboard.test_accessibility import DESK, JAPANESE, NIGHT, TELEPHONE, Look, named
-from tests.dashboard.test_browser import WIDE, arrive
+from tests.browser import DESK, JAPANESE, NIGHT, TELEPHONE, WIDE, Look, arrive, named
 from tests.processes import ControlPlane, h2
 from zpe_dashboard.words import Words
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zpe_sdk.result.plots import pyplot
+from zpe_sdk.result.plots import drawing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +32,7 @@ def draw_steps(
     axes
         Where to draw; default: a new figure.
     """
-    axes = pyplot().subplots(figsize=(7, 3.5), layout="constrained")[1] if axes is None else axes
+    axes = drawing(axes, height=3.5)
     places = np.arange(len(names))
     for (what, heights), color in zip(deltas.items(), _COLORS, strict=False):
         levels = np.cumsum([0.0, *heights])

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from zpe_sdk.errors import ConfigError
 from zpe_sdk.result.data import ResultData
+from zpe_sdk.result.plots import drawing
 from zpe_sdk.result.spectra import DECADIC, Shape, absorbing, absorption, line, read_experiment
 
 if TYPE_CHECKING:
@@ -33,17 +33,10 @@ def plot_infrared(
     label: str | None,
 ) -> Axes:
     """Draw the infrared spectrum; see :meth:`zpe_sdk.result.result.ZPEResult.plot`."""
-    try:
-        from matplotlib import pyplot
-    except ImportError:
-        raise ConfigError(
-            "matplotlib is not installed: pip install 'zpe[notebook]'", code="extra_missing"
-        ) from None
     cm, intensities = absorbing(result, scale)
     low, high = _range(cm, width_cm)
-    if axes is None:
-        axes = pyplot.subplots(figsize=(8, 3.2), layout="constrained")[1]
-    elif axes.has_data():
+    axes = drawing(axes, width=8, height=3.2)
+    if axes.has_data():
         low, high = min(low, *axes.get_xlim()), max(high, *axes.get_xlim())
     grid = np.linspace(low, high, _POINTS)
     curve = absorption(result, grid, width_cm, shape, scale)

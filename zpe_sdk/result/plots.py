@@ -110,7 +110,7 @@ def spectrum(
     """
     if not width_cm > 0:
         raise InputError("the width must be above 0", code="bad_width", field="width_cm")
-    axes = pyplot().subplots(figsize=(7, 3), layout="constrained")[1] if axes is None else axes
+    axes = drawing(axes)
     low, high = min(0.0, cm.min()) - 5 * width_cm, max(cm.max(), 100.0) + 5 * width_cm
     grid = np.linspace(low, high, 2000)
     # Lorentzians 1 high for a single mode, as the sticks are.
@@ -134,7 +134,7 @@ def plot_dos(result: ResultData, width_cm: float, by: Sharing, axes: Axes | None
     """Draw densities of states; see :meth:`zpe_sdk.result.result.ZPEResult.plot_dos`."""
     grid = dos_grid(result, width_cm)
     parts = densities_of_states(result, grid, width_cm, by=by)
-    axes = pyplot().subplots(figsize=(7, 3), layout="constrained")[1] if axes is None else axes
+    axes = drawing(axes)
     axes.stackplot(grid, list(parts.values()), labels=list(parts), alpha=0.7)
     axes.set_xlabel("wavenumber / cm⁻¹ (imaginary modes below 0)")
     axes.set_ylabel("density of states / cm")
@@ -177,6 +177,14 @@ def package(name: str, extra: str = "notebook") -> ModuleType:
 def pyplot() -> ModuleType:
     """Return ``matplotlib.pyplot``, see :func:`package`."""
     return package("matplotlib.pyplot")
+
+
+def drawing(axes: Axes | None, width: float = 7, height: float = 3) -> Axes:
+    """Return where to draw: what is given, or a new figure of a size (inches), labels and all within it."""
+    if axes is not None:
+        return axes
+    new: Axes = pyplot().subplots(figsize=(width, height), layout="constrained")[1]
+    return new
 
 
 def _mock(result: ResultData) -> str:

@@ -12,7 +12,7 @@ from ase.io import write
 from numpy.typing import NDArray
 
 from zpe_sdk.errors import InputError
-from zpe_sdk.result.plots import pyplot
+from zpe_sdk.result.plots import drawing
 from zpe_sdk.result.structure_text import ENDINGS
 from zpe_sdk.wire import RelaxationRecord
 
@@ -99,7 +99,7 @@ class Relaxation:
         axes
             Where to draw; default: a new figure.
         """
-        axes = pyplot().subplots(figsize=(7, 3), layout="constrained")[1] if axes is None else axes
+        axes = drawing(axes)
         steps = np.arange(len(self.energies))
         axes.plot(steps, 1000 * (self.energies - self.energies[-1]), "o-", color="tab:blue")
         axes.set_xlabel("step")
