@@ -116,7 +116,6 @@ if __name__ == "__main__":
 
 
 def test_marimo_shows_results(plane: ControlPlane, token: str, tmp_path: Path) -> None:
-    pytest.importorskip("marimo", reason="marimo is no dependency of ours: pip install marimo")
     (tmp_path / "notebook.py").write_text(MARIMO)
     done = subprocess.run(
         [sys.executable, "-m", "marimo", "export", "html", "notebook.py", "-o", "notebook.html"],
