@@ -77,6 +77,8 @@ def test_from_submission_to_result(zpe: Run, settings: dict[str, object], tmp_pa
     assert [item["job_id"] for item in listed] == [job]
     # Nothing of a table is cut off in a pipe.
     assert job in zpe("jobs").stdout
+    [_, lowest, *_] = zpe("jobs", "--order", "zpe").stdout.splitlines()
+    assert "0.2731" in lowest
 
     result = json.loads(zpe("result", job, "--json").stdout)
     assert result["freqs_cm"][-1] == pytest.approx(4400, abs=60)

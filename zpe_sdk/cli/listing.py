@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from zpe_sdk.wire import JobStatus
 
 
-COLUMNS = ("JOB", "STATUS", "SCFS", "FORMULA", "NAME", "PROJECT", "OWNER", "SUBMITTED")
+COLUMNS = ("JOB", "STATUS", "SCFS", "FORMULA", "NAME", "PROJECT", "OWNER", "ZPE/eV", "SUBMITTED")
 
 
 def jobs(
@@ -95,4 +95,5 @@ def update(
 def _row(job: JobStatus) -> tuple[str | None, ...]:
     done = f"{job.progress.done}/{job.progress.total}"
     named = (job.formula, job.name, job.project, job.owner)
-    return (job.job_id, job.status, done, *named, moment(job.created_at))
+    zpe_ev = None if job.zpe_ev is None else f"{job.zpe_ev:.4f}"
+    return (job.job_id, job.status, done, *named, zpe_ev, moment(job.created_at))
