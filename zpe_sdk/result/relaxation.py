@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import write
 from numpy.typing import NDArray
 
 from zpe_sdk.errors import InputError
@@ -84,6 +83,8 @@ class Relaxation:
         InputError
             ``file_unwritable``: the folder is not there, or ASE knows no such format.
         """
+        from ase.io import write  # slow to import
+
         try:
             write(file, self.trajectory)
         except (OSError, ValueError) as error:

@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import voigt_profile
 
 from zpe_sdk.errors import ConfigError, InputError
 from zpe_sdk.result.data import ResultData
@@ -45,6 +44,8 @@ def line(offset_cm: Array, width_cm: float, shape: Shape) -> Array:
     """
     if not width_cm > 0:
         raise InputError("the width must be above 0", code="bad_width", field="width_cm")
+    from scipy.special import voigt_profile  # slow to import; most results are never drawn
+
     values: Array
     match shape:
         case "lorentzian":
