@@ -55,6 +55,12 @@ def imported(code: str, folder: Path) -> tuple[set[str], str]:
             "zpe: ",
         ),
         (
+            "import zpe_sdk.result.kinds",
+            "zpe_sdk.result.result",
+            SERVERS | {"ase.io", "matplotlib", "scipy", "spglib"},
+            "",
+        ),
+        (
             "import zpe_server.factory",
             "zpe_server.app",
             {"bokeh", "panel", "scipy", "spglib", "tqdm", "zpe_sdk.result", "zpe_dashboard"} | TRACING,
@@ -73,7 +79,7 @@ def imported(code: str, folder: Path) -> tuple[set[str], str]:
             "False",
         ),
     ],
-    ids=["client", "help", "jobs", "serve", "worker", "traces"],
+    ids=["client", "help", "jobs", "result", "serve", "worker", "traces"],
 )
 def test_a_start_imports_only_what_it_needs(
     code: str, has: str, lacks: set[str], says: str, tmp_path: Path
