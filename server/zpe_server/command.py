@@ -15,26 +15,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import structlog
 import typer
 import uvicorn
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr
 
 from zpe_sdk.errors import ConfigError
 from zpe_sdk.forwarded import trusted_proxies
 from zpe_sdk.logging import configure_logging
-from zpe_sdk.wire.messages import in_words
 from zpe_server.connections import Connection, raise_descriptors
 from zpe_server.embedded import embedded_redis
+from zpe_server.environment import DASHBOARD, LOCAL_URL, REDIS_URL, read_settings
 from zpe_server.planner import Planner
-from zpe_server.settings import LOCAL_URL, LOOPBACK, Settings
+from zpe_server.settings import LOOPBACK, Settings
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
 log = structlog.get_logger(__name__)
 
-# How the processes of one `zpe serve` learn of the Redis that the first one has started.
-_REDIS_URL = "ZPE_REDIS_URL"
-# Its sessions are in the memory of one process.
-DASHBOARD = "ZPE_DASHBOARD"
 _READABLE: dict[str, Any] = {"exists": True, "dir_okay": False, "readable": True}
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
@@ -95,7 +91,7 @@ def serve(
         else:
             url = settings.redis_url.get_secret_value()
         # The environment is how they reach the factory below, also in processes of its own.
-        os.environ[_REDIS_URL] = url
+        os.environ[REDIS_URL] = url
         os.environ["ZPE_DATA_DIR"] = str(settings.data_dir)
         # Python processes that it starts import nothing from the folder in which it was started.
         os.environ["PYTHONSAFEPATH"] = "1"
@@ -151,24 +147,6 @@ def _serve_alone(options: dict[str, Any]) -> None:
         runner.run(run())
     if not server.started:
         sys.exit(1)
-
-
-def read_settings() -> Settings:
-    """Return the settings that the environment holds.
-
-    Raises
-    ------
-    ConfigError
-        ``bad_setting``.
-    """
-    try:
-        return Settings()
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        name = "ZPE_" + "_".join(str(part) for part in first["loc"]).upper() if first["loc"] else None
-        text = in_words(first)
-        message = f"{name}: {text}" if name else text
-        raise ConfigError(message, code="bad_setting", field=name) from None
 
 
 def _check_folder(folder: Path) -> None:

@@ -18,7 +18,7 @@ from zpe_sdk.checks import Check, fail, failed, ok, warn
 from zpe_sdk.errors import ConfigError, StoreError, ZPEError
 from zpe_sdk.worker.doctor import machine_checks
 from zpe_sdk.worker.settings import settings_from
-from zpe_server.command import read_settings
+from zpe_server.environment import read_settings
 from zpe_server.notices import targets
 from zpe_server.programs import check_readable, server_program
 from zpe_server.replicas import ALIVE_SECONDS, differences, shared_settings

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from zpe_sdk.logging import configure_logging
 from zpe_server.app import create_app
-from zpe_server.command import DASHBOARD, read_settings
+from zpe_server.environment import DASHBOARD, read_settings
 from zpe_server.planner import Planner
 
 

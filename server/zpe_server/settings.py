@@ -18,8 +18,6 @@ from zpe_sdk.wire.jobs import Cutoff, Delta, Temperature
 from zpe_server.transitions.leases import Retry
 
 # Among the origins: any port of this machine.
-# Where this control plane listens, as `zpe serve` tells its processes.
-LOCAL_URL = "ZPE_LOCAL_URL"
 LOOPBACK = "loopback"
 # Among those whom an issuer lets in: whoever it knows.
 EVERYONE = "everyone"

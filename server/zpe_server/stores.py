@@ -16,8 +16,8 @@ import typer
 from zpe_sdk.cli.jobs import Json
 from zpe_sdk.errors import ConfigError, StoreError
 from zpe_server.archive import export_to, import_from, open_store
-from zpe_server.command import read_settings
 from zpe_server.embedded import embedded_redis, running_url
+from zpe_server.environment import read_settings
 from zpe_server.store import at_home
 
 DataDir = Annotated[

@@ -22,8 +22,8 @@ from zpe_sdk.wire import EnrollTokenRequest, ErrorInfo
 from zpe_sdk.worker.engines import make_engine
 from zpe_sdk.worker.identity import Identity
 from zpe_sdk.worker.settings import settings_from
+from zpe_server.environment import LOCAL_URL
 from zpe_server.plane import Plane
-from zpe_server.settings import LOCAL_URL
 from zpe_server.tokens import ADMIN
 from zpe_server.transitions.jobs import GiveUp
 

@@ -16,7 +16,7 @@ from zpe_sdk.worker.settings import settings_from
 # Imported before RQ forks: each job then starts at once.
 from zpe_server.backends.remote_queue import work  # noqa: F401
 from zpe_server.backends.remote_queue.offers import QUEUE
-from zpe_server.command import read_settings
+from zpe_server.environment import read_settings
 
 
 def rq_worker(
