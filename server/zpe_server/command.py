@@ -7,6 +7,7 @@ import contextlib
 import os
 import secrets
 import signal
+import socket
 import sys
 import tempfile
 from pathlib import Path
@@ -117,36 +118,33 @@ def serve(
         }
         if workers > 1:
             uvicorn.run("zpe_server.factory:app", workers=workers, **options)
-        else:
-            _serve_alone(options)
+            return
+        server = _Server(options)
+        with contextlib.suppress(KeyboardInterrupt):
+            server.run()
+        if not server.started:
+            sys.exit(1)
 
 
-def _serve_alone(options: dict[str, Any]) -> None:
-    """Serve from this process; what plans inputs is loaded beside what answers requests, not after it."""
-    planner = Planner()
+class _Server(uvicorn.Server):
+    """A server that loads what plans inputs beside what answers requests, not after it."""
 
-    def load() -> FastAPI:
+    def __init__(self, options: dict[str, Any]) -> None:
+        super().__init__(uvicorn.Config(self._app, **options))
+        self._planner = Planner()
+
+    def _app(self) -> FastAPI:
         from zpe_server.factory import app
 
-        return app(planner)
+        return app(self._planner)
 
-    config = uvicorn.Config(load, **options)
-    server = uvicorn.Server(config)
-
-    async def run() -> None:
-        ahead = asyncio.create_task(planner.begin())
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Load, then serve until a signal comes."""
+        ahead = asyncio.create_task(self._planner.begin())
         # Where it breaks, the application begins anew.
         ahead.add_done_callback(lambda task: task.cancelled() or task.exception())
-        await asyncio.to_thread(config.load)
-        await server.serve()
-
-    with (
-        contextlib.suppress(KeyboardInterrupt),
-        asyncio.Runner(loop_factory=config.get_loop_factory()) as runner,
-    ):
-        runner.run(run())
-    if not server.started:
-        sys.exit(1)
+        await asyncio.to_thread(self.config.load)
+        await super().serve(sockets)
 
 
 def _check_folder(folder: Path) -> None:
