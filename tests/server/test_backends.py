@@ -113,7 +113,13 @@ def test_local_starts_the_same_worker_again_with_what_it_held_and_had_finished(
     outbox = plane.folder / "data" / "local-worker" / "work" / "outbox"
     with ZPEClient(plane.url, plane.admin_token) as client:
         job = client.submit(h2(), symmetry=False)
-        wait_until(lambda: job.status().progress.done > 0)
+
+        def has_more() -> bool:
+            progress = job.status().progress
+            return progress.done > 0 and progress.running > 1
+
+        # Between two leases it has nothing to finish.
+        wait_until(has_more)
         worker = local_worker(plane)
         assert worker is not None
         assert plane.process is not None

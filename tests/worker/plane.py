@@ -6,18 +6,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import count
 
-from zpe_sdk.wire import FailedRequest, HeartbeatReply, JobPayload, LeaseReply, Task
+from zpe_sdk.wire import FailedRequest, HeartbeatReply, JobKind, JobPayload, LeaseReply, Task
 from zpe_sdk.worker.control import LeaseState
 from zpe_sdk.worker.messages import Answer, OutboxMessage
 
 PAYLOAD = JobPayload(content="", mobile_indices=[0], delta=0.01, low_cut_cm=50, temperature=300)
 
 
-def lease_of(lease_id: str, tasks: Iterable[int], job_id: str, *, more: bool = True) -> LeaseReply:
+def lease_of(
+    lease_id: str, tasks: Iterable[int], job_id: str, *, more: bool = True, stage: JobKind = "vibrations"
+) -> LeaseReply:
     """Return what a worker is given."""
     return LeaseReply(
         job_id=job_id,
-        payload=PAYLOAD,
+        payload=PAYLOAD.model_copy(update={"stage": stage}),
         lease_id=lease_id,
         lease_ttl_seconds=600,
         tasks=[Task(index=index) for index in tasks],
@@ -84,7 +86,8 @@ class Plane:
         refused = [self._store(first.lease_id, message.report.task) for message in messages if message.report]
         held = lease.state == "held"
         return Answer(
-            job="finished" if job.complete else "failed" if job.ended else "started",
+            job="failed" if job.ended else "started",
+            complete=job.complete,
             lease="held" if held else "cancelled" if any(refused) else "lost",
             left=sorted(lease.tasks) if held and lease.recalled else None,
         )

@@ -8,7 +8,8 @@ import pytest
 
 from tests.worker.plane import lease_of
 from zpe_sdk.errors import Side
-from zpe_sdk.wire import Fingerprint, HeartbeatReply, IonicStep, LeaseReply, Task, TaskReport
+from zpe_sdk.wire import Fingerprint, HeartbeatReply, IonicStep, JobKind, LeaseReply, Task, TaskReport
+from zpe_sdk.wire.relaxation import RelaxationEnd
 from zpe_sdk.worker.actions import Action, Note, Send, Stop
 from zpe_sdk.worker.engines import StepTaken
 from zpe_sdk.worker.held import Ask, Run
@@ -19,8 +20,10 @@ ASK = Ask(8, idle=True, warm=[])
 FINGERPRINT = Fingerprint(engine="mock", engine_version="1", physics="x")
 
 
-def lease(name: str, tasks: Sequence[int] = (0,), job: str = "j1") -> LeaseReply:
-    return lease_of(name, tasks, job)
+def lease(
+    name: str, tasks: Sequence[int] = (0,), job: str = "j1", stage: JobKind = "vibrations"
+) -> LeaseReply:
+    return lease_of(name, tasks, job, stage=stage)
 
 
 def report(task: int) -> TaskReport:
@@ -164,6 +167,45 @@ def test_a_steps_message_follows_its_relaxation_to_the_next_lease() -> None:
     assert message.step
     assert (message.lease_id, message.step.lease_id, message.step.step) == ("l2", "l2", step)
     assert run.lease.lease_id == "l2"
+
+
+def relaxed() -> TaskReport:
+    return report(0).model_copy(
+        update={"relaxation": RelaxationEnd(reason="converged", positions=[(0, 0, 0)])}
+    )
+
+
+def test_the_answer_to_a_relaxation_does_not_end_the_displacements_that_came_before_it() -> None:
+    workload = Workload(1, has_others=False)
+    workload.take(lease("l1", stage="relax"), ASK, slots=(1, 1))
+    [message] = sent(workload.finish(begun(workload), relaxed(), 1.0))
+    # The report under way, the control plane has planned what follows and leased it: it is computed.
+    assert sent(workload.take(lease("l2", [0, 1]), ASK, slots=(1, 1), undelivered=[message])) == []
+    assert waiting(workload, "l2") == [0, 1]
+    workload.answered(message, Answer(job="started", lease="lost"))
+    assert waiting(workload, "l2") == [0, 1]
+    assert begun(workload).task.index == 0
+
+
+def test_displacements_wait_until_a_relaxation_that_others_have_finished_is_stopped() -> None:
+    workload = Workload(2, has_others=False)
+    workload.take(lease("l1", stage="relax"), ASK, slots=(1, 1))
+    relaxation = begun(workload)
+    workload.renewed(lost("l1"))
+    assert Stop(relaxation) in workload.take(lease("l2", [0]), ASK, slots=(1, 1))
+    assert workload.begin(0.0, always) is None
+    workload.finish(relaxation, None, 1.0)
+    run = begun(workload)
+    assert (run.lease.lease_id, run.task.index) == ("l2", 0)
+
+
+def test_scfs_to_be_run_again_that_come_before_the_answer_to_the_last_one_are_run() -> None:
+    workload = Workload(1, has_others=False)
+    workload.take(lease("l1"), ASK, slots=(1, 1))
+    [message] = sent(workload.finish(begun(workload), report(0), 1.0))
+    workload.take(lease("l2", [1]), ASK, slots=(1, 1))
+    workload.answered(message, Answer(job="started", lease="lost", complete=True))
+    assert begun(workload).task.index == 1
 
 
 def test_tasks_that_come_under_another_lease_wait_there_alone() -> None:

@@ -161,10 +161,11 @@ class Delivery:
                     tasks=reply.refused,
                     reason=reply.detail,
                 )
-            # Nothing is left for workers to do once all SCFs are in, whatever the control plane still does.
-            complete = reply.progress.done == reply.progress.total
+            # A relaxation may be followed by displacements, which start from its density.
+            relaxed = any(message.report and message.report.relaxation for message in messages)
             answer = Answer(
-                job="finished" if complete else reply.job_status,
+                job=reply.job_status,
+                complete=reply.progress.done == reply.progress.total and not relaxed,
                 # Refused, and the lease gone: other physics, or others have the tasks. To go on is no use.
                 lease="held" if reply.lease_held else "cancelled" if reply.refused else "lost",
                 left=reply.left,

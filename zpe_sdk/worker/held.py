@@ -73,6 +73,11 @@ class HeldLease:
         return self.reply.lease_id
 
     @property
+    def stage(self) -> JobKind:
+        """The stage of its job that its tasks are of."""
+        return self.reply.payload.stage
+
+    @property
     def over(self) -> bool:
         """Whether nothing is left to do for it here."""
         return not self.waiting and not self.running
@@ -87,7 +92,7 @@ class HeldLease:
             sorted(task.index for task in self.waiting),
             self.reply.name,
             self.reply.scfs,
-            self.reply.payload.stage,
+            self.stage,
         )
 
 

@@ -61,12 +61,14 @@ def request_for(messages: Sequence[OutboxMessage]) -> Message:
 class Answer:
     """What the control plane has said of a message's job and lease, as far as it has.
 
-    ``left`` are the tasks that the lease still has, if others were taken out of it.
+    ``left`` are the tasks that the lease still has, if others were taken out of it. ``complete``: all SCFs of
+    the job were in, so that most likely none will be wanted any more.
     """
 
     job: JobState | None = None
     lease: LeaseState = "held"
     left: list[int] | None = None
+    complete: bool = False
 
 
 class OfLease(Protocol):

@@ -167,15 +167,24 @@ class Workload:
         return actions + self._noted(held)
 
     def _take_over(self, held: HeldLease, undelivered: Iterable[OutboxMessage]) -> list[Action]:
-        """Go on, for a lease's tasks, with what came of them under an earlier one that is lost."""
+        """Go on, for a lease's tasks, with what came of them under an earlier one that is lost.
+
+        The one task of a relaxation and one of the stage after it have the same number, and nothing else in
+        common.
+        """
         actions: list[Action] = []
         done = {
             message.report.task: message.report
             for message in undelivered
-            if message.report and message.job_id == held.job_id
+            if message.report
+            and message.job_id == held.job_id
+            and (message.report.relaxation is not None) == (held.stage == "relax")
         }
         for task in list(held.waiting):
-            if run := self.runs.get((held.job_id, task.index)):
+            run = self.runs.get((held.job_id, task.index))
+            if run and run.lease.stage != held.stage:
+                actions.append(Stop(run))  # until it has ended, the task waits
+            elif run:
                 former, run.lease = run.lease, held
                 former.running.discard(task.index)
                 held.waiting.remove(task)
@@ -220,7 +229,13 @@ class Workload:
                 return None  # smaller ones must not starve it
             running = [run.task for run in self.runs.values() if run.lease.job_id == held.job_id]
             task = next(
-                (task for task in held.waiting if ready(task, job_id=held.job_id, running=running)), None
+                (
+                    task
+                    for task in held.waiting
+                    if (held.job_id, task.index) not in self.runs
+                    and ready(task, job_id=held.job_id, running=running)
+                ),
+                None,
             )
             if task is None:
                 continue
@@ -284,6 +299,9 @@ class Workload:
             for held in list(self.leases.values()):
                 if held.job_id == message.job_id:
                     actions += self._lose(held.lease_id, "cancelled")
+        elif answer.complete and all(held.job_id != message.job_id for held in self.leases.values()):
+            # A lease on it that is here by now may be younger than the answer: on SCFs to be run again.
+            self._jobs.ended(message.job_id)
         return actions + self._forget()
 
     def _lose(self, lease_id: str, state: LeaseState) -> list[Action]:
