@@ -6,7 +6,6 @@ from typing import Literal
 
 JobState = Literal["queued", "started", "finished", "failed", "cancelled"]
 OVER: frozenset[JobState] = frozenset({"finished", "failed", "cancelled"})  # for good, unless requeued
-# By submission, or by a value, where ``-`` turns it round; jobs without the value come last.
 # By the time of submission, or by a value, downwards with "-"; jobs that have none come last.
 _Upwards = Literal["name", "formula", "status", "owner", "duration", "zpe"]
 _Downwards = Literal["-name", "-formula", "-status", "-owner", "-duration", "-zpe"]
