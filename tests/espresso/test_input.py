@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -73,7 +74,14 @@ FORMS = {
 def test_cell_and_positions_are_those_pw_prints(form: str, tmp_path: Path) -> None:
     paths = "&CONTROL\n outdir='./', pseudo_dir='/usr/share/espresso/pseudo'"
     (tmp_path / "pw.in").write_text(FORMS[form].replace("&CONTROL", paths).replace("relax", "scf"))
-    run = subprocess.run(["pw.x", "-in", "pw.in"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        ["pw.x", "-in", "pw.in"],
+        cwd=tmp_path,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     alat = float(re.search(r"celldm\(1\)=\s*(\S+)", run.stdout)[1]) * Bohr  # type: ignore[index]
     axes = [row.split() for row in re.findall(r"a\(\d\) = \((.*)\)", run.stdout)]
     atoms = [row.split() for row in re.findall(r"tau\(\s*\d+\) = \((.*)\)", run.stdout)]

@@ -22,7 +22,8 @@ from zpe_sdk.espresso.run import pw_command, run_scf
 from zpe_sdk.wire import Task
 
 CUBE = 12 * Bohr
-# That Open MPI looks for no network spares most of the time of a pw.x as short as these.
+# That Open MPI looks for no network spares most of the time of a pw.x as short as these. Each needs a
+# folder of its own for what Open MPI leaves about: see zpe_sdk/espresso/process.py.
 ENVIRONMENT = {
     "ESPRESSO_PSEUDO": "/usr/share/espresso/pseudo",
     "OMP_NUM_THREADS": "1",
@@ -282,7 +283,7 @@ def pw_x(content: str, folder: Path) -> str:
     done = subprocess.run(
         [os.environ.get("ZPE_TEST_PW", "pw.x"), "-in", "pw.in"],
         cwd=folder,
-        env=os.environ | ENVIRONMENT,
+        env=os.environ | ENVIRONMENT | {"TMPDIR": str(folder)},
         capture_output=True,
         timeout=240,
         check=False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import sys
+import tempfile
 from pathlib import Path
 from threading import Event
 
@@ -115,6 +116,15 @@ def test_each_mpirun_has_its_own_folder_for_what_it_leaves_about(
         assert not left.parent.exists()
         folders.add(left.parent)
     assert len(folders) == 2
+
+
+@pytest.mark.qe
+def test_pw_needs_nothing_that_other_runs_take_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "shared").touch()  # where Open MPI would make the folder that all runs of a user share
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "shared"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert run_scf(PW, h2(), tmp_path, prefix="zpe").energy_ev < 0
+    assert not list(tmp_path.glob("zpe-mpi-*"))
 
 
 def test_mpirun_looks_for_no_network_unless_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -217,14 +217,15 @@ def run_process(
 
 @contextlib.contextmanager
 def _own_folder(argv: Sequence[str]) -> Iterator[dict[str, str]]:
-    """Give an mpirun a folder for temporary files of its own, as an environment says it.
+    """Give Open MPI a folder for temporary files of its own, as an environment says it.
 
-    In the one that all of a user share, one that ends takes away what another has just begun to use.
+    In the one that all of a user share, a run that ends takes away what another has just begun to use. A
+    whole command of the user's may lead to machines that do not have the folder: it keeps the shared one.
     """
-    if argv[0] != MPIRUN:
+    if argv[0] != MPIRUN and not _runs_alone(argv):
         yield {}
         return
-    with tempfile.TemporaryDirectory(prefix="zpe-mpirun-") as folder:
+    with tempfile.TemporaryDirectory(prefix="zpe-mpi-") as folder:
         yield {"TMPDIR": folder}
 
 
