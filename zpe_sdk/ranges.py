@@ -14,3 +14,8 @@ def ranges(numbers: Iterable[int]) -> str:
         else:
             runs.append([number])
     return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+
+
+def numbered(tasks: Iterable[int]) -> str:
+    """Return the numbers of tasks as people count them, from 1 on: ``1-3, 5``."""
+    return ranges(task + 1 for task in tasks)

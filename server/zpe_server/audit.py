@@ -30,6 +30,11 @@ async def record(
     await store.push(key("audit"), entry.model_dump_json(), keep=KEPT)
 
 
+def token(token_id: str, name: str | None) -> str:
+    """Return how the trail calls a token: its id is what it is revoked by."""
+    return f"{name}, {token_id}" if name else token_id
+
+
 async def trail(store: Store, limit: int) -> list[AuditEntry]:
     """Return the newest entries first."""
     return [AuditEntry(**json.loads(text)) for text in await store.texts(key("audit"), limit)]

@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import redis
 import structlog
 import typer
 import uvicorn
@@ -26,6 +27,7 @@ from zpe_server.embedded import embedded_redis
 from zpe_server.environment import DASHBOARD, LOCAL_URL, REDIS_URL, read_settings
 from zpe_server.planner import Planner
 from zpe_server.settings import LOOPBACK, Settings
+from zpe_server.store import refuse_cluster
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _READABLE: dict[str, Any] = {"exists": True, "dir_okay": False, "readable": True}
+_REPLY_SECONDS = 5
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
@@ -91,6 +94,8 @@ def serve(
             log.info("embedded Redis", data=str((settings.data_dir / "redis").resolve()))
         else:
             url = settings.redis_url.get_secret_value()
+            if settings.compute_mode == "remote-queue":
+                _check_for_queue(url)
         # The environment is how they reach the factory below, also in processes of its own.
         os.environ[REDIS_URL] = url
         os.environ["ZPE_DATA_DIR"] = str(settings.data_dir)
@@ -145,6 +150,15 @@ class _Server(uvicorn.Server):
         ahead.add_done_callback(lambda task: task.cancelled() or task.exception())
         await asyncio.to_thread(self.config.load)
         await super().serve(sockets)
+
+
+def _check_for_queue(url: str) -> None:
+    connection = redis.Redis.from_url(
+        url, socket_timeout=_REPLY_SECONDS, socket_connect_timeout=_REPLY_SECONDS
+    )
+    # One that is away now may come later: a control plane waits for its Redis.
+    with connection, contextlib.suppress(redis.RedisError):
+        refuse_cluster(connection)
 
 
 def _check_folder(folder: Path) -> None:

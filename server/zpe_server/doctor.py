@@ -24,7 +24,7 @@ from zpe_server.programs import check_readable, server_program
 from zpe_server.replicas import ALIVE_SECONDS, differences, shared_settings
 from zpe_server.results.base import Result
 from zpe_server.settings import Settings
-from zpe_server.store import at_home, key
+from zpe_server.store import at_home, key, refuse_cluster
 
 REDIS_MIN = (6, 2)
 _REPLY_SECONDS = 5.0
@@ -120,6 +120,11 @@ def _redis(settings: Settings, url: str) -> Iterator[Check]:
             info: dict[str, Any] = dict(connection.info())
             options = _options(connection)
             replicas = _told(connection)
+            if settings.compute_mode == "remote-queue":
+                refuse_cluster(connection)
+    except ConfigError as error:
+        yield failed(name, error, "look at ZPE_REDIS_URL")
+        return
     except (redis.RedisError, OSError, ValueError) as error:
         # Its own text may hold the URL, and that the password.
         reason = f"{where} does not answer as it should ({type(error).__name__})"

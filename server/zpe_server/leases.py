@@ -192,6 +192,7 @@ class Leases:
             LeaseStatus(
                 lease_id=record["lease"],
                 job_id=record["job"],
+                job_name=record.get("job_name"),
                 server_id=record["worker"],
                 worker=record["worker_name"],
                 tasks=sorted(int(task) for task in items(record["tasks"])),

@@ -12,7 +12,7 @@ import redis
 import redis.asyncio
 from redis.exceptions import MovedError, RedisError, ResponseError
 
-from zpe_sdk.errors import StoreError
+from zpe_sdk.errors import ConfigError, StoreError
 from zpe_server.measures import STORE
 from zpe_server.transitions.base import Reply, Transition
 from zpe_server.transitions.scripts import source
@@ -50,6 +50,25 @@ def at_home(connection: redis.Redis) -> redis.Redis:
         pool.connection_kwargs |= home_of(moved, pool.connection_kwargs)
         pool.reset()
     return connection
+
+
+def refuse_cluster(connection: redis.Redis) -> None:
+    """See to it that RQ can work here: in a cluster its keys would be on several nodes.
+
+    Raises
+    ------
+    ConfigError
+        ``redis_cluster``: this is a Redis Cluster.
+    redis.RedisError
+        It does not answer.
+    """
+    if connection.info("server").get("redis_mode") == "cluster":
+        raise ConfigError(
+            "RQ cannot work on a Redis Cluster: for ZPE_COMPUTE_MODE=remote-queue take a Redis that is none; "
+            "remote-http works on both",
+            code="redis_cluster",
+            field="ZPE_REDIS_URL",
+        )
 
 
 @contextmanager

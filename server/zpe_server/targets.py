@@ -96,6 +96,7 @@ def _target(worker: WorkerStatus, owner: str) -> WorkerTarget:
         accepts=worker.accepts,
         mine=worker.owner == owner,
         alive=worker.alive,
+        ended=worker.ended,
         draining=worker.draining,
         engine=able.engine if able else None,
         engine_version=able.engine_version if able else None,

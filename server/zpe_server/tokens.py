@@ -87,6 +87,11 @@ def hash_of(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
+def id_of(token: str) -> str:
+    """Return what a token is called where it is listed and revoked."""
+    return hash_of(token)[:_ID_LENGTH]
+
+
 class Tokens:
     """Makes, finds, lists and revokes tokens."""
 
@@ -182,6 +187,7 @@ class Tokens:
         made = await self._mint("enroll", token, ttl, fields)
         return EnrollTokenReply(
             token=token,
+            token_id=id_of(token),
             expires_at=iso(made["expires"]),
             ttl_seconds=ttl,
             label=request.label,
@@ -208,7 +214,7 @@ class Tokens:
         made = await self._mint("token", token, ttl, fields)
         return ApiTokenReply(
             token=token,
-            token_id=hash_of(token)[:_ID_LENGTH],
+            token_id=id_of(token),
             owner=owner,
             role=role,
             label=label,

@@ -187,6 +187,7 @@ def _status(record: dict[str, Any]) -> WorkerStatus:
         registered_at=iso(record["registered"]),
         last_seen_at=iso(seen),
         alive=alive,
+        ended=not (alive or record["present"] or "revoked" in record),
         draining=record.get("draining") == "1",
         revoked="revoked" in record,
         meta=json.loads(record.get("meta") or "{}"),

@@ -7,8 +7,10 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect
@@ -203,10 +205,10 @@ def test_a_job_from_the_list_to_its_result(open_page: Open, control_plane: Contr
     page.go_back()
     expect(page).to_have_url(re.compile(r"#/jobs$"))
     submitted = page.get_by_role("columnheader", name="Submitted")
-    expect(submitted).to_have_attribute("aria-sort", "ascending")  # by age: the newest first
+    expect(submitted).to_have_attribute("aria-sort", "descending")  # the newest first
     submitted.get_by_role("button").click()
     expect(page).to_have_url(re.compile("order=oldest"))
-    expect(submitted).to_have_attribute("aria-sort", "descending")
+    expect(submitted).to_have_attribute("aria-sort", "ascending")
     # The list is sorted, and not only what is in sight.
     zpe = page.get_by_role("columnheader", name="ZPE / eV").get_by_role("button")
     zpe.click()
@@ -281,12 +283,20 @@ def test_from_the_dead_letters_back_to_life(
     first = submit(control_plane, name="try again", content=h2("mock: fail=pw_crashed task=1 times=1"))
     other = submit(control_plane, name="give up", content=h2("mock: fail=pw_crashed task=1 times=always"))
     wait_until(lambda: {status(control_plane, job) for job in (first, other)} == {"failed"})
-    page = open_page("#/dlq")
+    page = open_page("#/dlq", timezone_id="Asia/Tokyo")
     dead = row(page, "try again")
     expect(dead.get_by_text("compute / pw_crashed")).to_be_visible()
     dead.get_by_text("1 attempt", exact=True).click()
     expect(dead.get_by_text("Traceback")).to_be_visible()
-    expect(dead.locator("pre")).to_contain_text(worker)
+    # The second as people count, where the page's other times are, too.
+    expect(dead.locator("details p")).to_contain_text(f"{worker}, SCF 2, pw_crashed")
+    told = dead.locator("details time")
+    failed = datetime.fromisoformat(told.get_attribute("datetime") or "").astimezone(ZoneInfo("Asia/Tokyo"))
+    expect(told).to_have_text(f"{failed:%d/%m/%Y, %H:%M:%S}")
+    page.get_by_role("link", name="try again").click()
+    expect(row(page, "failed (pw_crashed)").locator("[data-label=SCFs]")).to_have_text("2")
+    expect(row(page, "equilibrium").locator("[data-label=SCF]")).to_have_text("1")
+    page.go_back()
     dead.get_by_role("button", name="Requeue: try again").click()
     expect(dead).to_have_count(0)
     wait_until(lambda: status(control_plane, first) == "finished")

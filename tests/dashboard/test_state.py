@@ -313,6 +313,7 @@ def test_a_token_is_shown_once_with_the_command_for_it(control_plane: ControlPla
             "enroll token revoked",
             "enroll token minted",
         ]
+        assert audit.entries[2].subject == f"lab-pc-3, {audit.entries[1].subject}"
 
     looking(control_plane, look)
 

@@ -6,9 +6,11 @@ import ast
 import re
 import string
 from pathlib import Path
+from typing import get_args
 
 import zpe_dashboard
 from zpe_dashboard.words import Words, japanese, language_of
+from zpe_sdk.wire import JobState, WorkerState
 
 FOLDER = Path(zpe_dashboard.__file__).parent
 
@@ -29,7 +31,7 @@ def _texts() -> set[str]:
 def test_every_text_is_translated_and_no_translation_is_left_over() -> None:
     texts = _texts()
     assert len(texts) > 150
-    states = {"queued", "started", "finished", "failed", "cancelled", "open", "held", "done"}
+    states = {*get_args(JobState), *get_args(WorkerState), "open", "held", "done"}
     kinds = {"vibration", "translation", "rotation"}
     pages = {"Overview", "Jobs", "Workers", "Leases", "Dead letters", "Tokens", "Audit trail"}
     assert set(japanese()) == texts | states | kinds | pages

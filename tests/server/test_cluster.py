@@ -126,3 +126,26 @@ def test_any_node_will_do_and_the_keys_may_move_to_another(
     replica.ask("CLUSTER", "FAILOVER", "TAKEOVER")
     wait_until(lambda: is_ready(two))
     finish_a_job(two, seen_by=two)
+
+
+@pytest.mark.parametrize("command", [["serve"], ["rq-worker"], ["doctor", "--server"]])
+def test_rq_is_not_let_loose_on_a_cluster(command: list[str], tmp_path: Path) -> None:
+    node = start_node(tmp_path / "node")
+    try:
+        node.ask("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        wait_until(lambda: node.knows(1))
+        env = environment(
+            ZPE_REDIS_URL=node.url,
+            ZPE_ADMIN_TOKEN=TOKEN,
+            ZPE_COMPUTE_MODE="remote-queue",
+            ZPE_WORKER_MODE="mock",
+            ZPE_WORK_DIR=tmp_path / "work",
+        )
+        found = subprocess.run(
+            [ZPE, *command], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=120
+        )
+    finally:
+        node.process.kill()
+        node.process.wait()
+    assert found.returncode != 0
+    assert "RQ cannot work on a Redis Cluster" in found.stdout + found.stderr

@@ -98,14 +98,16 @@ def test_a_worker_that_ends_says_goodbye_and_no_job_waits_for_it(plane: ControlP
         wait_until(lambda: workers(api).get("leaving", {}).get("alive", False))
         process.terminate()
         assert process.wait() == 0
-        assert not workers(api)["leaving"]["alive"]  # and not a minute later
+        left = workers(api)["leaving"]
+        assert (left["alive"], left["ended"]) == (False, True)  # and not a minute later
         assert api.get("/calc/zpe/admin/overview").json()["workers_alive"] == 0
         job = submit(api)
         detail = api.get(f"/calc/zpe/jobs/{job}").json()["detail"]
         assert "no worker connected" in detail
         plane.worker("leaving")  # it comes back
         wait_until(lambda: api.get(f"/calc/zpe/jobs/{job}").json()["status"] == "finished")
-        assert workers(api)["leaving"]["alive"]
+        back = workers(api)["leaving"]
+        assert (back["alive"], back["ended"]) == (True, False)
 
 
 def test_a_worker_that_was_shut_out_leaves_the_list(plane: ControlPlane) -> None:

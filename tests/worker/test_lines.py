@@ -15,7 +15,8 @@ from rich.cells import cell_len
 
 from tests.processes import PATIENCE, ZPE, ControlPlane, environment, h2
 from zpe_sdk import ZPEClient
-from zpe_sdk.worker.lines import WIDTH, Lines, numbered
+from zpe_sdk.ranges import numbered
+from zpe_sdk.worker.lines import WIDTH, Lines
 
 JOB = "9d0c1b7a" + 24 * "f"
 

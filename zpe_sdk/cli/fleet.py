@@ -11,7 +11,7 @@ from zpe_sdk.cli import options
 from zpe_sdk.cli.context import connected
 from zpe_sdk.cli.jobs import Json
 from zpe_sdk.cli.output import as_json, moment, reply
-from zpe_sdk.cli.workers import show_token
+from zpe_sdk.cli.workers import show_token, state_of
 from zpe_sdk.wire import Accepts
 
 if TYPE_CHECKING:
@@ -160,9 +160,10 @@ def leases(context: typer.Context, json: Json = False) -> None:
     with connected(context) as client:
         found = client.admin.leases()
     rows = (
-        (s.lease_id, s.job_id, s.worker, len(s.tasks), f"{s.expires_in_seconds:.0f} s") for s in found.leases
+        (s.lease_id, s.job_id, s.job_name, s.worker, len(s.tasks), f"{s.expires_in_seconds:.0f} s")
+        for s in found.leases
     )
-    reply(found, ("LEASE", "JOB", "WORKER", "SCFS", "EXPIRES IN"), rows, json=json)
+    reply(found, ("LEASE", "JOB", "NAME", "WORKER", "SCFS", "EXPIRES IN"), rows, json=json)
 
 
 def release_lease(
@@ -181,14 +182,8 @@ def release_lease(
 
 def _row(worker: WorkerStatus) -> tuple[object, ...]:
     able = worker.capabilities
-    state = "silent"
-    if worker.revoked:
-        state = "revoked"
-    elif worker.draining:
-        state = "draining"
-    elif worker.alive:
-        state = "alive"
     runs = (f"{s.job_name or s.job_id[:8]} SCF {s.task + 1} ({s.seconds:.0f} s)" for s in worker.running)
+    state = "revoked" if worker.revoked else state_of(worker)
     return (
         *(worker.server_id, worker.name, worker.owner, worker.accepts, state),
         f"{able.engine} {able.engine_version or ''}" if able else "",

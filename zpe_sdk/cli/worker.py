@@ -10,9 +10,9 @@ import typer
 
 from zpe_sdk.cli.jobs import Json
 from zpe_sdk.cli.output import as_json, table
+from zpe_sdk.ranges import numbered
 from zpe_sdk.worker.command import worker
 from zpe_sdk.worker.held import Entry
-from zpe_sdk.worker.lines import numbered
 from zpe_sdk.worker.settings import settings_from
 from zpe_sdk.worker.status import FolderStatus, status_of
 

@@ -13,7 +13,7 @@ from zpe_sdk.cli.context import connected
 from zpe_sdk.cli.jobs import Json
 from zpe_sdk.cli.output import as_json, moment, reply, write_secret
 from zpe_sdk.client.enrolment import enrol_commands
-from zpe_sdk.wire import Accepts, EnrollTokenReply
+from zpe_sdk.wire import Accepts, EnrollTokenReply, Presence
 
 app = typer.Typer(
     rich_markup_mode="markdown",
@@ -47,7 +47,7 @@ def workers(context: typer.Context, json: Json = False) -> None:
             w.name,
             "you" if w.mine else w.owner or "all",
             w.accepts,
-            "draining" if w.draining else "alive" if w.alive else "silent",
+            state_of(w),
             f"{w.engine} {w.engine_version or ''}" if w.engine else "",
             w.leases,
             moment(w.last_seen_at),
@@ -77,6 +77,11 @@ def enroll_token(
     with connected(context) as client:
         minted = client.workers.enroll_token(accepts=accepts, label=label, ttl_seconds=ttl)
     show_token(minted, str(client.url), output, json=json)
+
+
+def state_of(worker: Presence) -> str:
+    """Return a worker's state in a word; what it is told to do goes first, while it is there to do it."""
+    return "draining" if worker.alive and worker.draining else worker.state
 
 
 def show_token(minted: EnrollTokenReply, url: str, output: Path | None, *, json: bool) -> None:

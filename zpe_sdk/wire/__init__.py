@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         LeaseReply,
         LeaseRequest,
         Ok,
+        Presence,
         PseudopotentialHeader,
         RegisterReply,
         RegisterRequest,
@@ -98,7 +99,7 @@ if TYPE_CHECKING:
         TaskIndex,
         TaskRun,
     )
-    from zpe_sdk.wire.names import OVER, Accepts, EngineName, Expect, JobKind, JobOrder, JobState
+    from zpe_sdk.wire.names import OVER, Accepts, EngineName, Expect, JobKind, JobOrder, JobState, WorkerState
     from zpe_sdk.wire.prospects import JobPlan, Machine, MachineList
     from zpe_sdk.wire.relaxation import (
         IonicStep,
@@ -211,6 +212,7 @@ __all__ = [
     "ParseRequest",
     "PartialReply",
     "Point",
+    "Presence",
     "Progress",
     "PseudopotentialHeader",
     "RegisterReply",
@@ -250,6 +252,7 @@ __all__ = [
     "WholeResultRequest",
     "WorkerList",
     "WorkerScf",
+    "WorkerState",
     "WorkerStatus",
     "WorkerTarget",
     "WorkerTokenReply",

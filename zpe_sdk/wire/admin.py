@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from zpe_sdk.wire.compute import Capabilities
+from zpe_sdk.wire.compute import Capabilities, Presence
 from zpe_sdk.wire.jobs import HistoryEvent, JobStatus, RunningScf
 from zpe_sdk.wire.messages import ErrorInfo, Id, Line, Many, Message, OwnerName, SecretToken, TaskIndex
 from zpe_sdk.wire.names import Accepts, JobState, PersonRole
@@ -30,6 +30,7 @@ class EnrollTokenReply(Message):
     """A one-time enroll token; this is the only time it is shown."""
 
     token: SecretToken
+    token_id: Id
     expires_at: str
     ttl_seconds: int
     label: Line | None = None
@@ -133,12 +134,11 @@ class WorkerScf(RunningScf):
     job_owner: Line | None = None
 
 
-class WorkerStatus(Message):
+class WorkerStatus(Presence):
     """A compute node as its owner and administrators see it.
 
-    ``alive``: heard of within a minute and not gone, or at work. ``running`` is what it runs, as far as it
-    tells; old workers tell nothing. ``memory_free_gb`` (10⁹ bytes) is what its latest heartbeats have told;
-    null of one that is silent or tells nothing.
+    ``running`` is what it runs, as far as it tells; old workers tell nothing. ``memory_free_gb`` (10⁹ bytes)
+    is what its latest heartbeats have told; null of one that is not alive or tells nothing.
 
     ``owner`` is null for one that administrators have enrolled; ``accepts`` says whose jobs it takes beside
     its owner's.
@@ -148,8 +148,6 @@ class WorkerStatus(Message):
     name: Line
     registered_at: str
     last_seen_at: str | None = None
-    alive: bool
-    draining: bool = False
     revoked: bool = False
     owner: Line | None = None
     accepts: Accepts = "all"
@@ -186,6 +184,7 @@ class LeaseStatus(Message):
 
     lease_id: Id
     job_id: Id
+    job_name: Line | None = None
     server_id: Id
     worker: Line
     tasks: list[TaskIndex]

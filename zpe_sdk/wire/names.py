@@ -16,6 +16,8 @@ JobKind = Literal["vibrations", "relax", "energy"]
 Expect = Literal["minimum", "saddle"]
 # Whose jobs a worker with an owner runs: its owner's, those of the owner's groups, everybody's.
 Accepts = Literal["own", "group", "all"]
+# Heard of lately or at work; has said goodbye; neither, and nobody knows why.
+WorkerState = Literal["alive", "ended", "silent"]
 # Of people: an observer sees all that an administrator sees, and changes nothing.
 PersonRole = Literal["admin", "observer", "researcher"]
 # What computes the forces: pw.x, or springs in its place.

@@ -6,12 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from zpe_sdk.wire.compute import Presence
 from zpe_sdk.wire.labels import ProjectName
 from zpe_sdk.wire.messages import Id, Line, Message, OwnerName, SecretToken
 from zpe_sdk.wire.names import Accepts, PersonRole
 
 
-class WorkerTarget(Message):
+class WorkerTarget(Presence):
     """A worker that may run one's jobs.
 
     ``target_id`` and ``server_id`` are its id, ``queue_name`` is its name: what a job's ``where`` may be.
@@ -26,8 +27,6 @@ class WorkerTarget(Message):
     owner: Line | None = None
     accepts: Accepts = "all"
     mine: bool = False
-    alive: bool = False
-    draining: bool = False
     engine: Line | None = None
     engine_version: Line | None = None
     slots: int | None = None

@@ -6,7 +6,7 @@ The same records are JSON in files and pipes, with every id; see :mod:`zpe_sdk.l
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -14,7 +14,7 @@ from rich.cells import cell_len, set_cell_size
 from structlog.types import EventDict, WrappedLogger
 
 from zpe_sdk.plain import plain
-from zpe_sdk.ranges import ranges
+from zpe_sdk.ranges import numbered
 
 WIDTH = 120
 _NAME_WIDTH = 20
@@ -101,11 +101,6 @@ class Lines:
         elif tasks:
             of = f" of {job.scfs}" if job and job.scfs else ""
             yield f"SCF {numbered(tasks)}{of}".ljust(_SUBJECT_WIDTH)
-
-
-def numbered(tasks: Iterable[int]) -> str:
-    """Return the numbers of tasks as people count them, from 1 on: ``1-3, 5``."""
-    return ranges(task + 1 for task in tasks)
 
 
 def _facts(event: EventDict) -> Iterator[str]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import param
 
 from zpe_dashboard.state.base import State, last_page
-from zpe_sdk.wire import LeaseStatus, WorkerStatus
+from zpe_sdk.wire import LeaseStatus, WorkerState, WorkerStatus
 
 PAGE = 50
-STATES = ("alive", "silent", "draining")
+STATES = (*get_args(WorkerState), "draining")
 
 
 class Workers(State):
@@ -76,7 +76,7 @@ class Workers(State):
 
 
 def _states_of(worker: WorkerStatus) -> list[str]:
-    return ["alive" if worker.alive else "silent", *(["draining"] if worker.draining else [])]
+    return [worker.state, *(["draining"] if worker.draining else [])]
 
 
 def _words_of(worker: WorkerStatus) -> str:

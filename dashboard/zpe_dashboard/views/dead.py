@@ -11,7 +11,8 @@ from zpe_dashboard.look import progress
 from zpe_dashboard.route import Route
 from zpe_dashboard.state.dead import DeadLetters
 from zpe_dashboard.views.page import View, heading
-from zpe_sdk.wire import DeadJob
+from zpe_sdk.ranges import numbered
+from zpe_sdk.wire import DeadJob, HistoryEvent
 
 
 class DeadView(View[DeadLetters]):
@@ -104,7 +105,7 @@ class DeadView(View[DeadLetters]):
                 {"key": "progress", "label": w("SCFs"), "kind": "progress"},
                 {"key": "failed", "label": w("Failed"), "kind": "age", "align": "nowrap", "sort": True},
                 {"key": "actions", "label": "", "kind": "actions"},
-                {"key": "attempts", "label": w("Attempts"), "kind": "more", "below": True},
+                {"key": "attempts", "label": w("Attempts"), "kind": "attempts", "below": True},
             ],
             label=w("Dead letters"),
             empty=w("No dead letters."),
@@ -128,7 +129,10 @@ class DeadView(View[DeadLetters]):
             "message": dead.error.message,
             "progress": progress(job, w("SCFs done")),
             "failed": dead.failed_at,
-            "attempts": {"summary": w("{n} attempts", n=len(dead.attempts)), "text": _attempts(dead)},
+            "attempts": {
+                "summary": w("{n} attempts", n=len(dead.attempts)),
+                "attempts": [_attempt(event) for event in dead.attempts],
+            },
             "actions": [
                 {"id": "requeue", "text": w("Requeue")},
                 {"id": "discard", "text": w("Discard"), "tone": "bad"},
@@ -149,18 +153,7 @@ class DeadView(View[DeadLetters]):
         )
 
 
-def _attempts(dead: DeadJob) -> str:
-    """Return all attempts as a text: when, where, which SCFs, why, and the end of what the program said."""
-    parts = []
-    for event in dead.attempts:
-        head = [
-            event.at[:19].replace("T", " "),
-            event.worker,
-            f"SCF {', '.join(map(str, event.tasks))}" if event.tasks else None,
-        ]
-        parts.append("  ".join(part for part in head if part))
-        parts.append(f"{event.what} [{event.code}] {event.message or ''}")
-        if event.traceback:
-            parts.append(event.traceback.rstrip())
-        parts.append("")
-    return "\n".join(parts)
+def _attempt(event: HistoryEvent) -> dict[str, Any]:
+    """Return an attempt: when, where, which SCFs, why, and the end of what the program said."""
+    parts = [event.worker, f"SCF {numbered(event.tasks)}" if event.tasks else None, event.code, event.message]
+    return {"at": event.at, "text": ", ".join(part for part in parts if part), "tail": event.traceback}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import panel as pn
@@ -10,7 +11,10 @@ import panel_material_ui as pmui
 from zpe_dashboard.route import Route
 from zpe_dashboard.state.fleet import STATES, Leases, Workers
 from zpe_dashboard.views.page import View, heading, row
-from zpe_sdk.wire import LeaseStatus, WorkerScf, WorkerStatus
+from zpe_sdk.ranges import numbered
+from zpe_sdk.wire import LeaseStatus, WorkerScf, WorkerState, WorkerStatus
+
+_TONES: Mapping[WorkerState, str] = {"alive": "good", "ended": "", "silent": "bad"}
 
 
 class WorkersView(View[Workers]):
@@ -109,9 +113,7 @@ class WorkersView(View[Workers]):
     def _row(self, worker: WorkerStatus) -> dict[str, Any]:
         w, able = self.words, worker.capabilities
         host = str(worker.meta.get("hostname") or worker.meta.get("host") or "")
-        chips = [
-            {"text": w("alive"), "tone": "good"} if worker.alive else {"text": w("silent"), "tone": "bad"}
-        ]
+        chips = [{"text": w(worker.state), "tone": _TONES[worker.state]}]
         if worker.draining:
             chips.append({"text": w("draining"), "tone": "warn"})
         actions = [
@@ -203,10 +205,10 @@ class LeasesView(View[Leases]):
         table = self.table(
             [
                 {"key": "job", "label": w("Job"), "kind": "link"},
-                {"key": "tasks", "label": w("SCFs"), "kind": "list"},
+                {"key": "tasks", "label": w("SCFs"), "kind": "text"},
                 {"key": "worker", "label": w("Worker"), "kind": "text", "sort": True},
                 {"key": "issued", "label": w("Taken"), "kind": "age", "align": "nowrap", "sort": True},
-                {"key": "left", "label": w("Time left"), "kind": "left", "align": "right mono", "sort": True},
+                {"key": "left", "label": w("Time left"), "kind": "left", "align": "right", "sort": True},
                 {"key": "renewals", "label": w("Renewals"), "kind": "number", "align": "right", "sort": True},
                 {"key": "actions", "label": "", "kind": "actions"},
             ],
@@ -225,11 +227,10 @@ class LeasesView(View[Leases]):
             "name": lease.worker,
             "job": {
                 "href": f"#/job/{lease.job_id}",
-                "text": lease.job_id[:8],
-                "mono": True,
+                "text": lease.job_name or lease.job_id[:8],
                 "title": lease.job_id,
             },
-            "tasks": [str(task) for task in lease.tasks],
+            "tasks": numbered(lease.tasks),
             "worker": lease.worker,
             "issued": lease.issued_at,
             "left": round(lease.expires_in_seconds, 1),

@@ -12,6 +12,7 @@ from zpe_dashboard.route import Route
 from zpe_dashboard.state.jobs import JobInside
 from zpe_dashboard.views.outcome import Outcome
 from zpe_dashboard.views.page import View, heading
+from zpe_sdk.ranges import numbered
 from zpe_sdk.wire import OVER, HistoryEvent, RunningScf, TaskStatus
 
 
@@ -231,7 +232,7 @@ class JobView(View[JobInside]):
         seconds = task.scf_seconds
         return {
             "id": str(task.index),
-            "index": task.index,
+            "index": task.index + 1,
             "what": what,
             "state": {"text": self.words(task.state), "tone": tone},
             "worker": task.worker,
@@ -294,7 +295,7 @@ def history_columns(words: Any) -> list[dict[str, Any]]:
         {"key": "at", "label": words("When"), "kind": "age", "align": "nowrap"},
         {"key": "what", "label": words("What"), "kind": "text"},
         {"key": "who", "label": words("Who"), "kind": "text"},
-        {"key": "tasks", "label": words("SCFs"), "kind": "list"},
+        {"key": "tasks", "label": words("SCFs"), "kind": "text"},
         {"key": "message", "label": words("Message"), "kind": "text", "align": "wide"},
         {"key": "traceback", "label": words("Output"), "kind": "more", "below": True},
     ]
@@ -308,7 +309,7 @@ def history_rows(events: list[HistoryEvent], words: Any) -> list[dict[str, Any]]
             "at": event.at,
             "what": f"{event.what} ({event.code})" if event.code else event.what,
             "who": event.worker or event.by,
-            "tasks": [str(task) for task in event.tasks],
+            "tasks": numbered(event.tasks),
             "message": event.message,
             "traceback": {"summary": words("Show"), "text": event.traceback} if event.traceback else None,
         }

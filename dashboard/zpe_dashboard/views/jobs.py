@@ -77,7 +77,7 @@ class JobsView(View[Jobs]):
                 {"key": "status", "label": w("Status"), "kind": "chip", "sort": True},
                 {"key": "progress", "label": w("SCFs"), "kind": "progress"},
                 {"key": "owner", "label": w("Owner"), "kind": "text", "sort": True},
-                {"key": "newest", "label": w("Submitted"), "kind": "age", "align": "nowrap", "sort": True},
+                {"key": "submitted", "label": w("Submitted"), "kind": "age", "align": "nowrap", "sort": True},
                 {
                     "key": "duration",
                     "label": w("Duration"),
@@ -114,7 +114,7 @@ class JobsView(View[Jobs]):
             "status": {"text": self.words(job.status), "tone": TONES[job.status]},
             "progress": progress(job, self.words("SCFs done")),
             "owner": job.owner,
-            "newest": job.created_at,
+            "submitted": job.created_at,
             "duration": _seconds(job),
             "zpe": None if job.zpe_ev is None else f"{job.zpe_ev:.4f}",
             "detail": job.error.message if job.error else relaxing(job, self.words) or job.detail,
@@ -145,18 +145,20 @@ class JobsView(View[Jobs]):
         )
 
 
+# By the time of submission, the latest is at the top of what goes down.
+_BY_TIME = {"newest": ["submitted", "down"], "oldest": ["submitted", "up"]}
+
+
 def _order(column: str, down: bool) -> str:
     """Return the order of jobs that a header stands for; the key of its column is the way up."""
-    if column == "newest":
-        return "oldest" if down else "newest"
+    if column == "submitted":
+        return "newest" if down else "oldest"
     return f"-{column}" if down else column
 
 
 def _sort(order: str) -> list[str]:
     """Return the column that an order is shown at, and its direction."""
-    if order == "oldest":
-        return ["newest", "down"]
-    return [order.removeprefix("-"), "down" if order.startswith("-") else "up"]
+    return _BY_TIME.get(order) or [order.removeprefix("-"), "down" if order.startswith("-") else "up"]
 
 
 def _seconds(job: JobStatus) -> float | None:

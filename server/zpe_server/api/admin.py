@@ -157,7 +157,11 @@ async def mint_token(body: ApiTokenRequest, who: Admin, plane: InPlane, address:
     """Make a token of a researcher, an observer or an administrator; it is shown only here."""
     reply = await plane.tokens.mint_api_token(body)
     await audit.record(
-        plane.store, who=who.name, what=f"{reply.role} token minted", subject=reply.owner, address=address
+        plane.store,
+        who=who.name,
+        what=f"{reply.role} token minted",
+        subject=audit.token(reply.token_id, reply.owner),
+        address=address,
     )
     return reply
 

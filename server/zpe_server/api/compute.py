@@ -31,6 +31,7 @@ from zpe_server import audit
 from zpe_server.api.body import Route
 from zpe_server.api.doors import Address, InPlane, Worker, refuse
 from zpe_server.api.paths import JobId
+from zpe_server.tokens import id_of
 
 router = APIRouter(prefix="/calc/zpe/compute", tags=["compute"], route_class=Route)
 
@@ -46,7 +47,11 @@ async def register(body: RegisterRequest, plane: InPlane, address: Address) -> R
         await refuse(plane, address)
         raise
     await audit.record(
-        plane.store, who=reply.name or "", what="registered", subject=reply.server_id, address=address
+        plane.store,
+        who=reply.name or "",
+        what=f"registered with enroll token {id_of(body.token)}",
+        subject=reply.server_id,
+        address=address,
     )
     return reply
 

@@ -36,7 +36,11 @@ async def mint_enroll_token(
     reply = await plane.tokens.mint_enroll_token(who, body or EnrollTokenRequest())
     whose = f" for {reply.owner}, accepts {reply.accepts}" if reply.owner else ""
     await audit.record(
-        plane.store, who=who.name, what=f"enroll token minted{whose}", subject=reply.label, address=address
+        plane.store,
+        who=who.name,
+        what=f"enroll token minted{whose}",
+        subject=audit.token(reply.token_id, reply.label),
+        address=address,
     )
     return reply
 

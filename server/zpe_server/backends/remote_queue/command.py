@@ -17,6 +17,7 @@ from zpe_sdk.worker.settings import settings_from
 from zpe_server.backends.remote_queue import work  # noqa: F401
 from zpe_server.backends.remote_queue.offers import QUEUE
 from zpe_server.environment import read_settings
+from zpe_server.store import refuse_cluster
 
 
 def rq_worker(
@@ -41,7 +42,7 @@ def rq_worker(
         make_engine(settings.model_copy(update={"work_dir": work_dir})).capabilities()
     connection = redis.Redis.from_url(url.get_secret_value())
     try:
-        connection.ping()
+        refuse_cluster(connection)
     except redis.RedisError as error:
         # Its own text may hold the URL, and that the password.
         raise ConfigError(
