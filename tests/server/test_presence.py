@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -108,6 +109,29 @@ def test_a_worker_that_ends_says_goodbye_and_no_job_waits_for_it(plane: ControlP
         wait_until(lambda: api.get(f"/calc/zpe/jobs/{job}").json()["status"] == "finished")
         back = workers(api)["leaving"]
         assert (back["alive"], back["ended"]) == (True, False)
+
+
+def test_a_question_that_outlives_its_worker_brings_no_work_to_it(plane: ControlPlane) -> None:
+    node = plane.register(name="leaving")
+    process, again = {"X-ZPE-Instance": "a process"}, {"X-ZPE-Instance": "the next one"}
+    able = {"engine": "mock", "engine_version": "1", "slots": 1}
+    lease, beat = "/calc/zpe/compute/jobs/lease", "/calc/zpe/compute/heartbeat"
+    with plane.api() as api, plane.api(node["worker_token"]) as worker, ThreadPoolExecutor() as threads:
+        ask = {"capabilities": able, "max_tasks": 1, "lease_key": "1" * 16, "wait_seconds": 5}
+        waiting = threads.submit(worker.post, lease, json=ask, headers=process)
+        wait_until(lambda: bool(workers(api)["leaving"]["capabilities"]))
+        worker.post(beat, json={"ending": True}, headers=process).raise_for_status()
+        submit(api)
+        assert waiting.result().status_code == 204
+        left = workers(api)["leaving"]
+        assert (left["alive"], left["ended"], left["leases"]) == (False, True, [])
+        # Sent again after a lost reply, a question is answered as before.
+        found = worker.post(lease, json=ask | {"lease_key": "2" * 16}, headers=again)
+        assert found.status_code == 200
+        worker.post(beat, json={"ending": True}, headers=again).raise_for_status()
+        repeated = worker.post(lease, json=ask | {"lease_key": "2" * 16}, headers=again)
+        assert repeated.json()["lease_id"] == found.json()["lease_id"]
+        api.delete(f"/calc/zpe/compute/servers/{node['server_id']}").raise_for_status()
 
 
 def test_a_worker_that_was_shut_out_leaves_the_list(plane: ControlPlane) -> None:

@@ -44,7 +44,7 @@ def test_what_a_worker_finishes_while_its_job_is_unknown_counts_when_the_job_is_
             worker_log = go_on / "worker.log"
             wait_until(lambda: "offered again for a week" in worker_log.read_text())
             assert list((go_on / "outbox" / "later").glob("*.json"))
-            # Its next sweep marks the emptied store: by that, the control plane knows the one that comes back.
+            # The next sweep marks the emptied store; by that, the one that comes back is known to be another.
             wait_until(lambda: bool(store.exists("{zpe}:epoch")))
             # All at once: what looks for work in half a store drops what the other half would explain.
             with store.pipeline(transaction=True) as back:

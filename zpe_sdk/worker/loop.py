@@ -130,13 +130,14 @@ class Worker:
             slot.join(deadline - time.monotonic())
         if at_work:
             poller.join(SHORT_POLL_SECONDS + 1)
+        # Before it asks for the last time: from here on, a poll that is still under way is given nothing.
+        self._say_goodbye(beat)
         if lease := self._polling.settle():
             self._delivery.send(handed_back(lease))
         with self._changed:
             self._do(self._workload.hand_back())
         self._delivery.close(1.0 if self._control.away else max(1.0, deadline - time.monotonic()))
         delivery.join(CLOSING_SECONDS)
-        self._say_goodbye(beat)
         self._traces.close(TRACES_SECONDS)
         if len(self._outbox):
             log.warning(

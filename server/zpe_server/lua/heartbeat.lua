@@ -5,7 +5,7 @@
 -- needs: call, keys, leases, news, status, workers
 
 heard(a.worker, a.instance, a.ttl_ms)
-if a.ending then gone(a.worker) end
+if a.ending then says_goodbye(a.worker, a.instance) end
 if a.memory_free_gb then
   redis.call('HSET', key('worker', a.worker), 'memory_free_gb', a.memory_free_gb)
 else

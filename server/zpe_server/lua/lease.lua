@@ -189,7 +189,7 @@ local known = redis.call('HMGET', key('lease', a.lease), 'state', 'job')
 if known[1] == 'held' then
   renew(a.lease, a.ttl_ms)
   return reply(known[2], redis.call('SMEMBERS', key('lease', a.lease, 'tasks')))
-elseif known[1] then
+elseif known[1] or has_ended(a.worker, a.instance) then
   return nothing_for_it()
 end
 if redis.call('HGET', P .. 'flags', 'dequeue_enabled') == '0' then return '{}' end

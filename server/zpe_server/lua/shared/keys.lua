@@ -44,8 +44,9 @@
 --   names:<owner>:<project>    hash  name -> the job that was last submitted with it
 --   rq                 the lock of whoever tells RQ what there is to do;  job:<id>:completing  likewise, of one result
 --   counters           hash  attempts and retries by class, and leases that expired, since the beginning
---   worker:<id>        hash  name, capabilities, digest, counts, owner and accepts (see owners.lua);  workers  zset  worker -> when last
---                            heard of;  present  zset  likewise, without those that have said goodbye or were shut out
+--   worker:<id>        hash  name, capabilities, digest, counts, ended (the instance that has said goodbye last), owner and
+--                            accepts (see owners.lua);  workers  zset  worker -> when last heard of
+--   present            zset  likewise, without those that have said goodbye or were shut out
 --   epoch              text  when the store was new (ms): another one after a flush;  probe  text  there for a moment, to
 --                            see whether the store takes writes
 --   worker:<id>:shown  zset  "<digest of its capabilities> <setup>": with what it has computed, being as it was; score = when

@@ -47,8 +47,9 @@ local function renew_all(worker, instance, ttl_ms)
   end
 end
 
--- Every call of a worker is a sign of life.
+-- Every call of a worker is a sign of life, until it has said goodbye.
 local function heard(worker, instance, ttl_ms)
+  if has_ended(worker, instance) then return end
   seen(worker)
   renew_all(worker, instance, ttl_ms)
 end

@@ -10,9 +10,19 @@ local function seen(worker)
   redis.call('ZADD', P .. 'present', now, worker)
 end
 
--- It has said goodbye, or was shut out: nobody is to count on it.
+-- It was shut out, or has said goodbye: nobody is to count on it.
 local function gone(worker)
   redis.call('ZREM', P .. 'present', worker)
+end
+
+-- A process of it has said goodbye. What comes from this one later was under way: it is no sign of life any more.
+local function says_goodbye(worker, instance)
+  gone(worker)
+  redis.call('HSET', key('worker', worker), 'ended', instance)
+end
+
+local function has_ended(worker, instance)
+  return instance ~= '' and redis.call('HGET', key('worker', worker), 'ended') == instance
 end
 
 local function is_revoked(worker)
