@@ -42,8 +42,8 @@ const KINDS = {
     ? h("details", {}, h("summary", {}, v.summary ?? `${v.slice(0, 3).join(", ")} … (${v.length})`), h("span", {class: "list"}, ...v.map(x => h("span", {}, x))))
     : h("span", {class: "list"}, ...v.map(x => h("span", {}, x))),
   more: v => h("details", {}, h("summary", {}, v.summary), h("pre", {tabindex: 0}, v.text)),
-  attempts: (v, lang) => h("details", {}, h("summary", {}, v.summary), ...v.attempts.flatMap(x =>
-    [h("p", {}, KINDS.time(x.at, lang), `  ${x.text}`), x.tail ? h("pre", {tabindex: 0}, x.tail) : null])),
+  attempts: (v, lang) => h("details", {}, h("summary", {}, v.summary), ...v.attempts.map(x =>
+    h("details", {class: "inner", open: v.attempts.length === 1}, h("summary", {}, KINDS.time(x.at, lang), `  ${x.text}`), h("pre", {tabindex: 0}, x.tail ?? "–")))),
   progress: v => {
     const share = n => `width: ${v.total ? 100 * n / v.total : 0}%`
     return h("span", {class: `bar ${v.tone}`},

@@ -4,9 +4,9 @@ export function render({model}) {
   const canvas = h("canvas", {tabindex: 0, role: "img", "aria-label": model.label})
   const box = h("div", {class: "molecule"}, canvas)
   const pen = canvas.getContext("2d")
-  let across = -0.5, down = 0.35, grip = null, frame = 0
+  let around = 0, above = 0, grip = null, frame = 0, faced = ""
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches
-  const turn = (dx, dy) => { across += dx; down = Math.max(-1.5, Math.min(1.5, down + dy)); if (!frame) draw(0) }
+  const turn = (dx, dy) => { around += dx; above = Math.max(-1.5, Math.min(1.5, above + dy)); if (!frame) draw(0) }
   let turned = 0, balls = []   // as drawn last: [x, y, radius, index], those in front at the end
   canvas.addEventListener("pointerdown", event => { grip = [event.clientX, event.clientY]; turned = 0; canvas.setPointerCapture(event.pointerId) })
   canvas.addEventListener("pointerup", event => {
@@ -27,10 +27,24 @@ export function render({model}) {
     if (step) { event.preventDefault(); turn(...step) }
   })
 
+  // Upright, with the widest side to the front; what lies flat is seen from above.
+  function face() {
+    const places = JSON.stringify(model.atoms.map(a => a.at))
+    if (places === faced || !model.atoms.length) return
+    faced = places
+    const mean = f => model.atoms.reduce((sum, a) => sum + f(a.at), 0) / model.atoms.length
+    const spread = (i, j) => mean(at => at[i] * at[j]) - mean(at => at[i]) * mean(at => at[j])
+    const [xx, yy, xy, zz] = [spread(0, 0), spread(1, 1), spread(0, 1), spread(2, 2)]
+    const narrow = (xx + yy) / 2 - Math.hypot((xx - yy) / 2, xy)
+    around = 0.3 - Math.atan2(2 * xy, xx - yy) / 2
+    above = zz < 0.3 * narrow ? 1.1 : 0.25
+  }
+
+  // To the right, up, and towards who looks.
   function project([x, y, z]) {
-    const [c, s] = [Math.cos(across), Math.sin(across)], [C, S] = [Math.cos(down), Math.sin(down)]
-    const x1 = c * x + s * z, z1 = -s * x + c * z
-    return [x1, C * y - S * z1, S * y + C * z1]
+    const [c, s] = [Math.cos(around), Math.sin(around)], [C, S] = [Math.cos(above), Math.sin(above)]
+    const right = c * x - s * y, near = -s * x - c * y
+    return [right, C * z - S * near, S * z + C * near]
   }
 
   function draw(phase) {
@@ -69,11 +83,12 @@ export function render({model}) {
   }
   function start() {
     cancelAnimationFrame(frame); frame = 0
+    face()
     const moves = model.atoms.some(a => a.mode) && !still
     if (moves) frame = requestAnimationFrame(play)
     else draw(still ? Math.PI / 2 : 0)
   }
-  model.on("atoms", start)
+  for (const part of ["atoms", "bonds", "halves"]) model.on(part, start)
   new ResizeObserver(() => { if (!frame) draw(0) }).observe(box)
   requestAnimationFrame(start)
   return box

@@ -25,7 +25,7 @@ class WorkersView(View[Workers]):
         w = self.words
         table = self.table(
             [
-                {"key": "worker", "label": w("Worker"), "kind": "two", "sort": True},
+                {"key": "worker", "label": w("Worker"), "kind": "two", "align": "name", "sort": True},
                 {"key": "state", "label": w("State"), "kind": "chips", "sort": True},
                 {"key": "owner", "label": w("Owner"), "kind": "text", "sort": True},
                 {"key": "accepts", "label": w("Accepts jobs of"), "kind": "text", "sort": True},

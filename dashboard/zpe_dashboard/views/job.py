@@ -164,7 +164,7 @@ class JobView(View[JobInside]):
                 {"label": w("Workers"), "value": job.workers, "kind": "list"},
                 {"label": w("Submitted"), "value": job.created_at, "kind": "time"},
                 {"label": w("Started"), "value": job.started_at, "kind": "time"},
-                {"label": w("Over"), "value": job.finished_at, "kind": "time"},
+                {"label": w("Ended"), "value": job.finished_at, "kind": "time"},
             ]
 
         self.watch(draw, "detail")

@@ -13,7 +13,7 @@ from ase import Atoms
 from zpe_dashboard.components import Paste
 from zpe_dashboard.route import Route
 from zpe_dashboard.state.new import NewJob
-from zpe_dashboard.views.page import View, heading, row
+from zpe_dashboard.views.page import View, heading, row, warn, warning_box
 from zpe_dashboard.views.structure import Drawing
 from zpe_sdk.client.progress import duration
 from zpe_sdk.client.prospect import Plan
@@ -71,9 +71,7 @@ class NewJobView(View[NewJob]):
             on_pick=lambda atom: pn.state.execute(partial(self._pick, atom)),
         )
         facts = self.facts()
-        warnings = pmui.Alert(
-            title="", severity="warning", visible=False, sizing_mode="stretch_width", margin=(12, 0, 0, 0)
-        )
+        warnings = warning_box()
         mobile = pmui.TextInput(
             label=w("Atoms that vibrate, e.g. 0, 3-5 or H"), size="small", width=300, margin=0
         )
@@ -100,8 +98,7 @@ class NewJobView(View[NewJob]):
                 return
             molecule.show(_atoms(state.parsed), held=set(range(state.plan.atoms)) - set(state.mobile))
             facts.facts = self._facts(state.plan)
-            told = state.plan.warnings
-            warnings.param.update(title=" ".join(told), visible=bool(told))
+            warn(warnings, state.plan.warnings)
             mobile.value = ranges(state.mobile)
 
         async def chosen(event: Any) -> None:

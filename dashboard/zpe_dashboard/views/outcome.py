@@ -9,7 +9,7 @@ import panel_material_ui as pmui
 
 from zpe_dashboard.state.jobs import JobInside
 from zpe_dashboard.views.molecule import MoleculeView
-from zpe_dashboard.views.page import View, heading
+from zpe_dashboard.views.page import View, heading, warn, warning_box
 from zpe_dashboard.views.plots import SpectrumPlot
 from zpe_sdk.result.bare import BareResult
 from zpe_sdk.result.result import ZPEResult
@@ -43,9 +43,7 @@ class Outcome(View[JobInside]):
             empty="",
             on_action=lambda mode, _: molecule.animate(int(mode)),
         )
-        warnings = pmui.Alert(
-            title="", severity="warning", visible=False, sizing_mode="stretch_width", margin=(12, 0, 0, 0)
-        )
+        warnings = warning_box()
         downloads = self.facts()
         downloads.margin = (12, 0, 0, 0)
         spectral = pmui.Paper(
@@ -104,12 +102,11 @@ class Outcome(View[JobInside]):
             if isinstance(result, BareResult):
                 facts.facts = self._bare(result)
                 lacks = w("The worker that computed this sent no {fields}.", fields=", ".join(result.missing))
-                warnings.param.update(title=lacks, visible=True)
+                warn(warnings, [lacks])
                 return
             d = result.document
             mock = [w("MOCK: springs in place of pw.x, no physics")] if d.is_mock else []
-            told = [*mock, *d.warnings]
-            warnings.param.update(title=" ".join(told), visible=bool(told))
+            warn(warnings, [*mock, *d.warnings])
             molecule.show(result)
             if not isinstance(result, ZPEResult):
                 facts.facts = self._structure(result)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 import panel as pn
@@ -107,6 +107,24 @@ class View(Generic[S]):
     async def act(self, action: Awaitable[Any], done: str) -> bool:
         """Carry out an action and say how it went."""
         return await self.desk.act(action, done)
+
+
+def warning_box() -> pmui.Alert:
+    """Return a place for warnings."""
+    return pmui.Alert(
+        title="",
+        severity="warning",
+        visible=False,
+        sizing_mode="stretch_width",
+        margin=(12, 0, 0, 0),
+        sx={"whiteSpace": "pre-line"},
+    )
+
+
+def warn(box: pmui.Alert, told: Sequence[str]) -> None:
+    """Show warnings, each as a paragraph; none: hide the place."""
+    title = "\n".join(f"• {text}" for text in told) if len(told) > 1 else "".join(told)
+    box.param.update(title=title, visible=bool(told))
 
 
 Do = Callable[[], Awaitable[Any]]

@@ -101,6 +101,8 @@ class TokensView(View[Tokens]):
             },
             value="terminal",
             size="small",
+            sizing_mode="stretch_width",
+            max_width=480,
             margin=(0, 0, 8, 0),
         )
 
