@@ -1,102 +1,111 @@
-"""Photograph the dashboard: ``python -m scripts.screenshots FOLDER [--narrow] [--dark] [--japanese]``.
+"""Photograph the dashboard: ``python -m scripts.screenshots FOLDER [--look night] [--pages overview jobs]``.
 
-Starts a control plane and workers with the mock engine of its own, with jobs in every state.
+Starts a control plane of its own, and workers with pw.x; jobs have finished, failed, run and wait. In
+docs/dashboard are the desk's of ``overview jobs new finished running workers dlq tokens``, the overview by
+night, and the workers in Japanese.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import tempfile
 from pathlib import Path
 
-from tests.browser import NARROW, WIDE, chromium
-from tests.processes import ControlPlane, h2, wait_until
+from ase.build import molecule
+from PIL import Image
+from playwright.sync_api import Page
 
-PAGES = ["overview", "jobs", "workers", "leases", "dlq", "researchers", "tokens", "audit"]
-WATER = """&CONTROL
-/
-&SYSTEM
-  ibrav = 1, A = 8.0, nat = 3, ntyp = 2, ecutwfc = 30.0
-/
-&ELECTRONS
-/
-ATOMIC_SPECIES
-O 15.999 O.pbe-kjpaw.UPF
-H 1.008 H.pbe-kjpaw.UPF
-ATOMIC_POSITIONS angstrom
-O 4.0 4.0 4.0
-H 4.76 4.59 4.0
-H 3.24 4.59 4.0
-K_POINTS gamma
-"""
+from tests.browser import DESK, JAPANESE, NIGHT, TELEPHONE, chromium, log_in
+from tests.processes import ControlPlane, wait_until
+from zpe_sdk import ZPEClient
+
+LOOKS = {"desk": DESK, "night": NIGHT, "telephone": TELEPHONE, "japanese": JAPANESE}
+JOBS = ["finished", "failed", "running"]
+PAGES = ["overview", "jobs", "new", *JOBS, "workers", "leases", "dlq", "researchers", "tokens", "audit"]
+SLAB = Path("benchmarks/inputs/co_al111.in").read_text()
+WAITING = ["H2O2", "C2H2", "C2H4", "CH3OH", "H2CO", "HCN", "N2H4", "CO2", "CH4", "NH3", "H2"]
 
 
 def fill(plane: ControlPlane) -> dict[str, str]:
     """Let things happen; return ids of jobs to look at from inside."""
-    plane.worker("lab-pc-3", ZPE_MOCK_SCF_SECONDS=0.05)
-    ada = plane.researcher_token("ada")
-    with plane.api(ada) as api:
+    pw = {"ZPE_WORKER_MODE": "qe", "ZPE_PSEUDO_DIR": "/usr/share/espresso/pseudo"}
+    plane.worker("lab-pc-3", **pw)
+    rough = {"ecutwfc": 25, "ecutrho": 150}
+    tokens = {name: plane.researcher_token(name) for name in ("ada", "bob")}
+    with ZPEClient(plane.url, tokens["ada"]) as ada, ZPEClient(plane.url, tokens["bob"]) as bob:
+        wait_until(lambda: any(worker.engine for worker in ada.workers.all().targets))
+        done = ada.submit(molecule("H2O", vacuum=3), name="water", relax=True, **rough)
+        lost = bob.submit(SLAB, name="CO on Al(111), in a hurry", requires={"max_scf_seconds": 2})
+        wait_until(lambda: (done.status().status, lost.status().status) == ("finished", "failed"))
+        plane.workers.pop().terminate()
+        plane.worker("hpc-login-1", ZPE_SLOTS=2, ZPE_TAGS="bigmem", **pw)
+        running = ada.submit(SLAB, name="CO on Al(111), top", mobile=[12, 13], priority=5)
+        wait_until(lambda: bool(running.status().running))
+        for name in WAITING:
+            bob.submit(molecule(name, vacuum=3), name=name, project="screening", **rough)
+        return {"finished": done.id, "failed": lost.id, "running": running.id}
 
-        def submit(content: str, **more: object) -> str:
-            reply = api.post("/calc/zpe/jobs", json={"content": content, "calc_mode": "new", **more})
-            return str(reply.raise_for_status().json()["job_id"])
 
-        def status(job: str) -> str:
-            return str(api.get(f"/calc/zpe/jobs/{job}").json()["status"])
+def prepare(page: Page, name: str) -> None:
+    """Do on a page what makes it show what it is for."""
+    if name == "new":
+        page.get_by_role("textbox").first.fill(SLAB)
+        page.locator("main button").filter(has_text="Show what it would take").click()
+        page.locator("main dt").first.wait_for()
+        page.get_by_text("Nothing is submitted yet.").wait_for(state="hidden")
+    elif name == "tokens":
+        page.get_by_role("textbox").first.fill("lab-pc-4")
+        page.get_by_role("button", name="Make enroll token").click()
+        page.get_by_role("dialog").wait_for()
+    elif name in ("workers", "dlq"):
+        page.locator("main details summary").first.click()
 
-        done = submit(WATER, name="water <in> a box")
-        lost = submit(h2("mock: fail=bad_input task=1 times=always"), name="H2, 水素分子のテスト計算")
-        crashed = submit(h2("mock: fail=scf_not_converged task=2 times=always"), name="H2 on the way")
-        wait_until(
-            lambda: [status(job) for job in (done, lost, crashed)] == ["finished", "failed", "failed"], 60
-        )
-        api.post(f"/calc/zpe/jobs/{submit(h2(), name='not that one')}/cancel")
-        plane.worker("hpc-login-1", ZPE_MOCK_SCF_SECONDS=600, ZPE_SLOTS=2)
-        plane.workers[0].terminate()
-        running = submit(WATER, name="a long one", symmetry=False, priority=5)
-        for n in range(30):
-            submit(h2(), name=f"H2, distance {n}")
-        with plane.api() as admin:
-            wait_until(lambda: len(admin.get("/calc/zpe/compute/leases").json()["leases"]) > 0, 60)
-        return {"finished": done, "failed": lost, "running": running}
+
+def photograph(page: Page, file: Path) -> None:
+    """Take a picture of all that is on a page, in few colours."""
+    size = page.viewport_size
+    assert size is not None
+    # The page scrolls within the window: the window has to grow to show all of it.
+    height = page.locator(".main-content").evaluate("node => node.scrollHeight") + 20
+    page.set_viewport_size({**size, "height": max(size["height"], height)})
+    page.wait_for_timeout(500)
+    # A token is not for pictures, whatever has become of what it was for.
+    taken = page.screenshot(mask=[page.get_by_role("dialog").locator("pre").first], mask_color="#9aa4b5")
+    Image.open(io.BytesIO(taken)).convert("RGB").quantize(256).save(file, optimize=True)
+    page.set_viewport_size(size)
 
 
 def main() -> None:
     """Start everything, take the pictures, end everything."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--narrow", action="store_true", help="390 px wide, as a telephone is")
-    parser.add_argument("--dark", action="store_true")
-    parser.add_argument("--japanese", action="store_true")
+    parser.add_argument("--look", choices=LOOKS, default="desk")
+    parser.add_argument("--pages", nargs="+", choices=PAGES, default=PAGES)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    size = NARROW if options.narrow else WIDE
+    suffix = "" if options.look == "desk" else f"-{options.look}"
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
-        plane = ControlPlane(Path(folder), {"ZPE_RETRY_MAX": 1, "ZPE_RETRY_BASE_DELAY_SECONDS": 0})
+        plane = ControlPlane(
+            Path(folder),
+            {"ZPE_RETRY_MAX": 1, "ZPE_RETRY_BASE_DELAY_SECONDS": 0, "ZPE_DEFAULT_ENGINE": "espresso"},
+        )
         plane.start()
         try:
-            inside = fill(plane)
-            page = browser.new_page(
-                viewport=size,
-                color_scheme="dark" if options.dark else "light",
-                locale="ja-JP" if options.japanese else "en-GB",
-            )
-            page.goto(f"{plane.url}/dashboard/")
-            page.screenshot(path=options.folder / "login.png")
-            page.locator("#token").fill(plane.admin_token)
-            page.keyboard.press("Enter")
-            page.locator("main dt").first.wait_for()
-            for place in [*PAGES, *(f"job/{job}" for job in inside.values())]:
-                page.evaluate(f"location.hash = '#/{place}'")
+            jobs = fill(plane)
+            page = LOOKS[options.look].page(browser)
+            log_in(page, plane.url, plane.admin_token)
+            for name in options.pages:
+                page.evaluate(f"location.hash = '#/{f'job/{jobs[name]}' if name in jobs else name}'")
                 # Two looks at the control plane: numbers stand there, plots have their ranges.
                 page.wait_for_timeout(4500)
-                # The page scrolls within the window: the window has to grow to show all of it.
-                height = page.locator(".main-content").evaluate("node => node.scrollHeight") + 20
-                page.set_viewport_size({**size, "height": max(size["height"], height)})
-                page.wait_for_timeout(500)
-                name = {f"job/{job}": f"job-{kind}" for kind, job in inside.items()}.get(place, place)
-                page.screenshot(path=options.folder / f"{name}.png")
-                page.set_viewport_size(size)
+                prepare(page, name)
+                page.wait_for_timeout(1500)
+                photograph(page, options.folder / f"{name}{suffix}.png")
+                if name == "tokens":
+                    page.get_by_role("dialog").get_by_role("button", name="Done").click()
         finally:
             plane.stop()
 

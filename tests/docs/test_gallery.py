@@ -13,3 +13,9 @@ def test_the_gallery_shows_the_pictures_that_are_in_the_notebooks() -> None:
     assert kept == drawn, "run python -m scripts.gallery"
     shown = set(re.findall(r"\(gallery/(\S+?)\)", (ROOT / "docs/gallery.md").read_text()))
     assert shown == {path.name for path in FOLDER.iterdir()}
+
+
+def test_the_day_in_pictures_shows_those_that_are_there() -> None:
+    docs = ROOT / "docs"
+    shown = set(re.findall(r"\(dashboard/(\S+?)\)", (docs / "administrators-day.md").read_text()))
+    assert shown == {path.name for path in (docs / "dashboard").iterdir()}

@@ -215,7 +215,7 @@ def test_a_typed_token_is_not_echoed(plane: ControlPlane, token: str, tmp_path: 
     assert b"Logged in" in seen
 
 
-def test_what_an_administrator_does(zpe: Run, plane: ControlPlane) -> None:
+def test_what_an_administrator_does(zpe: Run, plane: ControlPlane, tmp_path: Path) -> None:
     def admin(*arguments: str) -> str:
         done = zpe("admin", *arguments, ZPE_TOKEN=plane.admin_token)
         assert done.returncode == 0, done.stderr
@@ -225,7 +225,10 @@ def test_what_an_administrator_does(zpe: Run, plane: ControlPlane) -> None:
     assert enroll["ttl_seconds"] == 60
     assert admin("enroll-token").strip()
     assert "lab-pc" in admin("enroll-tokens")
-    researcher = admin("token", "grace").strip()
+    kept = tmp_path / "grace.token"
+    assert admin("token", "grace", "-o", str(kept)) == ""
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    researcher = kept.read_text().strip()
     assert zpe("jobs", ZPE_TOKEN=researcher).returncode == 0
     assert "grace" in admin("tokens")
     wait_until(lambda: json.loads(admin("workers", "--json"))["workers"])  # it is on its way

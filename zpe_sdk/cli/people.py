@@ -9,7 +9,7 @@ import typer
 from zpe_sdk.cli import options
 from zpe_sdk.cli.context import connected
 from zpe_sdk.cli.jobs import Json
-from zpe_sdk.cli.output import as_json, moment, reply
+from zpe_sdk.cli.output import as_json, moment, reply, write_secret
 from zpe_sdk.wire.names import PersonRole
 
 if TYPE_CHECKING:
@@ -51,16 +51,19 @@ def token(
     ] = "researcher",
     label: options.Label = None,
     ttl: options.Ttl = None,
+    output: options.SecretFile = None,
     json: Json = False,
 ) -> None:
     """Mint a token of a person, for `zpe login` and the dashboard. It is shown only now.
 
-    Example: `zpe admin token ada`
+    Example: `zpe admin token ada -o ada.token`
     """
     with connected(context) as client:
         minted = client.admin.api_token(owner, role=role, ttl_seconds=ttl, label=label)
     if json:
         as_json(minted)
+    elif output:
+        write_secret(minted.token, output)
     else:
         print(minted.token)
 

@@ -145,6 +145,10 @@ def _check_choice(jobs: list[str] | None, code: str | None) -> None:
 
 
 def _tell(found: DeadJobsReply, what: str, dry_run: bool) -> None:
-    print("\n".join(found.done) if dry_run else f"{len(found.done)} {what}")
+    if dry_run:
+        print("\n".join(found.done))
+        print(f"{len(found.done)} would be {what}", file=sys.stderr)
+    else:
+        print(f"{len(found.done)} {what}")
     if found.skipped:
         print(f"not in the dead-letter queue: {', '.join(found.skipped)}", file=sys.stderr)
