@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect
+from playwright.sync_api import Browser, BrowserContext, Page, TimeoutError, ViewportSize, expect
 
 from tests.browser import NARROW, WIDE, arrive, log_in
 from tests.processes import PATIENCE, ZPE, ControlPlane, Process, environment, free_port, h2, wait_until
@@ -522,9 +522,11 @@ def test_it_fits_the_screen(
         expect(page.locator("main").get_by_text(title).first).to_be_visible()
         for size in sizes:
             page.set_viewport_size(size)
-            # What follows the size of the screen does so in the next frame.
-            page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
-            assert page.evaluate(CUT_OFF) == [], (name, size)
+            # What follows the size of the screen does so a little later.
+            try:
+                page.wait_for_function(f"!({CUT_OFF})().length")
+            except TimeoutError:
+                raise AssertionError((name, size, page.evaluate(CUT_OFF))) from None
 
 
 def test_logout_closes_all_tabs_of_the_session_and_no_other(open_page: Open) -> None:

@@ -6,10 +6,11 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from zpe_sdk.wire.compute import Capabilities, Presence
+from zpe_sdk.wire.compute import Capabilities
 from zpe_sdk.wire.jobs import HistoryEvent, JobStatus, RunningScf
 from zpe_sdk.wire.messages import ErrorInfo, Id, Line, Many, Message, OwnerName, SecretToken, TaskIndex
 from zpe_sdk.wire.names import Accepts, JobState, PersonRole
+from zpe_sdk.wire.researchers import Presence
 
 
 class EnrollTokenRequest(Message):

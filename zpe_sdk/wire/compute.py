@@ -26,7 +26,7 @@ from zpe_sdk.wire.messages import (
     Tag,
     TaskIndex,
 )
-from zpe_sdk.wire.names import Accepts, EngineName, Expect, JobKind, JobState, WorkerState
+from zpe_sdk.wire.names import Accepts, EngineName, Expect, JobKind, JobState
 from zpe_sdk.wire.relaxation import RelaxationEnd, RelaxationState, RelaxOptions
 
 # In seconds.
@@ -55,23 +55,6 @@ class RegisterReply(Message):
     worker_token: SecretToken
     token_expires_at: str
     token_ttl_seconds: Annotated[int, Field(gt=0)]
-
-
-class Presence(Message):
-    """Whether a compute node is there, and whether it gets new work.
-
-    ``alive``: heard of within a minute, or at work. ``ended``: it has said goodbye. One that is neither is
-    silent: nobody knows why.
-    """
-
-    alive: bool = False
-    ended: bool = False
-    draining: bool = False
-
-    @property
-    def state(self) -> WorkerState:
-        """These in a word."""
-        return "alive" if self.alive else "ended" if self.ended else "silent"
 
 
 class PseudopotentialHeader(Message):

@@ -6,10 +6,26 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from zpe_sdk.wire.compute import Presence
 from zpe_sdk.wire.labels import ProjectName
 from zpe_sdk.wire.messages import Id, Line, Message, OwnerName, SecretToken
-from zpe_sdk.wire.names import Accepts, PersonRole
+from zpe_sdk.wire.names import Accepts, PersonRole, WorkerState
+
+
+class Presence(Message):
+    """Whether a compute node is there, and whether it gets new work.
+
+    ``alive``: heard of within a minute, or at work. ``ended``: it has said goodbye. One that is neither is
+    silent: nobody knows why.
+    """
+
+    alive: bool = False
+    ended: bool = False
+    draining: bool = False
+
+    @property
+    def state(self) -> WorkerState:
+        """These in a word."""
+        return "alive" if self.alive else "ended" if self.ended else "silent"
 
 
 class WorkerTarget(Presence):
