@@ -158,7 +158,7 @@ def _check_for_queue(url: str) -> None:
     )
     # One that is away now may come later: a control plane waits for its Redis.
     with connection, contextlib.suppress(redis.RedisError):
-        refuse_cluster(connection)
+        refuse_cluster(dict(connection.info("server")))
 
 
 def _check_folder(folder: Path) -> None:

@@ -121,7 +121,7 @@ def _redis(settings: Settings, url: str) -> Iterator[Check]:
             options = _options(connection)
             replicas = _told(connection)
             if settings.compute_mode == "remote-queue":
-                refuse_cluster(connection)
+                refuse_cluster(info)
     except ConfigError as error:
         yield failed(name, error, "look at ZPE_REDIS_URL")
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -52,17 +52,15 @@ def at_home(connection: redis.Redis) -> redis.Redis:
     return connection
 
 
-def refuse_cluster(connection: redis.Redis) -> None:
-    """See to it that RQ can work here: in a cluster its keys would be on several nodes.
+def refuse_cluster(info: Mapping[str, Any]) -> None:
+    """See to it that RQ can work on a Redis, by its INFO: in a cluster, its keys would be on several nodes.
 
     Raises
     ------
     ConfigError
         ``redis_cluster``: this is a Redis Cluster.
-    redis.RedisError
-        It does not answer.
     """
-    if connection.info("server").get("redis_mode") == "cluster":
+    if info.get("redis_mode") == "cluster":
         raise ConfigError(
             "RQ cannot work on a Redis Cluster: for ZPE_COMPUTE_MODE=remote-queue take a Redis that is none; "
             "remote-http works on both",

@@ -42,7 +42,7 @@ def rq_worker(
         make_engine(settings.model_copy(update={"work_dir": work_dir})).capabilities()
     connection = redis.Redis.from_url(url.get_secret_value())
     try:
-        refuse_cluster(connection)
+        refuse_cluster(dict(connection.info("server")))
     except redis.RedisError as error:
         # Its own text may hold the URL, and that the password.
         raise ConfigError(
